@@ -1,0 +1,1 @@
+//! The configuration file: text in, validated services out.

@@ -1,0 +1,5 @@
+//! Schedules: which instants a cron-like expression means.
+
+/// A parsed schedule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {}

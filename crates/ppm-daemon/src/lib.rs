@@ -1,0 +1,1 @@
+//! The supervisor: performs what ppm-core decides.

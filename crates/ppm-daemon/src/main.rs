@@ -1,0 +1,2 @@
+//! The daemon alone.
+fn main() {}

@@ -1,0 +1,502 @@
+//! The values on the wire: service rows, plans, statistics, events.
+//!
+//! These are views made for readers. They are neither the runtime types of the core nor the types of the
+//! configuration file; a field is never removed or renamed within protocol 1, and a new one has a default.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// An instant of the wall clock in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// On the wire it is RFC 3339 in UTC with exactly three digits of the second: `2026-01-02T03:04:05.678Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The same instant for calendar arithmetic; instants beyond jiff's range are clamped to its ends.
+    pub fn to_jiff(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or(if self.0 < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX })
+    }
+
+    /// The instant, cut to whole milliseconds.
+    pub fn from_jiff(at: jiff::Timestamp) -> Self {
+        Timestamp(at.as_millisecond())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.to_jiff())
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Timestamp::from_jiff).map_err(|error| format!("`{text}` is not an RFC 3339 time: {error}"))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A signal by its Linux number, 1 to 64. Displayed as `SIGTERM`, `SIGRTMIN+3`.
+///
+/// The numbers are those of x86, ARM, RISC-V, PowerPC and s390 (signal(7)); SIGRTMIN is 34, as glibc counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Signal(u8);
+
+const SIGNAL_NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD",
+    "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+const RTMIN: u8 = 34;
+const RTMAX: u8 = 64;
+
+impl Signal {
+    /// Hangup; by custom a request to read the configuration again.
+    pub const HUP: Signal = Signal(1);
+    /// Interrupt from the keyboard.
+    pub const INT: Signal = Signal(2);
+    /// Quit from the keyboard.
+    pub const QUIT: Signal = Signal(3);
+    /// Ends a process; cannot be caught.
+    pub const KILL: Signal = Signal(9);
+    /// The polite request to end.
+    pub const TERM: Signal = Signal(15);
+    /// Continues a stopped process.
+    pub const CONT: Signal = Signal(18);
+    /// Stops (pauses) a process; cannot be caught.
+    pub const STOP: Signal = Signal(19);
+    /// Stop typed at the terminal.
+    pub const TSTP: Signal = Signal(20);
+
+    /// The signal with this number, if it is one of 1 to 64.
+    pub fn from_number(number: i32) -> Option<Signal> {
+        u8::try_from(number).ok().filter(|n| (1..=RTMAX).contains(n)).map(Signal)
+    }
+
+    /// The number for kill(2).
+    pub fn number(self) -> i32 {
+        i32::from(self.0)
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match SIGNAL_NAMES.get(usize::from(self.0).wrapping_sub(1)) {
+            Some(name) => write!(f, "SIG{name}"),
+            None if self.0 == RTMIN => f.write_str("SIGRTMIN"),
+            None if self.0 > RTMIN => write!(f, "SIGRTMIN+{}", self.0 - RTMIN),
+            None => write!(f, "SIG{}", self.0), // 32 and 33 belong to the threads library and have no name
+        }
+    }
+}
+
+impl FromStr for Signal {
+    type Err = String;
+
+    /// `TERM`, `SIGTERM`, `sigterm`, `15`, `RTMIN+3`, `SIGRTMAX-1`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || format!("`{text}` is not a signal");
+        if let Ok(number) = text.parse::<i32>() {
+            return Signal::from_number(number).ok_or_else(|| format!("{} (signals are 1 to {RTMAX})", unknown()));
+        }
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        if let Some(at) = SIGNAL_NAMES.iter().position(|known| *known == name) {
+            return Signal::from_number(i32::try_from(at + 1).unwrap_or(0)).ok_or_else(unknown);
+        }
+        let offset = |rest: &str, sign: char| match rest.strip_prefix(sign) {
+            Some(digits) => digits.parse::<u8>().ok(),
+            None => rest.is_empty().then_some(0),
+        };
+        let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+            (Some(rest), _) => offset(rest, '+').and_then(|n| RTMIN.checked_add(n)),
+            (_, Some(rest)) => offset(rest, '-').and_then(|n| RTMAX.checked_sub(n)),
+            (None, None) => None,
+        };
+        number.filter(|n| (RTMIN..=RTMAX).contains(n)).map(Signal).ok_or_else(unknown)
+    }
+}
+
+impl Serialize for Signal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// How a process ended: `{"code":1}` or `{"signal":"SIGKILL"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It ended by itself with this exit code, 0 to 255.
+    Code(i32),
+    /// It was ended by this signal.
+    Signal(Signal),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal(signal) => write!(f, "killed by {signal}"),
+        }
+    }
+}
+
+/// The five states of a service, lower case on the wire, capitalised for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It has never run.
+    Created,
+    /// It has a process; also while it is being stopped.
+    Running,
+    /// Its last run ended well, or it obeyed a request to stop.
+    Finished,
+    /// Its process is paused (SIGSTOP, SIGTSTP).
+    Stopped,
+    /// Its last run ended badly, or it could not be started.
+    Crashed,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Status::Created => "Created",
+            Status::Running => "Running",
+            Status::Finished => "Finished",
+            Status::Stopped => "Stopped",
+            Status::Crashed => "Crashed",
+        })
+    }
+}
+
+/// Why a service will start by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// The delay after a crash.
+    Backoff,
+    /// The delay of `restart: always` after a good end.
+    Restart,
+    /// Its schedule.
+    Schedule,
+    /// A watched file changed.
+    Watch,
+}
+
+/// When a service will next start by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextStart {
+    /// The planned time.
+    pub at: Timestamp,
+    /// What planned it.
+    pub why: Why,
+}
+
+/// One service as `list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRow {
+    /// 1 or greater, kept over restarts of the service.
+    pub id: u32,
+    /// Unique.
+    pub name: String,
+    /// One of the five states.
+    pub status: Status,
+    /// Whether its user wants it to run; `stop` clears it.
+    pub active: bool,
+    /// Whether dependants may start.
+    pub ready: bool,
+    /// Of the main process, while there is one.
+    pub pid: Option<i32>,
+    /// Starts after the first.
+    pub restarts: u64,
+    /// Consecutive crashes: the n of the backoff.
+    pub crashes: u32,
+    /// Of the current or last run.
+    pub started_at: Option<Timestamp>,
+    /// Of the last run, once it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Milliseconds since `started_at`, while it runs.
+    pub uptime_ms: Option<u64>,
+    /// The last exit, also while it runs again.
+    pub exit: Option<Exit>,
+    /// One short sentence: why it is in this state.
+    pub reason: String,
+    /// When and why it next starts by itself.
+    pub next_start: Option<NextStart>,
+    /// The schedule as written.
+    pub schedule: Option<String>,
+}
+
+/// One service in full: the row and how it is configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InfoRow {
+    /// What `list` shows.
+    #[serde(flatten)]
+    pub row: ServiceRow,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The folder it runs in; null: the daemon's.
+    pub workdir: Option<String>,
+    /// The names of its own environment variables; values may be secret and are not shown.
+    pub env: Vec<String>,
+    /// The restart policy in words, as `on-failure, backoff 1s to 5m`.
+    pub restart: String,
+    /// How it is stopped in words, as `SIGTERM, then SIGKILL after 5s`.
+    pub stop: String,
+    /// Where it comes from: `file:line` of the configuration, or `ppm add`.
+    pub source: String,
+}
+
+/// Something planned, as `scheduler` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRow {
+    /// The service's id.
+    pub id: u32,
+    /// The service's name.
+    pub name: String,
+    /// What will happen.
+    pub event: PlanEvent,
+    /// When.
+    pub at: Timestamp,
+    /// In how many milliseconds; 0 when it is due.
+    pub in_ms: u64,
+    /// How the last run ended, in words; empty before the first.
+    #[serde(default)]
+    pub last: String,
+    /// The schedule as written, or the backoff in words.
+    #[serde(default)]
+    pub rule: String,
+}
+
+/// What kind of thing is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanEvent {
+    /// A start by the service's schedule.
+    Schedule,
+    /// A restart after a crash or an end.
+    Restart,
+    /// A restart because of a changed file.
+    Watch,
+}
+
+/// Resource usage of one service, or of the daemon (`<ppm>`, id null). Null without a process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatsRow {
+    /// Null for the daemon.
+    pub id: Option<u32>,
+    /// `<ppm>` for the daemon.
+    pub name: String,
+    /// Of the main process.
+    pub pid: Option<i32>,
+    /// Percent of one core since the last sample, or over a window taken now.
+    pub cpu_percent: Option<f64>,
+    /// User and system time in milliseconds.
+    pub cpu_time_ms: Option<u64>,
+    /// Resident memory in bytes.
+    pub memory_rss: Option<u64>,
+    /// Proportional share of resident memory in bytes; null where the kernel does not tell.
+    pub memory_pss: Option<u64>,
+    /// Virtual memory in bytes.
+    pub memory_vsz: Option<u64>,
+    /// Bytes read from storage; null where the kernel does not tell.
+    pub io_read: Option<u64>,
+    /// Bytes written to storage.
+    pub io_write: Option<u64>,
+    /// Bytes a second read from storage.
+    pub io_read_rate: Option<u64>,
+    /// Bytes a second written to storage.
+    pub io_write_rate: Option<u64>,
+    /// Processes counted.
+    pub processes: Option<u32>,
+    /// Their threads.
+    pub threads: Option<u32>,
+    /// Their open descriptors; null where the kernel does not tell.
+    pub fds: Option<u32>,
+    /// Milliseconds since the start.
+    pub uptime_ms: Option<u64>,
+}
+
+/// What happened to a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// It is now known to the daemon.
+    Added,
+    /// It is no longer known.
+    Removed,
+    /// Its program was executed.
+    Started,
+    /// Its program could not be executed.
+    StartFailed,
+    /// Its process was paused.
+    Paused,
+    /// Its process goes on.
+    Resumed,
+    /// It was asked to stop.
+    Stopping,
+    /// It did not stop in time and got SIGKILL.
+    Killed,
+    /// It was killed and is still there.
+    Stuck,
+    /// Its process ended.
+    Exited,
+    /// The last of what its process left behind ended.
+    Drained,
+    /// It will start by itself at a later time.
+    Planned,
+    /// It crashed too often and is left alone.
+    GaveUp,
+    /// It is no longer wanted.
+    Deactivated,
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            EventKind::Added => "added",
+            EventKind::Removed => "removed",
+            EventKind::Started => "started",
+            EventKind::StartFailed => "start failed",
+            EventKind::Paused => "paused",
+            EventKind::Resumed => "resumed",
+            EventKind::Stopping => "stopping",
+            EventKind::Killed => "killed",
+            EventKind::Stuck => "stuck",
+            EventKind::Exited => "exited",
+            EventKind::Drained => "drained",
+            EventKind::Planned => "planned",
+            EventKind::GaveUp => "gave up",
+            EventKind::Deactivated => "deactivated",
+        })
+    }
+}
+
+/// One state change, as `events` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// When.
+    pub time: Timestamp,
+    /// The service's name.
+    pub service: String,
+    /// The service's id.
+    pub id: u32,
+    /// What happened.
+    pub event: EventKind,
+    /// The state before.
+    pub from: Status,
+    /// The state after.
+    pub to: Status,
+    /// The process concerned, where there is one.
+    pub pid: Option<i32>,
+    /// How it ended, for `exited`.
+    pub exit: Option<Exit>,
+    /// Why, in one short sentence; may be empty.
+    pub reason: String,
+}
+
+/// What a changing command did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The services concerned as they are now; a removed one as it was last.
+    pub services: Vec<ServiceRow>,
+    /// Those for which it could not be done. Empty: all is well.
+    #[serde(default)]
+    pub failed: Vec<Failure>,
+}
+
+/// One service for which a command failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The service's name.
+    pub service: String,
+    /// Why, in words that fit after its name.
+    pub message: String,
+}
+
+/// The answer to `hello`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// Of this protocol: 1.
+    pub protocol: u32,
+    /// Of the daemon's program.
+    pub version: String,
+    /// The daemon's.
+    pub pid: i32,
+}
+
+/// The answer to `configuration`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// The running configuration, which loads to the same.
+    pub yaml: String,
+}
+
+/// The answer to `events`: the past; with `follow` each new event comes as a notification after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// Oldest first.
+    pub events: Vec<EventRow>,
+}
+
+/// The answer to `shutdown`, given before it begins; when it is over the connection closes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Farewell {
+    /// How many services have a process that must end.
+    pub stopping: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_read_with_and_without_prefix_and_by_number() {
+        for (text, number) in
+            [("TERM", 15), ("SIGTERM", 15), ("sigkill", 9), ("1", 1), ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("64", 64)]
+        {
+            assert_eq!(text.parse::<Signal>().map(Signal::number), Ok(number), "{text}");
+        }
+        for text in ["", "SIG", "0", "65", "-1", "TERMINATE", "RTMIN+31", "RTMAX-31", "RTMIN-1", "RTMAX+1"] {
+            assert!(text.parse::<Signal>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_signal_survives_its_own_name() {
+        for number in (1..=31).chain(34..=64) {
+            let signal = Signal::from_number(number).unwrap();
+            assert_eq!(signal.to_string().parse(), Ok(signal));
+        }
+    }
+
+    #[test]
+    fn times_have_exactly_three_digits_of_the_second() {
+        assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!("2026-01-02T03:04:05.678Z".parse::<Timestamp>().unwrap().to_string(), "2026-01-02T03:04:05.678Z");
+        assert!("yesterday".parse::<Timestamp>().is_err());
+        assert_eq!(Timestamp(i64::MAX).to_jiff(), jiff::Timestamp::MAX);
+    }
+}
