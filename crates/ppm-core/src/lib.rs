@@ -4,8 +4,17 @@
 //! the absences are held by `clippy.toml` and `tests/tidy.rs`.
 
 pub mod backoff;
+pub mod chance;
 pub mod config;
+pub mod event;
+pub mod journal;
 pub mod names;
+mod requests;
+mod sampling;
 pub mod schedule;
+pub mod service;
 pub mod spec;
+pub mod supervisor;
 pub mod time;
+pub mod usage;
+mod waiting;
