@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod config;
+pub mod names;
 pub mod schedule;
 pub mod spec;
 pub mod time;

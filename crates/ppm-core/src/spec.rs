@@ -3,12 +3,15 @@
 //! The only way in: a service from the configuration file and one from `ppm add` pass the same checks here.
 //! A `ServiceSpec` that exists is right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use ppm_protocol::Signal;
+use ppm_protocol::message::AddService;
 
-use crate::schedule::Schedule;
+use crate::names;
+use crate::schedule::{Schedule, ScheduleError};
 
 /// The settings that are not of one service.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,4 +138,155 @@ pub enum Reach {
     Leader,
     /// Its whole process group.
     Group,
+}
+
+/// Why something is not a service: one sentence, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSpec {
+    /// Lower case, without full stop; fits after `error: `.
+    pub message: String,
+    /// The remedy.
+    pub hint: Option<String>,
+}
+
+impl InvalidSpec {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        InvalidSpec { message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        InvalidSpec { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl fmt::Display for InvalidSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for InvalidSpec {}
+
+impl From<ScheduleError> for InvalidSpec {
+    fn from(error: ScheduleError) -> Self {
+        InvalidSpec { message: error.to_string(), hint: error.hint }
+    }
+}
+
+impl ServiceSpec {
+    /// A service as it is when only its name and command are given.
+    pub fn new(name: impl Into<String>, command: Command, settings: &Settings) -> Self {
+        ServiceSpec {
+            name: name.into(),
+            id: None,
+            command,
+            autostart: true,
+            restart: RestartPolicy { interval: settings.restart_interval, ..RestartPolicy::default() },
+            success_exit_codes: vec![0],
+            stop: StopPolicy::default(),
+            schedule: None,
+            source: String::new(),
+        }
+    }
+
+    /// The service that `ppm add` asks for. Whether its name is free is not known here.
+    ///
+    /// # Errors
+    /// The first rule it breaks; they are those of the configuration file.
+    pub fn from_request(add: &AddService, settings: &Settings) -> Result<ServiceSpec, InvalidSpec> {
+        names::check(&add.name)?;
+        let mut words = add.command.iter();
+        let path = words.next().ok_or_else(|| InvalidSpec::new("the command is empty").hint("write a program and its arguments"))?;
+        check_program(path)?;
+        add.command.iter().try_for_each(|word| check_argument(word))?;
+        add.workdir.iter().try_for_each(|workdir| check_workdir(workdir))?;
+        for (name, value) in &add.env {
+            check_env_name(name)?;
+            check_env_value(value)?;
+        }
+        let command = Command { path: path.clone(), args: words.cloned().collect(), workdir: add.workdir.clone(), env: add.env.clone() };
+        let mut spec = ServiceSpec::new(&add.name, command, settings);
+        if let Some(restart) = &add.restart {
+            spec.restart.when = restart_when(restart)?;
+        }
+        spec.schedule = add.schedule.as_deref().map(Schedule::parse).transpose()?;
+        spec.source = "ppm add".into();
+        Ok(spec)
+    }
+}
+
+/// Gives every service without an id the next free number, from 1, in order.
+pub fn assign_ids(services: &mut [ServiceSpec]) {
+    let taken: BTreeSet<u32> = services.iter().filter_map(|service| service.id).collect();
+    let mut free = (1..).filter(|id| !taken.contains(id));
+    for service in services.iter_mut().filter(|service| service.id.is_none()) {
+        service.id = free.next();
+    }
+}
+
+pub(crate) fn check_program(path: &str) -> Result<(), InvalidSpec> {
+    if path.trim().is_empty() {
+        return Err(InvalidSpec::new("the program's name is empty").hint("write a path or a name, like `/bin/sh` or `sh`"));
+    }
+    check_argument(path)
+}
+
+pub(crate) fn check_argument(argument: &str) -> Result<(), InvalidSpec> {
+    if argument.contains('\0') {
+        return Err(InvalidSpec::new("a NUL character cannot be passed to a program").hint("leave out `\\0`"));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_workdir(workdir: &str) -> Result<(), InvalidSpec> {
+    check_argument(workdir)?;
+    check_not_expanded(workdir, "workdir")?;
+    if !workdir.starts_with('/') {
+        return Err(InvalidSpec::new(format!("`{workdir}` is not an absolute path")).hint("write the whole path, beginning with `/`"));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_env_name(name: &str) -> Result<(), InvalidSpec> {
+    if name.is_empty() {
+        return Err(InvalidSpec::new("the name of an environment variable is empty").hint("write it as `NAME: value`"));
+    }
+    if name.contains(['=', '\0']) {
+        let name = name.escape_debug();
+        return Err(InvalidSpec::new(format!("`{name}` cannot name an environment variable")).hint("leave out `=` and NUL"));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_env_value(value: &str) -> Result<(), InvalidSpec> {
+    check_argument(value)?;
+    check_not_expanded(value, "env")
+}
+
+/// What will be expanded one day is refused until then, lest its meaning change.
+fn check_not_expanded(value: &str, key: &str) -> Result<(), InvalidSpec> {
+    if value.contains("${") || value.contains("$$") {
+        let message = format!("expansion of ${{VAR}} in `{key}` is not supported yet");
+        return Err(InvalidSpec::new(message).hint("write the value itself; `$VAR` without braces is passed as it is"));
+    }
+    Ok(())
+}
+
+pub(crate) fn restart_when(word: &str) -> Result<RestartWhen, InvalidSpec> {
+    match word {
+        "never" => Ok(RestartWhen::Never),
+        "on-failure" => Ok(RestartWhen::OnFailure),
+        "always" => Ok(RestartWhen::Always),
+        other => Err(InvalidSpec::new(format!("`{other}` is not a restart policy")).hint(restart_hint(other))),
+    }
+}
+
+/// Words of other supervisors, and those that people take for YAML's booleans.
+fn restart_hint(word: &str) -> &'static str {
+    match word {
+        "no" | "No" | "NO" | "off" | "none" | "false" => "write `never`",
+        "on" | "yes" | "true" | "unless-stopped" => "write `always`",
+        "on_failure" | "onfailure" | "unexpected" | "on-abnormal" => "write `on-failure`",
+        _ => "write `never`, `on-failure` or `always`",
+    }
 }
