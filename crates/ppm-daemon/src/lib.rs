@@ -76,7 +76,7 @@ fn serve(options: &Options) -> Result<u8, Failure> {
     log::start(std::env::var("PPM_LOG").ok().as_deref());
     let (config, source) = read_config(options.config.as_deref())?;
     let path = socket::path(options.socket.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
-    let (listener, _address) = control::bind(&path)
+    let (listener, address) = control::bind(&path)
         .map_err(|error| Failure { message: format!("error: {}\n  hint: {}", error.message, error.hint), code: EXIT_SOCKET })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -94,7 +94,9 @@ fn serve(options: &Options) -> Result<u8, Failure> {
         );
         let supervisor = Supervisor::new(boot(config), clock::now());
         host::trim_memory();
-        Ok(Driver::new(supervisor, hands, signals, inbox).run().await)
+        let code = Driver::new(supervisor, hands, signals, inbox).run().await;
+        drop(address); // before the connections close: who sees that may start the next daemon
+        Ok(code)
     })
 }
 
@@ -102,11 +104,21 @@ fn boot(config: Config) -> Boot {
     let now = clock::now();
     Boot {
         config,
-        zone: TimeZone::system(),
+        zone: zone(),
         seed: now.mono.0 ^ now.wall.0.cast_unsigned(),
         pid: Pid(nix::unistd::getpid().as_raw()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+/// The zone of `TZ`, else the system's; UTC where there is none. A misspelt one is told, not guessed.
+fn zone() -> TimeZone {
+    TimeZone::try_system().unwrap_or_else(|error| {
+        if std::env::var_os("TZ").is_some_and(|zone| !zone.is_empty()) {
+            tracing::warn!("schedules follow UTC: {error}");
+        }
+        TimeZone::UTC
+    })
 }
 
 /// The configuration and where it came from. A file that was asked for must exist (R63).

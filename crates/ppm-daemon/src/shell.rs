@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use ppm_core::event::{Action, Event, Group, Pid, Shell};
+use ppm_core::event::{Action, Event, Group, Pid, ServiceId, Shell};
 use ppm_core::spec::Reach;
 use ppm_protocol::Signal;
 use tokio::sync::mpsc;
@@ -66,6 +66,15 @@ impl Hands {
         empty.into_iter().map(|group| Event::Drained { group }).collect()
     }
 
+    fn spawned(&mut self, id: ServiceId, pid: Pid) {
+        if self.leftovers.remove(&pid) {
+            // The kernel gave the number out again, so the group is empty; it must not be taken for the new one's.
+            self.outcomes.push_back(Event::Drained { group: pid });
+        }
+        self.leaders.insert(pid);
+        self.outcomes.push_back(Event::Spawned { id, pid });
+    }
+
     fn kill(&mut self, pid: Pid, signal: Signal, reach: Reach) {
         let is_ours = self.leaders.contains(&pid) || (reach == Reach::Group && self.leftovers.contains(&pid));
         if !is_ours {
@@ -82,13 +91,10 @@ impl Hands {
 impl Shell for Hands {
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Spawn { id, launch, cause } => self.outcomes.push_back(match self.spawner.spawn(&launch, cause) {
-                Ok(pid) => {
-                    self.leaders.insert(pid);
-                    Event::Spawned { id, pid }
-                }
-                Err(error) => Event::SpawnFailed { id, error },
-            }),
+            Action::Spawn { id, launch, cause } => match self.spawner.spawn(&launch, cause) {
+                Ok(pid) => self.spawned(id, pid),
+                Err(error) => self.outcomes.push_back(Event::SpawnFailed { id, error }),
+            },
             Action::Kill { pid, signal, reach } => self.kill(pid, signal, reach),
             Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),
             Action::Respond { to, result } => self.clients.reply(to, result),
