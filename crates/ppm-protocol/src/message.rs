@@ -442,7 +442,7 @@ fn decode<T: DeserializeOwned>(method: Method, params: Option<&RawValue>) -> Res
 /// The parameters of a method that changes or waits for services, of which it must name at least one.
 fn targeted<T: DeserializeOwned>(method: Method, params: Option<&RawValue>, services: fn(&T) -> &[String]) -> Result<T, RpcError> {
     let params = decode(method, params)?;
-    if services(&params).is_empty() { Err(bad_params(method, "`services` must name at least one")) } else { Ok(params) }
+    if services(&params).is_empty() { Err(bad_params(method, "`services` is empty: name at least one, or `all`")) } else { Ok(params) }
 }
 
 fn bad_params(method: Method, reason: &str) -> RpcError {
@@ -495,11 +495,12 @@ pub enum ErrorCode {
     UnknownMethod,
     /// -32602: the method does not take these parameters.
     BadParams,
-    /// 1001: no such service. Data: `service`, and `similar` or `services`.
+    /// 1001: no such service. Data: `service` as asked for; `services`, names there are; `count` of all; `similar`,
+    /// the one that was probably meant.
     NoSuchService,
-    /// 1002: the name is taken.
+    /// 1002: the name is taken. Data: `service`.
     NameTaken,
-    /// 1003: the service asked for cannot be.
+    /// 1003: the service asked for cannot be. Data: `hint`, a remedy.
     InvalidService,
     /// 1004: not now, or not this.
     Refused,

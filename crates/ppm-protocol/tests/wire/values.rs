@@ -161,12 +161,16 @@ fn error(code: ErrorCode) -> Reply {
         ErrorCode::Invalid => ("`method` is missing", None),
         ErrorCode::UnknownMethod => ("no method named `lsit`", Some(json!({ "methods": ["hello", "list"] }))),
         ErrorCode::BadParams => ("`stop`: missing field `services`", None),
-        ErrorCode::NoSuchService => ("no service named `wbe`", Some(json!({ "service": "wbe", "similar": "web" }))),
-        ErrorCode::NameTaken => ("there is a service `web` already", None),
-        ErrorCode::InvalidService => ("`web app`: a name has letters, digits, `.`, `_`, `-` and `@`", None),
-        ErrorCode::Refused => ("the daemon is shutting down", None),
-        ErrorCode::TimedOut => ("waited 30s for web, db", Some(json!({ "waiting": ["web", "db"] }))),
-        ErrorCode::NotReached => ("`migrate` has given up after 5 retries", Some(json!({ "service": "migrate" }))),
+        ErrorCode::NoSuchService => {
+            ("no such service `wbe`", Some(json!({ "service": "wbe", "services": ["db", "web"], "count": 2, "similar": "web" })))
+        }
+        ErrorCode::NameTaken => ("there is a service `web` already (Running, from /etc/ppm/ppm.yml:3)", Some(json!({ "service": "web" }))),
+        ErrorCode::InvalidService => {
+            ("the name `2026` is made of digits only", Some(json!({ "hint": "add a letter; commands take a number for an id" })))
+        }
+        ErrorCode::Refused => ("the daemon is shutting down; nothing is started any more", None),
+        ErrorCode::TimedOut => ("`db` is not ready yet: Running, not ready", Some(json!({ "waiting": ["db"] }))),
+        ErrorCode::NotReached => ("`migrate` will not be finished: Crashed, exit code 1", Some(json!({ "service": "migrate" }))),
         ErrorCode::Other(_) => ("something that only a newer daemon knows", None),
     };
     let unread = matches!(code, ErrorCode::Parse | ErrorCode::Invalid);
@@ -220,7 +224,7 @@ fn changed(row: ServiceRow) -> Answer {
 }
 
 fn half_done() -> Changed {
-    let failure = Failure { service: "worker".to_owned(), message: "cannot start: no such file: /app/wroker".to_owned() };
+    let failure = Failure { service: "worker-1".to_owned(), message: "exec: no such file: /app/wroker".to_owned() };
     Changed { services: vec![running(), crashed()], failed: vec![failure] }
 }
 
