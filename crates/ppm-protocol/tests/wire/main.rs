@@ -1,7 +1,9 @@
-//! The wire, byte for byte: every message, and every kind of bad line.
+//! The wire, byte for byte: every message, every kind of bad line, and the document that shows them.
 
 #[cfg(test)]
 mod bad_lines;
+#[cfg(test)]
+mod document;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
