@@ -79,6 +79,36 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
     line
 }
 
+/// How deep the arrays and objects of a JSON text nest; what stands in strings does not count. The text need not
+/// be valid, and no stack is used however deep it is.
+pub(crate) fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Goes past the quote that ends a string.
+fn skip_string(bytes: &mut std::str::Bytes<'_>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => _ = bytes.next(),
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +131,15 @@ mod tests {
         let expected = vec![Ok(b"one".to_vec()), Ok(b"two".to_vec()), Ok(Vec::new())];
         assert_eq!(lines_of(&[text]), expected);
         assert_eq!(lines_of(&text.chunks(1).collect::<Vec<_>>()), expected);
+    }
+
+    #[test]
+    fn brackets_nest_unless_they_stand_in_a_string() {
+        for (text, expected) in
+            [("", 0), ("1", 0), ("{}", 1), (r#"{"a":[[],[{}]]}"#, 4), ("]]]][", 1), (r#""[[" [ "\"[[" "#, 1), (r#""\"#, 0)]
+        {
+            assert_eq!(depth(text), expected, "{text}");
+        }
     }
 
     #[test]
