@@ -1,7 +1,7 @@
 //! The command line of PPM: speaks and shows.
 //!
-//! What was typed ([`cli`]) becomes a request ([`request`]), goes over the socket and back ([`client`]) and is
-//! shown ([`show`]); [`session`] strings these together. Nothing here decides anything about services, nothing
+//! What was typed (`cli`) becomes a request (`request`), goes over the socket and back (`client`) and is
+//! shown (`show`); `session` strings these together. Nothing here decides anything about services, nothing
 //! is asynchronous, and nothing ends the process but the return of `main`.
 
 mod cli;
@@ -11,6 +11,7 @@ mod failure;
 mod request;
 mod session;
 mod show;
+mod zone;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -23,7 +23,7 @@ use crate::cli::{Ask, Globals};
 use crate::client::{Client, PATIENCE};
 use crate::failure::{Code, Failure, Stop};
 use crate::show::{self, Look, Medium};
-use crate::{elsewhere, request};
+use crate::{elsewhere, request, zone};
 
 /// What lasts from the first to the last word of a command.
 pub struct Session {
@@ -42,14 +42,14 @@ impl Session {
     pub fn new(globals: Globals) -> Session {
         let (out, err) = (io::stdout(), io::stderr());
         let medium = if out.is_terminal() { Medium::Terminal(terminal_width()) } else { Medium::Pipe };
-        let zone: fn() -> TimeZone = if globals.utc { || TimeZone::UTC } else { || TimeZone::try_system().unwrap_or(TimeZone::UTC) };
+        let zone: fn() -> TimeZone = if globals.utc { || TimeZone::UTC } else { || zone::local(env::var("TZ").ok().as_deref()) };
         let look = Look {
             medium,
             colour: colour(globals.color, &out),
             headers: !globals.no_headers,
             wide: globals.wide,
             zone: LazyCell::new(zone),
-            now: Timestamp::from_jiff(jiff::Timestamp::now()),
+            now: LazyCell::new(|| Timestamp::from_jiff(jiff::Timestamp::now())),
         };
         let path = socket::path(globals.socket.as_deref(), |name| env::var_os(name), uid());
         let chatty = err.is_terminal() && !globals.quiet;
@@ -111,7 +111,9 @@ impl Session {
             (false, true) => self.print(&show::services::names(&services))?,
             (false, false) => {
                 self.print(&show::services::table(&services, &self.look))?;
-                self.say(show::services::remark(&services));
+                if self.look.medium != Medium::Pipe {
+                    self.say(show::services::remark(&services));
+                }
             }
         }
         Ok(Code::Done)

@@ -31,7 +31,7 @@ fn one(service: &InfoRow, look: &Look) -> String {
 fn since(row: &ServiceRow, look: &Look) -> String {
     let mut text = match (row.status, row.uptime_ms, row.ended_at) {
         (Status::Running | Status::Stopped, Some(uptime), _) => format!(" for {}", units::duration(uptime)),
-        (Status::Finished | Status::Crashed, _, Some(ended)) => format!(" {}", units::since(ended, look.now)),
+        (Status::Finished | Status::Crashed, _, Some(ended)) => format!(" {}", units::since(ended, *look.now)),
         (Status::Created | Status::Running | Status::Stopped | Status::Finished | Status::Crashed, _, _) => String::new(),
     };
     if let Some(pid) = row.pid {
@@ -62,7 +62,7 @@ fn facts(service: &InfoRow, look: &Look) -> Vec<(&'static str, String)> {
         some("restart", Some(service.restart.clone())),
         some("stop", Some(service.stop.clone())),
         some("schedule", row.schedule.clone()),
-        some("next start", row.next_start.map(|next| format!("{}, {}", time(next.at), units::until(next.at, look.now)))),
+        some("next start", row.next_start.map(|next| format!("{}, {}", time(next.at), units::until(next.at, *look.now)))),
     ];
     all.into_iter().flatten().collect()
 }

@@ -47,8 +47,8 @@ pub struct Look {
     pub wide: bool,
     /// The zone of times; found when the first time is shown, as that reads files.
     pub zone: LazyCell<TimeZone>,
-    /// The present.
-    pub now: Timestamp,
+    /// The present: when the first duration is shown, which may be long after the command began.
+    pub now: LazyCell<Timestamp>,
 }
 
 /// Where text goes.
@@ -88,8 +88,14 @@ pub mod tests {
 
     /// As piped, in UTC.
     pub fn piped() -> Look {
-        let now = NOW.parse().unwrap();
-        Look { medium: Medium::Pipe, colour: false, headers: true, wide: false, zone: LazyCell::new(|| TimeZone::UTC), now }
+        Look {
+            medium: Medium::Pipe,
+            colour: false,
+            headers: true,
+            wide: false,
+            zone: LazyCell::new(|| TimeZone::UTC),
+            now: LazyCell::new(|| NOW.parse().unwrap()),
+        }
     }
 
     /// As on a terminal of this many columns without colour, in UTC.

@@ -70,7 +70,7 @@ pub fn note(service: &ServiceRow, look: &Look) -> String {
 }
 
 fn upcoming(next: NextStart, reason: &str, look: &Look) -> Option<String> {
-    let until = units::until(next.at, look.now);
+    let until = units::until(next.at, *look.now);
     match next.why {
         // The daemon's own words for a backoff, "exit code 1, retry 3 in 3.9s", say it already.
         Why::Backoff => (!reason.contains("retry")).then(|| format!("retry {until}")),

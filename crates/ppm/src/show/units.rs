@@ -54,7 +54,7 @@ pub fn size(bytes: u64) -> String {
 
 /// The time of day where it is today, else the date too: `04:15:00`, `Tue 24 Nov 03:00:00`, `Fri 1 Jan 2027 00:00:00`.
 pub fn clock(at: Timestamp, look: &Look) -> String {
-    let (at, now) = (zoned(at, look), zoned(look.now, look));
+    let (at, now) = (zoned(at, look), zoned(*look.now, look));
     if at.date() == now.date() {
         at.strftime("%H:%M:%S").to_string()
     } else if at.year() == now.year() {
@@ -77,7 +77,7 @@ pub fn stamp(at: Timestamp, look: &Look) -> String {
 /// A planned time with its day and zone: `Tue 24 Nov 03:00:00 CET`.
 pub fn plan(at: Timestamp, look: &Look) -> String {
     let at = zoned(at, look);
-    let format = if at.year() == zoned(look.now, look).year() { "%a %-d %b %H:%M:%S %Z" } else { "%a %-d %b %Y %H:%M:%S %Z" };
+    let format = if at.year() == zoned(*look.now, look).year() { "%a %-d %b %H:%M:%S %Z" } else { "%a %-d %b %Y %H:%M:%S %Z" };
     at.strftime(format).to_string()
 }
 
