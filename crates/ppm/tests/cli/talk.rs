@@ -307,7 +307,7 @@ fn an_answer_that_never_ends_is_given_up() {
         while client.write_all(&[b'x'; 1 << 16]).is_ok() {}
     });
     daemon.ppm("ls").assert().code(1).stdout_eq("").stderr_eq(str![[r#"
-error: the daemon's answer is longer than 1048576 bytes
+error: the daemon's answer is longer than 67108864 bytes
   it came from [..]/ppm.sock
   hint: name fewer services
 
