@@ -19,7 +19,7 @@ pub use render::render;
 use crate::spec::{ServiceSpec, Settings};
 use problem::{Complaint, Source, Token};
 use read::{Draft, Outcome};
-use tree::{At, NotYaml};
+use tree::{At, Extent, NotYaml};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 8 << 20;
@@ -43,13 +43,14 @@ pub struct Config {
 /// # Errors
 /// Everything that is wrong with it; then nothing of it is to be used.
 pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = Source::new(text);
     if text.len() > MAX_FILE {
         let message = format!("a configuration of {} bytes is too large, at most {MAX_FILE} are read", text.len());
         return Err(Problems::new(file, vec![source.problem(Complaint { message, ..Complaint::default() })]));
     }
     let tree = tree::read(text).map_err(|not_yaml| Problems::new(file, vec![not_yaml_problem(&source, not_yaml)]))?;
-    let Outcome { mut config, drafts, verbatim, starts } = read::read(&tree.root, &tree.duplicates);
+    let Outcome { mut config, drafts, verbatim, starts } = read::read(&tree, text);
     let mut wanted: BTreeSet<At> = drafts.iter().flat_map(|draft| [Some(draft.at), draft.first]).flatten().collect();
     if drafts.is_empty() {
         wanted.extend(verbatim.iter().map(|verbatim| verbatim.at));
@@ -86,10 +87,11 @@ pub fn candidates(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 fn not_yaml_problem(source: &Source<'_>, not_yaml: NotYaml) -> Problem {
-    let complaint = Complaint { message: not_yaml.message, label: None, hint: not_yaml.hint.map(str::to_owned) };
-    match not_yaml.mark {
-        Some(mark) => source.problem_at(mark, 1, complaint),
-        None => source.problem(complaint),
+    let complaint = Complaint { message: not_yaml.message, label: None, hint: not_yaml.hint };
+    match (not_yaml.mark, not_yaml.extent) {
+        (Some(mark), Extent::Character) => source.problem_at(mark, 1, complaint),
+        (Some(mark), Extent::Word) => source.problem_at(mark, source.word(mark), complaint),
+        (None, _) => source.problem(complaint),
     }
 }
 

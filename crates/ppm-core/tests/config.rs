@@ -1,7 +1,5 @@
 //! Configurations: what is refused and in which words, what is read, and that what is written reads the same.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
-
 use std::path::Path;
 use std::{env, fs};
 

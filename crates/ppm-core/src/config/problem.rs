@@ -82,7 +82,7 @@ impl Mark {
 
 impl<'a> Source<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut rest = text;
         let mut lines = Vec::new();
         while let Some(end) = rest.find(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
             let (line, tail) = rest.split_at(end);
@@ -96,6 +96,12 @@ impl<'a> Source<'a> {
 
     fn line(&self, number: usize) -> &'a str {
         number.checked_sub(1).and_then(|at| self.lines.get(at)).copied().unwrap_or_default()
+    }
+
+    /// How long the word is that begins there.
+    pub(super) fn word(&self, mark: Mark) -> usize {
+        let rest = self.line(mark.line).chars().skip(mark.column.saturating_sub(1));
+        rest.take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}')).count().max(1)
     }
 
     /// A problem with the file as a whole.

@@ -9,12 +9,12 @@ use std::time::Duration;
 use ppm_protocol::Signal;
 
 use super::problem::Complaint;
-use super::tree::{At, Key, Node, Value};
+use super::tree::{At, Key, Node, Tree, Value};
 use super::value::{DURATION_HINT, read_duration, read_percent, read_seconds};
 use super::{Config, MAX_SERVICES};
 use crate::names;
 use crate::schedule::Schedule;
-use crate::spec::{self, Command, InvalidSpec, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy};
+use crate::spec::{self, Command, InvalidSpec, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy, shown};
 
 /// The keys of each kind of map: those that are read, and those that will be.
 struct Keys {
@@ -55,6 +55,9 @@ const STOP: Keys = Keys { read: &["signal", "timeout", "group"], later: &["comma
 const SCHEDULE: Keys =
     Keys { read: &["cron"], later: &["timezone", "overlap", "missed", "deadline", "jitter", "timeout", "retry", "on_start", "history"] };
 
+/// Without these in the text every integer and boolean is written as we would write it.
+const UNUSUAL: [&str; 9] = ["0x", "0o", "0b", "+", "-0", "True", "TRUE", "False", "FALSE"];
+
 /// A complaint, and the scalar that it is about.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -82,18 +85,20 @@ pub(super) struct Outcome {
     pub starts: Vec<At>,
 }
 
-pub(super) fn read(root: &Node, duplicates: &[Key]) -> Outcome {
-    let mut reader = Reader::default();
-    for key in duplicates {
-        reader.complain(key.at, format!("the key `{}` is there twice", key.text));
+/// Reads the tree of a text.
+pub(super) fn read(tree: &Tree, text: &str) -> Outcome {
+    let canonical = !UNUSUAL.iter().any(|unusual| text.contains(unusual));
+    let mut reader = Reader { outcome: Outcome::default(), canonical };
+    for key in &tree.duplicates {
+        reader.complain(key.at, format!("the key `{}` is there twice", shown(&key.text)));
     }
-    reader.top(root);
+    reader.top(&tree.root);
     reader.outcome
 }
 
-#[derive(Default)]
 struct Reader {
     outcome: Outcome,
+    canonical: bool,
 }
 
 /// A map of the file: what it is called in messages, and its entries.
@@ -192,19 +197,21 @@ impl Reader {
                 continue;
             };
             let name = entries.iter().find(|(key, _)| key.text == "name").and_then(|(_, node)| node.value.as_text());
-            let called = name.map_or_else(|| format!("service {number}"), |name| format!("service `{}`", shorten(name)));
+            let called = name.map_or_else(|| format!("service {number}"), |name| format!("service `{}`", shown(name)));
             let map = Map { place: format!(" in {called}"), prefix: "", entries };
             if let Some(field) = map.get("name")
                 && let Some(name) = field.node.value.as_text()
-                && let Some(first) = names.insert(name, field.node.at)
+                && let first = *names.entry(name).or_insert(field.node.at)
+                && first != field.node.at
             {
-                self.complain_twice(field.node.at, first, format!("there are two services named `{name}`"));
+                self.complain_twice(field.node.at, first, format!("there is a service named `{}` already", shown(name)));
             }
             if let Some(field) = map.get("id")
                 && let Some(id) = field.node.value.as_int()
-                && let Some(first) = ids.insert(id, field.node.at)
+                && let first = *ids.entry(id).or_insert(field.node.at)
+                && first != field.node.at
             {
-                self.complain_twice(field.node.at, first, format!("there are two services with the id {id}"));
+                self.complain_twice(field.node.at, first, format!("there is a service with the id {id} already"));
             }
             self.service(node.at, &called, &map, settings);
         }
@@ -214,11 +221,11 @@ impl Reader {
         self.check_keys(map, &SERVICE);
         let name = match map.get("name") {
             Some(field) => self.name(field),
-            None => self.missing(at, format!("{called} has no `name`"), "add a line like `name: web`"),
+            None => self.required(map, "name", at, format!("{called} has no `name`"), "add a line like `name: web`"),
         };
         let command = match map.get("command") {
             Some(field) => self.command(field, called),
-            None => self.missing(at, format!("{called} has no `command`"), "add a line like `command: sleep 10`"),
+            None => self.required(map, "command", at, format!("{called} has no `command`"), "add a line like `command: sleep 10`"),
         };
         let (command, mut env) = command.unwrap_or_default();
         let mut service = ServiceSpec::new(name.unwrap_or_default(), command, settings);
@@ -249,7 +256,7 @@ impl Reader {
     fn name(&mut self, field: Field<'_>) -> Option<String> {
         let name = match field.node.value.as_int() {
             Some(number) => number.to_string(), // the check says what is wrong with it
-            None => self.text(field)?.to_owned(),
+            None => self.text(field, "text")?.to_owned(),
         };
         self.valid(field.node.at, names::check(&name))?;
         Some(name)
@@ -290,7 +297,9 @@ impl Reader {
         let (mut command, mut env) = (Command::default(), Env::new());
         match map.get("path") {
             Some(field) => self.set(Some(field), &mut command.path, Self::program),
-            None => self.missing(field.at(), "the command has no `path`".into(), "add a line like `path: /bin/sh`").unwrap_or_default(),
+            None => self
+                .required(map, "path", field.at(), "the command has no `path`".into(), "add a line like `path: /bin/sh`")
+                .unwrap_or_default(),
         }
         self.set(map.get("args"), &mut command.args, Self::arguments);
         self.set(map.get("workdir"), &mut command.workdir, |reader, field| reader.workdir(field).map(Some));
@@ -299,7 +308,7 @@ impl Reader {
     }
 
     fn program(&mut self, field: Field<'_>) -> Option<String> {
-        let path = self.text(field)?;
+        let path = self.text(field, "text")?;
         self.valid(field.node.at, spec::check_program(path))?;
         Some(path.to_owned())
     }
@@ -333,7 +342,7 @@ impl Reader {
     }
 
     fn workdir(&mut self, field: Field<'_>) -> Option<String> {
-        let workdir = self.text(field)?;
+        let workdir = self.text(field, "text")?;
         self.valid(field.node.at, spec::check_workdir(workdir))?;
         Some(workdir.to_owned())
     }
@@ -359,6 +368,8 @@ impl Reader {
                 self.valid(field.node.at, spec::check_env_value(value))?;
                 Some(EnvValue::Text(value.clone()))
             }
+            Value::Bool(value) if self.canonical => Some(EnvValue::Text(value.to_string())),
+            Value::Int(value) if self.canonical => Some(EnvValue::Text(value.to_string())),
             Value::Bool(_) | Value::Int(_) | Value::Float(_) => Some(EnvValue::At(field.node.at)),
             Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "file") => {
                 self.complain(field.at(), "a value from a file, `{file: ...}`, is not supported yet".into());
@@ -410,7 +421,7 @@ impl Reader {
         let word = if let Value::Bool(word) = field.node.value {
             word.to_string() // meant as a word: `restart: false`
         } else {
-            self.text(field)?.to_owned()
+            self.text(field, "`never`, `on-failure` or `always`")?.to_owned()
         };
         self.valid(field.node.at, spec::restart_when(&word))
     }
@@ -432,10 +443,10 @@ impl Reader {
     fn signal(&mut self, field: Field<'_>) -> Option<Signal> {
         let name = match field.node.value.as_int() {
             Some(number) => number.to_string(),
-            None => self.text(field)?.to_owned(),
+            None => self.text(field, "a signal")?.to_owned(),
         };
         let hint = "write a name like `TERM`, or a number from 1 to 64";
-        self.valid(field.node.at, name.parse().map_err(|_| InvalidSpec::new(format!("`{name}` is not a signal")).hint(hint)))
+        self.valid(field.node.at, name.parse().map_err(|_| InvalidSpec::new(format!("`{}` is not a signal", shown(&name))).hint(hint)))
     }
 
     fn schedule(&mut self, field: Field<'_>, called: &str) -> Option<Schedule> {
@@ -443,7 +454,7 @@ impl Reader {
         let map = Map { place: format!(" in `schedule` of {called}"), prefix: "schedule.", entries };
         self.check_keys(&map, &SCHEDULE);
         let Some(cron) = map.get("cron") else {
-            return self.missing(field.at(), "the schedule has no `cron`".into(), "add a line like `cron: \"0 3 * * *\"`");
+            return self.required(&map, "cron", field.at(), "the schedule has no `cron`".into(), "add a line like `cron: \"0 3 * * *\"`");
         };
         match cron.node.value.as_list() {
             None => self.cron(cron),
@@ -457,7 +468,7 @@ impl Reader {
     }
 
     fn cron(&mut self, field: Field<'_>) -> Option<Schedule> {
-        let text = self.text(field)?;
+        let text = self.text(field, "text like `\"0 3 * * *\"`")?;
         self.valid(field.node.at, Schedule::parse(text).map_err(InvalidSpec::from))
     }
 
@@ -465,7 +476,7 @@ impl Reader {
         let (written, duration) = match &field.node.value {
             Value::Text(text) => (text.clone(), read_duration(text)),
             Value::Int(seconds) => (seconds.to_string(), read_duration(&seconds.to_string())),
-            Value::Float(seconds) => (seconds.to_string(), read_seconds(*seconds)),
+            Value::Float(seconds) => (write_float(*seconds), read_seconds(*seconds)),
             Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
                 self.wrong_type(field, "a duration").hint = Some(DURATION_HINT.into());
                 return None;
@@ -474,7 +485,7 @@ impl Reader {
         match duration {
             Ok(duration) => Some(duration),
             Err(label) => {
-                let complaint = self.complain(field.node.at, format!("`{}` is not a duration", shorten(&written)));
+                let complaint = self.complain(field.node.at, format!("`{}` is not a duration", shown(&written)));
                 complaint.label = Some(label);
                 complaint.hint = Some(DURATION_HINT.into());
                 None
@@ -502,19 +513,21 @@ impl Reader {
         if let Value::Bool(value) = field.node.value {
             return Some(value);
         }
-        self.wrong_type(field, "`true` or `false`");
+        let hint = match field.node.value.as_text().map(str::to_ascii_lowercase).as_deref() {
+            Some("yes" | "on" | "y" | "true") => Some("write `true`, without quotes".to_owned()),
+            Some("no" | "off" | "n" | "false") => Some("write `false`, without quotes".to_owned()),
+            _ => None,
+        };
+        self.wrong_type(field, "`true` or `false`").hint = hint;
         None
     }
 
-    fn text<'a>(&mut self, field: Field<'a>) -> Option<&'a str> {
-        if let Some(text) = field.node.value.as_text() {
-            return Some(text);
+    fn text<'a>(&mut self, field: Field<'a>, wanted: &str) -> Option<&'a str> {
+        let text = field.node.value.as_text();
+        if text.is_none() {
+            self.wrong_type(field, wanted);
         }
-        let complaint = self.wrong_type(field, "text");
-        if matches!(field.node.value, Value::Bool(_) | Value::Int(_) | Value::Float(_)) {
-            complaint.hint = Some("put it in quotes".into());
-        }
-        None
+        text
     }
 
     /// Complains about keys that mean nothing here, or nothing yet.
@@ -529,7 +542,7 @@ impl Reader {
             } else if name == "<<" {
                 self.complain(key.at, "`<<` merges in a map or a list of maps, found something else".into());
             } else {
-                let complaint = self.complain(key.at, format!("unknown key `{}`{}", shorten(&name.escape_debug().to_string()), map.place));
+                let complaint = self.complain(key.at, format!("unknown key `{}`{}", shown(name), map.place));
                 let near = names::similar(name, keys.read.iter().chain(keys.later).copied());
                 complaint.label = near.map(|near| format!("did you mean `{near}`?"));
             }
@@ -551,6 +564,12 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// Complains about a key that is not there, unless it is there in a wrong spelling, which has been told.
+    fn required<T>(&mut self, map: &Map<'_>, key: &str, at: At, message: String, hint: &str) -> Option<T> {
+        let misspelt = map.entries.iter().any(|(own, _)| names::similar(&own.text, [key]).is_some());
+        if misspelt { None } else { self.missing(at, message, hint) }
     }
 
     fn missing<T>(&mut self, at: At, message: String, hint: &str) -> Option<T> {
@@ -580,18 +599,14 @@ fn describe(value: &Value) -> String {
         Value::Null => "nothing".into(),
         Value::Bool(value) => format!("`{value}`"),
         Value::Int(value) => format!("the number {value}"),
-        Value::Float(value) => format!("the number {value}"),
-        Value::Text(text) => format!("`{}`", shorten(&text.escape_debug().to_string())),
+        Value::Float(value) => format!("the number {}", write_float(*value)),
+        Value::Text(text) => format!("the text `{}`", shown(text)),
         Value::List(_) => "a list".into(),
         Value::Map(_) => "a map".into(),
     }
 }
 
-/// As much of a text as reads well in a sentence.
-fn shorten(text: &str) -> String {
-    const LENGTH: usize = 40;
-    match text.char_indices().nth(LENGTH) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+/// Without hundreds of zeros.
+fn write_float(value: f64) -> String {
+    if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") }
 }
