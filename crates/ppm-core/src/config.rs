@@ -17,8 +17,8 @@ pub use problem::{Problem, Problems};
 pub use render::render;
 
 use crate::spec::{ServiceSpec, Settings};
-use problem::{Complaint, Source, Token};
-use read::{Draft, Outcome};
+use problem::{Complaint, MAX_PROBLEMS, Source, Token};
+use read::{Draft, Outcome, Verbatim};
 use tree::{At, Extent, NotYaml};
 
 /// The largest file that is read, in bytes.
@@ -44,20 +44,14 @@ pub struct Config {
 /// Everything that is wrong with it; then nothing of it is to be used.
 pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let source = Source::new(text);
     if text.len() > MAX_FILE {
         let message = format!("a configuration of {} bytes is too large, at most {MAX_FILE} are read", text.len());
-        return Err(Problems::new(file, vec![source.problem(Complaint { message, ..Complaint::default() })]));
+        return Err(Problems::new(file, vec![Source::new("").problem(Complaint { message, ..Complaint::default() })]));
     }
-    let tree = tree::read(text).map_err(|not_yaml| Problems::new(file, vec![not_yaml_problem(&source, not_yaml)]))?;
+    let tree = tree::read(text).map_err(|not_yaml| Problems::new(file, vec![not_yaml_problem(&Source::new(text), not_yaml)]))?;
     let Outcome { mut config, drafts, verbatim, starts } = read::read(&tree, text);
-    let mut wanted: BTreeSet<At> = drafts.iter().flat_map(|draft| [Some(draft.at), draft.first]).flatten().collect();
-    if drafts.is_empty() {
-        wanted.extend(verbatim.iter().map(|verbatim| verbatim.at));
-    }
-    let found = if wanted.is_empty() { BTreeMap::new() } else { tree::locate(text, &wanted) };
     if !drafts.is_empty() {
-        return Err(Problems::new(file, drafts.into_iter().map(|draft| draft_problem(&source, &found, draft)).collect()));
+        return Err(problems(text, file, drafts));
     }
     for (service, start) in config.services.iter_mut().zip(starts) {
         service.source = match tree.services.get(&start) {
@@ -65,12 +59,26 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
             None => file.to_owned(),
         };
     }
-    for verbatim in verbatim {
-        if let (Some(service), Some(token)) = (config.services.get_mut(verbatim.service), found.get(&verbatim.at)) {
-            service.command.env.insert(verbatim.name, token.text.clone());
+    if !verbatim.is_empty() {
+        let found = tree::locate(text, &verbatim.iter().map(|verbatim| verbatim.at).collect());
+        for Verbatim { service, name, at } in verbatim {
+            if let (Some(service), Some(token)) = (config.services.get_mut(service), found.get(&at)) {
+                service.command.env.insert(name, token.text.clone());
+            }
         }
     }
     Ok(config)
+}
+
+/// Looks up where what is wrong stands; nothing is located that will not be shown.
+fn problems(text: &str, file: &str, mut drafts: Vec<Draft>) -> Problems {
+    drafts.sort_by_key(|draft| draft.at);
+    let omitted = drafts.len().saturating_sub(MAX_PROBLEMS);
+    drafts.truncate(MAX_PROBLEMS);
+    let wanted: BTreeSet<At> = drafts.iter().flat_map(|draft| [Some(draft.at), draft.first]).flatten().collect();
+    let (source, found) = (Source::new(text), tree::locate(text, &wanted));
+    let list = drafts.into_iter().map(|draft| draft_problem(&source, &found, draft)).collect();
+    Problems { omitted, ..Problems::new(file, list) }
 }
 
 /// Where a configuration is looked for when none is named, in this order.

@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// So many problems are kept; nobody reads more at once.
-const MAX_PROBLEMS: usize = 100;
+pub(super) const MAX_PROBLEMS: usize = 100;
 
 /// Longer lines are cut around the mark, in columns of the screen.
 const MAX_COLUMNS: usize = 160;
@@ -235,9 +235,7 @@ impl Problems {
     pub(super) fn new(file: &str, mut list: Vec<Problem>) -> Self {
         list.sort();
         list.dedup();
-        let omitted = list.len().saturating_sub(MAX_PROBLEMS);
-        list.truncate(MAX_PROBLEMS);
-        Problems { file: file.to_owned(), list, omitted }
+        Problems { file: file.to_owned(), list, omitted: 0 }
     }
 }
 

@@ -127,7 +127,7 @@ struct Field<'a> {
 impl Field<'_> {
     /// As messages call it: `stop.timeout`.
     fn name(&self) -> String {
-        format!("{}{}", self.prefix, self.key.text)
+        format!("{}{}", self.prefix, shown(&self.key.text))
     }
 
     /// What to point at: the value, or the key where the value is nothing or more than a scalar.
@@ -256,6 +256,10 @@ impl Reader {
     fn name(&mut self, field: Field<'_>) -> Option<String> {
         let name = match field.node.value.as_int() {
             Some(number) => number.to_string(), // the check says what is wrong with it
+            None if matches!(field.node.value, Value::Bool(_) | Value::Float(_)) => {
+                self.wrong_type(field, "text").hint = Some("put it in quotes".into());
+                return None;
+            }
             None => self.text(field, "text")?.to_owned(),
         };
         self.valid(field.node.at, names::check(&name))?;
