@@ -13,6 +13,9 @@ use ppm_protocol::message::AddService;
 use crate::names;
 use crate::schedule::{Schedule, ScheduleError};
 
+/// How many services a daemon takes: far more than a container holds, few enough to bound its memory.
+pub const MAX_SERVICES: usize = 10_000;
+
 /// The settings that are not of one service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {

@@ -53,3 +53,52 @@ impl Now {
         self.mono + Duration::from_millis(u64::try_from(wall.0.saturating_sub(self.wall.0)).unwrap_or(0))
     }
 }
+
+/// A duration in words, at most two units and two digits: `431ms`, `3.9s`, `2m 5s`, `3d 4h`.
+pub fn brief(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let seconds = duration.as_secs();
+    let two = |big: u64, unit: char, small: u64, unit_small: char| match small {
+        0 => format!("{big}{unit}"),
+        _ => format!("{big}{unit} {small}{unit_small}"),
+    };
+    match seconds {
+        0 if millis == 0 && !duration.is_zero() => "1ms".to_owned(),
+        0 if millis > 0 => format!("{millis}ms"),
+        0..10 if !millis.is_multiple_of(1000) => format!("{seconds}.{}s", millis % 1000 / 100),
+        0..60 => format!("{seconds}s"),
+        60..3600 => two(seconds / 60, 'm', seconds % 60, 's'),
+        3600..86_400 => two(seconds / 3600, 'h', seconds % 3600 / 60, 'm'),
+        _ => two(seconds / 86_400, 'd', seconds % 86_400 / 3600, 'h'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_like_people_say_them() {
+        let cases = [(0, "0s"), (431, "431ms"), (1800, "1.8s"), (1000, "1s"), (5000, "5s"), (3999, "3.9s"), (59_999, "59s")];
+        let long = [(125_000, "2m 5s"), (60_000, "1m"), (3_600_000, "1h"), (273_600_000, "3d 4h"), (86_400_000, "1d")];
+        for (millis, text) in cases.into_iter().chain(long) {
+            assert_eq!(brief(Duration::from_millis(millis)), text);
+        }
+        assert_eq!(brief(Duration::from_micros(3)), "1ms");
+    }
+
+    #[test]
+    fn instants_saturate_instead_of_wrapping() {
+        assert_eq!(Mono(5) + Duration::MAX, Mono(u64::MAX));
+        assert_eq!(Mono(5).since(Mono(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_two_clocks_are_converted_by_their_distance_from_now() {
+        let now = Now { mono: Mono(10_000_000_000), wall: Timestamp(50_000) };
+        assert_eq!(now.wall_at(Mono(12_000_000_000)), Timestamp(52_000));
+        assert_eq!(now.wall_at(Mono(9_000_000_000)), Timestamp(49_000));
+        assert_eq!(now.mono_at(Timestamp(52_000)), Mono(12_000_000_000));
+        assert_eq!(now.mono_at(Timestamp(1)), now.mono);
+    }
+}

@@ -1,0 +1,244 @@
+//! The border of the core: what it is told and what it asks for.
+//!
+//! An [`Event`] has happened and cannot be refused; an [`Action`] is to be performed, in order, before the next
+//! event. Outcomes of actions come back as events. [`turn`] is the one way to connect the two, for the daemon and
+//! for the simulator alike.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ppm_protocol::message::Answer;
+use ppm_protocol::{EventRow, Exit, Request, RpcError, RpcId, Signal};
+
+use crate::spec::{Command, Reach};
+use crate::supervisor::Supervisor;
+use crate::time::Now;
+use crate::usage::Usage;
+
+/// A service's number, 1 or greater; never given to another service while the daemon lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceId(pub u32);
+
+/// A process, or the group it leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pid(pub i32);
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A connection to a client; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientId(pub u64);
+
+/// Whom to answer: the client and the id it gave its call. Without an id nobody waits for an answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct From {
+    /// The connection.
+    pub client: ClientId,
+    /// The call.
+    pub call: Option<RpcId>,
+}
+
+/// Whether anything else of the process group was there when its leader had been reaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// The leader was alone.
+    Empty,
+    /// Other members live, and so the group's number is still theirs.
+    Left,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A client asks for something.
+    Requested {
+        /// Who.
+        from: From,
+        /// What.
+        request: Request,
+    },
+    /// A client is gone: nothing it waited for need be answered.
+    Disconnected {
+        /// Which.
+        client: ClientId,
+    },
+    /// A [`Action::Spawn`] came to a successful exec.
+    Spawned {
+        /// The service.
+        id: ServiceId,
+        /// Its new main process, leader of its own session and group.
+        pid: Pid,
+    },
+    /// A [`Action::Spawn`] failed; there is no process.
+    SpawnFailed {
+        /// The service.
+        id: ServiceId,
+        /// Stage and cause in words: `exec: no such file: foo`.
+        error: String,
+    },
+    /// A child ended and has been reaped; its number is free again.
+    Exited {
+        /// Which; also adopted orphans.
+        pid: Pid,
+        /// How.
+        exit: Exit,
+        /// What is left of the group it led.
+        group: Group,
+    },
+    /// The last member of a group that was [`Group::Left`] is gone.
+    Drained {
+        /// The group.
+        group: Pid,
+    },
+    /// A child was stopped by a signal.
+    Paused {
+        /// Which.
+        pid: Pid,
+    },
+    /// A stopped child goes on.
+    Resumed {
+        /// Which.
+        pid: Pid,
+    },
+    /// The sample asked for with [`Action::Sample`].
+    Sampled {
+        /// The action's.
+        sample: u64,
+        /// One entry for each process asked for that could be read.
+        usages: Vec<(Pid, Usage)>,
+    },
+    /// The daemon got a signal.
+    Signalled(Signal),
+    /// The wall clock was set, or may have been.
+    ClockStepped,
+    /// A deadline may have passed.
+    Tick,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Start a process; answered by [`Event::Spawned`] or [`Event::SpawnFailed`].
+    Spawn {
+        /// For this service.
+        id: ServiceId,
+        /// The program and its surroundings.
+        launch: Arc<Launch>,
+        /// Why it starts: PPM_START_REASON.
+        cause: Cause,
+    },
+    /// Send a signal to a process that has not been reaped, or to a group that has members.
+    Kill {
+        /// The process, or its group.
+        pid: Pid,
+        /// The signal.
+        signal: Signal,
+        /// Which of the two.
+        reach: Reach,
+    },
+    /// Read the usage of these processes and of the daemon itself; answered by [`Event::Sampled`].
+    Sample {
+        /// To be given back.
+        sample: u64,
+        /// The processes; the daemon's own is among them.
+        pids: Vec<Pid>,
+        /// Whether to read the costly figures too.
+        detail: Detail,
+    },
+    /// Answer a call.
+    Respond {
+        /// Whom.
+        to: From,
+        /// With what.
+        result: Result<Answer, RpcError>,
+    },
+    /// Tell a client that follows.
+    Notify {
+        /// Whom.
+        to: From,
+        /// Of what.
+        event: Arc<EventRow>,
+    },
+    /// Write to the daemon's own log.
+    Announce(Notice),
+    /// Leave, with this exit code. The last action ever.
+    Exit {
+        /// 0 to 255.
+        code: u8,
+    },
+}
+
+/// How much of a process is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What stands in a few short files.
+    Cheap,
+    /// Also the proportional memory and the open descriptors.
+    Full,
+}
+
+/// What must be known to start a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// The service's name: PPM_SERVICE.
+    pub name: String,
+    /// What to execute.
+    pub command: Command,
+}
+
+/// Why a service starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The daemon started.
+    Boot,
+    /// Somebody asked for it.
+    Request,
+    /// Its planned time came.
+    Schedule,
+    /// It crashed before.
+    Backoff,
+    /// It ended before, and shall always run.
+    Restart,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Cause::Boot => "boot",
+            Cause::Request => "request",
+            Cause::Schedule => "schedule",
+            Cause::Backoff => "backoff",
+            Cause::Restart => "restart",
+        })
+    }
+}
+
+/// A line of the daemon's log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// Something happened to a service.
+    Service(Arc<EventRow>),
+    /// Worth knowing.
+    Info(String),
+    /// Worth a look.
+    Warning(String),
+    /// The core met what it holds to be impossible and kept its state.
+    Impossible(String),
+}
+
+/// Performs actions. The daemon's does it with system calls, the simulator's with make-believe.
+pub trait Shell {
+    /// Performs one action. Its outcome, if it has one, comes back as an event later.
+    fn perform(&mut self, action: Action);
+}
+
+/// Lets one event happen and has everything performed that follows from it.
+pub fn turn(supervisor: &mut Supervisor, shell: &mut impl Shell, now: Now, event: Event) {
+    for action in supervisor.handle(now, event) {
+        shell.perform(action);
+    }
+}

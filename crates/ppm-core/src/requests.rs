@@ -1,0 +1,349 @@
+//! What clients ask for, and what they are told.
+//!
+//! A request names services by name, number, glob or `all`; all names are looked up before anything is done, so
+//! that a misspelt one changes nothing. What shows is answered at once; what changes is answered when it is done.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, SendSignal, Targets, Watch};
+use ppm_protocol::{
+    Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, History, InfoRow, PlanEvent, PlanRow, Request, RpcError, ServiceRow,
+    Why,
+};
+
+use crate::config;
+use crate::event::{Action, From, ServiceId};
+use crate::journal::{KEPT, event_row};
+use crate::names::{glob_matches, similar};
+use crate::service::{Input, Service, Want};
+use crate::spec::{MAX_SERVICES, RestartPolicy, RestartWhen, ServiceSpec, StopPolicy};
+use crate::supervisor::{Phase, Supervisor};
+use crate::time::{Now, brief};
+use crate::waiting::{Aim, Kind};
+
+impl Supervisor {
+    /// Takes up a call. It is answered now or later, but exactly once.
+    pub(crate) fn requested(&mut self, now: Now, from: From, request: Request) {
+        let to = from.clone();
+        let answer = match request {
+            Request::Hello => Ok(Some(Answer::Greeting(self.greeting()))),
+            Request::List(which) => self.chosen(&which.services).map(|ids| Some(Answer::Services(self.rows(now, &ids)))),
+            Request::Info(which) => self.chosen(&which.services).map(|ids| Some(Answer::Infos(self.infos(now, &ids)))),
+            Request::Configuration => Ok(Some(Answer::Configuration(self.configuration()))),
+            Request::Scheduler(which) => self.chosen(&which.services).map(|ids| Some(Answer::Plans(self.plan_rows(now, &ids)))),
+            Request::Events(watch) => self.events(from, watch).map(|history| Some(Answer::History(history))),
+            Request::Stats(which) => self.stats(now, from, &which.services).map(|()| None),
+            Request::Add(add) => self.add(now, from, &add).map(|()| None),
+            Request::Start(targets) => self.change(now, from, &targets, &Input::Start).map(|()| None),
+            Request::Restart(targets) => self.change(now, from, &targets, &Input::Restart).map(|()| None),
+            Request::Reschedule(targets) => self.change(now, from, &targets, &Input::Reschedule).map(|()| None),
+            Request::Stop(targets) => self.change(now, from, &targets, &Input::Stop).map(|()| None),
+            Request::Remove(targets) => self.change(now, from, &targets, &Input::Remove).map(|()| None),
+            Request::Pause(targets) => self.change(now, from, &targets, &Input::Pause).map(|()| None),
+            Request::Resume(targets) => self.change(now, from, &targets, &Input::Resume).map(|()| None),
+            Request::Signal(signal) => self.signal(now, from, &signal).map(|()| None),
+            Request::Wait(wait) => self.wait(now, from, &wait).map(|()| None),
+            Request::Shutdown => {
+                let farewell = Farewell { stopping: self.busy() };
+                self.actions.push(Action::Respond { to, result: Ok(Answer::Farewell(farewell)) });
+                return self.shut_down(now);
+            }
+        };
+        match answer {
+            Ok(Some(answer)) => self.actions.push(Action::Respond { to, result: Ok(answer) }),
+            Ok(None) => {}
+            Err(error) => self.actions.push(Action::Respond { to, result: Err(error) }),
+        }
+    }
+
+    /// A service as `list` shows it.
+    pub(crate) fn row_of(&self, now: Now, service: &Service) -> ServiceRow {
+        let live = service.live();
+        ServiceRow {
+            id: service.id().0,
+            name: service.spec().name.clone(),
+            status: service.status(),
+            active: service.is_active(),
+            ready: service.is_ready(),
+            pid: live.map(|live| live.pid.0),
+            restarts: service.starts().saturating_sub(1),
+            crashes: service.crashes(now),
+            started_at: service.started(),
+            ended_at: if live.is_some() { None } else { service.ended_at() },
+            uptime_ms: live.map(|live| u64::try_from(now.mono.since(live.since).as_millis()).unwrap_or(u64::MAX)),
+            exit: service.last().and_then(|end| end.exit),
+            reason: service.reason(now),
+            next_start: service.next_start(now),
+            schedule: service.spec().schedule.as_ref().map(|schedule| schedule.text().to_owned()),
+        }
+    }
+
+    fn greeting(&self) -> Greeting {
+        Greeting { protocol: PROTOCOL, version: self.version.clone(), pid: self.pid.0 }
+    }
+
+    fn configuration(&self) -> Configuration {
+        let kept = self.services().filter(|service| service.want() != Want::Gone);
+        Configuration { yaml: config::render(&self.settings, kept.map(Service::spec)) }
+    }
+
+    fn rows(&self, now: Now, ids: &[ServiceId]) -> Vec<ServiceRow> {
+        ids.iter().filter_map(|id| self.service(*id)).map(|service| self.row_of(now, service)).collect()
+    }
+
+    fn infos(&self, now: Now, ids: &[ServiceId]) -> Vec<InfoRow> {
+        let info = |service: &Service| {
+            let spec = service.spec();
+            InfoRow {
+                row: self.row_of(now, service),
+                command: std::iter::once(&spec.command.path).chain(&spec.command.args).cloned().collect(),
+                workdir: spec.command.workdir.clone(),
+                env: spec.command.env.keys().cloned().collect(),
+                restart: restart_in_words(&spec.restart),
+                stop: stop_in_words(spec.stop),
+                source: spec.source.clone(),
+            }
+        };
+        ids.iter().filter_map(|id| self.service(*id)).map(info).collect()
+    }
+
+    /// Everything that will happen by itself, the soonest first.
+    fn plan_rows(&self, now: Now, ids: &[ServiceId]) -> Vec<PlanRow> {
+        let mut rows: Vec<PlanRow> = ids.iter().filter_map(|id| self.service(*id)).flat_map(|service| plans_of(now, service)).collect();
+        rows.sort_by_key(|row| (row.at, row.id));
+        rows
+    }
+
+    fn events(&mut self, from: From, watch: Watch) -> Result<History, RpcError> {
+        let last = watch.last.unwrap_or(KEPT).min(KEPT);
+        let history = History { events: self.journal.past(&watch.services, last) };
+        if watch.follow {
+            if from.call.is_none() {
+                return Err(RpcError::new(ErrorCode::Invalid, "`events` with `follow` needs an `id`"));
+            }
+            self.journal.follow(from, watch.services);
+        }
+        Ok(history)
+    }
+
+    fn stats(&mut self, now: Now, from: From, services: &[String]) -> Result<(), RpcError> {
+        let mut whose: Vec<Option<ServiceId>> = self.chosen(services)?.into_iter().map(Some).collect();
+        if services.is_empty() {
+            whose.push(None);
+        }
+        self.sample(now, from, whose);
+        Ok(())
+    }
+
+    fn add(&mut self, now: Now, from: From, add: &AddService) -> Result<(), RpcError> {
+        self.refuse_when_ending()?;
+        let spec = ServiceSpec::from_request(add, &self.settings).map_err(|invalid| {
+            let data = invalid.hint.map(|hint| serde_json::json!({ "hint": hint }));
+            RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
+        })?;
+        self.refuse_taken(&spec.name)?;
+        if self.services.len() >= MAX_SERVICES {
+            return Err(RpcError::new(ErrorCode::Refused, format!("there are {MAX_SERVICES} services already; more are not supported")));
+        }
+        let id = self.insert(now, spec);
+        let Some(service) = self.service(id) else { return Ok(()) };
+        let row = event_row(now, service, EventKind::Added, service.status(), None, None, String::new());
+        let is_planned = service.spec().schedule.is_some();
+        let aim = if add.wait && add.start && !is_planned { started_from(service) } else { Aim::Asked };
+        self.journal.tell(row, &mut self.actions);
+        let key = self.wait_for(from, Kind::Change, vec![(id, aim)], Vec::new());
+        if add.start && !is_planned {
+            self.step(now, id, &Input::Start);
+        }
+        self.look_at_waiter(now, key, None);
+        Ok(())
+    }
+
+    fn change(&mut self, now: Now, from: From, targets: &Targets, input: &Input) -> Result<(), RpcError> {
+        let ids = self.targets(&targets.services)?;
+        if matches!(input, Input::Start | Input::Restart | Input::Reschedule) {
+            self.refuse_when_ending()?;
+            self.refuse_when_leaving(&ids)?;
+        }
+        if *input == Input::Reschedule {
+            self.refuse_without_schedule(&ids)?;
+        }
+        let aims: Vec<(ServiceId, Aim)> =
+            ids.iter().filter_map(|id| Some((*id, if targets.wait { aim_of(self.service(*id)?, input) } else { Aim::Asked }))).collect();
+        let key = self.wait_for(from, Kind::Change, aims, Vec::new());
+        for id in ids {
+            self.step(now, id, input);
+        }
+        self.look_at_waiter(now, key, None);
+        Ok(())
+    }
+
+    fn signal(&mut self, now: Now, from: From, request: &SendSignal) -> Result<(), RpcError> {
+        let ids = self.targets(&request.services)?;
+        let idle = |id: &ServiceId| self.service(*id).filter(|service| service.pid().is_none());
+        let failed = ids
+            .iter()
+            .filter_map(idle)
+            .map(|service| Failure { service: service.spec().name.clone(), message: "it is not running".to_owned() });
+        let failed = failed.collect();
+        let key = self.wait_for(from, Kind::Change, ids.iter().map(|id| (*id, Aim::Asked)).collect(), failed);
+        for id in ids {
+            self.step(now, id, &Input::Signal(request.signal));
+        }
+        self.look_at_waiter(now, key, None);
+        Ok(())
+    }
+
+    fn wait(&mut self, now: Now, from: From, request: &Await) -> Result<(), RpcError> {
+        let ids = self.targets(&request.services)?;
+        let aims = ids.iter().map(|id| (*id, Aim::Reached(request.goal))).collect();
+        let key = self.wait_for(from, Kind::Await, aims, Vec::new());
+        self.look_at_waiter(now, key, request.timeout_ms.map(Duration::from_millis));
+        Ok(())
+    }
+
+    /// The services to show: none named means all.
+    fn chosen(&self, typed: &[String]) -> Result<Vec<ServiceId>, RpcError> {
+        if typed.is_empty() { Ok(self.services.keys().copied().collect()) } else { self.targets(typed) }
+    }
+
+    /// The services to change, each once, by number.
+    fn targets(&self, typed: &[String]) -> Result<Vec<ServiceId>, RpcError> {
+        if typed.is_empty() {
+            return Err(RpcError::new(ErrorCode::BadParams, "`services` is empty: name at least one, or `all`"));
+        }
+        let mut ids = BTreeSet::new();
+        for wanted in typed {
+            ids.extend(self.find(wanted)?);
+        }
+        Ok(ids.into_iter().collect())
+    }
+
+    fn find(&self, wanted: &str) -> Result<Vec<ServiceId>, RpcError> {
+        if wanted == "all" {
+            return Ok(self.services.keys().copied().collect());
+        }
+        if let Some(id) = self.names.get(wanted) {
+            return Ok(vec![*id]);
+        }
+        if let Ok(number) = wanted.parse() {
+            let id = ServiceId(number);
+            return if self.services.contains_key(&id) { Ok(vec![id]) } else { Err(self.no_such_service(wanted)) };
+        }
+        let found: Vec<ServiceId> = self.names.iter().filter(|(name, _)| glob_matches(wanted, name)).map(|(_, id)| *id).collect();
+        if found.is_empty() { Err(self.no_such_service(wanted)) } else { Ok(found) }
+    }
+
+    fn no_such_service(&self, wanted: &str) -> RpcError {
+        const SHOWN: usize = 20;
+        let is_glob = wanted.contains(['*', '?', '[']);
+        let message = if is_glob { format!("no service matches `{wanted}`") } else { format!("no such service `{wanted}`") };
+        let names = || self.names.keys().map(String::as_str);
+        let mut data =
+            serde_json::json!({ "service": wanted, "services": names().take(SHOWN).collect::<Vec<_>>(), "count": self.names.len() });
+        if let (Some(similar), Some(object)) = (similar(wanted, names()), data.as_object_mut()) {
+            object.insert("similar".to_owned(), similar.into());
+        }
+        RpcError { data: Some(data), ..RpcError::new(ErrorCode::NoSuchService, message) }
+    }
+
+    fn refuse_taken(&self, name: &str) -> Result<(), RpcError> {
+        let Some(service) = self.names.get(name).and_then(|id| self.service(*id)) else { return Ok(()) };
+        let (state, source) = match service.want() {
+            Want::Gone => ("being removed".to_owned(), &service.spec().source),
+            Want::Up { .. } | Want::Down => (service.status().to_string(), &service.spec().source),
+        };
+        let data = serde_json::json!({ "service": name });
+        let message = format!("there is a service `{name}` already ({state}, from {source})");
+        Err(RpcError { data: Some(data), ..RpcError::new(ErrorCode::NameTaken, message) })
+    }
+
+    fn refuse_when_ending(&self) -> Result<(), RpcError> {
+        match self.phase {
+            Phase::Running => Ok(()),
+            Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Over => {
+                Err(RpcError::new(ErrorCode::Refused, "the daemon is shutting down; nothing is started any more"))
+            }
+        }
+    }
+
+    fn refuse_when_leaving(&self, ids: &[ServiceId]) -> Result<(), RpcError> {
+        match ids.iter().filter_map(|id| self.service(*id)).find(|service| service.want() == Want::Gone) {
+            Some(service) => Err(RpcError::new(ErrorCode::Refused, format!("`{}` is being removed", service.spec().name))),
+            None => Ok(()),
+        }
+    }
+
+    fn refuse_without_schedule(&self, ids: &[ServiceId]) -> Result<(), RpcError> {
+        match ids.iter().filter_map(|id| self.service(*id)).find(|service| service.spec().schedule.is_none()) {
+            Some(service) => Err(RpcError::new(ErrorCode::Refused, format!("`{}` has no schedule", service.spec().name))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn started_from(service: &Service) -> Aim {
+    Aim::Started { attempts: service.attempts(), starts: service.starts() }
+}
+
+fn aim_of(service: &Service, input: &Input) -> Aim {
+    match input {
+        Input::Start | Input::Restart => started_from(service),
+        Input::Stop => Aim::Ended { ends: service.ends() },
+        Input::Remove => Aim::Removed,
+        Input::Pause => Aim::Paused,
+        Input::Resume => Aim::Resumed,
+        Input::Reschedule
+        | Input::Boot
+        | Input::Signal(_)
+        | Input::KillNow
+        | Input::Fire
+        | Input::Replan
+        | Input::Tick
+        | Input::Spawned(_)
+        | Input::SpawnFailed(_)
+        | Input::Exited(..)
+        | Input::Drained
+        | Input::WasPaused
+        | Input::WasResumed => Aim::Asked,
+    }
+}
+
+fn plans_of(now: Now, service: &Service) -> Vec<PlanRow> {
+    let row = |event, at: ppm_protocol::Timestamp, rule| PlanRow {
+        id: service.id().0,
+        name: service.spec().name.clone(),
+        event,
+        at,
+        in_ms: u64::try_from(at.0.saturating_sub(now.wall.0)).unwrap_or(0),
+        last: service.last_in_words(),
+        rule,
+    };
+    let planned = service.plan().map(|at| {
+        let rule = service.spec().schedule.as_ref().map_or_else(String::new, |schedule| schedule.text().to_owned());
+        row(PlanEvent::Schedule, at, rule)
+    });
+    let delayed = service.restart_at(now).map(|next| {
+        let rule = match next.why {
+            Why::Backoff => format!("backoff, retry {}", service.crashes(now)),
+            Why::Restart | Why::Schedule | Why::Watch => "restart: always".to_owned(),
+        };
+        row(PlanEvent::Restart, next.at, rule)
+    });
+    planned.into_iter().chain(delayed).collect()
+}
+
+fn restart_in_words(policy: &RestartPolicy) -> String {
+    let when = match policy.when {
+        RestartWhen::Never => return "never".to_owned(),
+        RestartWhen::OnFailure => "on-failure",
+        RestartWhen::Always => "always",
+    };
+    let retries = if policy.max_retries == 0 { String::new() } else { format!(", at most {} retries", policy.max_retries) };
+    format!("{when}, backoff {} to {}{retries}", brief(policy.interval), brief(policy.max_interval.max(policy.interval)))
+}
+
+fn stop_in_words(stop: StopPolicy) -> String {
+    format!("{}, then SIGKILL after {}", stop.signal, brief(stop.timeout))
+}

@@ -1,0 +1,862 @@
+//! The life of one service: [`Service::step`] is the whole of it, one total table.
+//!
+//! Two things are kept apart. [`Want`] is what its user asked for last; [`Run`] is what there is. Commands change
+//! the want and set the run moving; what the kernel tells moves the run, and when no process is left the want
+//! decides what comes next. The five public states are derived, never stored.
+//!
+//! | run | there is | ends with |
+//! |---|---|---|
+//! | `Idle` | nothing, nothing is coming | a start |
+//! | `Starting` | a spawn under way | its outcome |
+//! | `Up`, `Paused` | the main process | its exit, or a stop |
+//! | `Stopping` | the main process, asked to end | its exit, or `kill_at` |
+//! | `Killing` | the main process, sent SIGKILL | its exit |
+//! | `Draining` | no main process, but others of its group, asked to end | their end, or `kill_at` |
+//! | `Purging` | the same, sent SIGKILL | their end, or `until` |
+//! | `Waiting` | nothing, a start is coming | `until` |
+//!
+//! Invariants: at most one incarnation (R24): only a run without any process leads to `Starting`. The last command
+//! wins (R23). A timer is a field of the run that needs it, so leaving the run cancels it. Nothing here waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
+
+use crate::backoff;
+use crate::event::{Cause, Group, Launch, Pid, ServiceId};
+use crate::spec::{Reach, RestartWhen, ServiceSpec};
+use crate::time::{Mono, Now, Timestamp, brief};
+
+/// After SIGKILL a process is gone at once, unless the kernel holds it (R25); after this long that is told.
+pub const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// What its user asked for last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// To run, by its policy and at its planned times.
+    Up {
+        /// The next planned time, for a service with a schedule that will fire again.
+        plan: Option<Timestamp>,
+    },
+    /// Not to run.
+    Down,
+    /// Not to be: it is removed as soon as nothing of it is left. Never changes again.
+    Gone,
+}
+
+/// What there is of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// No process, and none is coming by a delay.
+    Idle,
+    /// A spawn is under way.
+    Starting {
+        /// Why it starts.
+        cause: Cause,
+    },
+    /// The main process runs.
+    Up(Live),
+    /// The main process was stopped by a signal.
+    Paused(Live),
+    /// The main process was asked to end.
+    Stopping {
+        /// It.
+        live: Live,
+        /// When SIGKILL follows.
+        kill_at: Mono,
+        /// Start again when it has ended, for this cause.
+        then: Option<Cause>,
+    },
+    /// SIGKILL was sent.
+    Killing {
+        /// The main process.
+        live: Live,
+        /// When to tell that the kernel does not let it die; None: told.
+        stuck_at: Option<Mono>,
+        /// Start again when it has ended, for this cause.
+        then: Option<Cause>,
+    },
+    /// The main process ended and left others of its group behind, which were asked to end.
+    Draining {
+        /// The group.
+        group: Pid,
+        /// When SIGKILL follows.
+        kill_at: Mono,
+        /// Start again when they have ended, for this cause; None: the policy decides.
+        then: Option<Cause>,
+    },
+    /// What the main process left behind got SIGKILL.
+    Purging {
+        /// The group.
+        group: Pid,
+        /// When to go on without waiting longer.
+        until: Mono,
+        /// Start again when they have ended, for this cause; None: the policy decides.
+        then: Option<Cause>,
+    },
+    /// A start is coming after a delay.
+    Waiting {
+        /// When.
+        until: Mono,
+        /// [`Cause::Backoff`] or [`Cause::Restart`].
+        cause: Cause,
+    },
+}
+
+/// A main process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// It leads its own session and group under this number.
+    pub pid: Pid,
+    /// Since when.
+    pub since: Mono,
+    /// Why it was started.
+    pub cause: Cause,
+}
+
+/// How the last run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// In which way.
+    pub how: How,
+    /// Of the main process, where there was one.
+    pub exit: Option<Exit>,
+    /// When the main process ended.
+    pub at: Mono,
+}
+
+/// In which way a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// By itself, well.
+    Finished,
+    /// By itself, badly.
+    Crashed,
+    /// On request, in time.
+    Obeyed,
+    /// On request, but by another signal than the one it was asked with.
+    DiedStopping,
+    /// By SIGKILL, since it did not stop within this time.
+    Overran(Duration),
+    /// It could not be started, for this cause.
+    NotStarted(String),
+}
+
+/// What a service is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The daemon starts, and its services with it.
+    Boot,
+    /// Wanted: a running service.
+    Start,
+    /// Wanted: a freshly started service.
+    Restart,
+    /// Wanted: its next planned run, but none now.
+    Reschedule,
+    /// Wanted: no process.
+    Stop,
+    /// Wanted: no service.
+    Remove,
+    /// Wanted: a paused process.
+    Pause,
+    /// Wanted: a process that goes on.
+    Resume,
+    /// Wanted: this signal for all of it.
+    Signal(Signal),
+    /// There is no time left: SIGKILL.
+    KillNow,
+    /// Its planned time has come.
+    Fire,
+    /// The wall clock was set: plan again.
+    Replan,
+    /// Its deadline may have passed.
+    Tick,
+    /// The spawn came to a successful exec.
+    Spawned(Pid),
+    /// The spawn failed.
+    SpawnFailed(String),
+    /// The main process ended.
+    Exited(Exit, Group),
+    /// What the main process left behind ended.
+    Drained,
+    /// The main process was stopped by a signal.
+    WasPaused,
+    /// The main process goes on.
+    WasResumed,
+}
+
+/// What follows from an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Start it.
+    Spawn(Cause),
+    /// Send a signal.
+    Kill(Pid, Signal, Reach),
+    /// Tell of it.
+    Told {
+        /// What happened.
+        kind: EventKind,
+        /// The process concerned.
+        pid: Option<Pid>,
+        /// How it ended, for [`EventKind::Exited`].
+        exit: Option<Exit>,
+        /// Why, in one short sentence.
+        reason: String,
+    },
+    /// This input cannot happen in this state.
+    Impossible(String),
+}
+
+/// What a step may know of the world.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The present.
+    pub now: Now,
+    /// The zone of schedules.
+    pub zone: &'a TimeZone,
+    /// Uniform over all of u64.
+    pub chance: u64,
+}
+
+/// "Can't happen", written out: a panic in tests; in production it is told and the state is kept.
+macro_rules! never {
+    ($self:ident, $input:ident, $out:ident) => {{
+        debug_assert!(false, "{:?} in {:?}", $input, $self.run);
+        $out.push(Effect::Impossible(format!("{}: {:?} in {:?}", $self.spec.name, $input, $self.run)));
+    }};
+}
+
+/// One service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    id: ServiceId,
+    spec: ServiceSpec,
+    launch: Arc<Launch>,
+    want: Want,
+    run: Run,
+    last: Option<End>,
+    crashes: u32,
+    gave_up: bool,
+    starts: u64,
+    attempts: u64,
+    ends: u64,
+    started: Option<Timestamp>,
+    ended: Option<Timestamp>,
+}
+
+impl Service {
+    /// A service that has never run. Wanted up if `autostart`, but nothing starts before [`Input::Boot`] or a command.
+    pub fn new(id: ServiceId, spec: ServiceSpec, ctx: &Context<'_>) -> Service {
+        let launch = Arc::new(Launch { name: spec.name.clone(), command: spec.command.clone() });
+        let want = if spec.autostart { Want::Up { plan: next_fire(&spec, ctx) } } else { Want::Down };
+        Service {
+            id,
+            spec,
+            launch,
+            want,
+            run: Run::Idle,
+            last: None,
+            crashes: 0,
+            gave_up: false,
+            starts: 0,
+            attempts: 0,
+            ends: 0,
+            started: None,
+            ended: None,
+        }
+    }
+
+    /// THE TABLE: every input in every run. No `_`: a new input must be answered everywhere.
+    pub fn step(&mut self, ctx: &Context<'_>, input: &Input, out: &mut Vec<Effect>) {
+        match (self.run, input) {
+            (Run::Idle, Input::Boot) => self.boot(out),
+            (_, Input::Boot) => {} // a command was quicker
+
+            (_, Input::Start | Input::Restart | Input::Reschedule | Input::Fire) if self.want == Want::Gone => {}
+
+            (Run::Idle | Run::Waiting { .. }, Input::Start | Input::Restart) => {
+                self.wish_up(ctx);
+                self.launch(Cause::Request, out);
+            }
+            (Run::Starting { .. }, Input::Start | Input::Restart) => self.wish_up(ctx),
+            (Run::Up(_) | Run::Paused(_), Input::Start) => self.wish_up(ctx),
+            (Run::Up(live) | Run::Paused(live), Input::Restart) => {
+                self.wish_up(ctx);
+                self.begin_stop(ctx, live, Some(Cause::Request), out);
+            }
+            (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Start | Input::Restart) => {
+                self.wish_up(ctx);
+                self.and_then(Some(Cause::Request));
+            }
+
+            (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Reschedule) => self.wish_up(ctx),
+            (Run::Waiting { .. }, Input::Reschedule) => {
+                self.wish_up(ctx);
+                self.run = Run::Idle;
+            }
+            (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Reschedule) => {
+                self.wish_up(ctx);
+                self.and_then(None);
+            }
+
+            (Run::Idle, Input::Stop | Input::Remove | Input::KillNow) => self.wish_down(input, out),
+            (Run::Waiting { .. }, Input::Stop | Input::Remove | Input::KillNow) => {
+                self.wish_down(input, out);
+                self.run = Run::Idle;
+            }
+            (Run::Starting { .. }, Input::Stop | Input::Remove | Input::KillNow) => self.wish_down(input, out),
+            (Run::Up(live) | Run::Paused(live), Input::Stop | Input::Remove) => {
+                self.wish_down(input, out);
+                self.begin_stop(ctx, live, None, out);
+            }
+            (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Stop | Input::Remove) => {
+                self.wish_down(input, out);
+                self.and_then(None);
+            }
+            (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. }, Input::KillNow) => {
+                self.wish_down(input, out);
+                self.kill_leader(ctx, live, None, out);
+            }
+            (Run::Draining { group, .. }, Input::KillNow) => {
+                self.wish_down(input, out);
+                self.kill_group(ctx, group, None, out);
+            }
+            (Run::Killing { .. } | Run::Purging { .. }, Input::KillNow) => {
+                self.wish_down(input, out);
+                self.and_then(None);
+            }
+
+            (Run::Idle | Run::Waiting { .. }, Input::Fire) => {
+                self.plan_again(ctx);
+                self.launch(Cause::Schedule, out);
+            }
+            (Run::Starting { .. }, Input::Fire) => self.plan_again(ctx),
+            (Run::Up(live) | Run::Paused(live), Input::Fire) => {
+                self.plan_again(ctx);
+                self.begin_stop(ctx, live, Some(Cause::Schedule), out);
+            }
+            (Run::Stopping { then, .. } | Run::Killing { then, .. }, Input::Fire)
+            | (Run::Draining { then, .. } | Run::Purging { then, .. }, Input::Fire) => {
+                self.plan_again(ctx);
+                self.and_then(then.or(Some(Cause::Schedule)));
+            }
+            (_, Input::Replan) => self.plan_again(ctx),
+
+            (Run::Up(live), Input::Pause) => out.push(Effect::Kill(live.pid, Signal::STOP, Reach::Group)),
+            (Run::Paused(live), Input::Resume) => out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group)),
+            (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::Signal(signal)) => {
+                out.push(Effect::Kill(live.pid, *signal, Reach::Group));
+            }
+            // The supervisor refuses these before they come here; what it let pass has changed since.
+            (
+                Run::Idle
+                | Run::Starting { .. }
+                | Run::Paused(_)
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Waiting { .. },
+                Input::Pause,
+            ) => {}
+            (
+                Run::Idle
+                | Run::Starting { .. }
+                | Run::Up(_)
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Waiting { .. },
+                Input::Resume,
+            ) => {}
+            (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
+
+            (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Tick) => {}
+            (Run::Stopping { live, kill_at, then }, Input::Tick) => {
+                if kill_at <= ctx.now.mono {
+                    self.kill_leader(ctx, live, then, out);
+                }
+            }
+            (Run::Killing { live, stuck_at, then }, Input::Tick) => {
+                if stuck_at.is_some_and(|at| at <= ctx.now.mono) {
+                    self.run = Run::Killing { live, stuck_at: None, then };
+                    self.tell(EventKind::Stuck, Some(live.pid), format!("still there {} after SIGKILL", brief(STUCK_AFTER)), out);
+                }
+            }
+            (Run::Draining { group, kill_at, then }, Input::Tick) => {
+                if kill_at <= ctx.now.mono {
+                    self.kill_group(ctx, group, then, out);
+                }
+            }
+            (Run::Purging { until, then, .. }, Input::Tick) => {
+                if until <= ctx.now.mono {
+                    self.tell(EventKind::Stuck, None, "what it left behind is still there after SIGKILL".to_owned(), out);
+                    self.settle(ctx, then, out);
+                }
+            }
+            (Run::Waiting { until, cause }, Input::Tick) => {
+                if until <= ctx.now.mono {
+                    self.launch(cause, out);
+                }
+            }
+
+            (Run::Starting { cause }, Input::Spawned(pid)) => self.spawned(ctx, *pid, cause, out),
+            (Run::Starting { .. }, Input::SpawnFailed(error)) => self.spawn_failed(ctx, error, out),
+            (
+                Run::Idle
+                | Run::Up(_)
+                | Run::Paused(_)
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Waiting { .. },
+                Input::Spawned(_) | Input::SpawnFailed(_),
+            ) => never!(self, input, out),
+
+            (Run::Up(live) | Run::Paused(live), Input::Exited(exit, group)) => self.ended(ctx, live, *exit, *group, out),
+            (Run::Stopping { live, kill_at, then }, Input::Exited(exit, group)) => {
+                self.record(ctx, *exit, self.judge_stop(*exit), live.pid, out);
+                match group {
+                    Group::Empty => self.settle(ctx, then, out),
+                    Group::Left => self.run = Run::Draining { group: live.pid, kill_at, then },
+                }
+            }
+            (Run::Killing { live, then, .. }, Input::Exited(exit, group)) => {
+                let overran = *exit == Exit::Signal(Signal::KILL);
+                let how = if overran { How::Overran(self.spec.stop.timeout) } else { self.judge_stop(*exit) };
+                self.record(ctx, *exit, how, live.pid, out);
+                match group {
+                    Group::Empty => self.settle(ctx, then, out),
+                    Group::Left => self.kill_group(ctx, live.pid, then, out),
+                }
+            }
+            (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::Exited(..)) => {
+                never!(self, input, out)
+            }
+
+            (Run::Draining { then, .. } | Run::Purging { then, .. }, Input::Drained) => {
+                self.tell(EventKind::Drained, None, "what it left behind has ended".to_owned(), out);
+                self.settle(ctx, then, out);
+            }
+            (
+                Run::Idle
+                | Run::Starting { .. }
+                | Run::Up(_)
+                | Run::Paused(_)
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Waiting { .. },
+                Input::Drained,
+            ) => never!(self, input, out),
+
+            (Run::Up(live), Input::WasPaused) => {
+                self.run = Run::Paused(live);
+                self.tell(EventKind::Paused, Some(live.pid), "paused by a stop signal".to_owned(), out);
+            }
+            (Run::Paused(live), Input::WasResumed) => {
+                self.run = Run::Up(live);
+                self.tell(EventKind::Resumed, Some(live.pid), String::new(), out);
+            }
+            // The kernel tells of stops and continues as levels, not as a history (R16).
+            (Run::Paused(_) | Run::Stopping { .. } | Run::Killing { .. }, Input::WasPaused) => {}
+            (Run::Up(_) | Run::Stopping { .. } | Run::Killing { .. }, Input::WasResumed) => {}
+            (
+                Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. },
+                Input::WasPaused | Input::WasResumed,
+            ) => never!(self, input, out),
+        }
+    }
+
+    /// The next instant at which [`Input::Tick`] would change something.
+    pub fn deadline(&self) -> Option<Mono> {
+        match self.run {
+            Run::Stopping { kill_at, .. } | Run::Draining { kill_at, .. } => Some(kill_at),
+            Run::Killing { stuck_at, .. } => stuck_at,
+            Run::Purging { until, .. } | Run::Waiting { until, .. } => Some(until),
+            Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_) => None,
+        }
+    }
+
+    /// The next wall-clock time at which [`Input::Fire`] is due.
+    pub fn plan(&self) -> Option<Timestamp> {
+        match self.want {
+            Want::Up { plan } => plan,
+            Want::Down | Want::Gone => None,
+        }
+    }
+
+    /// The main process, from its exec until it has been reaped.
+    pub fn pid(&self) -> Option<Pid> {
+        self.live().map(|live| live.pid)
+    }
+
+    /// The group that outlived its main process.
+    pub fn orphaned_group(&self) -> Option<Pid> {
+        match self.run {
+            Run::Draining { group, .. } | Run::Purging { group, .. } => Some(group),
+            Run::Idle
+            | Run::Starting { .. }
+            | Run::Up(_)
+            | Run::Paused(_)
+            | Run::Stopping { .. }
+            | Run::Killing { .. }
+            | Run::Waiting { .. } => None,
+        }
+    }
+
+    /// Whether anything of it runs, or is about to.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.run, Run::Idle | Run::Waiting { .. })
+    }
+
+    /// Whether it is to be removed and nothing of it is left.
+    pub fn is_gone(&self) -> bool {
+        self.want == Want::Gone && self.run == Run::Idle
+    }
+
+    /// One of the five public states.
+    pub fn status(&self) -> Status {
+        match self.run {
+            Run::Up(_) | Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => Status::Running,
+            Run::Paused(_) => Status::Stopped,
+            Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
+                None => Status::Created,
+                Some(How::Finished | How::Obeyed) => Status::Finished,
+                Some(How::Crashed | How::DiedStopping | How::Overran(_) | How::NotStarted(_)) => Status::Crashed,
+            },
+        }
+    }
+
+    /// Whether dependants may start: as soon as it runs.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.run, Run::Up(_))
+    }
+
+    /// Whether its user wants it.
+    pub fn is_active(&self) -> bool {
+        matches!(self.want, Want::Up { .. })
+    }
+
+    /// When and why it next starts by itself.
+    pub fn next_start(&self, now: Now) -> Option<NextStart> {
+        let planned = self.plan().map(|at| NextStart { at, why: Why::Schedule });
+        [self.restart_at(now), planned].into_iter().flatten().min_by_key(|next| next.at)
+    }
+
+    /// When it starts again after a delay.
+    pub fn restart_at(&self, now: Now) -> Option<NextStart> {
+        match self.run {
+            Run::Waiting { until, cause: Cause::Backoff } => Some(NextStart { at: now.wall_at(until), why: Why::Backoff }),
+            Run::Waiting { until, .. } => Some(NextStart { at: now.wall_at(until), why: Why::Restart }),
+            Run::Idle
+            | Run::Starting { .. }
+            | Run::Up(_)
+            | Run::Paused(_)
+            | Run::Stopping { .. }
+            | Run::Killing { .. }
+            | Run::Draining { .. }
+            | Run::Purging { .. } => None,
+        }
+    }
+
+    /// Why it is in its state, in one short sentence.
+    pub fn reason(&self, now: Now) -> String {
+        let until = |at: Mono| brief(at.since(now.mono));
+        match self.run {
+            Run::Idle => self.reason_at_rest(),
+            Run::Starting { .. } => "starting".to_owned(),
+            Run::Up(live) => match live.cause {
+                Cause::Boot => "started with the daemon".to_owned(),
+                Cause::Request => "started by request".to_owned(),
+                Cause::Schedule => "started by its schedule".to_owned(),
+                Cause::Backoff | Cause::Restart => format!("restarted after {}", self.last_in_words()),
+            },
+            Run::Paused(_) => "paused by a stop signal".to_owned(),
+            Run::Stopping { kill_at, .. } => format!("stopping: {} sent, SIGKILL in {}", self.spec.stop.signal, until(kill_at)),
+            Run::Killing { stuck_at: Some(_), .. } => format!("did not stop within {}, SIGKILL sent", brief(self.spec.stop.timeout)),
+            Run::Killing { stuck_at: None, .. } => "killed, but the kernel does not let it go".to_owned(),
+            Run::Draining { kill_at, .. } => {
+                format!("{}; ending what it left behind, SIGKILL in {}", self.last_in_words(), until(kill_at))
+            }
+            Run::Purging { .. } => format!("{}; killed what it left behind", self.last_in_words()),
+            Run::Waiting { until: at, cause: Cause::Backoff } => {
+                format!("{}, retry {} in {}", self.last_in_words(), self.crashes, until(at))
+            }
+            Run::Waiting { until: at, .. } => format!("{}, restart in {}", self.last_in_words(), until(at)),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> ServiceId {
+        self.id
+    }
+
+    /// How it should be.
+    pub fn spec(&self) -> &ServiceSpec {
+        &self.spec
+    }
+
+    /// What is needed to start it.
+    pub fn launch_data(&self) -> &Arc<Launch> {
+        &self.launch
+    }
+
+    /// What its user asked for last.
+    pub fn want(&self) -> Want {
+        self.want
+    }
+
+    /// What there is of it.
+    pub fn run(&self) -> Run {
+        self.run
+    }
+
+    /// How its last run ended.
+    pub fn last(&self) -> Option<&End> {
+        self.last.as_ref()
+    }
+
+    /// The consecutive crashes: zero again after a run longer than `reset_after`, even while it lasts.
+    pub fn crashes(&self, now: Now) -> u32 {
+        match self.live() {
+            Some(live) if now.mono.since(live.since) > self.spec.restart.reset_after => 0,
+            Some(_) | None => self.crashes,
+        }
+    }
+
+    /// Successful starts.
+    pub fn starts(&self) -> u64 {
+        self.starts
+    }
+
+    /// Starts tried: a start is over when this has grown.
+    pub fn attempts(&self) -> u64 {
+        self.attempts
+    }
+
+    /// Runs over, with all that belonged to them.
+    pub fn ends(&self) -> u64 {
+        self.ends
+    }
+
+    /// When the current or last run started.
+    pub fn started(&self) -> Option<Timestamp> {
+        self.started
+    }
+
+    /// When the last run ended.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.ended
+    }
+
+    /// The main process and its circumstances.
+    pub fn live(&self) -> Option<Live> {
+        match self.run {
+            Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. } => Some(live),
+            Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. } => None,
+        }
+    }
+
+    /// How the last run ended, in words.
+    pub fn last_in_words(&self) -> String {
+        let Some(end) = &self.last else { return String::new() };
+        match (&end.how, end.exit) {
+            (How::Finished | How::Crashed, Some(exit)) => exit.to_string(),
+            (How::Obeyed, _) => "stopped by request".to_owned(),
+            (How::DiedStopping, Some(exit)) => format!("{exit} while stopping"),
+            (How::Overran(timeout), _) => format!("killed: did not stop within {}", brief(*timeout)),
+            (How::NotStarted(error), _) => error.clone(),
+            (How::Finished | How::Crashed | How::DiedStopping, None) => String::new(),
+        }
+    }
+
+    fn reason_at_rest(&self) -> String {
+        match (&self.last, self.want) {
+            (None, Want::Up { plan: Some(_) }) => "waiting for its schedule".to_owned(),
+            (None, Want::Up { plan: None }) => "waiting to be started".to_owned(),
+            (None, Want::Down | Want::Gone) => "not started".to_owned(),
+            (Some(_), _) if self.gave_up => {
+                format!("{}, gave up after {} retries", self.last_in_words(), self.spec.restart.max_retries)
+            }
+            (Some(_), _) => self.last_in_words(),
+        }
+    }
+
+    fn boot(&mut self, out: &mut Vec<Effect>) {
+        match self.want {
+            Want::Up { plan: None } if self.attempts == 0 && self.spec.schedule.is_none() => self.launch(Cause::Boot, out),
+            Want::Up { .. } | Want::Down | Want::Gone => {}
+        }
+    }
+
+    /// A start asked for by hand is a new beginning: the backoff starts over (R23).
+    fn wish_up(&mut self, ctx: &Context<'_>) {
+        let plan = self.plan().or_else(|| next_fire(&self.spec, ctx));
+        self.want = Want::Up { plan };
+        self.crashes = 0;
+        self.gave_up = false;
+    }
+
+    fn wish_down(&mut self, input: &Input, out: &mut Vec<Effect>) {
+        let was_active = self.is_active();
+        if *input == Input::Remove {
+            self.want = Want::Gone;
+        } else if self.want != Want::Gone {
+            self.want = Want::Down;
+        }
+        if was_active && !self.is_busy() {
+            self.tell(EventKind::Deactivated, None, "stopped by request".to_owned(), out);
+        }
+    }
+
+    fn plan_again(&mut self, ctx: &Context<'_>) {
+        if self.is_active() {
+            self.want = Want::Up { plan: next_fire(&self.spec, ctx) };
+        }
+    }
+
+    /// Changes what comes after the end of a run that is ending.
+    fn and_then(&mut self, next: Option<Cause>) {
+        match &mut self.run {
+            Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => *then = next,
+            Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => {}
+        }
+    }
+
+    fn launch(&mut self, cause: Cause, out: &mut Vec<Effect>) {
+        self.run = Run::Starting { cause };
+        self.gave_up = false;
+        out.push(Effect::Spawn(cause));
+    }
+
+    /// The polite signal, then SIGCONT: a stopped process does not hear the first before the second (R20).
+    fn begin_stop(&mut self, ctx: &Context<'_>, live: Live, then: Option<Cause>, out: &mut Vec<Effect>) {
+        let stop = self.spec.stop;
+        out.push(Effect::Kill(live.pid, stop.signal, stop.reach));
+        out.push(Effect::Kill(live.pid, Signal::CONT, stop.reach));
+        self.run = Run::Stopping { live, kill_at: ctx.now.mono + stop.timeout, then };
+        self.tell(EventKind::Stopping, Some(live.pid), format!("{}, SIGKILL in {}", stop.signal, brief(stop.timeout)), out);
+    }
+
+    fn kill_leader(&mut self, ctx: &Context<'_>, live: Live, then: Option<Cause>, out: &mut Vec<Effect>) {
+        out.push(Effect::Kill(live.pid, Signal::KILL, Reach::Group));
+        self.run = Run::Killing { live, stuck_at: Some(ctx.now.mono + STUCK_AFTER), then };
+        self.tell(EventKind::Killed, Some(live.pid), "SIGKILL".to_owned(), out);
+    }
+
+    fn kill_group(&mut self, ctx: &Context<'_>, group: Pid, then: Option<Cause>, out: &mut Vec<Effect>) {
+        out.push(Effect::Kill(group, Signal::KILL, Reach::Group));
+        self.run = Run::Purging { group, until: ctx.now.mono + STUCK_AFTER, then };
+        self.tell(EventKind::Killed, None, "SIGKILL to what it left behind".to_owned(), out);
+    }
+
+    fn spawned(&mut self, ctx: &Context<'_>, pid: Pid, cause: Cause, out: &mut Vec<Effect>) {
+        let live = Live { pid, since: ctx.now.mono, cause };
+        self.run = Run::Up(live);
+        self.attempts += 1;
+        self.starts += 1;
+        self.started = Some(ctx.now.wall);
+        self.tell(EventKind::Started, Some(pid), cause.to_string(), out);
+        if !self.is_active() {
+            self.begin_stop(ctx, live, None, out);
+        }
+    }
+
+    fn spawn_failed(&mut self, ctx: &Context<'_>, error: &str, out: &mut Vec<Effect>) {
+        self.attempts += 1;
+        self.crashes = self.crashes.saturating_add(1);
+        self.ended = Some(ctx.now.wall);
+        self.last = Some(End { how: How::NotStarted(error.to_owned()), exit: None, at: ctx.now.mono });
+        self.run = Run::Idle;
+        self.tell(EventKind::StartFailed, None, error.to_owned(), out);
+        self.decide(ctx, None, out);
+    }
+
+    /// The main process ended by itself.
+    fn ended(&mut self, ctx: &Context<'_>, live: Live, exit: Exit, group: Group, out: &mut Vec<Effect>) {
+        let good = match exit {
+            Exit::Code(code) => code == 0 || self.spec.success_exit_codes.contains(&code),
+            Exit::Signal(signal) => signal == Signal::TERM,
+        };
+        let earlier = self.crashes(ctx.now);
+        self.crashes = if good { 0 } else { earlier.saturating_add(1) };
+        let how = if good { How::Finished } else { How::Crashed };
+        self.record(ctx, exit, how, live.pid, out);
+        match group {
+            Group::Empty => self.settle(ctx, None, out),
+            Group::Left => {
+                let stop = self.spec.stop;
+                out.push(Effect::Kill(live.pid, stop.signal, Reach::Group));
+                out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group));
+                self.run = Run::Draining { group: live.pid, kill_at: ctx.now.mono + stop.timeout, then: None };
+            }
+        }
+    }
+
+    /// It obeyed if it ended by itself, however, or by the signal it was asked with (contract: stopping).
+    fn judge_stop(&self, exit: Exit) -> How {
+        match exit {
+            Exit::Code(_) => How::Obeyed,
+            Exit::Signal(signal) if signal == self.spec.stop.signal || signal == Signal::TERM => How::Obeyed,
+            Exit::Signal(_) => How::DiedStopping,
+        }
+    }
+
+    fn record(&mut self, ctx: &Context<'_>, exit: Exit, how: How, pid: Pid, out: &mut Vec<Effect>) {
+        self.ended = Some(ctx.now.wall);
+        self.last = Some(End { how, exit: Some(exit), at: ctx.now.mono });
+        let reason = self.last_in_words();
+        out.push(Effect::Told { kind: EventKind::Exited, pid: Some(pid), exit: Some(exit), reason });
+    }
+
+    /// Nothing of the run is left.
+    fn settle(&mut self, ctx: &Context<'_>, then: Option<Cause>, out: &mut Vec<Effect>) {
+        self.ends += 1;
+        self.run = Run::Idle;
+        self.decide(ctx, then, out);
+    }
+
+    /// No process: the want, the last command, and the policy decide what comes next.
+    fn decide(&mut self, ctx: &Context<'_>, then: Option<Cause>, out: &mut Vec<Effect>) {
+        match (self.want, then) {
+            (Want::Down | Want::Gone, _) => {}
+            (Want::Up { .. }, Some(cause)) => self.launch(cause, out),
+            (Want::Up { .. }, None) => self.follow_policy(ctx, out),
+        }
+    }
+
+    fn follow_policy(&mut self, ctx: &Context<'_>, out: &mut Vec<Effect>) {
+        let policy = &self.spec.restart;
+        let Some(end) = &self.last else { return };
+        let (delay, cause) = match (&end.how, policy.when) {
+            (How::Crashed | How::NotStarted(_), RestartWhen::OnFailure | RestartWhen::Always) => {
+                if policy.max_retries > 0 && self.crashes > policy.max_retries {
+                    self.gave_up = true;
+                    let reason = self.reason_at_rest();
+                    return self.tell(EventKind::GaveUp, None, reason, out);
+                }
+                (backoff::delay(policy, self.crashes, ctx.chance), Cause::Backoff)
+            }
+            (How::Finished, RestartWhen::Always) => (policy.interval, Cause::Restart),
+            (How::Finished, RestartWhen::Never | RestartWhen::OnFailure)
+            | (How::Crashed | How::NotStarted(_), RestartWhen::Never)
+            | (How::Obeyed | How::DiedStopping | How::Overran(_), _) => return,
+        };
+        let until = end.at + delay;
+        self.run = Run::Waiting { until, cause };
+        let reason = self.reason(ctx.now);
+        self.tell(EventKind::Planned, None, reason, out);
+    }
+
+    fn tell(&self, kind: EventKind, pid: Option<Pid>, reason: String, out: &mut Vec<Effect>) {
+        out.push(Effect::Told { kind, pid, exit: None, reason });
+    }
+}
+
+fn next_fire(spec: &ServiceSpec, ctx: &Context<'_>) -> Option<Timestamp> {
+    spec.schedule.as_ref()?.next(ctx.now.wall, ctx.zone)
+}

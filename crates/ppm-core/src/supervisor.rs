@@ -1,0 +1,486 @@
+//! All services together: the machine that the daemon and the simulator drive.
+//!
+//! [`Supervisor::handle`] takes one event and gives the actions that follow from it. It cannot fail, reads no
+//! clock and performs nothing. What is looked up by number, name, process or time stands in an index that
+//! [`Supervisor::step`] keeps, so that nothing is proportional to the number of services for one event.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use ppm_protocol::Signal;
+
+use crate::chance::Chance;
+use crate::config::Config;
+use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId};
+use crate::journal::{Journal, event_row};
+use crate::sampling::Sampling;
+use crate::service::{Context, Effect, Input, Run, Service};
+use crate::spec::{ServiceSpec, Settings, assign_ids};
+use crate::time::{Mono, Now, Timestamp};
+use crate::waiting::Waiting;
+
+/// How many services are started or timed out by one tick (R35): others are heard between.
+const DUE_PER_TICK: usize = 32;
+
+/// After the last SIGKILL of a shutdown the daemon waits this long for the kernel, and no longer (R25).
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
+/// A step of the wall clock is one of more than this; less is the clock being disciplined.
+const STEP: i64 = 500;
+
+/// What the supervisor is made of.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// The settings and the services of the configuration.
+    pub config: Config,
+    /// The zone of schedules.
+    pub zone: TimeZone,
+    /// Makes its chances repeatable.
+    pub seed: u64,
+    /// The daemon's own process.
+    pub pid: Pid,
+    /// The daemon's version.
+    pub version: String,
+}
+
+/// How far the daemon's own life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It supervises.
+    Running,
+    /// It is ending: everything was asked to stop.
+    Stopping { kill_at: Mono },
+    /// There is no time left: everything got SIGKILL.
+    Killing { exit_at: Mono },
+    /// The last action was given.
+    Over,
+}
+
+/// A service and where it stands in the indices.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) service: Service,
+    keys: Keys,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Keys {
+    pid: Option<Pid>,
+    group: Option<Pid>,
+    deadline: Option<Mono>,
+    plan: Option<Timestamp>,
+    busy: bool,
+}
+
+/// The clock as it was when it was last looked at.
+#[derive(Clone, Copy, Debug)]
+struct ClockWatch {
+    seen: Now,
+    next: Mono,
+}
+
+/// All services, and everybody who waits for something.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub(crate) settings: Settings,
+    pub(crate) zone: TimeZone,
+    pub(crate) pid: Pid,
+    pub(crate) version: String,
+    pub(crate) started: Now,
+    pub(crate) services: BTreeMap<ServiceId, Entry>,
+    pub(crate) names: BTreeMap<String, ServiceId>,
+    pub(crate) next_id: u32,
+    pub(crate) phase: Phase,
+    pub(crate) journal: Journal,
+    pub(crate) waiting: Waiting,
+    pub(crate) sampling: Sampling,
+    pub(crate) actions: Vec<Action>,
+    pids: BTreeMap<Pid, ServiceId>,
+    groups: BTreeMap<Pid, ServiceId>,
+    deadlines: BTreeSet<(Mono, ServiceId)>,
+    plans: BTreeSet<(Timestamp, ServiceId)>,
+    busy: usize,
+    boot: VecDeque<ServiceId>,
+    clock: ClockWatch,
+    interrupts: u32,
+    chance: Chance,
+    effects: Vec<Effect>,
+}
+
+impl Supervisor {
+    /// Knows all services; the first ticks start them.
+    pub fn new(boot: Boot, now: Now) -> Supervisor {
+        let Boot { mut config, zone, seed, pid, version } = boot;
+        assign_ids(&mut config.services);
+        let mut supervisor = Supervisor {
+            settings: config.settings,
+            zone,
+            pid,
+            version,
+            started: now,
+            services: BTreeMap::new(),
+            names: BTreeMap::new(),
+            next_id: 1,
+            phase: Phase::Running,
+            journal: Journal::default(),
+            waiting: Waiting::default(),
+            sampling: Sampling::default(),
+            actions: Vec::new(),
+            pids: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            plans: BTreeSet::new(),
+            busy: 0,
+            boot: VecDeque::new(),
+            clock: ClockWatch { seen: now, next: now.mono },
+            interrupts: 0,
+            chance: Chance::new(seed),
+            effects: Vec::new(),
+        };
+        supervisor.plan_clock_check(now);
+        for spec in config.services {
+            let id = supervisor.insert(now, spec);
+            supervisor.boot.push_back(id);
+        }
+        supervisor
+    }
+
+    /// Lets an event happen. The actions must be performed, in order, before the next: the borrow sees to it.
+    #[must_use = "what is not performed is lost"]
+    pub fn handle(&mut self, now: Now, event: Event) -> std::vec::Drain<'_, Action> {
+        match event {
+            Event::Requested { from, request } => self.requested(now, from, request),
+            Event::Disconnected { client } => self.disconnected(client),
+            Event::Spawned { id, pid } => self.step(now, id, &Input::Spawned(pid)),
+            Event::SpawnFailed { id, error } => self.step(now, id, &Input::SpawnFailed(error)),
+            Event::Exited { pid, exit, group } => self.step_owner(now, pid, &Input::Exited(exit, group)),
+            Event::Paused { pid } => self.step_owner(now, pid, &Input::WasPaused),
+            Event::Resumed { pid } => self.step_owner(now, pid, &Input::WasResumed),
+            Event::Drained { group } => {
+                if let Some(id) = self.groups.get(&group).copied() {
+                    self.step(now, id, &Input::Drained);
+                }
+            }
+            Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
+            Event::Signalled(signal) => self.signalled(now, signal),
+            Event::ClockStepped => self.look_at_clock(now),
+            Event::Tick => self.tick(now),
+        }
+        self.actions.drain(..)
+    }
+
+    /// When the next [`Event::Tick`] is due. In the past: at once. None: never, unless something happens.
+    ///
+    /// Planned times of the wall clock are not in it: see [`Supervisor::next_plan`].
+    pub fn deadline(&self) -> Option<Mono> {
+        let boot = (!self.boot.is_empty()).then_some(Mono(0));
+        let service = self.deadlines.first().map(|(at, _)| *at);
+        let phase = match self.phase {
+            Phase::Stopping { kill_at } => Some(kill_at),
+            Phase::Killing { exit_at } => Some(exit_at),
+            Phase::Running | Phase::Over => None,
+        };
+        let clock = (!self.plans.is_empty() && !self.settings.clock_check_interval.is_zero()).then_some(self.clock.next);
+        let deadlines = [boot, service, phase, clock, self.waiting.deadline(), self.sampling.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// The wall-clock time at which an [`Event::Tick`] is due because a service is planned for it.
+    pub fn next_plan(&self) -> Option<Timestamp> {
+        self.plans.first().map(|(at, _)| *at)
+    }
+
+    /// The service with this number.
+    pub fn service(&self, id: ServiceId) -> Option<&Service> {
+        self.services.get(&id).map(|entry| &entry.service)
+    }
+
+    /// All services, by number.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values().map(|entry| &entry.service)
+    }
+
+    /// Whether the last action has been given.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Gives a service its input, performs the bookkeeping, and tells everybody who should know.
+    pub(crate) fn step(&mut self, now: Now, id: ServiceId, input: &Input) {
+        let Some(entry) = self.services.get_mut(&id) else { return };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next() };
+        let before = entry.service.status();
+        let mut effects = std::mem::take(&mut self.effects);
+        entry.service.step(&context, input, &mut effects);
+        self.apply(now, id, before, &mut effects);
+        self.effects = effects;
+        self.index(id);
+        self.after_step(now, id);
+    }
+
+    /// Adds a service under its number, which must be free.
+    pub(crate) fn insert(&mut self, now: Now, mut spec: ServiceSpec) -> ServiceId {
+        let id = ServiceId(spec.id.unwrap_or(self.next_id));
+        spec.id = Some(id.0);
+        self.next_id = self.next_id.max(id.0.saturating_add(1));
+        let context = Context { now, zone: &self.zone, chance: self.chance.next() };
+        let service = Service::new(id, spec, &context);
+        self.names.insert(service.spec().name.clone(), id);
+        self.services.insert(id, Entry { service, keys: Keys::default() });
+        self.index(id);
+        id
+    }
+
+    /// Begins the end of everything.
+    pub(crate) fn shut_down(&mut self, now: Now) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        self.boot.clear();
+        self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
+        self.step_all(now, &Input::Stop);
+        self.leave_if_alone();
+    }
+
+    /// How many services have a process, or will have one in a moment.
+    pub(crate) fn busy(&self) -> usize {
+        self.busy
+    }
+
+    fn tick(&mut self, now: Now) {
+        for _ in 0..DUE_PER_TICK {
+            let Some(id) = self.boot.pop_front() else { break };
+            self.step(now, id, &Input::Boot);
+        }
+        for _ in 0..DUE_PER_TICK {
+            match self.deadlines.first().copied() {
+                Some((at, id)) if at <= now.mono => self.step(now, id, &Input::Tick),
+                Some(_) | None => break,
+            }
+        }
+        for _ in 0..DUE_PER_TICK {
+            match self.plans.first().copied() {
+                Some((at, id)) if at <= now.wall => self.step(now, id, &Input::Fire),
+                Some(_) | None => break,
+            }
+        }
+        if self.clock.next <= now.mono {
+            self.look_at_clock(now);
+        }
+        self.time_out_waiters(now);
+        self.sample_again(now);
+        match self.phase {
+            Phase::Stopping { kill_at } if kill_at <= now.mono => self.kill_everything(now),
+            Phase::Killing { exit_at } if exit_at <= now.mono => self.leave(),
+            Phase::Running | Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Over => {}
+        }
+    }
+
+    /// A child that is no service's main process is an adopted orphan: reaped, and of no interest (R17).
+    fn step_owner(&mut self, now: Now, pid: Pid, input: &Input) {
+        if let Some(id) = self.pids.get(&pid).copied() {
+            self.step(now, id, input);
+        }
+    }
+
+    fn step_all(&mut self, now: Now, input: &Input) {
+        let ids: Vec<ServiceId> = self.services.keys().copied().collect();
+        for id in ids {
+            self.step(now, id, input);
+        }
+    }
+
+    fn apply(&mut self, now: Now, id: ServiceId, before: ppm_protocol::Status, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.services.get(&id) else { return };
+        let service = &entry.service;
+        let mut from = before;
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Spawn(cause) => self.actions.push(Action::Spawn { id, launch: service.launch_data().clone(), cause }),
+                Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { pid, signal, reach }),
+                Effect::Impossible(text) => self.actions.push(Action::Announce(Notice::Impossible(text))),
+                Effect::Told { kind, pid, exit, reason } => {
+                    let row = event_row(now, service, kind, from, pid, exit, reason);
+                    from = row.to;
+                    self.journal.tell(row, &mut self.actions);
+                }
+            }
+        }
+    }
+
+    /// Brings the indices in line with a service that may have changed.
+    fn index(&mut self, id: ServiceId) {
+        let Some(Entry { service, keys }) = self.services.get_mut(&id) else { return };
+        let new = Keys {
+            pid: service.pid(),
+            group: service.orphaned_group(),
+            deadline: service.deadline(),
+            plan: service.plan(),
+            busy: service.is_busy(),
+        };
+        let old = std::mem::replace(keys, new);
+        if old.pid != new.pid {
+            old.pid.map(|pid| self.pids.remove(&pid));
+            new.pid.map(|pid| self.pids.insert(pid, id));
+        }
+        if old.group != new.group {
+            old.group.map(|group| self.groups.remove(&group));
+            new.group.map(|group| self.groups.insert(group, id));
+        }
+        if old.deadline != new.deadline {
+            old.deadline.map(|at| self.deadlines.remove(&(at, id)));
+            new.deadline.map(|at| self.deadlines.insert((at, id)));
+        }
+        if old.plan != new.plan {
+            old.plan.map(|at| self.plans.remove(&(at, id)));
+            new.plan.map(|at| self.plans.insert((at, id)));
+        }
+        self.busy = self.busy + usize::from(new.busy) - usize::from(old.busy);
+    }
+
+    fn after_step(&mut self, now: Now, id: ServiceId) {
+        let Some(Entry { service, .. }) = self.services.get(&id) else { return };
+        if matches!((self.phase, service.run()), (Phase::Killing { .. }, Run::Stopping { .. })) {
+            return self.step(now, id, &Input::KillNow); // its spawn came to an end too late for a polite stop
+        }
+        self.answer_waiters(now, id);
+        let gone = self.services.get(&id).is_some_and(|entry| entry.service.is_gone());
+        if gone {
+            self.remove(now, id);
+        }
+        self.leave_if_alone();
+    }
+
+    fn remove(&mut self, now: Now, id: ServiceId) {
+        let Some(Entry { service, .. }) = self.services.remove(&id) else { return };
+        self.names.remove(&service.spec().name);
+        let row = event_row(now, &service, ppm_protocol::EventKind::Removed, service.status(), None, None, String::new());
+        self.journal.tell(row, &mut self.actions);
+        self.sampling.forget(id);
+        self.answer_waiters_of_removed(now, &service);
+    }
+
+    fn disconnected(&mut self, client: ClientId) {
+        self.journal.unfollow(client);
+        self.waiting.forget(client);
+        self.sampling.disconnect(client);
+    }
+
+    fn signalled(&mut self, now: Now, signal: Signal) {
+        match signal {
+            Signal::TERM => self.asked_to_end(now, signal),
+            Signal::INT => {
+                self.interrupts += 1;
+                if self.interrupts > 1 { self.kill_everything(now) } else { self.asked_to_end(now, signal) }
+            }
+            Signal::QUIT => self.kill_everything(now),
+            Signal::HUP => {
+                self.announce(Notice::Warning("SIGHUP: reloading the configuration is not supported yet; nothing changed".to_owned()))
+            }
+            _ => {}
+        }
+    }
+
+    fn asked_to_end(&mut self, now: Now, signal: Signal) {
+        if self.phase == Phase::Running {
+            self.announce(Notice::Info(format!("{signal}: stopping {} services", self.busy)));
+        }
+        self.shut_down(now);
+    }
+
+    fn kill_everything(&mut self, now: Now) {
+        match self.phase {
+            Phase::Over | Phase::Killing { .. } => return,
+            Phase::Running | Phase::Stopping { .. } => {}
+        }
+        self.boot.clear();
+        if self.busy > 0 {
+            let names: Vec<&str> =
+                self.services().filter(|service| service.is_busy()).map(|service| service.spec().name.as_str()).collect();
+            let text = format!("no time left: SIGKILL to {}", shortened(&names));
+            self.announce(Notice::Warning(text));
+        }
+        self.phase = Phase::Killing { exit_at: now.mono + LAST_WAIT };
+        self.step_all(now, &Input::KillNow);
+        self.leave_if_alone();
+    }
+
+    fn leave_if_alone(&mut self) {
+        match self.phase {
+            Phase::Stopping { .. } | Phase::Killing { .. } if self.busy == 0 => self.leave(),
+            Phase::Running | Phase::Over | Phase::Stopping { .. } | Phase::Killing { .. } => {}
+        }
+    }
+
+    fn leave(&mut self) {
+        self.phase = Phase::Over;
+        self.actions.push(Action::Exit { code: 0 });
+    }
+
+    fn announce(&mut self, notice: Notice) {
+        self.actions.push(Action::Announce(notice));
+    }
+
+    fn plan_clock_check(&mut self, now: Now) {
+        self.clock = ClockWatch { seen: now, next: now.mono + self.settings.clock_check_interval };
+    }
+
+    /// Compares the two clocks with what they showed before; on a step everything is planned again from now.
+    fn look_at_clock(&mut self, now: Now) {
+        let expected = self.clock.seen.wall_at(now.mono);
+        let stepped = now.wall.0.saturating_sub(expected.0);
+        self.plan_clock_check(now);
+        if stepped.abs() <= STEP {
+            return;
+        }
+        self.announce(Notice::Warning(format!("the wall clock was set: it shows {}, {expected} was expected", now.wall)));
+        let planned: Vec<ServiceId> = self.plans.iter().map(|(_, id)| *id).collect();
+        for id in planned {
+            self.step(now, id, &Input::Replan);
+        }
+    }
+
+    /// What must hold between any two events; for tests.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let busy = self.services().filter(|service| service.is_busy()).count();
+        if busy != self.busy {
+            return Err(format!("{busy} services are busy, {} counted", self.busy));
+        }
+        for service in self.services() {
+            let id = service.id();
+            let known = [
+                service.pid().is_none_or(|pid| self.pids.get(&pid) == Some(&id)),
+                service.orphaned_group().is_none_or(|group| self.groups.get(&group) == Some(&id)),
+                service.deadline().is_none_or(|at| self.deadlines.contains(&(at, id))),
+                service.plan().is_none_or(|at| self.plans.contains(&(at, id))),
+                self.names.get(&service.spec().name) == Some(&id),
+            ];
+            if known.contains(&false) {
+                return Err(format!("{:?} is not indexed as it is: {known:?}", service.run()));
+            }
+        }
+        let indexed = [self.pids.len(), self.groups.len(), self.deadlines.len(), self.plans.len()];
+        let counted = [
+            self.services().filter_map(Service::pid).count(),
+            self.services().filter_map(Service::orphaned_group).count(),
+            self.services().filter_map(Service::deadline).count(),
+            self.services().filter_map(Service::plan).count(),
+        ];
+        if indexed == counted { Ok(()) } else { Err(format!("indices hold {indexed:?}, services {counted:?}")) }
+    }
+
+    /// The calls that have not been answered yet; for tests.
+    pub fn pending(&self) -> Vec<&From> {
+        self.waiting.calls().chain(self.sampling.calls()).collect()
+    }
+}
+
+/// The first few names, and how many more there are.
+pub(crate) fn shortened(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
+}

@@ -1,0 +1,276 @@
+//! Who waits for what: a call that is answered when its services have got somewhere.
+//!
+//! Waiting is keeping the caller and answering later. Invariant: every call is answered exactly once: when all
+//! its services are done, when one of them cannot get there any more, or when its time is up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ppm_protocol::message::{Answer, Goal};
+use ppm_protocol::{Changed, ErrorCode, Failure, RpcError, ServiceRow, Status};
+
+use crate::event::{Action, ClientId, From, ServiceId};
+use crate::service::{Run, Service};
+use crate::supervisor::Supervisor;
+use crate::time::{Mono, Now};
+
+/// What one service must reach for a call to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// Nothing but being asked.
+    Asked,
+    /// A start that comes after this many tries, or a process that runs anyway.
+    Started {
+        /// Tries before.
+        attempts: u64,
+        /// Successful ones before.
+        starts: u64,
+    },
+    /// An end that comes after this many, or no process anyway.
+    Ended {
+        /// Ends before.
+        ends: u64,
+    },
+    /// Not being there.
+    Removed,
+    /// A paused process.
+    Paused,
+    /// A process that is not paused.
+    Resumed,
+    /// What `wait` asks for.
+    Reached(Goal),
+}
+
+enum Progress {
+    Pending,
+    Done,
+    Failed(String),
+}
+
+/// What becomes of a call when one of its services fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The others go on; the failures are listed.
+    Change,
+    /// It is answered with the failure at once.
+    Await,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    to: From,
+    kind: Kind,
+    services: Vec<ServiceId>,
+    left: BTreeMap<ServiceId, Aim>,
+    removed: BTreeMap<ServiceId, ServiceRow>,
+    failed: Vec<Failure>,
+    deadline: Option<Mono>,
+}
+
+/// All calls that wait for services.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    waiters: BTreeMap<u64, Waiter>,
+    awaited: BTreeSet<(ServiceId, u64)>,
+    deadlines: BTreeSet<(Mono, u64)>,
+    next: u64,
+}
+
+impl Waiting {
+    /// When the next call's time is up.
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The calls not answered yet.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = &From> {
+        self.waiters.values().map(|waiter| &waiter.to)
+    }
+
+    /// Drops the calls of a client that is gone.
+    pub(crate) fn forget(&mut self, client: ClientId) {
+        let keys: Vec<u64> = self.waiters.iter().filter(|(_, waiter)| waiter.to.client == client).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.take(key);
+        }
+    }
+
+    fn insert(&mut self, waiter: Waiter) -> u64 {
+        let key = self.next;
+        self.next += 1;
+        self.awaited.extend(waiter.left.keys().map(|id| (*id, key)));
+        self.deadlines.extend(waiter.deadline.map(|at| (at, key)));
+        self.waiters.insert(key, waiter);
+        key
+    }
+
+    fn take(&mut self, key: u64) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&key)?;
+        for id in waiter.left.keys() {
+            self.awaited.remove(&(*id, key));
+        }
+        if let Some(at) = waiter.deadline {
+            self.deadlines.remove(&(at, key));
+        }
+        Some(waiter)
+    }
+
+    fn of(&self, id: ServiceId) -> Vec<u64> {
+        self.awaited.range((id, 0)..=(id, u64::MAX)).map(|(_, key)| *key).collect()
+    }
+}
+
+impl Supervisor {
+    /// Keeps a call until its services are where it wants them. Must come before the steps that get them there.
+    pub(crate) fn wait_for(&mut self, to: From, kind: Kind, aims: Vec<(ServiceId, Aim)>, failed: Vec<Failure>) -> u64 {
+        let services = aims.iter().map(|(id, _)| *id).collect();
+        let left = aims.into_iter().collect();
+        self.waiting.insert(Waiter { to, kind, services, left, removed: BTreeMap::new(), failed, deadline: None })
+    }
+
+    /// Looks at a call that was just kept: it may be over already, or have no time.
+    pub(crate) fn look_at_waiter(&mut self, now: Now, key: u64, timeout: Option<Duration>) {
+        let Some(waiter) = self.waiting.waiters.get_mut(&key) else { return };
+        waiter.deadline = timeout.map(|timeout| now.mono + timeout);
+        self.waiting.deadlines.extend(waiter.deadline.map(|at| (at, key)));
+        let ids: Vec<ServiceId> = waiter.left.keys().copied().collect();
+        if ids.is_empty() {
+            return self.finish(now, key);
+        }
+        for id in ids {
+            self.check_waiter(now, id, key);
+        }
+    }
+
+    /// A service has changed: whoever waits for it may be answered.
+    pub(crate) fn answer_waiters(&mut self, now: Now, id: ServiceId) {
+        for key in self.waiting.of(id) {
+            self.check_waiter(now, id, key);
+        }
+    }
+
+    /// A service is no more.
+    pub(crate) fn answer_waiters_of_removed(&mut self, now: Now, service: &Service) {
+        let id = service.id();
+        for key in self.waiting.of(id) {
+            let row = self.row_of(now, service);
+            let Some(waiter) = self.waiting.waiters.get_mut(&key) else { continue };
+            waiter.removed.insert(id, row);
+            let progress = match waiter.left.get(&id) {
+                Some(Aim::Removed | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped)) | None => Progress::Done,
+                Some(Aim::Started { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_)) => Progress::Failed("it was removed".to_owned()),
+            };
+            self.progress(now, service.spec().name.clone(), id, key, progress);
+        }
+    }
+
+    /// Answers the calls whose time is up.
+    pub(crate) fn time_out_waiters(&mut self, now: Now) {
+        while let Some((at, key)) = self.waiting.deadlines.first().copied() {
+            if at > now.mono {
+                return;
+            }
+            let Some(waiter) = self.waiting.take(key) else { return };
+            let names: Vec<String> =
+                waiter.left.keys().filter_map(|id| self.service(*id)).map(|service| service.spec().name.clone()).collect();
+            let missing = waiter.left.iter().next().and_then(|(id, aim)| Some((self.service(*id)?, aim)));
+            let message = match missing {
+                Some((service, Aim::Reached(goal))) => {
+                    format!("`{}` is not {goal} yet: {}", service.spec().name, self.state_in_words(now, service))
+                }
+                Some(_) | None => "waited too long".to_owned(),
+            };
+            let data = serde_json::json!({ "waiting": names });
+            let error = RpcError { data: Some(data), ..RpcError::new(ErrorCode::TimedOut, message) };
+            self.actions.push(Action::Respond { to: waiter.to, result: Err(error) });
+        }
+    }
+
+    fn check_waiter(&mut self, now: Now, id: ServiceId, key: u64) {
+        let Some(service) = self.service(id) else { return };
+        let Some(aim) = self.waiting.waiters.get(&key).and_then(|waiter| waiter.left.get(&id)) else { return };
+        let progress = progress_of(service, *aim);
+        let progress = match progress {
+            Progress::Failed(_) if matches!(aim, Aim::Reached(_)) => Progress::Failed(self.state_in_words(now, service)),
+            Progress::Failed(_) | Progress::Pending | Progress::Done => progress,
+        };
+        self.progress(now, service.spec().name.clone(), id, key, progress);
+    }
+
+    fn progress(&mut self, now: Now, name: String, id: ServiceId, key: u64, progress: Progress) {
+        let message = match progress {
+            Progress::Pending => return,
+            Progress::Done => None,
+            Progress::Failed(message) => Some(message),
+        };
+        self.waiting.awaited.remove(&(id, key));
+        let Some(waiter) = self.waiting.waiters.get_mut(&key) else { return };
+        let aim = waiter.left.remove(&id);
+        if let (Some(message), Kind::Await, Some(Aim::Reached(goal))) = (&message, waiter.kind, aim) {
+            let text = format!("`{name}` will not be {goal}: {message}");
+            let data = serde_json::json!({ "service": name });
+            let error = RpcError { data: Some(data), ..RpcError::new(ErrorCode::NotReached, text) };
+            if let Some(waiter) = self.waiting.take(key) {
+                self.actions.push(Action::Respond { to: waiter.to, result: Err(error) });
+            }
+            return;
+        }
+        waiter.failed.extend(message.map(|message| Failure { service: name, message }));
+        if waiter.left.is_empty() {
+            self.finish(now, key);
+        }
+    }
+
+    fn finish(&mut self, now: Now, key: u64) {
+        let Some(mut waiter) = self.waiting.take(key) else { return };
+        let row = |id: &ServiceId| match self.service(*id) {
+            Some(service) => Some(self.row_of(now, service)),
+            None => waiter.removed.remove(id),
+        };
+        let services = waiter.services.iter().filter_map(row).collect();
+        let changed = Changed { services, failed: waiter.failed };
+        self.actions.push(Action::Respond { to: waiter.to, result: Ok(Answer::Changed(changed)) });
+    }
+
+    fn state_in_words(&self, now: Now, service: &Service) -> String {
+        format!("{}, {}", service.status(), service.reason(now))
+    }
+}
+
+fn progress_of(service: &Service, aim: Aim) -> Progress {
+    let not_running = || Progress::Failed("it is not running".to_owned());
+    match aim {
+        Aim::Asked => Progress::Done,
+        Aim::Started { .. } if matches!(service.run(), Run::Up(_) | Run::Paused(_)) => Progress::Done,
+        Aim::Started { attempts, starts } if service.attempts() > attempts => {
+            if service.starts() > starts {
+                Progress::Done
+            } else {
+                Progress::Failed(service.last_in_words())
+            }
+        }
+        Aim::Started { .. } if !service.is_active() => Progress::Failed("it was stopped by another request".to_owned()),
+        Aim::Ended { ends } if service.ends() > ends || !service.is_busy() => Progress::Done,
+        Aim::Paused if service.status() == Status::Stopped => Progress::Done,
+        Aim::Paused | Aim::Resumed if service.live().is_none() => not_running(),
+        Aim::Resumed if matches!(service.run(), Run::Up(_)) => Progress::Done,
+        Aim::Reached(goal) => progress_to(service, goal),
+        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed | Aim::Paused | Aim::Resumed => Progress::Pending,
+    }
+}
+
+fn progress_to(service: &Service, goal: Goal) -> Progress {
+    let reached = match goal {
+        Goal::Running => service.live().is_some() && service.status() == Status::Running,
+        Goal::Ready => service.is_ready(),
+        Goal::Finished => !service.is_busy() && service.status() == Status::Finished,
+        Goal::Stopped => !service.is_busy(),
+    };
+    let about_to_boot = service.is_active() && service.attempts() == 0;
+    let nothing_is_coming = service.run() == Run::Idle && service.plan().is_none() && !about_to_boot;
+    match (reached, nothing_is_coming) {
+        (true, _) => Progress::Done,
+        (false, false) => Progress::Pending,
+        (false, true) => Progress::Failed(String::new()),
+    }
+}
