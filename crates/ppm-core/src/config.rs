@@ -3,6 +3,7 @@
 //! Reads no file: the text is given, and so are the variables that say where it is looked for. Invariants: a
 //! configuration is right as a whole or not there at all, and what [`render`] writes, [`parse`] reads as the same.
 
+mod field;
 mod problem;
 mod read;
 mod render;
@@ -17,15 +18,13 @@ pub use problem::{Problem, Problems};
 pub use render::render;
 
 use crate::spec::{ServiceSpec, Settings};
+use field::Draft;
 use problem::{Complaint, MAX_PROBLEMS, Source, Token};
-use read::{Draft, Outcome, Verbatim};
+use read::{Outcome, Verbatim};
 use tree::{At, Extent, NotYaml};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 8 << 20;
-
-/// The most services of one daemon.
-pub const MAX_SERVICES: usize = 10_000;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq)]

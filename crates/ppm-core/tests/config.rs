@@ -9,7 +9,7 @@ use std::{env, fs};
 
 use ppm_core::config::{self, Config};
 use ppm_core::schedule::Schedule;
-use ppm_core::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
+use ppm_core::spec::{Command, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
 use ppm_protocol::Signal;
 
 /// Every `tests/config/*.yml` is wrong in some way; beside it stands what is said about it, letter by letter.
@@ -191,7 +191,7 @@ fn more_than_is_reasonable_is_refused_and_not_built_first() {
     let refused = |text: &str| config::parse(text, "f").unwrap_err().list.remove(0).message;
     assert_eq!(refused(&" ".repeat(config::MAX_FILE + 1)), "a configuration of 8388609 bytes is too large, at most 8388608 are read");
     assert_eq!(
-        refused(&format!("services: [{}]", "a,".repeat(config::MAX_SERVICES + 1))),
+        refused(&format!("services: [{}]", "a,".repeat(MAX_SERVICES + 1))),
         "10001 services are too many, at most 10000 are allowed"
     );
     let many_aliases = format!("x: &a [{}]\ny: [{}]", "1,".repeat(2000), "*a,".repeat(1000));
@@ -270,7 +270,7 @@ services:
     id: 11
     command: [a]
     restart: {max_retries: 3}
-    stop: {signal: 32}
+    stop: {signal: SIG32}
 ";
     assert_eq!(config::render(&config.settings, &config.services), wanted);
     assert_eq!(config::render(&Settings::default(), []), "# ppm configuration\nservices: []\n");

@@ -70,7 +70,7 @@ pub(super) struct Complaint {
 
 /// The lines of a file, told apart as the parser does.
 pub(super) struct Source<'a> {
-    lines: Vec<&'a str>,
+    pub lines: Vec<&'a str>,
 }
 
 impl Mark {

@@ -4,23 +4,15 @@
 //! the checks are those of `ppm add`. Invariant: without a complaint the services are right.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use ppm_protocol::Signal;
 
-use super::problem::Complaint;
-use super::tree::{At, Key, Node, Tree, Value};
-use super::value::{DURATION_HINT, read_duration, read_percent, read_seconds};
-use super::{Config, MAX_SERVICES};
+use super::Config;
+use super::field::{Draft, Field, Keys, Map, describe};
+use super::tree::{At, Node, Tree, Value};
 use crate::names;
 use crate::schedule::Schedule;
-use crate::spec::{self, Command, InvalidSpec, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy, shown};
-
-/// The keys of each kind of map: those that are read, and those that will be.
-struct Keys {
-    read: &'static [&'static str],
-    later: &'static [&'static str],
-}
+use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy, shown};
 
 const TOP: Keys = Keys {
     read: &["stats_interval", "restart_interval", "clock_check_interval", "shutdown_timeout", "services"],
@@ -58,15 +50,6 @@ const SCHEDULE: Keys =
 /// Without these in the text every integer and boolean is written as we would write it.
 const UNUSUAL: [&str; 9] = ["0x", "0o", "0b", "+", "-0", "True", "TRUE", "False", "FALSE"];
 
-/// A complaint, and the scalar that it is about.
-#[derive(Debug)]
-pub(super) struct Draft {
-    pub at: At,
-    /// Where the first of two stands, when this is the second.
-    pub first: Option<At>,
-    pub complaint: Complaint,
-}
-
 /// An environment variable whose value is a number or a boolean, to be passed as it is written.
 #[derive(Debug)]
 pub(super) struct Verbatim {
@@ -96,47 +79,11 @@ pub(super) fn read(tree: &Tree, text: &str) -> Outcome {
     reader.outcome
 }
 
-struct Reader {
-    outcome: Outcome,
+/// Goes through the tree and collects; how single values are read stands in `field.rs`.
+pub(super) struct Reader {
+    pub outcome: Outcome,
+    /// Whether integers and booleans are all written as we would write them.
     canonical: bool,
-}
-
-/// A map of the file: what it is called in messages, and its entries.
-struct Map<'a> {
-    /// ` in `stop` of service `web``, or nothing for the root.
-    place: String,
-    /// `stop.`, for keys that stand in it; empty for the root and for services.
-    prefix: &'static str,
-    entries: &'a [(Key, Node)],
-}
-
-impl<'a> Map<'a> {
-    fn get(&self, key: &str) -> Option<Field<'a>> {
-        self.entries.iter().find(|(own, _)| own.text == key).map(|(key, node)| Field { key, node, prefix: self.prefix })
-    }
-}
-
-/// An entry of a map whose key is known.
-#[derive(Clone, Copy)]
-struct Field<'a> {
-    key: &'a Key,
-    node: &'a Node,
-    prefix: &'static str,
-}
-
-impl Field<'_> {
-    /// As messages call it: `stop.timeout`.
-    fn name(&self) -> String {
-        format!("{}{}", self.prefix, shown(&self.key.text))
-    }
-
-    /// What to point at: the value, or the key where the value is nothing or more than a scalar.
-    fn at(&self) -> At {
-        match self.node.value {
-            Value::Null | Value::List(_) | Value::Map(_) => self.key.at,
-            Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => self.node.at,
-        }
-    }
 }
 
 /// The value of an environment variable.
@@ -475,142 +422,4 @@ impl Reader {
         let text = self.text(field, "text like `\"0 3 * * *\"`")?;
         self.valid(field.node.at, Schedule::parse(text).map_err(InvalidSpec::from))
     }
-
-    fn duration(&mut self, field: Field<'_>) -> Option<Duration> {
-        let (written, duration) = match &field.node.value {
-            Value::Text(text) => (text.clone(), read_duration(text)),
-            Value::Int(seconds) => (seconds.to_string(), read_duration(&seconds.to_string())),
-            Value::Float(seconds) => (write_float(*seconds), read_seconds(*seconds)),
-            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
-                self.wrong_type(field, "a duration").hint = Some(DURATION_HINT.into());
-                return None;
-            }
-        };
-        match duration {
-            Ok(duration) => Some(duration),
-            Err(label) => {
-                let complaint = self.complain(field.node.at, format!("`{}` is not a duration", shown(&written)));
-                complaint.label = Some(label);
-                complaint.hint = Some(DURATION_HINT.into());
-                None
-            }
-        }
-    }
-
-    fn percent(&mut self, field: Field<'_>) -> Option<u8> {
-        let percent = field.node.value.as_text().and_then(read_percent);
-        if percent.is_none() {
-            self.wrong_type(field, "a percentage").hint = Some("write a whole number from 0 to 100 and `%`: `10%`".into());
-        }
-        percent
-    }
-
-    fn whole(&mut self, field: Field<'_>, min: u32, max: u32) -> Option<u32> {
-        let number = field.node.value.as_int().and_then(|number| u32::try_from(number).ok()).filter(|number| (min..=max).contains(number));
-        if number.is_none() {
-            self.wrong_type(field, &format!("a whole number from {min} to {max}"));
-        }
-        number
-    }
-
-    fn boolean(&mut self, field: Field<'_>) -> Option<bool> {
-        if let Value::Bool(value) = field.node.value {
-            return Some(value);
-        }
-        let hint = match field.node.value.as_text().map(str::to_ascii_lowercase).as_deref() {
-            Some("yes" | "on" | "y" | "true") => Some("write `true`, without quotes".to_owned()),
-            Some("no" | "off" | "n" | "false") => Some("write `false`, without quotes".to_owned()),
-            _ => None,
-        };
-        self.wrong_type(field, "`true` or `false`").hint = hint;
-        None
-    }
-
-    fn text<'a>(&mut self, field: Field<'a>, wanted: &str) -> Option<&'a str> {
-        let text = field.node.value.as_text();
-        if text.is_none() {
-            self.wrong_type(field, wanted);
-        }
-        text
-    }
-
-    /// Complains about keys that mean nothing here, or nothing yet.
-    fn check_keys(&mut self, map: &Map<'_>, keys: &Keys) {
-        for (key, _) in map.entries {
-            let name = key.text.as_str();
-            if keys.read.contains(&name) || (map.prefix.is_empty() && name.starts_with("x-")) {
-                continue;
-            }
-            if keys.later.contains(&name) {
-                self.complain(key.at, format!("`{}{name}` is not supported yet", map.prefix));
-            } else if name == "<<" {
-                self.complain(key.at, "`<<` merges in a map or a list of maps, found something else".into());
-            } else {
-                let complaint = self.complain(key.at, format!("unknown key `{}`{}", shown(name), map.place));
-                let near = names::similar(name, keys.read.iter().chain(keys.later).copied());
-                complaint.label = near.map(|near| format!("did you mean `{near}`?"));
-            }
-        }
-    }
-
-    /// Puts the field's value, where there is a field and it is right, in the place of the default.
-    fn set<'a, T>(&mut self, field: Option<Field<'a>>, target: &mut T, read: impl FnOnce(&mut Self, Field<'a>) -> Option<T>) {
-        if let Some(value) = field.and_then(|field| read(self, field)) {
-            *target = value;
-        }
-    }
-
-    fn valid<T>(&mut self, at: At, result: Result<T, InvalidSpec>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(InvalidSpec { message, hint }) => {
-                self.complain(at, message).hint = hint;
-                None
-            }
-        }
-    }
-
-    /// Complains about a key that is not there, unless it is there in a wrong spelling, which has been told.
-    fn required<T>(&mut self, map: &Map<'_>, key: &str, at: At, message: String, hint: &str) -> Option<T> {
-        let misspelt = map.entries.iter().any(|(own, _)| names::similar(&own.text, [key]).is_some());
-        if misspelt { None } else { self.missing(at, message, hint) }
-    }
-
-    fn missing<T>(&mut self, at: At, message: String, hint: &str) -> Option<T> {
-        self.complain(at, message).hint = Some(hint.into());
-        None
-    }
-
-    fn wrong_type(&mut self, field: Field<'_>, wanted: &str) -> &mut Complaint {
-        self.complain(field.at(), format!("`{}` must be {wanted}, found {}", field.name(), describe(&field.node.value)))
-    }
-
-    fn complain_twice(&mut self, at: At, first: At, message: String) {
-        self.outcome.drafts.push(Draft { at, first: Some(first), complaint: Complaint { message, ..Complaint::default() } });
-    }
-
-    fn complain(&mut self, at: At, message: String) -> &mut Complaint {
-        let drafts = &mut self.outcome.drafts;
-        drafts.push(Draft { at, first: None, complaint: Complaint { message, ..Complaint::default() } });
-        let last = drafts.len() - 1;
-        &mut drafts[last].complaint
-    }
-}
-
-/// A value in words, after "found".
-fn describe(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".into(),
-        Value::Bool(value) => format!("`{value}`"),
-        Value::Int(value) => format!("the number {value}"),
-        Value::Float(value) => format!("the number {}", write_float(*value)),
-        Value::Text(text) => format!("the text `{}`", shown(text)),
-        Value::List(_) => "a list".into(),
-        Value::Map(_) => "a map".into(),
-    }
-}
-
-/// Without hundreds of zeros.
-fn write_float(value: f64) -> String {
-    if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") }
 }

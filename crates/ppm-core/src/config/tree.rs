@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
-use super::problem::{Mark, Token};
+use super::problem::{Mark, Source, Token};
 
 /// More values than the largest allowed configuration has; a few aliases can stand for billions.
 const MAX_VALUES: u32 = 1_000_000;
@@ -170,7 +170,7 @@ struct Pass<'a> {
     bytes: usize,
     last_scalar: At,
     /// Why we stopped the parser, if it was us.
-    refusal: Option<&'static str>,
+    refusal: Option<String>,
 }
 
 impl<'a> Pass<'a> {
@@ -182,7 +182,7 @@ impl<'a> Pass<'a> {
     fn number<E: Error>(&mut self) -> Result<At, E> {
         self.values += 1;
         if self.values > MAX_VALUES {
-            return Err(self.refuse("the configuration has more than 1000000 values, aliases expanded"));
+            return Err(self.refuse(format!("the configuration has more than {MAX_VALUES} values, aliases expanded")));
         }
         Ok(At(self.values))
     }
@@ -190,14 +190,14 @@ impl<'a> Pass<'a> {
     fn keep<E: Error>(&mut self, text: &str) -> Result<String, E> {
         self.bytes += text.len();
         if self.bytes > MAX_TEXT {
-            return Err(self.refuse("the configuration has more than 32 MiB of text, aliases expanded"));
+            return Err(self.refuse(format!("the configuration has more than {} MiB of text, aliases expanded", MAX_TEXT >> 20)));
         }
         Ok(text.to_owned())
     }
 
-    fn refuse<E: Error>(&mut self, why: &'static str) -> E {
+    fn refuse<E: Error>(&mut self, why: String) -> E {
         self.refusal = Some(why);
-        E::custom(why)
+        E::custom("refused")
     }
 
     /// Reads a scalar as text; at a wanted one the parser is made to tell where it stands.
@@ -368,7 +368,7 @@ impl<'de> Visitor<'de> for NodeVisitor<'_, '_> {
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, _access: A) -> Result<Node, A::Error> {
-        Err(self.pass.refuse("tags like `!name` are not supported"))
+        Err(self.pass.refuse("tags like `!name` are not supported".into()))
     }
 }
 
@@ -408,7 +408,7 @@ fn can_be_merged(node: &Node) -> bool {
 }
 
 /// The parser's words, and what they mostly mean.
-fn not_yaml(error: &serde_yaml::Error, refusal: Option<&'static str>, text: &str) -> NotYaml {
+fn not_yaml(error: &serde_yaml::Error, refusal: Option<String>, text: &str) -> NotYaml {
     let mark = error.location().map(|place| Mark { line: place.line(), column: place.column() });
     if let Some(refusal) = refusal {
         return NotYaml { mark, extent: Extent::Word, ..NotYaml::new(refusal) };
@@ -471,14 +471,15 @@ fn bad_syntax(shown: &str, mark: Option<Mark>, text: &str) -> NotYaml {
 fn first_control(text: &str) -> Option<Mark> {
     let wrong =
         |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}') || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}');
-    let (line, text) = (1..).zip(text.lines()).find(|(_, line)| line.contains(wrong))?;
-    Some(Mark { line, column: text.chars().position(wrong)? + 1 })
+    let mut columns =
+        (1..).zip(Source::new(text).lines).filter_map(|(line, text)| Some(Mark { line, column: text.chars().position(wrong)? + 1 }));
+    columns.next()
 }
 
 /// Where the second document begins: at a `---` in the first column after something else has been said.
 fn second_document(text: &str) -> Option<Mark> {
     let begins = |line: &str| line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
     let silent = |line: &str| line.trim().is_empty() || line.starts_with(['#', '%']);
-    let mut lines = (1..).zip(text.lines()).skip_while(|(_, line)| silent(line)).skip(1);
+    let mut lines = (1..).zip(Source::new(text).lines).skip_while(|(_, line)| silent(line)).skip(1);
     lines.find(|(_, line)| begins(line)).map(|(line, _)| Mark { line, column: 1 })
 }
