@@ -48,6 +48,11 @@ impl Sampling {
         self.jobs.values().map(|job| &job.to)
     }
 
+    /// Forgets all calls: somebody else answers them.
+    pub(crate) fn take_calls(&mut self) -> impl Iterator<Item = From> + use<> {
+        std::mem::take(&mut self.jobs).into_values().map(|job| job.to)
+    }
+
     pub(crate) fn forget(&mut self, id: ServiceId) {
         self.last.remove(&Some(id));
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use ppm_protocol::Signal;
+use ppm_protocol::{ErrorCode, RpcError, Signal};
 
 use crate::chance::Chance;
 use crate::config::Config;
@@ -149,6 +149,9 @@ impl Supervisor {
     /// Lets an event happen. The actions must be performed, in order, before the next: the borrow sees to it.
     #[must_use = "what is not performed is lost"]
     pub fn handle(&mut self, now: Now, event: Event) -> std::vec::Drain<'_, Action> {
+        if self.is_over() {
+            return self.actions.drain(..); // none: the last one has been given
+        }
         match event {
             Event::Requested { from, request } => self.requested(now, from, request),
             Event::Disconnected { client } => self.disconnected(client),
@@ -168,6 +171,7 @@ impl Supervisor {
             Event::Tick => {}
         }
         self.tick(now);
+        self.leave_if_done(now);
         self.actions.drain(..)
     }
 
@@ -175,6 +179,9 @@ impl Supervisor {
     ///
     /// Planned times of the wall clock are not in it: see [`Supervisor::next_plan`].
     pub fn deadline(&self) -> Option<Mono> {
+        if self.is_over() {
+            return None;
+        }
         let boot = (!self.boot.is_empty()).then_some(Mono(0));
         let service = self.deadlines.first().map(|(at, _)| *at);
         let phase = match self.phase {
@@ -189,7 +196,7 @@ impl Supervisor {
 
     /// The wall-clock time at which an [`Event::Tick`] is due because a service is planned for it.
     pub fn next_plan(&self) -> Option<Timestamp> {
-        self.plans.first().map(|(at, _)| *at)
+        self.plans.first().map(|(at, _)| *at).filter(|_| !self.is_over())
     }
 
     /// The service with this number.
@@ -241,7 +248,6 @@ impl Supervisor {
         self.boot.clear();
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
         self.step_all(now, &Input::Stop);
-        self.leave_if_alone();
     }
 
     /// How many services have a process, or will have one in a moment.
@@ -271,10 +277,8 @@ impl Supervisor {
         }
         self.time_out_waiters(now);
         self.sample_again(now);
-        match self.phase {
-            Phase::Stopping { kill_at } if kill_at <= now.mono => self.kill_everything(now),
-            Phase::Killing { exit_at } if exit_at <= now.mono => self.leave(),
-            Phase::Running | Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Over => {}
+        if matches!(self.phase, Phase::Stopping { kill_at } if kill_at <= now.mono) {
+            self.kill_everything(now);
         }
     }
 
@@ -350,7 +354,6 @@ impl Supervisor {
         if gone {
             self.remove(now, id);
         }
-        self.leave_if_alone();
     }
 
     fn remove(&mut self, now: Now, id: ServiceId) {
@@ -404,18 +407,23 @@ impl Supervisor {
         }
         self.phase = Phase::Killing { exit_at: now.mono + LAST_WAIT };
         self.step_all(now, &Input::KillNow);
-        self.leave_if_alone();
     }
 
-    fn leave_if_alone(&mut self) {
-        match self.phase {
-            Phase::Stopping { .. } | Phase::Killing { .. } if self.busy == 0 => self.leave(),
-            Phase::Running | Phase::Over | Phase::Stopping { .. } | Phase::Killing { .. } => {}
+    /// Leaves when everything has ended, or when there is no time left to wait for it. Who still waits is told.
+    fn leave_if_done(&mut self, now: Now) {
+        let is_done = match self.phase {
+            Phase::Running | Phase::Over => false,
+            Phase::Stopping { .. } => self.busy == 0,
+            Phase::Killing { exit_at } => self.busy == 0 || exit_at <= now.mono,
+        };
+        if !is_done {
+            return;
         }
-    }
-
-    fn leave(&mut self) {
         self.phase = Phase::Over;
+        for to in self.waiting.take_calls().chain(self.sampling.take_calls()) {
+            let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
+            self.actions.push(Action::Respond { to, result: Err(error) });
+        }
         self.actions.push(Action::Exit { code: 0 });
     }
 

@@ -87,6 +87,11 @@ impl Waiting {
         self.waiters.values().map(|waiter| &waiter.to)
     }
 
+    /// Forgets all calls: somebody else answers them.
+    pub(crate) fn take_calls(&mut self) -> impl Iterator<Item = From> + use<> {
+        std::mem::take(self).waiters.into_values().map(|waiter| waiter.to)
+    }
+
     /// Drops the calls of a client that is gone.
     pub(crate) fn forget(&mut self, client: ClientId) {
         let keys: Vec<u64> = self.waiters.iter().filter(|(_, waiter)| waiter.to.client == client).map(|(key, _)| *key).collect();

@@ -2,10 +2,10 @@
 
 use ppm_core::event::{Event, Group};
 use ppm_core::spec::Settings;
-use ppm_protocol::message::Answer;
+use ppm_protocol::message::{Answer, Goal};
 use ppm_protocol::{ErrorCode, Request, Signal};
 
-use crate::ask::{add, list, remove, restart, signal, start, stop};
+use crate::ask::{add, list, remove, restart, signal, start, stats, stop, wait};
 use crate::story::{Reply, Span, Story, by, code, done, failed, named, refused, story, story_with, svc};
 
 fn farewell(stopping: usize) -> impl Fn(&Reply) {
@@ -54,6 +54,23 @@ fn a_request_ends_the_daemon_and_is_answered_before_r26() {
 fn without_anything_to_stop_the_daemon_leaves_at_once() {
     story(svc().no_autostart()).request(Request::Shutdown).leaves(0).replies(farewell(0));
     story(svc()).starts().exits(code(0)).event(Event::Signalled(Signal::INT)).leaves(0);
+}
+
+#[test]
+fn leaving_is_the_last_thing_the_daemon_does() {
+    story([named("a"), named("b")])
+        .starts()
+        .exits(code(1))
+        .on("b")
+        .starts()
+        .exits(code(1))
+        .event(Event::Signalled(Signal::TERM))
+        .leaves(0)
+        .request(list(""))
+        .event(Event::Tick)
+        .event(Event::Signalled(Signal::TERM))
+        .quiet()
+        .look(|story| assert_eq!((story.supervisor.deadline(), story.supervisor.next_plan()), (None, None)));
 }
 
 #[test]
@@ -267,6 +284,28 @@ fn services_that_have_not_been_started_yet_are_not_started_by_a_shutdown_r26() {
         story = story.event(Event::SpawnFailed { id, error: "exec".to_owned() });
     }
     story.leaves(0);
+}
+
+#[test]
+fn whoever_still_waits_when_the_daemon_leaves_is_answered() {
+    two()
+        .ask("wait", wait("b", Goal::Finished, None))
+        .ask("stats", stats("b"))
+        .event(Event::Signalled(Signal::TERM))
+        .asks_to_stop(Signal::TERM)
+        .on("a")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .on("b")
+        .ask("stop", stop("b"))
+        .samples()
+        .after(5.s())
+        .sends(Signal::KILL)
+        .after(4500.ms())
+        .leaves(0)
+        .answers("wait", refused(ErrorCode::Refused, "the daemon has shut down"))
+        .answers("stats", refused(ErrorCode::Refused, "the daemon has shut down"))
+        .answers("stop", refused(ErrorCode::Refused, "the daemon has shut down"));
 }
 
 #[test]
