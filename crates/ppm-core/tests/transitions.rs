@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_core::event::{Group, Pid, ServiceId};
-use ppm_core::service::{Context, Effect, Input, Run, Service, Want};
+use ppm_core::schedule::Schedule;
+use ppm_core::service::{Context, Effect, Input, Next, Run, Service, Want};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::time::{Mono, Now, Timestamp, brief};
 use ppm_protocol::{Exit, Signal, Status};
@@ -73,6 +74,7 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
         spec
     };
     vec![
+        ("schedule: \"* * * * *\"", with(|spec| spec.schedule = Some(Schedule::parse("* * * * *").unwrap()))),
         ("restart: never", with(|spec| spec.restart.when = RestartWhen::Never)),
         ("restart: always", with(|spec| spec.restart.when = RestartWhen::Always)),
         ("restart: {max_retries: 1}", with(|spec| spec.restart.max_retries = 1)),
@@ -218,7 +220,11 @@ fn state_of(service: &Service) -> State {
         Want::Down => 1,
         Want::Gone => 2,
     };
-    let cause = |then: Option<_>| then.map_or("", |_| ", then start");
+    let cause = |then| match then {
+        Next::Policy => ", then by policy",
+        Next::Rest => "",
+        Next::Start(_) => ", then start",
+    };
     let (run, title) = match service.run() {
         Run::Idle if service.attempts() == 0 => (0, "Idle, never run".to_owned()),
         Run::Idle if is_given_up(service) => (1, "Idle, gave up".to_owned()),
@@ -264,7 +270,11 @@ fn want_in_words(service: &Service) -> &'static str {
 /// The state in full, with its times as seen from `at`, and what its users see of it.
 fn in_words(service: &Service, at: Mono) -> String {
     let until = |time: Mono| brief(time.since(at));
-    let then = |then: Option<ppm_core::event::Cause>| then.map_or(String::new(), |cause| format!(" then {cause}"));
+    let then = |then| match then {
+        Next::Policy => " then by policy".to_owned(),
+        Next::Rest => String::new(),
+        Next::Start(cause) => format!(" then {cause}"),
+    };
     let run = match service.run() {
         Run::Idle => "Idle".to_owned(),
         Run::Starting { cause } => format!("Starting {cause}"),

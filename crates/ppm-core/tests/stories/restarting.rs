@@ -4,7 +4,7 @@ use ppm_core::event::Cause;
 use ppm_core::spec::RestartWhen;
 use ppm_protocol::{EventKind, Exit, Signal, Status, Why};
 
-use crate::ask::{start, stop};
+use crate::ask::{reschedule, start, stop};
 use crate::story::{Span, Story, by, code, done, sig, story, story_with, svc};
 
 /// The delays before the restarts of a process that crashes as soon as it runs.
@@ -243,4 +243,21 @@ fn the_restart_interval_of_the_settings_is_the_first_delay() {
     let settings = ppm_core::spec::Settings { restart_interval: 3.s(), ..Default::default() };
     let spec = ppm_core::spec::ServiceSpec::new("svc", Default::default(), &settings);
     story_with(settings, crate::story::Make(spec)).starts().exits(code(1)).starts_after(3.s());
+}
+
+#[test]
+fn reschedule_while_a_crashed_group_drains_does_not_restart_it() {
+    let every_minute = svc().scheduled("* * * * *");
+    story(every_minute)
+        .after(55.s())
+        .starts_by(Cause::Schedule)
+        .exits_leaving_others(code(1))
+        .asks_to_stop(Signal::TERM)
+        .request(reschedule("svc"))
+        .replies(done())
+        .drains()
+        .after(59.s())
+        .quiet()
+        .after(1.s())
+        .starts_by(Cause::Schedule);
 }
