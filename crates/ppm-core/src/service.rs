@@ -436,7 +436,12 @@ impl Service {
                 self.record(ctx, *exit, self.judge_stop(*exit), live.pid, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
-                    Group::Left => self.run = Run::Draining { group: live.pid, kill_at, then },
+                    Group::Left => {
+                        if self.spec.stop.reach == Reach::Leader {
+                            self.ask_group(live.pid, out);
+                        }
+                        self.run = Run::Draining { group: live.pid, kill_at, then };
+                    }
                 }
             }
             (Run::Killing { live, then, .. }, Input::Exited(exit, group)) => {
@@ -747,13 +752,20 @@ impl Service {
         out.push(Effect::Spawn(cause));
     }
 
-    /// The polite signal, then SIGCONT: a stopped process does not hear the first before the second (R20).
+    /// The polite signal, then SIGCONT for all: a stopped process does not hear the first before the second, and one
+    /// that hears it alone may wait for others that are stopped (R20).
     fn begin_stop(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
         let stop = self.spec.stop;
         out.push(Effect::Kill(live.pid, stop.signal, stop.reach));
-        out.push(Effect::Kill(live.pid, Signal::CONT, stop.reach));
+        out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group));
         self.run = Run::Stopping { live, kill_at: ctx.now.mono + stop.timeout, then };
         self.tell(EventKind::Stopping, Some(live.pid), format!("{}, SIGKILL in {}", stop.signal, brief(stop.timeout)), out);
+    }
+
+    /// Asks those to end whom the main process left behind and who have not been asked yet (R21).
+    fn ask_group(&self, group: Pid, out: &mut Vec<Effect>) {
+        out.push(Effect::Kill(group, self.spec.stop.signal, Reach::Group));
+        out.push(Effect::Kill(group, Signal::CONT, Reach::Group));
     }
 
     fn kill_leader(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
@@ -803,10 +815,8 @@ impl Service {
         match group {
             Group::Empty => self.settle(ctx, Next::Policy, out),
             Group::Left => {
-                let stop = self.spec.stop;
-                out.push(Effect::Kill(live.pid, stop.signal, Reach::Group));
-                out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group));
-                self.run = Run::Draining { group: live.pid, kill_at: ctx.now.mono + stop.timeout, then: Next::Policy };
+                self.ask_group(live.pid, out);
+                self.run = Run::Draining { group: live.pid, kill_at: ctx.now.mono + self.spec.stop.timeout, then: Next::Policy };
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a process leaves behind: others of its group are asked to end, then killed, before anything starts again.
 
 use ppm_core::event::Cause;
+use ppm_core::spec::Reach;
 use ppm_protocol::{EventKind, Signal, Status};
 
 use crate::ask::{restart, start, stop};
@@ -54,6 +55,21 @@ fn what_a_stopped_process_left_behind_has_the_rest_of_its_grace_r21() {
         .drains()
         .replies(done())
         .is(Status::Finished, "stopped by request");
+}
+
+#[test]
+fn without_group_what_is_left_behind_is_asked_before_it_is_killed_r21() {
+    story(svc().with(|spec| spec.stop.reach = Reach::Leader))
+        .starts()
+        .request(stop("svc"))
+        .sends_to(Signal::TERM, Reach::Leader)
+        .sends(Signal::CONT)
+        .exits_leaving_others(code(0))
+        .asks_to_stop(Signal::TERM)
+        .after(5.s())
+        .sends(Signal::KILL)
+        .drains()
+        .replies(done());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Stopping: in every state, obeyed or not.
 
-use ppm_core::spec::RestartWhen;
+use ppm_core::spec::{Reach, RestartWhen};
 use ppm_protocol::{EventKind, Signal, Status};
 
 use crate::ask::{no_wait, stop};
@@ -199,6 +199,19 @@ fn stuck() -> Story {
         .after(5.s())
         .told(&[(EventKind::Stuck, "still there 5s after SIGKILL")])
         .is(Status::Running, "killed, but the kernel does not let it go")
+}
+
+#[test]
+fn without_group_only_the_main_process_is_asked_but_all_are_woken_and_killed() {
+    story(svc().with(|spec| spec.stop.reach = Reach::Leader))
+        .starts()
+        .request(stop("svc"))
+        .sends_to(Signal::TERM, Reach::Leader)
+        .sends_to(Signal::CONT, Reach::Group)
+        .after(5.s())
+        .sends_to(Signal::KILL, Reach::Group)
+        .reaps()
+        .replies(done());
 }
 
 #[test]
