@@ -358,35 +358,26 @@ impl Service {
             }
             (_, Input::Replan) => self.plan_again(ctx),
 
-            (Run::Up(live), Input::Pause) => out.push(Effect::Kill(live.pid, Signal::STOP, Reach::Group)),
-            (Run::Paused(live), Input::Resume) => out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group)),
+            // Sent whatever is known of the process: what was told last may be overtaken already (R16, R23).
+            (Run::Up(live) | Run::Paused(live), Input::Pause) => out.push(Effect::Kill(live.pid, Signal::STOP, Reach::Group)),
+            (Run::Up(live) | Run::Paused(live), Input::Resume) => out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group)),
+            (
+                Run::Idle
+                | Run::Starting { .. }
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Waiting { .. },
+                Input::Pause | Input::Resume,
+            ) => {}
             (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::Signal(signal)) => {
                 out.push(Effect::Kill(live.pid, *signal, Reach::Group));
             }
-            // The supervisor refuses these before they come here; what it let pass has changed since.
-            (
-                Run::Idle
-                | Run::Starting { .. }
-                | Run::Paused(_)
-                | Run::Stopping { .. }
-                | Run::Killing { .. }
-                | Run::Draining { .. }
-                | Run::Purging { .. }
-                | Run::Waiting { .. },
-                Input::Pause,
-            ) => {}
-            (
-                Run::Idle
-                | Run::Starting { .. }
-                | Run::Up(_)
-                | Run::Stopping { .. }
-                | Run::Killing { .. }
-                | Run::Draining { .. }
-                | Run::Purging { .. }
-                | Run::Waiting { .. },
-                Input::Resume,
-            ) => {}
-            (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
+            (Run::Draining { group, .. } | Run::Purging { group, .. }, Input::Signal(signal)) => {
+                out.push(Effect::Kill(group, *signal, Reach::Group));
+            }
+            (Run::Idle | Run::Starting { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
 
             (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Tick) => {}
             (Run::Stopping { live, kill_at, then }, Input::Tick) => {

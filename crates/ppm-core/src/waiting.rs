@@ -243,7 +243,6 @@ impl Supervisor {
 }
 
 fn progress_of(service: &Service, aim: Aim) -> Progress {
-    let not_running = || Progress::Failed("it is not running".to_owned());
     match aim {
         Aim::Asked => Progress::Done,
         Aim::Started { .. } if matches!(service.run(), Run::Up(_) | Run::Paused(_)) => Progress::Done,
@@ -256,11 +255,22 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
         }
         Aim::Started { .. } if !service.is_active() => Progress::Failed("it was stopped by another request".to_owned()),
         Aim::Ended { ends } if service.ends() > ends || !service.is_busy() => Progress::Done,
-        Aim::Paused if service.status() == Status::Stopped => Progress::Done,
-        Aim::Paused | Aim::Resumed if service.live().is_none() => not_running(),
+        Aim::Paused if matches!(service.run(), Run::Paused(_)) => Progress::Done,
         Aim::Resumed if matches!(service.run(), Run::Up(_)) => Progress::Done,
+        Aim::Paused | Aim::Resumed => hope_for_a_pause(service.run()),
         Aim::Reached(goal) => progress_to(service, goal),
-        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed | Aim::Paused | Aim::Resumed => Progress::Pending,
+        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed => Progress::Pending,
+    }
+}
+
+/// Whether a process that is not paused, or not resumed, will be.
+fn hope_for_a_pause(run: Run) -> Progress {
+    match run {
+        Run::Up(_) | Run::Paused(_) => Progress::Pending,
+        Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => {
+            Progress::Failed("it is being stopped".to_owned())
+        }
+        Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => Progress::Failed("it is not running".to_owned()),
     }
 }
 

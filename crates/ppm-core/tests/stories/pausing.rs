@@ -1,9 +1,9 @@
 //! Pause, resume, and any other signal.
 
-use ppm_protocol::{EventKind, Signal, Status};
+use ppm_protocol::{ErrorCode, EventKind, Signal, Status};
 
-use crate::ask::{pause, resume, signal};
-use crate::story::{Span, by, code, done, failed, named, sig, story, svc};
+use crate::ask::{no_wait, pause, resume, signal, stop};
+use crate::story::{Span, by, code, done, failed, named, refused, sig, story, svc};
 
 #[test]
 fn a_paused_service_is_stopped_until_it_is_resumed_r16() {
@@ -43,6 +43,56 @@ fn what_does_not_run_is_neither_paused_nor_resumed() {
 }
 
 #[test]
+fn what_is_being_stopped_is_neither_paused_nor_resumed() {
+    story(svc())
+        .starts()
+        .ask("stop", stop("svc"))
+        .asks_to_stop(Signal::TERM)
+        .request(pause("svc"))
+        .replies(failed("it is being stopped"))
+        .request(resume("svc"))
+        .replies(failed("it is being stopped"))
+        .exits(code(0))
+        .answers("stop", done());
+}
+
+#[test]
+fn of_a_pause_and_a_resume_that_come_together_the_last_wins_r23() {
+    story(svc())
+        .starts()
+        .request(no_wait(pause("svc")))
+        .replies(done())
+        .sends(Signal::STOP)
+        .request(no_wait(resume("svc")))
+        .replies(done())
+        .sends(Signal::CONT)
+        .paused()
+        .resumed()
+        .request(no_wait(pause("svc")))
+        .replies(done())
+        .sends(Signal::STOP)
+        .paused()
+        .request(no_wait(resume("svc")))
+        .replies(done())
+        .sends(Signal::CONT)
+        .request(no_wait(pause("svc")))
+        .replies(done())
+        .sends(Signal::STOP);
+}
+
+#[test]
+fn a_pause_that_the_kernel_does_not_tell_of_is_answered_in_the_end_r16() {
+    story(svc())
+        .starts()
+        .request(pause("svc"))
+        .sends(Signal::STOP)
+        .after(4999.ms())
+        .quiet()
+        .after(1.ms())
+        .replies(refused(ErrorCode::TimedOut, "waited too long"));
+}
+
+#[test]
 fn a_pause_is_answered_when_the_process_ends_instead() {
     story(svc())
         .starts()
@@ -79,4 +129,16 @@ fn a_kill_by_hand_is_a_crash_like_any_other() {
         .reaps()
         .is(Status::Crashed, "killed by SIGKILL, retry 1 in 1s")
         .starts_after(1.s());
+}
+
+#[test]
+fn a_signal_reaches_what_a_process_left_behind() {
+    story(svc())
+        .starts()
+        .exits_leaving_others(code(0))
+        .asks_to_stop(Signal::TERM)
+        .request(signal(Signal::KILL, "svc"))
+        .sends(Signal::KILL)
+        .replies(done())
+        .drains();
 }
