@@ -528,6 +528,11 @@ impl Service {
         self.want == Want::Gone && self.run == Run::Idle
     }
 
+    /// Whether it has outlived SIGKILL for longer than a process should (R25).
+    pub fn is_stuck(&self) -> bool {
+        matches!(self.run, Run::Killing { stuck_at: None, .. })
+    }
+
     /// One of the five public states.
     pub fn status(&self) -> Status {
         match self.run {

@@ -10,9 +10,9 @@ use ppm_protocol::message::{Answer, Goal};
 use ppm_protocol::{Changed, ErrorCode, Failure, RpcError, ServiceRow, Status};
 
 use crate::event::{Action, ClientId, From, ServiceId};
-use crate::service::{Run, Service};
+use crate::service::{Run, STUCK_AFTER, Service};
 use crate::supervisor::Supervisor;
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, brief};
 
 /// What one service must reach for a call to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,6 +245,9 @@ impl Supervisor {
 fn progress_of(service: &Service, aim: Aim) -> Progress {
     match aim {
         Aim::Asked => Progress::Done,
+        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed if service.is_stuck() => {
+            Progress::Failed(format!("still there {} after SIGKILL", brief(STUCK_AFTER)))
+        }
         Aim::Started { .. } if matches!(service.run(), Run::Up(_) | Run::Paused(_)) => Progress::Done,
         Aim::Started { attempts, starts } if service.attempts() > attempts => {
             if service.starts() > starts {
@@ -255,12 +258,18 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
         }
         Aim::Started { .. } if !service.is_active() => Progress::Failed("it was stopped by another request".to_owned()),
         Aim::Ended { ends } if service.ends() > ends || !service.is_busy() => Progress::Done,
+        Aim::Ended { .. } if is_wanted_as_it_runs(service) => Progress::Failed("it was started by another request".to_owned()),
         Aim::Paused if matches!(service.run(), Run::Paused(_)) => Progress::Done,
         Aim::Resumed if matches!(service.run(), Run::Up(_)) => Progress::Done,
         Aim::Paused | Aim::Resumed => hope_for_a_pause(service.run()),
         Aim::Reached(goal) => progress_to(service, goal),
         Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed => Progress::Pending,
     }
+}
+
+/// Whether nobody ends it any more: a start overtook the stop before there was anything to be stopped (R23).
+fn is_wanted_as_it_runs(service: &Service) -> bool {
+    service.is_active() && matches!(service.run(), Run::Starting { .. } | Run::Up(_) | Run::Paused(_))
 }
 
 /// Whether a process that is not paused, or not resumed, will be.

@@ -106,6 +106,19 @@ fn of_stop_start_stop_the_last_wins_r23() {
 }
 
 #[test]
+fn a_start_that_overtakes_a_stop_while_it_starts_is_told_to_who_stopped_r23() {
+    story(svc())
+        .spawns()
+        .ask("stop", stop("svc"))
+        .ask("start", start("svc"))
+        .answers("stop", failed("it was started by another request"))
+        .comes_up()
+        .answers("start", done())
+        .after(60.m())
+        .is(Status::Running, "started with the daemon");
+}
+
+#[test]
 fn a_start_of_what_runs_changes_nothing_and_is_done() {
     story(svc()).starts().request(start("svc")).replies(done()).after(60.m()).row(|row| assert_eq!(row.restarts, 0));
 }

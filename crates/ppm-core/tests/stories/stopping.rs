@@ -1,10 +1,11 @@
 //! Stopping: in every state, obeyed or not.
 
+use ppm_core::event::Cause;
 use ppm_core::spec::{Reach, RestartWhen};
 use ppm_protocol::{EventKind, Signal, Status};
 
-use crate::ask::{no_wait, stop};
-use crate::story::{Span, Story, by, code, done, sig, story, svc};
+use crate::ask::{no_wait, start, stop};
+use crate::story::{Span, Story, by, code, done, failed, sig, story, svc};
 
 #[test]
 fn a_service_that_ignores_term_is_killed_after_its_grace_r20() {
@@ -199,6 +200,29 @@ fn stuck() -> Story {
         .after(5.s())
         .told(&[(EventKind::Stuck, "still there 5s after SIGKILL")])
         .is(Status::Running, "killed, but the kernel does not let it go")
+}
+
+#[test]
+fn a_stuck_process_is_told_of_and_its_stop_answered_r25() {
+    stuck()
+        .answers("stop", failed("still there 5s after SIGKILL"))
+        .request(stop("svc"))
+        .replies(failed("still there 5s after SIGKILL"))
+        .after(60.m())
+        .reaps()
+        .is(Status::Crashed, "killed: did not stop within 5s");
+}
+
+#[test]
+fn no_second_copy_is_started_beside_a_stuck_one_r25() {
+    stuck()
+        .answers("stop", failed("still there 5s after SIGKILL"))
+        .request(start("svc"))
+        .replies(failed("still there 5s after SIGKILL"))
+        .after(60.m())
+        .quiet()
+        .reaps()
+        .starts_by(Cause::Request);
 }
 
 #[test]
