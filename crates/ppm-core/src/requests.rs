@@ -141,13 +141,17 @@ impl Supervisor {
 
     fn add(&mut self, now: Now, from: From, add: &AddService) -> Result<(), RpcError> {
         self.refuse_when_ending()?;
-        let spec = ServiceSpec::from_request(add, &self.settings).map_err(|invalid| {
+        let mut spec = ServiceSpec::from_request(add, &self.settings).map_err(|invalid| {
             let data = invalid.hint.map(|hint| serde_json::json!({ "hint": hint }));
             RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
         })?;
         self.refuse_taken(&spec.name)?;
+        spec.autostart = add.start;
         if self.services.len() >= MAX_SERVICES {
             return Err(RpcError::new(ErrorCode::Refused, format!("there are {MAX_SERVICES} services already; more are not supported")));
+        }
+        if self.next_id.is_none() {
+            return Err(RpcError::new(ErrorCode::Refused, "there is no number left for another service"));
         }
         let id = self.insert(now, spec);
         let Some(service) = self.service(id) else { return Ok(()) };

@@ -90,7 +90,8 @@ pub struct Supervisor {
     pub(crate) started: Now,
     pub(crate) services: BTreeMap<ServiceId, Entry>,
     pub(crate) names: BTreeMap<String, ServiceId>,
-    pub(crate) next_id: u32,
+    /// None: all have been given.
+    pub(crate) next_id: Option<u32>,
     pub(crate) phase: Phase,
     pub(crate) journal: Journal,
     pub(crate) waiting: Waiting,
@@ -121,7 +122,7 @@ impl Supervisor {
             started: now,
             services: BTreeMap::new(),
             names: BTreeMap::new(),
-            next_id: 1,
+            next_id: Some(1),
             phase: Phase::Running,
             journal: Journal::default(),
             waiting: Waiting::default(),
@@ -227,11 +228,11 @@ impl Supervisor {
         self.after_step(now, id);
     }
 
-    /// Adds a service under its number, which must be free.
+    /// Adds a service under its number, which must be free; without one, `next_id` must have one left.
     pub(crate) fn insert(&mut self, now: Now, mut spec: ServiceSpec) -> ServiceId {
-        let id = ServiceId(spec.id.unwrap_or(self.next_id));
+        let id = ServiceId(spec.id.or(self.next_id).unwrap_or(u32::MAX));
         spec.id = Some(id.0);
-        self.next_id = self.next_id.max(id.0.saturating_add(1));
+        self.next_id = self.next_id.and_then(|next| Some(next.max(id.0.checked_add(1)?)));
         let context = Context { now, zone: &self.zone, chance: self.chance.next() };
         let service = Service::new(id, spec, &context);
         self.names.insert(service.spec().name.clone(), id);

@@ -1,9 +1,9 @@
 //! Whom a request means, and what it may not do.
 
-use ppm_protocol::message::{Answer, Selection, Targets};
+use ppm_protocol::message::{AddService, Answer, Selection, Targets};
 use ppm_protocol::{ErrorCode, Request, Signal, Status};
 
-use crate::ask::{add, list, reschedule, restart, start, stop};
+use crate::ask::{add, list, no_wait, reschedule, restart, start, stop};
 use crate::story::{Reply, Span, changed, code, done, failed, named, refused, story, svc};
 
 /// The names in an answer to `list` or to a change.
@@ -114,6 +114,39 @@ fn an_added_service_that_cannot_start_stays_crashed() {
 }
 
 #[test]
+fn an_added_service_may_be_left_alone() {
+    story(svc().no_autostart())
+        .request(Request::Add(AddService { start: false, ..add("new") }))
+        .replies(done())
+        .on("new")
+        .after(60.m())
+        .is(Status::Created, "not started")
+        .row(|row| assert!(!row.active))
+        .request(no_wait(Request::Add(add("quick"))))
+        .replies(done())
+        .on("quick")
+        .starts();
+}
+
+#[test]
+fn an_added_service_that_is_scheduled_waits_for_its_time() {
+    let scheduled = AddService { schedule: Some("0 * * * *".to_owned()), ..add("new") };
+    let unplanned = AddService { start: false, schedule: Some("0 * * * *".to_owned()), ..add("never") };
+    story(svc().no_autostart())
+        .request(Request::Add(scheduled))
+        .replies(done())
+        .on("new")
+        .is(Status::Created, "waiting for its schedule")
+        .request(Request::Add(unplanned))
+        .replies(done())
+        .on("never")
+        .row(|row| assert_eq!(row.next_start, None))
+        .on("new")
+        .after(60.m())
+        .starts_by(ppm_core::event::Cause::Schedule);
+}
+
+#[test]
 fn an_invalid_service_is_refused_with_a_remedy() {
     story(svc().no_autostart()).request(Request::Add(add("a b"))).replies(|reply| {
         let error = reply.as_ref().unwrap_err();
@@ -138,6 +171,14 @@ fn a_name_is_taken_until_its_service_is_gone() {
         .starts()
         .replies(done())
         .row(|row| assert_eq!(row.id, 2, "a number is not given twice"));
+}
+
+#[test]
+fn the_last_number_there_is_is_given_once() {
+    story(svc().no_autostart().with(|spec| spec.id = Some(u32::MAX)))
+        .request(Request::Add(add("new")))
+        .replies(refused(ErrorCode::Refused, "there is no number left for another service"))
+        .row(|row| assert_eq!(row.id, u32::MAX));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use ppm_protocol::message::Goal;
 use ppm_protocol::{ErrorCode, Signal};
 
-use crate::ask::{remove, start, stop, wait};
+use crate::ask::{add, remove, start, stop, wait};
 use crate::story::{Span, code, done, named, refused, story, svc};
 
 #[test]
@@ -144,6 +144,17 @@ fn a_wait_for_several_fails_with_the_first() {
         .replies(refused(ErrorCode::NotReached, "`b` will not be running: Crashed, exec: no such file: b"))
         .on("a")
         .starts();
+}
+
+#[test]
+fn who_waits_for_what_was_added_without_a_start_is_told_so() {
+    story(svc().no_autostart())
+        .request(ppm_protocol::Request::Add(ppm_protocol::message::AddService { start: false, ..add("new") }))
+        .replies(done())
+        .on("new")
+        .row(|row| assert!(!row.active))
+        .request(wait("new", Goal::Running, None))
+        .replies(refused(ErrorCode::NotReached, "`new` will not be running: Created, not started"));
 }
 
 #[test]
