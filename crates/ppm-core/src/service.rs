@@ -692,6 +692,7 @@ impl Service {
     fn reason_at_rest(&self) -> String {
         match (&self.last, self.want) {
             (None, Want::Up { plan: Some(_) }) => "waiting for its schedule".to_owned(),
+            (None, Want::Up { plan: None }) if self.spec.schedule.is_some() => "its schedule has no time left".to_owned(),
             (None, Want::Up { plan: None }) => "waiting to be started".to_owned(),
             (None, Want::Down | Want::Gone) => "not started".to_owned(),
             (Some(_), _) if self.gave_up => {

@@ -290,7 +290,7 @@ fn progress_to(service: &Service, goal: Goal) -> Progress {
         Goal::Finished => !service.is_busy() && service.status() == Status::Finished,
         Goal::Stopped => !service.is_busy(),
     };
-    let about_to_boot = service.is_active() && service.attempts() == 0;
+    let about_to_boot = service.is_active() && service.attempts() == 0 && service.spec().schedule.is_none();
     let nothing_is_coming = service.run() == Run::Idle && service.plan().is_none() && !about_to_boot;
     match (reached, nothing_is_coming) {
         (true, _) => Progress::Done,

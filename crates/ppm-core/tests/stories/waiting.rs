@@ -158,6 +158,13 @@ fn who_waits_for_what_was_added_without_a_start_is_told_so() {
 }
 
 #[test]
+fn what_is_planned_for_a_time_that_is_over_will_not_run() {
+    story(svc().scheduled("0 0 0 1 1 * 2020"))
+        .request(wait("svc", Goal::Running, None))
+        .replies(refused(ErrorCode::NotReached, "`svc` will not be running: Created, its schedule has no time left"));
+}
+
+#[test]
 fn a_client_that_is_gone_gets_no_answer() {
     story(svc().no_autostart())
         .client(2)
