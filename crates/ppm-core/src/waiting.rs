@@ -157,13 +157,15 @@ impl Supervisor {
     /// A service is no more.
     pub(crate) fn answer_waiters_of_removed(&mut self, now: Now, service: &Service) {
         let id = service.id();
+        let row = self.row_of(now, service);
+        for waiter in self.waiting.waiters.values_mut().filter(|waiter| waiter.services.contains(&id)) {
+            waiter.removed.insert(id, row.clone());
+        }
         for key in self.waiting.of(id) {
-            let row = self.row_of(now, service);
-            let Some(waiter) = self.waiting.waiters.get_mut(&key) else { continue };
-            waiter.removed.insert(id, row);
-            let progress = match waiter.left.get(&id) {
-                Some(Aim::Removed | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped)) | None => Progress::Done,
-                Some(Aim::Started { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_)) => Progress::Failed("it was removed".to_owned()),
+            let Some(aim) = self.waiting.waiters.get(&key).and_then(|waiter| waiter.left.get(&id)) else { continue };
+            let progress = match aim {
+                Aim::Removed | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped) => Progress::Done,
+                Aim::Started { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_) => Progress::Failed("it was removed".to_owned()),
             };
             self.progress(now, service.spec().name.clone(), id, key, progress);
         }

@@ -4,7 +4,7 @@ use ppm_core::event::Cause;
 use ppm_protocol::{Signal, Status};
 
 use crate::ask::{no_wait, remove, restart, start, stop};
-use crate::story::{Span, code, done, failed, story, svc};
+use crate::story::{Span, code, done, failed, named, story, svc};
 
 #[test]
 fn a_restart_stops_waits_and_starts_r24() {
@@ -178,4 +178,24 @@ fn nothing_starts_what_is_being_removed() {
         .exits(code(0))
         .answers("remove", done())
         .is_no_more();
+}
+
+#[test]
+fn a_removed_service_is_in_the_answer_of_who_waits_for_another() {
+    story([named("a").no_autostart(), named("b").no_autostart()])
+        .ask("start", start("a b"))
+        .starts()
+        .ask("remove", remove("a"))
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .answers("remove", done())
+        .on("b")
+        .starts()
+        .answers(
+            "start",
+            crate::story::changed(|changed| {
+                let names: Vec<&str> = changed.services.iter().map(|row| row.name.as_str()).collect();
+                assert_eq!(names, ["a", "b"]);
+            }),
+        );
 }
