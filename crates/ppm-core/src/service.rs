@@ -805,10 +805,9 @@ impl Service {
             Exit::Code(code) => code == 0 || self.spec.success_exit_codes.contains(&code),
             Exit::Signal(signal) => signal == Signal::TERM,
         };
-        let earlier = self.crashes(ctx.now);
-        self.crashes = if good { 0 } else { earlier.saturating_add(1) };
         let how = if good { How::Finished } else { How::Crashed };
         self.record(ctx, exit, how, live.pid, out);
+        self.crashes = if good { 0 } else { self.crashes.saturating_add(1) };
         match group {
             Group::Empty => self.settle(ctx, Next::Policy, out),
             Group::Left => {
@@ -828,6 +827,7 @@ impl Service {
     }
 
     fn record(&mut self, ctx: &Context<'_>, exit: Exit, how: How, pid: Pid, out: &mut Vec<Effect>) {
+        self.crashes = self.crashes(ctx.now); // a run longer than `reset_after`, however it ended, makes them forgotten
         self.ended = Some(ctx.now.wall);
         self.last = Some(End { how, exit: Some(exit), at: ctx.now.mono });
         let reason = self.last_in_words();

@@ -229,6 +229,21 @@ fn a_start_while_it_backs_off_is_at_once_and_counts_anew_r23() {
 }
 
 #[test]
+fn crashes_before_a_long_run_are_forgotten_also_when_it_was_stopped() {
+    story(svc())
+        .starts()
+        .exits(code(1))
+        .starts_after(1.s())
+        .after(2.m())
+        .row(|row| assert_eq!(row.crashes, 0))
+        .request(stop("svc"))
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .replies(done())
+        .row(|row| assert_eq!(row.crashes, 0));
+}
+
+#[test]
 fn the_backoff_counts_from_the_end_of_the_process_not_of_what_it_left_behind() {
     story(svc()).starts().exits_leaving_others(code(1)).asks_to_stop(Signal::TERM).after(400.ms()).drains().starts_after(600.ms());
 }
