@@ -356,6 +356,7 @@ impl Service {
                     self.and_then(Next::Start(Cause::Schedule));
                 }
             }
+            (_, Input::Replan) if self.plan().is_some_and(|at| at <= ctx.now.wall) => {} // due: it fires, once
             (_, Input::Replan) => self.plan_again(ctx),
 
             // Sent whatever is known of the process: what was told last may be overtaken already (R16, R23).

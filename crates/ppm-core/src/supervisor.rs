@@ -190,7 +190,7 @@ impl Supervisor {
             Phase::Killing { exit_at } => Some(exit_at),
             Phase::Running | Phase::Over => None,
         };
-        let clock = (!self.plans.is_empty() && !self.settings.clock_check_interval.is_zero()).then_some(self.clock.next);
+        let clock = (self.checks_clock() && !self.plans.is_empty()).then_some(self.clock.next);
         let deadlines = [boot, service, phase, clock, self.waiting.deadline(), self.sampling.deadline()];
         deadlines.into_iter().flatten().min()
     }
@@ -273,7 +273,7 @@ impl Supervisor {
                 Some(_) | None => break,
             }
         }
-        if self.clock.next <= now.mono {
+        if self.checks_clock() && self.clock.next <= now.mono {
             self.look_at_clock(now);
         }
         self.time_out_waiters(now);
@@ -430,6 +430,10 @@ impl Supervisor {
 
     fn announce(&mut self, notice: Notice) {
         self.actions.push(Action::Announce(notice));
+    }
+
+    fn checks_clock(&self) -> bool {
+        !self.settings.clock_check_interval.is_zero()
     }
 
     fn plan_clock_check(&mut self, now: Now) {

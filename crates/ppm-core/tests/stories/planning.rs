@@ -1,5 +1,7 @@
 //! Schedules, what is planned, and steps of the wall clock.
 
+use std::time::Duration;
+
 use ppm_core::event::{Cause, Event};
 use ppm_core::spec::Settings;
 use ppm_protocol::message::Answer;
@@ -147,6 +149,19 @@ fn after_a_step_forward_the_plan_is_kept_and_nothing_is_lost_r36() {
 }
 
 #[test]
+fn a_step_forward_over_the_planned_time_runs_it_once_r36() {
+    hourly()
+        .steps(2 * 3_600_000)
+        .event(Event::ClockStepped)
+        .starts_by(Cause::Schedule)
+        .exits(code(0))
+        .after(55.m() + 54999.ms())
+        .quiet()
+        .after(1.ms())
+        .starts_by(Cause::Schedule);
+}
+
+#[test]
 fn after_a_step_backward_it_is_planned_anew_from_then_r36() {
     hourly()
         .steps(-30 * 60_000)
@@ -165,6 +180,17 @@ fn a_step_that_nobody_tells_of_is_noticed_after_the_check_interval_r36() {
         .after(9.s())
         .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T04:00:00.000Z"))
         .after(1.s())
+        .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T03:00:00.000Z"));
+}
+
+#[test]
+fn without_a_check_interval_only_the_kernel_tells_of_steps() {
+    let settings = Settings { clock_check_interval: Duration::ZERO, ..Settings::default() };
+    story_with(settings, svc().scheduled("0 * * * *"))
+        .steps(-30 * 60_000)
+        .after(60.s())
+        .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T04:00:00.000Z"))
+        .event(Event::ClockStepped)
         .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T03:00:00.000Z"));
 }
 
