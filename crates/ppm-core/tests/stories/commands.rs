@@ -140,7 +140,7 @@ fn a_removed_service_is_stopped_first_and_then_gone() {
             assert_eq!(changed.services.len(), 1, "as it was last");
             assert_eq!(changed.services[0].status, Status::Finished);
         }))
-        .is_no_more();
+        .vanished();
 }
 
 #[test]
@@ -154,17 +154,17 @@ fn what_is_removed_while_it_stops_is_gone_when_it_has_ended() {
         .exits(code(0))
         .answers("stop", done())
         .answers("remove", done())
-        .is_no_more();
+        .vanished();
 }
 
 #[test]
 fn what_is_removed_while_it_backs_off_is_gone_at_once() {
-    story(svc()).starts().exits(code(1)).request(remove("svc")).replies(done()).is_no_more().after(60.m());
+    story(svc()).starts().exits(code(1)).request(remove("svc")).replies(done()).vanished().after(60.m());
 }
 
 #[test]
 fn what_is_removed_while_it_starts_is_stopped_and_gone() {
-    story(svc()).spawns().request(remove("svc")).quiet().comes_up().asks_to_stop(Signal::TERM).exits(code(0)).replies(done()).is_no_more();
+    story(svc()).spawns().request(remove("svc")).quiet().comes_up().asks_to_stop(Signal::TERM).exits(code(0)).replies(done()).vanished();
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn nothing_starts_what_is_being_removed() {
         .replies(crate::story::refused(ppm_protocol::ErrorCode::Refused, "`svc` is being removed"))
         .exits(code(0))
         .answers("remove", done())
-        .is_no_more();
+        .vanished();
 }
 
 #[test]

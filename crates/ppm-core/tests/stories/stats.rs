@@ -59,6 +59,16 @@ fn a_base_that_is_too_young_or_too_old_is_not_used() {
 }
 
 #[test]
+fn two_who_ask_at_nearly_the_same_time_each_get_a_whole_window() {
+    let story = story(svc()).starts().client(1).request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 0)]).after(190.ms()).client(2).request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 95)]).quiet().after(10.ms());
+    let story = reading(story, Detail::Full, &[(SVC, 100)]).client(1).replies(rows(|rows| assert_eq!(rows[0].cpu_percent, Some(50.0))));
+    let story = story.after(190.ms());
+    reading(story, Detail::Full, &[(SVC, 195)]).client(2).replies(rows(|rows| assert_eq!(rows[0].cpu_percent, Some(50.0))));
+}
+
+#[test]
 fn what_does_not_run_has_no_figures_and_costs_no_window() {
     let story = story(svc().no_autostart()).request(stats("svc"));
     reading(story, Detail::Full, &[]).replies(rows(|rows| {

@@ -419,7 +419,7 @@ impl Story {
     }
 
     /// There is no such service.
-    pub fn is_no_more(self) -> Story {
+    pub fn vanished(self) -> Story {
         assert!(self.supervisor.services().all(|service| service.spec().name != self.current));
         self
     }
