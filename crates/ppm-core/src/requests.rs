@@ -22,6 +22,9 @@ use crate::supervisor::{Phase, Supervisor};
 use crate::time::{Now, brief};
 use crate::waiting::{Aim, Kind};
 
+/// A process pauses and resumes at once, but the kernel may never tell of it (R16); who asked is not kept longer.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
+
 impl Supervisor {
     /// Takes up a call. It is answered now or later, but exactly once.
     pub(crate) fn requested(&mut self, now: Now, from: From, request: Request) {
@@ -138,13 +141,17 @@ impl Supervisor {
 
     fn add(&mut self, now: Now, from: From, add: &AddService) -> Result<(), RpcError> {
         self.refuse_when_ending()?;
-        let spec = ServiceSpec::from_request(add, &self.settings).map_err(|invalid| {
+        let mut spec = ServiceSpec::from_request(add, &self.settings).map_err(|invalid| {
             let data = invalid.hint.map(|hint| serde_json::json!({ "hint": hint }));
             RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
         })?;
         self.refuse_taken(&spec.name)?;
+        spec.autostart = add.start;
         if self.services.len() >= MAX_SERVICES {
             return Err(RpcError::new(ErrorCode::Refused, format!("there are {MAX_SERVICES} services already; more are not supported")));
+        }
+        if self.next_id.is_none() {
+            return Err(RpcError::new(ErrorCode::Refused, "there is no number left for another service"));
         }
         let id = self.insert(now, spec);
         let Some(service) = self.service(id) else { return Ok(()) };
@@ -175,13 +182,15 @@ impl Supervisor {
         for id in ids {
             self.step(now, id, input);
         }
-        self.look_at_waiter(now, key, None);
+        let timeout = matches!(input, Input::Pause | Input::Resume).then_some(HEARD_WITHIN);
+        self.look_at_waiter(now, key, timeout);
         Ok(())
     }
 
     fn signal(&mut self, now: Now, from: From, request: &SendSignal) -> Result<(), RpcError> {
         let ids = self.targets(&request.services)?;
-        let idle = |id: &ServiceId| self.service(*id).filter(|service| service.pid().is_none());
+        let nobody = |service: &&Service| service.pid().is_none() && service.orphaned_group().is_none();
+        let idle = |id: &ServiceId| self.service(*id).filter(nobody);
         let failed = ids
             .iter()
             .filter_map(idle)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use ppm_protocol::Signal;
+use ppm_protocol::{ErrorCode, RpcError, Signal};
 
 use crate::chance::Chance;
 use crate::config::Config;
@@ -90,7 +90,8 @@ pub struct Supervisor {
     pub(crate) started: Now,
     pub(crate) services: BTreeMap<ServiceId, Entry>,
     pub(crate) names: BTreeMap<String, ServiceId>,
-    pub(crate) next_id: u32,
+    /// None: all have been given.
+    pub(crate) next_id: Option<u32>,
     pub(crate) phase: Phase,
     pub(crate) journal: Journal,
     pub(crate) waiting: Waiting,
@@ -121,7 +122,7 @@ impl Supervisor {
             started: now,
             services: BTreeMap::new(),
             names: BTreeMap::new(),
-            next_id: 1,
+            next_id: Some(1),
             phase: Phase::Running,
             journal: Journal::default(),
             waiting: Waiting::default(),
@@ -149,6 +150,9 @@ impl Supervisor {
     /// Lets an event happen. The actions must be performed, in order, before the next: the borrow sees to it.
     #[must_use = "what is not performed is lost"]
     pub fn handle(&mut self, now: Now, event: Event) -> std::vec::Drain<'_, Action> {
+        if self.is_over() {
+            return self.actions.drain(..); // none: the last one has been given
+        }
         match event {
             Event::Requested { from, request } => self.requested(now, from, request),
             Event::Disconnected { client } => self.disconnected(client),
@@ -167,6 +171,7 @@ impl Supervisor {
             Event::ClockStepped => self.look_at_clock(now),
             Event::Tick => self.tick(now),
         }
+        self.leave_if_done(now);
         self.actions.drain(..)
     }
 
@@ -174,6 +179,9 @@ impl Supervisor {
     ///
     /// Planned times of the wall clock are not in it: see [`Supervisor::next_plan`].
     pub fn deadline(&self) -> Option<Mono> {
+        if self.is_over() {
+            return None;
+        }
         let boot = (!self.boot.is_empty()).then_some(Mono(0));
         let service = self.deadlines.first().map(|(at, _)| *at);
         let phase = match self.phase {
@@ -181,14 +189,14 @@ impl Supervisor {
             Phase::Killing { exit_at } => Some(exit_at),
             Phase::Running | Phase::Over => None,
         };
-        let clock = (!self.plans.is_empty() && !self.settings.clock_check_interval.is_zero()).then_some(self.clock.next);
+        let clock = (self.checks_clock() && !self.plans.is_empty()).then_some(self.clock.next);
         let deadlines = [boot, service, phase, clock, self.waiting.deadline(), self.sampling.deadline()];
         deadlines.into_iter().flatten().min()
     }
 
     /// The wall-clock time at which an [`Event::Tick`] is due because a service is planned for it.
     pub fn next_plan(&self) -> Option<Timestamp> {
-        self.plans.first().map(|(at, _)| *at)
+        self.plans.first().map(|(at, _)| *at).filter(|_| !self.is_over())
     }
 
     /// The service with this number.
@@ -219,11 +227,11 @@ impl Supervisor {
         self.after_step(now, id);
     }
 
-    /// Adds a service under its number, which must be free.
+    /// Adds a service under its number, which must be free; without one, `next_id` must have one left.
     pub(crate) fn insert(&mut self, now: Now, mut spec: ServiceSpec) -> ServiceId {
-        let id = ServiceId(spec.id.unwrap_or(self.next_id));
+        let id = ServiceId(spec.id.or(self.next_id).unwrap_or(u32::MAX));
         spec.id = Some(id.0);
-        self.next_id = self.next_id.max(id.0.saturating_add(1));
+        self.next_id = self.next_id.and_then(|next| Some(next.max(id.0.checked_add(1)?)));
         let context = Context { now, zone: &self.zone, chance: self.chance.next() };
         let service = Service::new(id, spec, &context);
         self.names.insert(service.spec().name.clone(), id);
@@ -240,7 +248,6 @@ impl Supervisor {
         self.boot.clear();
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
         self.step_all(now, &Input::Stop);
-        self.leave_if_alone();
     }
 
     /// How many services have a process, or will have one in a moment.
@@ -265,15 +272,13 @@ impl Supervisor {
                 Some(_) | None => break,
             }
         }
-        if self.clock.next <= now.mono {
+        if self.checks_clock() && self.clock.next <= now.mono {
             self.look_at_clock(now);
         }
         self.time_out_waiters(now);
         self.sample_again(now);
-        match self.phase {
-            Phase::Stopping { kill_at } if kill_at <= now.mono => self.kill_everything(now),
-            Phase::Killing { exit_at } if exit_at <= now.mono => self.leave(),
-            Phase::Running | Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Over => {}
+        if matches!(self.phase, Phase::Stopping { kill_at } if kill_at <= now.mono) {
+            self.kill_everything(now);
         }
     }
 
@@ -349,7 +354,6 @@ impl Supervisor {
         if gone {
             self.remove(now, id);
         }
-        self.leave_if_alone();
     }
 
     fn remove(&mut self, now: Now, id: ServiceId) {
@@ -403,23 +407,32 @@ impl Supervisor {
         }
         self.phase = Phase::Killing { exit_at: now.mono + LAST_WAIT };
         self.step_all(now, &Input::KillNow);
-        self.leave_if_alone();
     }
 
-    fn leave_if_alone(&mut self) {
-        match self.phase {
-            Phase::Stopping { .. } | Phase::Killing { .. } if self.busy == 0 => self.leave(),
-            Phase::Running | Phase::Over | Phase::Stopping { .. } | Phase::Killing { .. } => {}
+    /// Leaves when everything has ended, or when there is no time left to wait for it. Who still waits is told.
+    fn leave_if_done(&mut self, now: Now) {
+        let is_done = match self.phase {
+            Phase::Running | Phase::Over => false,
+            Phase::Stopping { .. } => self.busy == 0,
+            Phase::Killing { exit_at } => self.busy == 0 || exit_at <= now.mono,
+        };
+        if !is_done {
+            return;
         }
-    }
-
-    fn leave(&mut self) {
         self.phase = Phase::Over;
+        for to in self.waiting.take_calls().chain(self.sampling.take_calls()) {
+            let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
+            self.actions.push(Action::Respond { to, result: Err(error) });
+        }
         self.actions.push(Action::Exit { code: 0 });
     }
 
     fn announce(&mut self, notice: Notice) {
         self.actions.push(Action::Announce(notice));
+    }
+
+    fn checks_clock(&self) -> bool {
+        !self.settings.clock_check_interval.is_zero()
     }
 
     fn plan_clock_check(&mut self, now: Now) {

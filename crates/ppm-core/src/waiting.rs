@@ -10,9 +10,9 @@ use ppm_protocol::message::{Answer, Goal};
 use ppm_protocol::{Changed, ErrorCode, Failure, RpcError, ServiceRow, Status};
 
 use crate::event::{Action, ClientId, From, ServiceId};
-use crate::service::{Run, Service};
+use crate::service::{Run, STUCK_AFTER, Service};
 use crate::supervisor::Supervisor;
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, brief};
 
 /// What one service must reach for a call to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,11 @@ impl Waiting {
         self.waiters.values().map(|waiter| &waiter.to)
     }
 
+    /// Forgets all calls: somebody else answers them.
+    pub(crate) fn take_calls(&mut self) -> impl Iterator<Item = From> + use<> {
+        std::mem::take(self).waiters.into_values().map(|waiter| waiter.to)
+    }
+
     /// Drops the calls of a client that is gone.
     pub(crate) fn forget(&mut self, client: ClientId) {
         let keys: Vec<u64> = self.waiters.iter().filter(|(_, waiter)| waiter.to.client == client).map(|(key, _)| *key).collect();
@@ -152,13 +157,15 @@ impl Supervisor {
     /// A service is no more.
     pub(crate) fn answer_waiters_of_removed(&mut self, now: Now, service: &Service) {
         let id = service.id();
+        let row = self.row_of(now, service);
+        for waiter in self.waiting.waiters.values_mut().filter(|waiter| waiter.services.contains(&id)) {
+            waiter.removed.insert(id, row.clone());
+        }
         for key in self.waiting.of(id) {
-            let row = self.row_of(now, service);
-            let Some(waiter) = self.waiting.waiters.get_mut(&key) else { continue };
-            waiter.removed.insert(id, row);
-            let progress = match waiter.left.get(&id) {
-                Some(Aim::Removed | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped)) | None => Progress::Done,
-                Some(Aim::Started { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_)) => Progress::Failed("it was removed".to_owned()),
+            let Some(aim) = self.waiting.waiters.get(&key).and_then(|waiter| waiter.left.get(&id)) else { continue };
+            let progress = match aim {
+                Aim::Removed | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped) => Progress::Done,
+                Aim::Started { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_) => Progress::Failed("it was removed".to_owned()),
             };
             self.progress(now, service.spec().name.clone(), id, key, progress);
         }
@@ -238,9 +245,11 @@ impl Supervisor {
 }
 
 fn progress_of(service: &Service, aim: Aim) -> Progress {
-    let not_running = || Progress::Failed("it is not running".to_owned());
     match aim {
         Aim::Asked => Progress::Done,
+        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed if service.is_stuck() => {
+            Progress::Failed(format!("still there {} after SIGKILL", brief(STUCK_AFTER)))
+        }
         Aim::Started { .. } if matches!(service.run(), Run::Up(_) | Run::Paused(_)) => Progress::Done,
         Aim::Started { attempts, starts } if service.attempts() > attempts => {
             if service.starts() > starts {
@@ -251,11 +260,28 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
         }
         Aim::Started { .. } if !service.is_active() => Progress::Failed("it was stopped by another request".to_owned()),
         Aim::Ended { ends } if service.ends() > ends || !service.is_busy() => Progress::Done,
-        Aim::Paused if service.status() == Status::Stopped => Progress::Done,
-        Aim::Paused | Aim::Resumed if service.live().is_none() => not_running(),
+        Aim::Ended { .. } if is_wanted_as_it_runs(service) => Progress::Failed("it was started by another request".to_owned()),
+        Aim::Paused if matches!(service.run(), Run::Paused(_)) => Progress::Done,
         Aim::Resumed if matches!(service.run(), Run::Up(_)) => Progress::Done,
+        Aim::Paused | Aim::Resumed => hope_for_a_pause(service.run()),
         Aim::Reached(goal) => progress_to(service, goal),
-        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed | Aim::Paused | Aim::Resumed => Progress::Pending,
+        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed => Progress::Pending,
+    }
+}
+
+/// Whether nobody ends it any more: a start overtook the stop before there was anything to be stopped (R23).
+fn is_wanted_as_it_runs(service: &Service) -> bool {
+    service.is_active() && matches!(service.run(), Run::Starting { .. } | Run::Up(_) | Run::Paused(_))
+}
+
+/// Whether a process that is not paused, or not resumed, will be.
+fn hope_for_a_pause(run: Run) -> Progress {
+    match run {
+        Run::Up(_) | Run::Paused(_) => Progress::Pending,
+        Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => {
+            Progress::Failed("it is being stopped".to_owned())
+        }
+        Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => Progress::Failed("it is not running".to_owned()),
     }
 }
 
@@ -266,7 +292,7 @@ fn progress_to(service: &Service, goal: Goal) -> Progress {
         Goal::Finished => !service.is_busy() && service.status() == Status::Finished,
         Goal::Stopped => !service.is_busy(),
     };
-    let about_to_boot = service.is_active() && service.attempts() == 0;
+    let about_to_boot = service.is_active() && service.attempts() == 0 && service.spec().schedule.is_none();
     let nothing_is_coming = service.run() == Run::Idle && service.plan().is_none() && !about_to_boot;
     match (reached, nothing_is_coming) {
         (true, _) => Progress::Done,
