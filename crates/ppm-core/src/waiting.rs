@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ppm_protocol::message::{Answer, Goal};
-use ppm_protocol::{Changed, ErrorCode, Failure, RpcError, ServiceRow, Status};
+use ppm_protocol::{Changed, ErrorCode, Failure, Reload, RpcError, ServiceRow, Status};
 
 use crate::event::{Action, ClientId, From, ServiceId};
 use crate::service::{Run, STUCK_AFTER, Service};
@@ -48,12 +48,14 @@ enum Progress {
 }
 
 /// What becomes of a call when one of its services fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The others go on; the failures are listed.
     Change,
     /// It is answered with the failure at once.
     Await,
+    /// The others go on; the answer is this, with the failures.
+    Reload(Box<Reload>),
 }
 
 #[derive(Debug)]
@@ -213,7 +215,7 @@ impl Supervisor {
         self.waiting.awaited.remove(&(id, key));
         let Some(waiter) = self.waiting.waiters.get_mut(&key) else { return };
         let aim = waiter.left.remove(&id);
-        if let (Some(message), Kind::Await, Some(Aim::Reached(goal))) = (&message, waiter.kind, aim) {
+        if let (Some(message), Kind::Await, Some(Aim::Reached(goal))) = (&message, &waiter.kind, aim) {
             let text = format!("`{name}` will not be {goal}: {message}");
             let data = serde_json::json!({ "service": name });
             let error = RpcError { data: Some(data), ..RpcError::new(ErrorCode::NotReached, text) };
@@ -235,8 +237,11 @@ impl Supervisor {
             None => waiter.removed.remove(id),
         };
         let services = waiter.services.iter().filter_map(row).collect();
-        let changed = Changed { services, failed: waiter.failed };
-        self.actions.push(Action::Respond { to: waiter.to, result: Ok(Answer::Changed(changed)) });
+        let answer = match waiter.kind {
+            Kind::Change | Kind::Await => Answer::Changed(Changed { services, failed: waiter.failed }),
+            Kind::Reload(reload) => Answer::Reload(Reload { failed: waiter.failed, ..*reload }),
+        };
+        self.actions.push(Action::Respond { to: waiter.to, result: Ok(answer) });
     }
 
     fn state_in_words(&self, now: Now, service: &Service) -> String {
