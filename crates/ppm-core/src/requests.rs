@@ -181,7 +181,8 @@ impl Supervisor {
         })?;
         spec.autostart = add.start;
         if let Some(id) = self.names.get(&spec.name).copied().filter(|id| add.replace && self.is_staying(*id)) {
-            return Ok(self.replace(now, from, add, id, spec));
+            self.replace(now, from, add, id, spec);
+            return Ok(());
         }
         self.refuse_taken(&spec.name)?;
         if self.services.len() >= MAX_SERVICES {
