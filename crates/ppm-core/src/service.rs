@@ -520,6 +520,17 @@ impl Service {
         !matches!(self.run, Run::Idle | Run::Waiting { .. })
     }
 
+    /// Whether a start is under way, or follows as soon as nothing is left of the run that is ending.
+    pub fn is_about_to_start(&self) -> bool {
+        match self.run {
+            Run::Starting { .. } => true,
+            Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => {
+                matches!(then, Next::Start(_))
+            }
+            Run::Idle | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => false,
+        }
+    }
+
     /// Whether it is to be removed and nothing of it is left.
     pub fn is_gone(&self) -> bool {
         self.want == Want::Gone && self.run == Run::Idle

@@ -264,6 +264,7 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
             }
         }
         Aim::Started { .. } if !service.is_active() => Progress::Failed("it was stopped by another request".to_owned()),
+        Aim::Started { .. } if !service.is_about_to_start() => Progress::Failed("it was rescheduled by another request".to_owned()),
         Aim::Ended { ends } if service.ends() > ends || !service.is_busy() => Progress::Done,
         Aim::Ended { .. } if is_wanted_as_it_runs(service) => Progress::Failed("it was started by another request".to_owned()),
         Aim::Paused if matches!(service.run(), Run::Paused(_)) => Progress::Done,

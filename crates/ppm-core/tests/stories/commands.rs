@@ -3,7 +3,7 @@
 use ppm_core::event::Cause;
 use ppm_protocol::{Signal, Status};
 
-use crate::ask::{no_wait, remove, restart, start, stop};
+use crate::ask::{no_wait, remove, reschedule, restart, start, stop};
 use crate::story::{Span, code, done, failed, named, story, svc};
 
 #[test]
@@ -74,6 +74,23 @@ fn a_stop_cancels_the_start_of_a_restart_r23() {
         .answers("stop", done())
         .is(Status::Finished, "stopped by request")
         .after(60.m());
+}
+
+#[test]
+fn a_reschedule_cancels_the_start_of_a_restart_r23() {
+    story(svc().scheduled("0 * * * *"))
+        .request(start("svc"))
+        .starts()
+        .replies(done())
+        .ask("restart", restart("svc"))
+        .asks_to_stop(Signal::TERM)
+        .ask("reschedule", reschedule("svc"))
+        .answers("reschedule", done())
+        .answers("restart", failed("it was rescheduled by another request"))
+        .exits(code(0))
+        .is(Status::Finished, "stopped by request")
+        .after(55.m())
+        .quiet();
 }
 
 #[test]
