@@ -19,7 +19,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 use ppm_core::event::{ClientId, From};
 use ppm_core::time::Mono;
-use ppm_protocol::line::{Lines, encode};
+use ppm_protocol::line::{Lines, MAX_LINE, encode};
 use ppm_protocol::message::{Asked, Notification, Reply};
 use ppm_protocol::{ErrorCode, EventRow, Request, RpcError, RpcId, socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +36,7 @@ const MAX_CLIENTS: usize = 64;
 /// More calls of one client than this are refused.
 const MAX_CALLS: usize = 32;
 
-/// A client for which more than this many bytes wait to be read is dropped: twice the longest table.
+/// A client that gets another message while more than this many bytes wait to be read by it is dropped.
 const MAX_UNREAD: usize = 8 << 20;
 
 /// How long accepting pauses when there are no descriptors left (R49).
@@ -249,7 +249,7 @@ impl Clients {
 
     fn send(&mut self, id: ClientId, bytes: Vec<u8>) {
         let Some(client) = self.clients.get(&id) else { return };
-        let unread = client.unread.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        let unread = client.unread.fetch_add(bytes.len(), Ordering::Relaxed);
         if unread > MAX_UNREAD || client.outbox.send(bytes).is_err() {
             client.task.abort();
             // The task's end does not tell of itself then.
@@ -290,7 +290,7 @@ async fn talk(
     unread: Arc<AtomicUsize>,
     inbox: mpsc::Sender<Wake>,
 ) {
-    let mut lines = Lines::default();
+    let mut lines = Lines::up_to(MAX_LINE);
     let mut buffer = vec![0; READ_SIZE];
     loop {
         tokio::select! {

@@ -233,7 +233,7 @@ fn a_line_of_a_mebibyte_is_read_and_a_longer_one_is_not() {
     assert_eq!(longest.len(), MAX_LINE);
     assert!(Asked::read(Ok(&longest)).request.is_ok());
 
-    let mut lines = Lines::default();
+    let mut lines = Lines::up_to(MAX_LINE);
     lines.push(&[b" ", &longest[..], b"\n"].concat());
     let expected = r#""id":null,"error":{"code":-32600,"message":"the line is longer than 1048576 bytes"}"#;
     let line = lines.next_line().unwrap();

@@ -1,6 +1,6 @@
 //! Random bytes and damaged golden lines, the same ones in every run.
 
-use ppm_protocol::line::{Lines, encode};
+use ppm_protocol::line::{Lines, MAX_LINE, encode};
 use ppm_protocol::message::{Asked, Heard};
 use ppm_protocol::{ErrorCode, Reply};
 
@@ -32,7 +32,7 @@ fn damaged_lines_get_one_answer_each() {
 
 /// Sends the bytes in pieces, as a socket might, and looks at what each line gives.
 fn send(random: &mut Random, bytes: &[u8]) {
-    let mut lines = Lines::default();
+    let mut lines = Lines::up_to(MAX_LINE);
     let mut rest = bytes;
     let mut count = 0;
     while !rest.is_empty() {
