@@ -39,16 +39,34 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// A service that writes `ready.NAME`, and asked to end cleans up until there is a file `go`, then writes `cleaned.NAME`.
+pub const TIDY: &str = "\
+    trap 'while [ ! -e go ]; do sleep 0.02; done; echo > cleaned.$PPM_SERVICE; kill $! 2> /dev/null; exit 0' TERM
+    echo > ready.$PPM_SERVICE; while :; do sleep 1000 & wait; done";
+
+/// A service that writes `ready.NAME` and cannot be asked to end.
+pub const DEAF: &str = "trap '' TERM; echo > ready.$PPM_SERVICE; while :; do sleep 1000; done";
+
 /// A daemon that is not yet started. Its folder is also its working folder and its home.
 pub struct Setup {
     pub command: Command,
     pub folder: TempDir,
     mark: String,
+    launcher: Launcher,
+}
+
+/// What stands between the started process and the daemon.
+#[derive(Clone, Copy, PartialEq)]
+enum Launcher {
+    /// Nothing, or what becomes the daemon.
+    None,
+    /// The daemon's parent.
+    Unshare,
 }
 
 impl Setup {
     pub fn new() -> Setup {
-        Setup::with(Command::new(PROGRAM))
+        Setup::with(Command::new(PROGRAM), Launcher::None)
     }
 
     /// As process 1 of its own namespace, as in a container; None, and a word about it, where that is not permitted.
@@ -62,7 +80,7 @@ impl Setup {
             return None;
         }
         command.arg(PROGRAM);
-        Some(Setup::with(command))
+        Some(Setup::with(command, Launcher::Unshare))
     }
 
     /// Lets a shell do something before it becomes the daemon. Must come before arguments.
@@ -73,11 +91,11 @@ impl Setup {
         self
     }
 
-    fn with(mut command: Command) -> Setup {
+    fn with(mut command: Command, launcher: Launcher) -> Setup {
         let folder = tempfile::Builder::new().prefix("ppm-test-").tempdir().unwrap();
         let mark = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
         Setup::prepare(&mut command, &folder, &mark);
-        Setup { command, folder, mark }
+        Setup { command, folder, mark, launcher }
     }
 
     fn prepare(command: &mut Command, folder: &TempDir, mark: &str) {
@@ -95,11 +113,21 @@ impl Setup {
         self
     }
 
-    pub fn config(mut self, yaml: &str) -> Setup {
+    /// With this configuration; JSON is YAML too.
+    pub fn config(self, config: &Value) -> Setup {
+        self.config_text(&config.to_string())
+    }
+
+    pub fn config_text(mut self, text: &str) -> Setup {
         let path = self.path("config.yml");
-        fs::write(&path, yaml).unwrap();
+        fs::write(&path, text).unwrap();
         self.command.arg("--config").arg(path);
         self
+    }
+
+    /// With these services.
+    pub fn services(self, services: &[Value]) -> Setup {
+        self.config(&json!({"services": services}))
     }
 
     /// Lets the daemon's process do something before it becomes the daemon.
@@ -111,12 +139,17 @@ impl Setup {
 
     /// Starts it and waits until it answers.
     pub fn start(self) -> Daemon {
+        let launcher = self.launcher;
         let mut daemon = self.launch();
         until("the daemon answers", || {
             assert_eq!(daemon.child.try_wait().unwrap(), None, "{}", daemon.stderr());
             Client::connect(&daemon.socket).ok()
         });
-        daemon.pid = daemon.find_itself();
+        if launcher == Launcher::Unshare {
+            let started = daemon.pid.as_raw();
+            let child = Process::all().into_iter().find(|process| process.parent == started).unwrap();
+            daemon.pid = Pid::from_raw(child.pid);
+        }
         daemon
     }
 
@@ -128,6 +161,13 @@ impl Setup {
         let pid = Pid::from_raw(child.id().cast_signed());
         Daemon { pid, child, socket, folder: self.folder, mark: self.mark }
     }
+}
+
+/// A service that runs a shell script, with these further keys.
+pub fn shell(name: &str, script: &str, more: &Value) -> Value {
+    let mut service = json!({"name": name, "command": ["/bin/sh", "-c", script]});
+    service.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    service
 }
 
 fn open(folder: &TempDir, name: &str) -> File {
@@ -176,9 +216,7 @@ impl Daemon {
 
     /// Adds a shell script with these further parameters.
     pub fn add_with(&self, name: &str, script: &str, params: &Value) -> Value {
-        let mut add = json!({"name": name, "command": ["/bin/sh", "-c", script]});
-        add.as_object_mut().unwrap().extend(params.as_object().unwrap().clone());
-        self.call("add", &add)["services"][0].clone()
+        self.call("add", &shell(name, script, params))["services"][0].clone()
     }
 
     /// Does this to one service, for which it must not fail, and returns its row.
@@ -211,6 +249,11 @@ impl Daemon {
             let text = fs::read_to_string(self.path(name)).ok()?;
             text.ends_with('\n').then(|| text.lines().map(str::to_owned).collect())
         })
+    }
+
+    /// Writes an empty file, for scripts that wait for it.
+    pub fn touch(&self, name: &str) {
+        fs::write(self.path(name), "").unwrap();
     }
 
     pub fn stderr(&self) -> String {
@@ -247,18 +290,6 @@ impl Daemon {
     pub fn descendants(&self) -> Vec<Process> {
         let own = [self.pid.as_raw(), self.child.id().cast_signed()];
         self.processes().into_iter().filter(|process| !own.contains(&process.pid)).collect()
-    }
-
-    /// Under `unshare` the daemon is the only child of what was started.
-    fn find_itself(&self) -> Pid {
-        let started = self.child.id().cast_signed();
-        let child = self.processes().into_iter().find(|process| process.parent == started);
-        match child {
-            Some(child) if fs::read_link(format!("/proc/{}/exe", child.pid)).is_ok_and(|exe| exe == Path::new(PROGRAM)) => {
-                Pid::from_raw(child.pid)
-            }
-            _ => Pid::from_raw(started),
-        }
     }
 
     /// For tests that leave something behind on purpose.

@@ -9,3 +9,4 @@ mod client;
 mod harness;
 mod reap;
 mod spawn;
+mod stop;
