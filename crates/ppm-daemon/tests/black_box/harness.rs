@@ -51,6 +51,7 @@ pub const DEAF: &str = "trap '' TERM; echo > ready.$PPM_SERVICE; while :; do sle
 pub struct Setup {
     pub command: Command,
     pub folder: TempDir,
+    pub socket: PathBuf,
     mark: String,
     launcher: Launcher,
 }
@@ -95,7 +96,8 @@ impl Setup {
         let folder = tempfile::Builder::new().prefix("ppm-test-").tempdir().unwrap();
         let mark = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
         Setup::prepare(&mut command, &folder, &mark);
-        Setup { command, folder, mark, launcher }
+        let socket = folder.path().join("ppm.sock");
+        Setup { command, folder, socket, mark, launcher }
     }
 
     fn prepare(command: &mut Command, folder: &TempDir, mark: &str) {
@@ -139,27 +141,32 @@ impl Setup {
 
     /// Starts it and waits until it answers.
     pub fn start(self) -> Daemon {
-        let launcher = self.launcher;
+        self.launch().answering()
+    }
+
+    /// Starts it without telling it on the command line where its socket is to be.
+    pub fn start_without_flag(mut self, socket: &Path) -> Daemon {
+        let child = self.command.spawn().unwrap();
+        socket.clone_into(&mut self.socket);
+        self.watch(child).answering()
+    }
+
+    /// Starts it and waits for its early end: the exit code, and what it says.
+    pub fn fail(self) -> (i32, String) {
         let mut daemon = self.launch();
-        until("the daemon answers", || {
-            assert_eq!(daemon.child.try_wait().unwrap(), None, "{}", daemon.stderr());
-            Client::connect(&daemon.socket).ok()
-        });
-        if launcher == Launcher::Unshare {
-            let started = daemon.pid.as_raw();
-            let child = Process::all().into_iter().find(|process| process.parent == started).unwrap();
-            daemon.pid = Pid::from_raw(child.pid);
-        }
-        daemon
+        (daemon.exit_code(), daemon.stderr())
     }
 
     /// Starts it and does not wait for anything.
     pub fn launch(mut self) -> Daemon {
-        let socket = self.path("ppm.sock");
-        self.command.arg("--socket").arg(&socket);
+        self.command.arg("--socket").arg(&self.socket);
         let child = self.command.spawn().unwrap();
+        self.watch(child)
+    }
+
+    fn watch(self, child: Child) -> Daemon {
         let pid = Pid::from_raw(child.id().cast_signed());
-        Daemon { pid, child, socket, folder: self.folder, mark: self.mark }
+        Daemon { pid, child, socket: self.socket, folder: self.folder, mark: self.mark, launcher: self.launcher }
     }
 }
 
@@ -182,6 +189,7 @@ pub struct Daemon {
     child: Child,
     folder: TempDir,
     mark: String,
+    launcher: Launcher,
 }
 
 impl Daemon {
@@ -251,6 +259,13 @@ impl Daemon {
         })
     }
 
+    /// How much memory the daemon itself uses, in bytes.
+    pub fn memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
     /// Writes an empty file, for scripts that wait for it.
     pub fn touch(&self, name: &str) {
         fs::write(self.path(name), "").unwrap();
@@ -292,6 +307,19 @@ impl Daemon {
         self.processes().into_iter().filter(|process| !own.contains(&process.pid)).collect()
     }
 
+    fn answering(mut self) -> Daemon {
+        until("the daemon answers", || {
+            assert_eq!(self.child.try_wait().unwrap(), None, "{}", self.stderr());
+            Client::connect(&self.socket).ok()
+        });
+        if self.launcher == Launcher::Unshare {
+            let started = self.pid.as_raw();
+            let child = Process::all().into_iter().find(|process| process.parent == started).unwrap();
+            self.pid = Pid::from_raw(child.pid);
+        }
+        self
+    }
+
     /// For tests that leave something behind on purpose.
     pub fn kill_what_is_left(&self) {
         for process in self.processes() {
@@ -303,7 +331,8 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}", self.stderr());
+            let lines: Vec<String> = self.stderr().lines().map(|line| line.chars().take(200).collect()).collect();
+            eprintln!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
             self.kill_what_is_left();
             let _ = self.child.wait();
             return;
@@ -341,6 +370,7 @@ pub struct Process {
     pub session: i32,
     /// As in proc(5): `S`, `T`, `Z`...
     pub state: char,
+    #[expect(dead_code, reason = "shown when something is left behind")]
     pub name: String,
 }
 

@@ -8,5 +8,7 @@
 mod client;
 mod harness;
 mod reap;
+mod restart;
+mod schedule;
 mod spawn;
 mod stop;

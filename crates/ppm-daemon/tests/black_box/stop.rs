@@ -90,7 +90,7 @@ fn r24_the_next_run_begins_when_all_of_the_last_has_ended() {
 #[test]
 fn r21_what_is_left_behind_and_deaf_is_killed_after_the_timeout() {
     let script = "(trap '' TERM; echo > ready; exec sleep 1000) & wait";
-    let daemon = with(script, &json!({"stop": {"timeout": "100ms"}}));
+    let daemon = with(script, &json!({"stop": {"timeout": "1s"}}));
     daemon.lines_in("ready");
     let row = daemon.tell("svc", "stop");
     assert_eq!((&row["status"], &row["reason"]), (&json!("finished"), &json!("stopped by request")));
