@@ -10,5 +10,6 @@ mod harness;
 mod reap;
 mod restart;
 mod schedule;
+mod shutdown;
 mod spawn;
 mod stop;
