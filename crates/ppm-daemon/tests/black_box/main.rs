@@ -8,6 +8,7 @@
 mod client;
 mod harness;
 mod reap;
+mod requests;
 mod restart;
 mod schedule;
 mod shutdown;
