@@ -12,5 +12,6 @@ mod requests;
 mod restart;
 mod schedule;
 mod shutdown;
+mod socket;
 mod spawn;
 mod stop;
