@@ -7,6 +7,7 @@
 
 mod client;
 mod harness;
+mod hostile;
 mod reap;
 mod requests;
 mod restart;
