@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -99,6 +99,9 @@ fn r3_what_cannot_be_executed_is_told_exactly() {
     let plain = file("plain", "#!/bin/sh\n", 0o644);
     let orphan = file("orphan", "#!/nowhere/sh\n", 0o755);
     let prose = file("prose", "echo hello\n", 0o755);
+    for (target, name) in [("/nowhere", "dangling"), ("loop", "loop")] {
+        symlink(target, setup.path(name)).unwrap();
+    }
     let cases = [
         (json!(["/nowhere/foo"]), "exec: no such file: /nowhere/foo".to_owned()),
         (json!(["nowhere-to-be-found"]), "exec: no such file: nowhere-to-be-found".to_owned()),
@@ -107,6 +110,8 @@ fn r3_what_cannot_be_executed_is_told_exactly() {
         (json!([orphan]), format!("exec: the interpreter of {orphan} does not exist")),
         (json!([prose]), format!("exec: neither a program nor a script with a #! line: {prose}")),
         (json!([format!("{plain}/x")]), format!("exec: no such file: {plain}/x")),
+        (json!([format!("{folder}/dangling")]), format!("exec: no such file: {folder}/dangling")),
+        (json!([format!("{folder}/loop")]), format!("exec: no such file: {folder}/loop")),
         (json!(["/bin/echo", "x".repeat(200_000)]), "exec: arguments and environment are too long: /bin/echo".to_owned()),
     ];
     let daemon = setup.start();
