@@ -312,12 +312,17 @@ impl Daemon {
             assert_eq!(self.child.try_wait().unwrap(), None, "{}", self.stderr());
             Client::connect(&self.socket).ok()
         });
+        self.find_itself();
+        self
+    }
+
+    /// Under `unshare` the daemon is its only child.
+    pub fn find_itself(&mut self) {
         if self.launcher == Launcher::Unshare {
-            let started = self.pid.as_raw();
+            let started = self.child.id().cast_signed();
             let child = Process::all().into_iter().find(|process| process.parent == started).unwrap();
             self.pid = Pid::from_raw(child.pid);
         }
-        self
     }
 
     /// For tests that leave something behind on purpose.

@@ -1,11 +1,14 @@
 //! The daemon's own life: how it begins, what it answers to, and how it ends.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
-use crate::harness::{DEAF, Daemon, Process, Setup, TIDY, shell};
+use crate::harness::{DEAF, Daemon, Process, Setup, TIDY, shell, until};
 
 /// The service of this name, which must not be killed for its slowness.
 fn patient(name: &str, script: &str) -> Value {
@@ -78,6 +81,48 @@ fn r26_without_services_it_ends_at_once() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.exit_code(), 0);
     assert!(is_gone(&daemon));
+}
+
+#[test]
+fn r26_a_paused_service_hears_of_the_end() {
+    let mut daemon = Setup::new().services(&[patient("svc", "exec sleep 1000")]).start();
+    daemon.wait("svc", "running");
+    daemon.tell("svc", "pause");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), 0);
+    assert!(!daemon.stderr().contains("SIGKILL to"), "{}", daemon.stderr());
+}
+
+#[test]
+fn r60_hundreds_of_services_end_in_order() {
+    let services: Vec<Value> = (0..300).map(|number| patient(&format!("svc-{number}"), "exec sleep 1000")).collect();
+    let mut daemon = Setup::new().config(&json!({"shutdown_timeout": "10m", "services": services})).start();
+    assert_eq!(daemon.call("wait", &json!({"services": ["all"], "for": "running"}))["failed"], json!([]));
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), 0);
+    assert!(daemon.processes().is_empty());
+}
+
+/// Whatever started it may have blocked and ignored everything.
+#[test]
+fn r30_a_daemon_that_was_started_deaf_hears() {
+    let deafen = || {
+        // SAFETY: signal(2), sigfillset(3) and sigprocmask(2), the last two on a set of our own.
+        unsafe {
+            for signal in 1..=31 {
+                libc::signal(signal, libc::SIG_IGN);
+            }
+            let mut all = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+        }
+        Ok(())
+    };
+    let mut daemon = Setup::new().before_exec(deafen).start();
+    daemon.add("svc", "exit 3");
+    assert_eq!(daemon.wait("svc", "stopped")["exit"], json!({"code": 3}));
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), 0);
 }
 
 fn one_patient(setup: Setup) -> Daemon {
@@ -155,6 +200,38 @@ fn r30_no_other_signal_ends_or_stops_process_one() {
         let daemon = setup.start();
         assert_eq!(daemon.call("hello", &json!({}))["pid"], 1);
         survives_other_signals(&daemon);
+    }
+}
+
+/// The configuration is a pipe, so that the daemon is known to be reading it when the signals come.
+fn hears_signals_from_the_start(mut setup: Setup) {
+    let pipe = setup.path("config.yml");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    setup.command.arg("--config").arg(&pipe);
+    let mut daemon = setup.launch();
+    // Succeeds as soon as there is a reader (fifo(7)).
+    let open = || fs::File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe).ok();
+    let mut config = until("the daemon reads its configuration", open);
+    daemon.find_itself();
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGTERM] {
+        daemon.signal(signal);
+    }
+    config.write_all(b"services: [{name: svc, command: sleep 1000}]").unwrap();
+    drop(config);
+    assert_eq!(daemon.exit_code(), 0);
+    assert!(is_gone(&daemon));
+    assert!(daemon.processes().is_empty());
+}
+
+#[test]
+fn r30_signals_are_heard_as_soon_as_the_daemon_begins() {
+    hears_signals_from_the_start(Setup::new());
+}
+
+#[test]
+fn r30_signals_are_heard_as_soon_as_process_one_begins() {
+    if let Some(setup) = Setup::as_process_one() {
+        hears_signals_from_the_start(setup);
     }
 }
 
