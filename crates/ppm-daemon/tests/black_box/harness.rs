@@ -39,10 +39,13 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+// Shells with a trap wait in short sleeps in the foreground: a background one that was just being forked when its group
+// got the signal would not be hit by it, and then be waited for.
+
 /// A service that writes `ready.NAME`, and asked to end cleans up until there is a file `go`, then writes `cleaned.NAME`.
 pub const TIDY: &str = "\
-    trap 'while [ ! -e go ]; do sleep 0.02; done; echo > cleaned.$PPM_SERVICE; kill $! 2> /dev/null; exit 0' TERM
-    echo > ready.$PPM_SERVICE; while :; do sleep 1000 & wait; done";
+    trap 'while [ ! -e go ]; do sleep 0.02; done; echo > cleaned.$PPM_SERVICE; exit 0' TERM
+    echo > ready.$PPM_SERVICE; while :; do sleep 0.02; done";
 
 /// A service that writes `ready.NAME` and cannot be asked to end.
 pub const DEAF: &str = "trap '' TERM; echo > ready.$PPM_SERVICE; while :; do sleep 1000; done";
@@ -326,10 +329,8 @@ impl Daemon {
     }
 
     /// For tests that leave something behind on purpose.
-    pub fn kill_what_is_left(&self) {
-        for process in self.processes() {
-            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
-        }
+    pub fn kill_descendants(&self) {
+        kill_all(&self.descendants());
     }
 }
 
@@ -338,7 +339,7 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             let lines: Vec<String> = self.stderr().lines().map(|line| line.chars().take(200).collect()).collect();
             eprintln!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
-            self.kill_what_is_left();
+            kill_all(&self.processes());
             let _ = self.child.wait();
             return;
         }
@@ -350,7 +351,7 @@ impl Drop for Daemon {
         while !self.processes().is_empty() {
             if begin.elapsed() > PATIENCE {
                 let left = self.processes();
-                self.kill_what_is_left();
+                kill_all(&left);
                 panic!("left behind: {left:?}");
             }
             std::thread::sleep(LOOK_AGAIN);
@@ -358,6 +359,12 @@ impl Drop for Daemon {
         for word in ["a bug in ppm", "panicked"] {
             assert!(!self.stderr().contains(word), "{}", self.stderr());
         }
+    }
+}
+
+fn kill_all(processes: &[Process]) {
+    for process in processes {
+        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
     }
 }
 

@@ -23,7 +23,7 @@ fn r10_when_the_daemon_is_killed_its_services_die() {
     for row in rows {
         until("the service is dead", || Process::find(pid_of(&row).as_raw()).is_none_or(|process| process.state == 'Z').then_some(()));
     }
-    daemon.kill_what_is_left(); // what services started is only the kernel's to end, as in a container
+    daemon.kill_descendants(); // what services started is only the kernel's to end, as in a container
 }
 
 fn adopts_and_reaps_orphans(daemon: &Daemon) {
@@ -152,7 +152,7 @@ fn r16_pause_and_resume_on_request_reach_the_whole_group() {
 #[test]
 fn r16_stop_signals_of_terminals_do_not_pause_a_service_without_one() {
     let daemon = Daemon::start();
-    let pid = pid_of(&daemon.add("svc", "trap 'echo alive > alive' USR1; echo > ready; while :; do sleep 1000 & wait; kill $!; done"));
+    let pid = pid_of(&daemon.add("svc", "trap 'echo alive > alive' USR1; echo > ready; while :; do sleep 0.02; done"));
     daemon.lines_in("ready");
     for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGUSR1] {
         kill(pid, signal).unwrap();

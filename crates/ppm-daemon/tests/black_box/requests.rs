@@ -144,8 +144,7 @@ fn one_service_that_cannot_start_does_not_spoil_the_others() {
 #[test]
 fn a_signal_reaches_the_whole_service_and_needs_a_process() {
     let daemon = Daemon::start();
-    let script =
-        "trap 'echo leader >> got' USR1; (trap 'echo child >> got' USR1; echo > ready; while :; do sleep 1000 & wait; kill $!; done) &
+    let script = "trap 'echo leader >> got' USR1; (trap 'echo child >> got' USR1; echo > ready; while :; do sleep 0.02; done) &
         while :; do wait; done";
     daemon.add("svc", script);
     daemon.add("done", "exit 0");

@@ -244,6 +244,7 @@ fn a_request_to_shut_down_is_answered_before_and_over_when_the_connection_closes
     assert_eq!(client.call("shutdown", &json!({})), json!({"stopping": 1}));
     let mut waiting = daemon.client();
     let stop = waiting.send("stop", &json!({"services": ["svc"]}));
+    waiting.call("hello", &json!({})); // what was asked before is under way
     daemon.touch("go");
     assert_eq!(waiting.reply(stop).unwrap()["services"][0]["status"], "finished");
     assert!(client.is_closed());
