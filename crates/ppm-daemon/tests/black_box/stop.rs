@@ -97,6 +97,25 @@ fn r21_what_is_left_behind_and_deaf_is_killed_after_the_timeout() {
     assert_eq!(daemon.events().until("svc", "killed")["reason"], "SIGKILL to what it left behind");
 }
 
+/// What is left has a parent that left the group: when it ends, that parent is told, and nobody else.
+#[test]
+fn r21_a_group_that_empties_unnoticed_is_not_taken_for_stuck() {
+    let member = "trap '' TERM; while [ ! -e gone ]; do sleep 0.02; done; echo > ready; while [ ! -e go ]; do sleep 0.02; done";
+    let script = format!("(sh -c \"{member}\" & exec setsid sh -c 'echo > gone; sleep 1000 & wait') & wait");
+    let daemon = with(&script, &json!({"stop": {"timeout": "1s"}}));
+    daemon.lines_in("ready");
+    let mut events = daemon.events();
+    let mut client = daemon.client();
+    let stop = client.send("stop", &json!({"services": ["svc"]}));
+    events.until("svc", "exited");
+    daemon.touch("go");
+    client.reply(stop).unwrap();
+    let told = daemon.call("events", &json!({}));
+    let kinds: Vec<&str> = told["events"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"drained") && !kinds.contains(&"stuck"), "{kinds:?}");
+    daemon.kill_descendants(); // the parent that went its own way
+}
+
 #[test]
 fn r69_what_a_crash_leaves_behind_is_gone_before_the_next_start() {
     let script = "[ -e once ] && exec sleep 1000; echo > once; sleep 1000 & sleep 1000 & exit 1";
