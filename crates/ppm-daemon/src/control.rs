@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 use ppm_core::event::{ClientId, From};
@@ -126,13 +129,24 @@ fn remove_stale(path: &Path) -> Result<(), NoSocket> {
         let message = format!("{} exists and is not a socket", path.display());
         return Err(NoSocket { message, hint: "remove it, or choose another place with --socket or PPM_SOCKET" });
     }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+    if is_live(path) {
         return Err(in_use(path));
     }
     fs::remove_file(path).map_err(|error| NoSocket {
         message: format!("cannot replace the stale socket {}: {error}", path.display()),
         hint: "choose another place with --socket or PPM_SOCKET",
     })
+}
+
+/// Whether it may be somebody's: only a refused connection tells that nobody listens (R54). Does not wait for who
+/// listens but accepts nobody.
+fn is_live(path: &Path) -> bool {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let attempt = UnixAddr::new(path).and_then(|address| {
+        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        connect(socket.as_raw_fd(), &address)
+    });
+    !matches!(attempt, Err(Errno::ECONNREFUSED | Errno::ENOENT))
 }
 
 /// The folder under /tmp is made by us, and used only if nobody else could have made it.
@@ -143,7 +157,7 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match nix::unistd::mkdir(&folder, Mode::S_IRWXU) {
-        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno.into()),
     }
     let found = fs::symlink_metadata(&folder)?;

@@ -3,10 +3,11 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::{Backlog, listen};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -155,6 +156,23 @@ fn r54_the_socket_of_another_program_is_respected() {
     let listener = UnixListener::bind(&setup.socket).unwrap();
     refuses(setup.launch(), "another daemon uses ", |daemon| assert!(daemon.socket.exists()));
     drop(listener);
+}
+
+#[test]
+fn r54_a_socket_of_another_kind_is_respected() {
+    let setup = Setup::new();
+    let _log = UnixDatagram::bind(&setup.socket).unwrap();
+    refuses(setup.launch(), "another daemon uses ", |daemon| assert!(daemon.socket.exists()));
+}
+
+/// A connection to it would wait until somebody accepts one of those before.
+#[test]
+fn r54_a_live_socket_that_accepts_nobody_is_respected() {
+    let setup = Setup::new();
+    let listener = UnixListener::bind(&setup.socket).unwrap();
+    listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let _first = UnixStream::connect(&setup.socket).unwrap();
+    refuses(setup.launch(), "another daemon uses ", |daemon| assert!(daemon.socket.exists()));
 }
 
 #[test]
