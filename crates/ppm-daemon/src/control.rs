@@ -214,7 +214,7 @@ impl Clients {
         entry.heard = now;
         let error = match asked.request {
             Ok(request) if entry.calls < MAX_CALLS => {
-                entry.calls += usize::from(asked.id.is_some());
+                entry.calls += 1;
                 return Some((From { client, call: asked.id }, request));
             }
             Ok(_) => RpcError::new(
@@ -229,11 +229,11 @@ impl Clients {
         None
     }
 
-    /// Answers a call. A call without an id gets no answer.
+    /// Answers a call. A call without an id gets no answer, but is under way until then like any other.
     pub fn reply(&mut self, to: From, result: Result<ppm_protocol::message::Answer, RpcError>) {
-        let Some(id) = to.call else { return };
-        if let Some(client) = self.clients.get_mut(&to.client) {
-            client.calls = client.calls.saturating_sub(1);
+        let Some(client) = self.clients.get_mut(&to.client) else { return };
+        client.calls = client.calls.saturating_sub(1);
+        if let Some(id) = to.call {
             self.send(to.client, encode(&Reply { id, result }));
         }
     }

@@ -167,6 +167,22 @@ fn r55_calls_under_way_are_limited_for_each_connection() {
 }
 
 #[test]
+fn r55_calls_that_want_no_answer_are_limited_as_well() {
+    let daemon = Daemon::start();
+    daemon.add("svc", "exec sleep 1000");
+    let mut client = daemon.client();
+    let wait = b"{\"method\":\"wait\",\"params\":{\"services\":[\"svc\"],\"for\":\"stopped\"}}\n";
+    client.raw(wait.repeat(100_000));
+    assert_eq!(client.refused("list", &json!({}))["code"], 1004);
+    serves(&daemon);
+    daemon.tell("svc", "stop");
+    until("they are no longer under way", || {
+        let id = client.send("list", &json!({}));
+        client.reply(id).ok()
+    });
+}
+
+#[test]
 fn r55_who_goes_while_waiting_is_forgotten() {
     let daemon = Daemon::start();
     daemon.add("svc", "exec sleep 1000");
