@@ -45,6 +45,9 @@ const MAX_UNREAD: usize = 8 << 20;
 /// How long accepting pauses when there are no descriptors left (R49).
 const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
 
+/// How long a client that has stopped writing may take to read the replies to what it asked before.
+const LAST_REPLIES: Duration = Duration::from_secs(5);
+
 const READ_SIZE: usize = 16 * 1024;
 
 /// The socket in the file system, with the lock that keeps a second daemon away.
@@ -243,8 +246,13 @@ impl Clients {
         self.send(client, encode(&Notification::event(event)));
     }
 
-    /// Forgets a client; its task ends when what was sent to it has been written, or cannot be.
-    pub fn drop_client(&mut self, client: ClientId) {
+    /// Forgets a client that says nothing any more; what is on its way to it is still delivered.
+    pub fn let_go(&mut self, client: ClientId) {
+        self.clients.remove(&client);
+    }
+
+    /// Forgets a client at once.
+    fn drop_client(&mut self, client: ClientId) {
         if let Some(client) = self.clients.remove(&client) {
             client.task.abort();
         }
@@ -295,7 +303,8 @@ pub async fn listen(listener: UnixListener, inbox: mpsc::Sender<Wake>) {
     }
 }
 
-/// One connection's life. Reads nothing while its replies are not taken.
+/// One connection's life. Reads nothing while its replies are not taken. Who stops writing has its last replies, as
+/// far as they were there to be given.
 async fn talk(
     id: ClientId,
     mut read: OwnedReadHalf,
@@ -328,6 +337,14 @@ async fn talk(
         }
     }
     let _ = inbox.send(Wake::Gone(id)).await;
+    let rest = async {
+        while let Some(bytes) = queue.recv().await {
+            if write.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LAST_REPLIES, rest).await;
 }
 
 /// Root and the daemon's own user may (R53).

@@ -1,6 +1,7 @@
 //! A client that speaks JSON lines by hand: what the daemon says is judged as any program would see it.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -81,6 +82,11 @@ impl Client {
     pub fn refused(&mut self, method: &str, params: &Value) -> Value {
         let id = self.send(method, params);
         self.reply(id).unwrap_err()
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn stop_writing(&self) {
+        self.write.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Whether the daemon closes this connection (or has done so) without a further word.

@@ -183,6 +183,17 @@ fn r55_calls_that_want_no_answer_are_limited_as_well() {
 }
 
 #[test]
+fn r55_who_asks_and_stops_writing_is_answered() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    client.raw("{\"id\":1,\"method\":\"list\"}\n{\"id\":2,\"method\":\"hello\"}\n{\"id\":3");
+    client.stop_writing();
+    assert_eq!(client.reply(1).unwrap(), json!([]));
+    assert_eq!(client.reply(2).unwrap()["protocol"], 1);
+    assert!(client.is_closed());
+}
+
+#[test]
 fn r55_who_goes_while_waiting_is_forgotten() {
     let daemon = Daemon::start();
     daemon.add("svc", "exec sleep 1000");
