@@ -6,7 +6,7 @@ use std::time::Duration;
 use ppm_core::event::{ClientId, From, ServiceId};
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::message::{Answer, Goal};
-use ppm_protocol::{Changed, ErrorCode, Request, RpcError, ServiceRow, Status};
+use ppm_protocol::{Changed, ErrorCode, HealthRow, Request, RpcError, ServiceRow, Status};
 
 use crate::judge::{Judge, Verdict, rule};
 use crate::model::Known;
@@ -94,6 +94,7 @@ impl Call {
             _ if self.refused => true,
             (Request::Wait(wait), ErrorCode::TimedOut) => wait.timeout_ms.is_some_and(|ms| has_passed(Duration::from_millis(ms))),
             (Request::Wait(_), ErrorCode::NotReached) => true,
+            (Request::Reload(_) | Request::Check(_), ErrorCode::WrongConfiguration) => true,
             (Request::Pause(_) | Request::Resume(_), ErrorCode::TimedOut) => has_passed(Duration::from_secs(5)),
             (_, code) => code == ErrorCode::Refused && error.message == "the daemon has shut down",
         };
@@ -114,6 +115,15 @@ impl Call {
                 let sorted = rows.windows(2).all(|pair| pair[0].at <= pair[1].at);
                 rule(sorted && rows.iter().all(|row| judge.known[&ServiceId(row.id)].is_wanted()), TRUE, || format!("{rows:?}"))
             }
+            Answer::Lives(lives) => self.check_rows(now, lives.iter().map(|life| &life.row), judge),
+            Answer::Health(health) => {
+                let wanted = |row: &&HealthRow| judge.known[&ServiceId(row.id)].is_wanted();
+                let ill = health.services.iter().filter(|row| !row.healthy).count();
+                let fine = health.healthy == (ill == 0) && health.services.iter().filter(|row| !row.healthy).all(|row| wanted(&row));
+                rule(fine, TRUE, || format!("{health:?}"))
+            }
+            // The file of these histories cannot be read.
+            Answer::Reload(_) | Answer::Checked(_) => rule(false, TRUE, || format!("{answer:?}")),
             Answer::Greeting(_) | Answer::Configuration(_) | Answer::History(_) | Answer::Farewell(_) => Ok(()),
         }
     }
