@@ -559,6 +559,11 @@ impl Service {
         matches!(self.run, Run::Up(_))
     }
 
+    /// Whether the daemon will start it as soon as its turn comes.
+    pub fn awaits_boot(&self) -> bool {
+        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.schedule.is_none()
+    }
+
     /// Whether its user wants it.
     pub fn is_active(&self) -> bool {
         matches!(self.want, Want::Up { .. })
@@ -721,9 +726,8 @@ impl Service {
     }
 
     fn boot(&mut self, out: &mut Vec<Effect>) {
-        match self.want {
-            Want::Up { plan: None } if self.attempts == 0 && self.spec.schedule.is_none() => self.launch(Cause::Boot, out),
-            Want::Up { .. } | Want::Down | Want::Gone => {}
+        if self.awaits_boot() {
+            self.launch(Cause::Boot, out);
         }
     }
 

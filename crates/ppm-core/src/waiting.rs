@@ -264,7 +264,9 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
             }
         }
         Aim::Started { .. } if !service.is_active() => Progress::Failed("it was stopped by another request".to_owned()),
-        Aim::Started { .. } if !service.is_about_to_start() => Progress::Failed("it was rescheduled by another request".to_owned()),
+        Aim::Started { .. } if !service.is_about_to_start() && !service.awaits_boot() => {
+            Progress::Failed("it was rescheduled by another request".to_owned())
+        }
         Aim::Ended { ends } if service.ends() > ends || !service.is_busy() => Progress::Done,
         Aim::Ended { .. } if is_wanted_as_it_runs(service) => Progress::Failed("it was started by another request".to_owned()),
         Aim::Paused if matches!(service.run(), Run::Paused(_)) => Progress::Done,
@@ -298,8 +300,7 @@ fn progress_to(service: &Service, goal: Goal) -> Progress {
         Goal::Finished => !service.is_busy() && service.status() == Status::Finished,
         Goal::Stopped => !service.is_busy(),
     };
-    let about_to_boot = service.is_active() && service.attempts() == 0 && service.spec().schedule.is_none();
-    let nothing_is_coming = service.run() == Run::Idle && service.plan().is_none() && !about_to_boot;
+    let nothing_is_coming = service.run() == Run::Idle && service.plan().is_none() && !service.awaits_boot();
     match (reached, nothing_is_coming) {
         (true, _) => Progress::Done,
         (false, false) => Progress::Pending,
