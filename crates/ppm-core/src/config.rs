@@ -1,10 +1,30 @@
-//! The configuration file: text in, validated services out.
+//! The configuration file: text in, validated services out, and back.
+//!
+//! Reads no file: the text is given, and so are the variables that say where it is looked for. Invariants: a
+//! configuration is right as a whole or not there at all, and what [`render`] writes, [`parse`] reads as the same.
 
+mod field;
+mod problem;
+mod read;
+mod render;
+mod tree;
+mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 
+pub use problem::{Problem, Problems};
+pub use render::render;
+
 use crate::spec::{ServiceSpec, Settings};
+use field::Draft;
+use problem::{Complaint, MAX_PROBLEMS, Source, Token};
+use read::{Outcome, Verbatim};
+use tree::{At, Extent, NotYaml};
+
+/// The largest file that is read, in bytes.
+pub const MAX_FILE: usize = 8 << 20;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,66 +35,100 @@ pub struct Config {
     pub services: Vec<ServiceSpec>,
 }
 
-/// What is wrong with a configuration: all of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems {
-    /// The file's name, as given.
-    pub file: String,
-    /// In the order of the file, at least one.
-    pub list: Vec<Problem>,
-    /// How many more there are.
-    pub omitted: usize,
-}
-
-/// One thing that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// What is wrong: lower case, without full stop.
-    pub message: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column, from 1, in characters.
-    pub column: usize,
-    /// How many characters are concerned.
-    pub width: usize,
-    /// The source line.
-    pub source: String,
-    /// What stands beside the mark.
-    pub label: Option<String>,
-    /// What to write instead.
-    pub hint: Option<String>,
-}
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)
-    }
-}
-
-impl std::error::Error for Problems {}
-
 /// Reads a configuration; `file` is its name in messages and in [`ServiceSpec::source`].
+///
+/// An empty document is a configuration without services.
 ///
 /// # Errors
 /// Everything that is wrong with it; then nothing of it is to be used.
 pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
-    let _ = (text, file);
-    Ok(Config::default())
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.len() > MAX_FILE {
+        let message = format!("a configuration of {} bytes is too large, at most {MAX_FILE} are read", text.len());
+        return Err(Problems::new(file, vec![Source::new("").problem(Complaint { message, ..Complaint::default() })]));
+    }
+    let tree = tree::read(text).map_err(|not_yaml| Problems::new(file, vec![not_yaml_problem(&Source::new(text), not_yaml)]))?;
+    let Outcome { mut config, drafts, verbatim, starts } = read::read(&tree, text);
+    if !drafts.is_empty() {
+        return Err(problems(text, file, drafts));
+    }
+    for (service, start) in config.services.iter_mut().zip(starts) {
+        service.source = match tree.services.get(&start) {
+            Some(token) => format!("{file}:{}", token.mark.line),
+            None => file.to_owned(),
+        };
+    }
+    if !verbatim.is_empty() {
+        let found = tree::locate(text, &verbatim.iter().map(|verbatim| verbatim.at).collect());
+        for Verbatim { service, name, at } in verbatim {
+            if let (Some(service), Some(token)) = (config.services.get_mut(service), found.get(&at)) {
+                service.command.env.insert(name, token.text.clone());
+            }
+        }
+    }
+    Ok(config)
 }
 
-/// The configuration as YAML that loads to the same.
-pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a ServiceSpec>) -> String {
-    let _ = (settings, services.into_iter().count());
-    String::from("# ppm configuration\n")
+/// Looks up where what is wrong stands; nothing is located that will not be shown.
+fn problems(text: &str, file: &str, mut drafts: Vec<Draft>) -> Problems {
+    drafts.sort_by_key(|draft| draft.at);
+    let omitted = drafts.len().saturating_sub(MAX_PROBLEMS);
+    drafts.truncate(MAX_PROBLEMS);
+    let wanted: BTreeSet<At> = drafts.iter().flat_map(|draft| [Some(draft.at), draft.first]).flatten().collect();
+    let (source, found) = (Source::new(text), tree::locate(text, &wanted));
+    let list = drafts.into_iter().map(|draft| draft_problem(&source, &found, draft)).collect();
+    Problems { omitted, ..Problems::new(file, list) }
 }
 
 /// Where a configuration is looked for when none is named, in this order.
+///
+/// `env` gives the value of an environment variable; an empty one counts as unset.
 pub fn candidates(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let set = |name| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = set("HOME");
-    let config = set("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
-    let mut files: Vec<PathBuf> = config.map(|folder| folder.join("partner/partner-pm.yml")).into_iter().collect();
+    let folder = set("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
+    let mut files: Vec<PathBuf> = folder.map(|folder| folder.join("partner/partner-pm.yml")).into_iter().collect();
     files.extend(home.map(|home| home.join(".partner-pm.yml")));
     files.push(PathBuf::from("./.partner-pm.yml"));
     files
+}
+
+fn not_yaml_problem(source: &Source<'_>, not_yaml: NotYaml) -> Problem {
+    let complaint = Complaint { message: not_yaml.message, label: None, hint: not_yaml.hint };
+    match (not_yaml.mark, not_yaml.extent) {
+        (Some(mark), Extent::Character) => source.problem_at(mark, 1, complaint),
+        (Some(mark), Extent::Word) => source.problem_at(mark, source.word(mark), complaint),
+        (None, _) => source.problem(complaint),
+    }
+}
+
+fn draft_problem(source: &Source<'_>, found: &BTreeMap<At, Token>, draft: Draft) -> Problem {
+    let Draft { at, first, mut complaint } = draft;
+    if let Some(first) = first.and_then(|first| found.get(&first)) {
+        complaint.label = Some(format!("the first is in line {}", first.mark.line));
+    }
+    match found.get(&at) {
+        Some(token) => source.problem_with(token, complaint),
+        None => source.problem(complaint),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looked_for(variables: &[(&str, &str)]) -> Vec<String> {
+        let env = |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| OsString::from(value));
+        candidates(env).into_iter().map(|path| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn configurations_are_looked_for_from_the_most_particular_place_on() {
+        let here = "./.partner-pm.yml";
+        assert_eq!(looked_for(&[]), [here]);
+        assert_eq!(looked_for(&[("HOME", "/h")]), ["/h/.config/partner/partner-pm.yml", "/h/.partner-pm.yml", here]);
+        assert_eq!(looked_for(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")]), ["/x/partner/partner-pm.yml", "/h/.partner-pm.yml", here]);
+        assert_eq!(looked_for(&[("HOME", ""), ("XDG_CONFIG_HOME", "/x")]), ["/x/partner/partner-pm.yml", here]);
+        assert_eq!(looked_for(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "")]).first().unwrap(), "/h/.config/partner/partner-pm.yml");
+    }
 }

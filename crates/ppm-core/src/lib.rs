@@ -3,6 +3,8 @@
 //! Events go in, actions come out; time is an argument. No clock, file, process, thread or lock is touched here:
 //! the absences are held by `clippy.toml` and `tests/tidy.rs`.
 
+#![warn(clippy::wildcard_enum_match_arm)] // a new state or input must be answered everywhere
+
 pub mod backoff;
 pub mod chance;
 pub mod config;

@@ -169,9 +169,8 @@ impl Supervisor {
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::Signalled(signal) => self.signalled(now, signal),
             Event::ClockStepped => self.look_at_clock(now),
-            Event::Tick => {}
+            Event::Tick => self.tick(now),
         }
-        self.tick(now);
         self.leave_if_done(now);
         self.actions.drain(..)
     }

@@ -1,1 +1,138 @@
-//! The supervisor: performs what ppm-core decides.
+//! The supervisor's daemon: performs what ppm-core decides, and decides nothing.
+//!
+//! [`run`] is all there is: it reads the configuration, makes the socket, and turns the loop until the core asks to
+//! leave. `ppm daemon` and the small binary `ppm-daemon` both call it.
+
+mod clock;
+mod control;
+mod driver;
+mod host;
+mod log;
+mod reap;
+mod sampler;
+mod shell;
+mod spawn;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use jiff::tz::TimeZone;
+use nix::unistd::Uid;
+use ppm_core::config::{self, Config};
+use ppm_core::event::Pid;
+use ppm_core::supervisor::{Boot, Supervisor};
+use ppm_protocol::socket;
+use tokio::sync::mpsc;
+
+use crate::driver::{Driver, Signals};
+use crate::shell::Hands;
+use crate::spawn::Spawner;
+
+/// The configuration is wrong (sysexits.h: EX_CONFIG).
+const EXIT_CONFIG: u8 = 78;
+
+/// The socket cannot be made (sysexits.h: EX_CANTCREAT).
+const EXIT_SOCKET: u8 = 73;
+
+/// How many requests may wait for the loop; their senders wait then, not the loop.
+const INBOX: usize = 64;
+
+/// What the daemon is asked for on its command line.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The configuration file; None: `PPM_CONFIG`, else the first that exists of the usual places.
+    pub config: Option<PathBuf>,
+    /// The control socket; None: `PPM_SOCKET`, else the usual place.
+    pub socket: Option<PathBuf>,
+}
+
+/// Runs the daemon in the foreground until it is asked to end. Must be called from the main thread of a process
+/// that has no other.
+pub fn run(options: &Options) -> ExitCode {
+    match serve(options) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure { message, code }) => {
+            let _ = writeln!(std::io::stderr(), "{message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Why the daemon did not come to run, in words.
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure { message: format!("error: the daemon cannot run: {error}"), code: 1 }
+    }
+}
+
+fn serve(options: &Options) -> Result<u8, Failure> {
+    host::prepare()?;
+    log::start(std::env::var("PPM_LOG").ok().as_deref());
+    let (config, source) = read_config(options.config.as_deref())?;
+    let path = socket::path(options.socket.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
+    let (listener, address) = control::bind(&path)
+        .map_err(|error| Failure { message: format!("error: {}\n  hint: {}", error.message, error.hint), code: EXIT_SOCKET })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let signals = Signals::register()?;
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let hands = Hands::new(Spawner::new(std::env::vars_os())?, sender.clone());
+        tokio::spawn(control::listen(listener, sender));
+        tracing::info!(
+            "{}, pid {}, {source}: {} services, socket {}",
+            env!("CARGO_PKG_VERSION"),
+            std::process::id(),
+            config.services.len(),
+            path.display()
+        );
+        let supervisor = Supervisor::new(boot(config), clock::now());
+        host::trim_memory();
+        let code = Driver::new(supervisor, hands, signals, inbox).run().await;
+        drop(address); // before the connections close: who sees that may start the next daemon
+        Ok(code)
+    })
+}
+
+fn boot(config: Config) -> Boot {
+    let now = clock::now();
+    Boot {
+        config,
+        zone: zone(),
+        seed: now.mono.0 ^ now.wall.0.cast_unsigned(),
+        pid: Pid(nix::unistd::getpid().as_raw()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// The zone of `TZ`, else the system's; UTC where there is none. A misspelt one is told, not guessed.
+fn zone() -> TimeZone {
+    TimeZone::try_system().unwrap_or_else(|error| {
+        if std::env::var_os("TZ").is_some_and(|zone| !zone.is_empty()) {
+            tracing::warn!("schedules follow UTC: {error}");
+        }
+        TimeZone::UTC
+    })
+}
+
+/// The configuration and where it came from. A file that was asked for must exist (R63).
+fn read_config(asked: Option<&Path>) -> Result<(Config, String), Failure> {
+    let asked = asked.map(Path::to_owned).or_else(|| std::env::var_os("PPM_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
+    let found = asked.clone().or_else(|| config::candidates(|name| std::env::var_os(name)).into_iter().find(|path| path.exists()));
+    let Some(path) = found else {
+        return Ok((Config::default(), "no configuration".to_owned()));
+    };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let hint = "hint: name a file that can be read with --config or PPM_CONFIG";
+        Failure { message: format!("error: cannot read the configuration {name}: {error}\n  {hint}"), code: EXIT_CONFIG }
+    })?;
+    let config = config::parse(&text, &name).map_err(|problems| Failure { message: problems.to_string(), code: EXIT_CONFIG })?;
+    Ok((config, name))
+}

@@ -1,2 +1,61 @@
-//! The daemon alone.
-fn main() {}
+//! `ppm-daemon`: the daemon alone, with the smallest footprint.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use lexopt::Arg::{Long, Short};
+use ppm_daemon::Options;
+
+const HELP: &str = "\
+The supervisor of PPM, in the foreground.
+
+Usage: ppm-daemon [--config FILE] [--socket PATH]
+
+Options:
+  -c, --config FILE  the configuration; else PPM_CONFIG, else the first that exists of
+                     ~/.config/partner/partner-pm.yml, ~/.partner-pm.yml, ./.partner-pm.yml
+  -s, --socket PATH  the control socket; else PPM_SOCKET, else $XDG_RUNTIME_DIR/ppm.sock,
+                     else /run/ppm.sock (root) or /tmp/ppm-UID/ppm.sock
+  -h, --help         print this
+  -V, --version      print the version
+
+PPM_LOG=error|warn|info|debug|trace chooses how much it says on standard error.
+
+Exit codes: 0 after a requested shutdown, 2 wrong usage, 73 no socket, 78 wrong
+configuration, 1 otherwise.
+";
+
+fn main() -> ExitCode {
+    match parse(std::env::args_os()) {
+        Ok(Asked::Run(options)) => ppm_daemon::run(&options),
+        Ok(Asked::Print(text)) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}\n  hint: ppm-daemon --help");
+            ExitCode::from(2)
+        }
+    }
+}
+
+enum Asked {
+    Run(Options),
+    Print(&'static str),
+}
+
+fn parse(args: impl Iterator<Item = OsString>) -> Result<Asked, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_iter(args);
+    let mut options = Options::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Short('c') | Long("config") => options.config = Some(parser.value()?.into()),
+            Short('s') | Long("socket") => options.socket = Some(parser.value()?.into()),
+            Short('h') | Long("help") => return Ok(Asked::Print(HELP)),
+            Short('V') | Long("version") => return Ok(Asked::Print(concat!("ppm-daemon ", env!("CARGO_PKG_VERSION"), "\n"))),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Asked::Run(options))
+}

@@ -1,6 +1,6 @@
 //! Framing: one JSON document a line.
 //!
-//! [`Lines`] turns bytes as they come into lines as they end. A line longer than [`MAX_LINE`] is reported once
+//! [`Lines`] turns bytes as they come into lines as they end. A line longer than its limit is reported once
 //! and skipped to its end, so that a bad line costs its sender an error and nobody the connection. Memory is
 //! bounded by the limit.
 
@@ -9,9 +9,13 @@ use serde::Serialize;
 /// The longest line either side accepts, in bytes, less the newline.
 pub const MAX_LINE: usize = 1 << 20;
 
+/// The longest reply a client accepts, in bytes: many times the longest table.
+pub const MAX_REPLY: usize = 64 << 20;
+
 /// Bytes in, lines out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
+    limit: usize,
     buffer: Vec<u8>,
     read: usize,
     /// Bytes after `read` known to hold no newline: a line that trickles in is looked at once.
@@ -19,11 +23,16 @@ pub struct Lines {
     skipping: bool,
 }
 
-/// A line of more than [`MAX_LINE`] bytes was dropped.
+/// A line beyond the limit was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
 impl Lines {
+    /// Lines of at most `limit` bytes: [`MAX_LINE`] for requests, [`MAX_REPLY`] for replies.
+    pub fn up_to(limit: usize) -> Lines {
+        Lines { limit, buffer: Vec::new(), read: 0, scanned: 0, skipping: false }
+    }
+
     /// Takes bytes in; all complete lines should be taken out with [`Lines::next_line`] before more come.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.read);
@@ -45,7 +54,7 @@ impl Lines {
             if std::mem::take(&mut self.skipping) {
                 continue;
             }
-            if length > MAX_LINE {
+            if length > self.limit {
                 return Some(Err(TooLong));
             }
             let line = &self.buffer[start..start + length];
@@ -61,7 +70,7 @@ impl Lines {
             return None;
         }
         self.scanned = self.buffer.len() - self.read;
-        if self.scanned <= MAX_LINE {
+        if self.scanned <= self.limit {
             return None;
         }
         self.buffer = Vec::new();
@@ -79,12 +88,42 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
     line
 }
 
+/// How deep the arrays and objects of a JSON text nest; what stands in strings does not count. The text need not
+/// be valid, and no stack is used however deep it is.
+pub(crate) fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Goes past the quote that ends a string.
+fn skip_string(bytes: &mut std::str::Bytes<'_>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => _ = bytes.next(),
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn lines_of(chunks: &[&[u8]]) -> Vec<Result<Vec<u8>, TooLong>> {
-        let mut lines = Lines::default();
+        let mut lines = Lines::up_to(MAX_LINE);
         let mut out = Vec::new();
         for chunk in chunks {
             lines.push(chunk);
@@ -101,6 +140,15 @@ mod tests {
         let expected = vec![Ok(b"one".to_vec()), Ok(b"two".to_vec()), Ok(Vec::new())];
         assert_eq!(lines_of(&[text]), expected);
         assert_eq!(lines_of(&text.chunks(1).collect::<Vec<_>>()), expected);
+    }
+
+    #[test]
+    fn brackets_nest_unless_they_stand_in_a_string() {
+        for (text, expected) in
+            [("", 0), ("1", 0), ("{}", 1), (r#"{"a":[[],[{}]]}"#, 4), ("]]]][", 1), (r#""[[" [ "\"[[" "#, 1), (r#""\"#, 0)]
+        {
+            assert_eq!(depth(text), expected, "{text}");
+        }
     }
 
     #[test]

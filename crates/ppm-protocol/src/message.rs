@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -16,6 +16,17 @@ use crate::types::{Changed, Configuration, EventRow, Farewell, Greeting, History
 
 /// The protocol's version, as `hello` tells it.
 pub const PROTOCOL: u32 = 1;
+
+/// The deepest nesting of arrays and objects in a request; the deepest that one needs is three. A bound of our own
+/// keeps the stack safe whatever reads the line next.
+pub const MAX_DEPTH: usize = 64;
+
+/// How many characters of a client's own text an error gives back.
+const MAX_ECHO: usize = 200;
+
+/// The longest `params` of which an error names the field, in bytes: enough for any that a person wrote, and
+/// nobody can make the daemon search a mebibyte of fields.
+const MAX_SEARCHED: usize = 1 << 16;
 
 /// The services meant: names, ids, globs (`web-*`) or `all`. For requests that only show, none means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,25 +272,27 @@ impl Request {
     }
 
     fn read(method: Method, params: Option<&RawValue>) -> Result<Request, RpcError> {
+        let targets = || targeted(method, params, |targets: &Targets| &targets.services);
+        let nothing = || decode::<IgnoredAny>(method, params);
         Ok(match method {
-            Method::Hello => Request::Hello,
-            Method::List => Request::List(optional(method, params)?),
-            Method::Info => Request::Info(optional(method, params)?),
-            Method::Add => Request::Add(required(method, params)?),
-            Method::Remove => Request::Remove(required(method, params)?),
-            Method::Start => Request::Start(required(method, params)?),
-            Method::Stop => Request::Stop(required(method, params)?),
-            Method::Restart => Request::Restart(required(method, params)?),
-            Method::Reschedule => Request::Reschedule(required(method, params)?),
-            Method::Pause => Request::Pause(required(method, params)?),
-            Method::Resume => Request::Resume(required(method, params)?),
-            Method::Signal => Request::Signal(required(method, params)?),
-            Method::Stats => Request::Stats(optional(method, params)?),
-            Method::Configuration => Request::Configuration,
-            Method::Scheduler => Request::Scheduler(optional(method, params)?),
-            Method::Events => Request::Events(optional(method, params)?),
-            Method::Wait => Request::Wait(required(method, params)?),
-            Method::Shutdown => Request::Shutdown,
+            Method::Hello => nothing().map(|_| Request::Hello)?,
+            Method::List => Request::List(decode(method, params)?),
+            Method::Info => Request::Info(decode(method, params)?),
+            Method::Add => Request::Add(decode(method, params)?),
+            Method::Remove => Request::Remove(targets()?),
+            Method::Start => Request::Start(targets()?),
+            Method::Stop => Request::Stop(targets()?),
+            Method::Restart => Request::Restart(targets()?),
+            Method::Reschedule => Request::Reschedule(targets()?),
+            Method::Pause => Request::Pause(targets()?),
+            Method::Resume => Request::Resume(targets()?),
+            Method::Signal => Request::Signal(targeted(method, params, |send: &SendSignal| &send.services)?),
+            Method::Stats => Request::Stats(decode(method, params)?),
+            Method::Configuration => nothing().map(|_| Request::Configuration)?,
+            Method::Scheduler => Request::Scheduler(decode(method, params)?),
+            Method::Events => Request::Events(decode(method, params)?),
+            Method::Wait => Request::Wait(targeted(method, params, |wait: &Await| &wait.services)?),
+            Method::Shutdown => nothing().map(|_| Request::Shutdown)?,
         })
     }
 }
@@ -296,6 +309,17 @@ pub enum RpcId {
     Null,
 }
 
+impl RpcId {
+    /// By its first byte: trying one kind after another, as serde does, would first copy whatever was sent.
+    fn read(raw: &RawValue) -> Option<RpcId> {
+        match raw.get() {
+            "null" => Some(RpcId::Null),
+            text if text.starts_with('"') => serde_json::from_str(text).ok().map(RpcId::Text),
+            text => serde_json::from_str(text).ok().map(RpcId::Number),
+        }
+    }
+}
+
 /// One decoded line from a client: who asked (None: a notification, never answered) and what, or what is wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
@@ -307,55 +331,62 @@ pub struct Asked {
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     jsonrpc: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     method: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     params: Option<&'a RawValue>,
 }
 
 impl Asked {
     /// Decodes a line as [`line::Lines`] gives it. Never fails: what is wrong becomes the answer.
     pub fn read(line: Result<&[u8], TooLong>) -> Asked {
-        let refuse = |error| Asked { id: Some(RpcId::Null), request: Err(error) };
-        let bytes = match line {
-            Ok(bytes) => bytes,
-            Err(TooLong) => {
-                return refuse(RpcError::new(ErrorCode::Invalid, format!("the line is longer than {MAX_LINE} bytes")));
-            }
-        };
-        let text = match std::str::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => return refuse(RpcError::new(ErrorCode::Parse, format!("not UTF-8: {error}"))),
-        };
-        match text.trim_start().as_bytes().first() {
-            Some(b'[') => {
-                return refuse(RpcError::new(ErrorCode::Invalid, "a batch is not supported; send one object a line"));
-            }
-            Some(b'{') | None => {}
-            Some(_) if serde_json::from_str::<&RawValue>(text).is_ok() => {
-                return refuse(RpcError::new(ErrorCode::Invalid, "a request is a JSON object"));
-            }
-            Some(_) => {}
-        }
-        match serde_json::from_str::<Envelope<'_>>(text) {
+        match Asked::text(line).and_then(Asked::envelope) {
             Ok(envelope) => Asked::open(&envelope),
-            Err(error) if error.is_data() => refuse(RpcError::new(ErrorCode::Invalid, error.to_string())),
-            Err(error) => refuse(RpcError::new(ErrorCode::Parse, format!("not JSON: {error}"))),
+            Err(error) => Asked { id: Some(RpcId::Null), request: Err(error) },
         }
     }
 
+    /// The line as text that is safe to parse.
+    fn text(line: Result<&[u8], TooLong>) -> Result<&str, RpcError> {
+        let bytes = line.map_err(|TooLong| RpcError::new(ErrorCode::Invalid, format!("the line is longer than {MAX_LINE} bytes")))?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| RpcError::new(ErrorCode::Parse, format!("not UTF-8 at column {}", error.valid_up_to() + 1)))?;
+        if line::depth(text) > MAX_DEPTH {
+            return Err(RpcError::new(ErrorCode::Invalid, format!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        Ok(text)
+    }
+
+    fn envelope(text: &str) -> Result<Envelope<'_>, RpcError> {
+        let first = text.trim_start_matches([' ', '\t', '\r', '\n']).chars().next();
+        // What is not even JSON is told so below, whatever it begins with.
+        if first != Some('{') && serde_json::from_str::<&RawValue>(text).is_ok() {
+            let message =
+                if first == Some('[') { "a batch is not supported; send one object a line" } else { "a request is a JSON object" };
+            return Err(RpcError::new(ErrorCode::Invalid, message));
+        }
+        serde_json::from_str(text).map_err(|error| {
+            let reason = reason(&error);
+            if error.is_data() {
+                RpcError::new(ErrorCode::Invalid, reason)
+            } else {
+                RpcError::new(ErrorCode::Parse, format!("not JSON at column {}: {reason}", error.column()))
+            }
+        })
+    }
+
     fn open(envelope: &Envelope<'_>) -> Asked {
-        let (id, bad_id) = match envelope.id.map(|id| serde_json::from_str::<RpcId>(id.get())) {
+        let (id, bad_id) = match envelope.id.map(RpcId::read) {
             None => (None, false),
-            Some(Ok(id)) => (Some(id), false),
-            Some(Err(_)) => (Some(RpcId::Null), true),
+            Some(Some(id)) => (Some(id), false),
+            Some(None) => (Some(RpcId::Null), true),
         };
         let request = if bad_id {
-            Err(RpcError::new(ErrorCode::Invalid, "`id` must be a whole number, a string or null"))
+            Err(RpcError::new(ErrorCode::Invalid, "`id` must be a whole number of 64 bits, a string or null"))
         } else {
             Asked::request(envelope)
         };
@@ -376,7 +407,10 @@ impl Asked {
         let Some(method) = Method::find(&name) else {
             let known: Vec<&str> = Method::ALL.iter().map(|(name, _)| *name).collect();
             let data = serde_json::json!({ "methods": known });
-            return Err(RpcError { data: Some(data), ..RpcError::new(ErrorCode::UnknownMethod, format!("no method named `{name}`")) });
+            return Err(RpcError {
+                data: Some(data),
+                ..RpcError::new(ErrorCode::UnknownMethod, format!("no method named `{}`", shorten(&name)))
+            });
         };
         Request::read(method, envelope.params)
     }
@@ -387,21 +421,59 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-fn required<T: DeserializeOwned>(method: Method, params: Option<&RawValue>) -> Result<T, RpcError> {
-    let text = params.map_or("{}", RawValue::get);
+/// The parameters of a method: an object; null is as good as nothing, and nothing as an empty object.
+fn decode<T: DeserializeOwned>(method: Method, params: Option<&RawValue>) -> Result<T, RpcError> {
+    let text = params.map(RawValue::get).filter(|text| *text != "null").unwrap_or("{}");
     if !text.starts_with('{') {
-        return Err(RpcError::new(ErrorCode::BadParams, format!("`{method}`: `params` must be an object")));
+        return Err(bad_params(method, "`params` must be an object"));
     }
     serde_json::from_str(text).map_err(|error| {
-        // The position would count from the start of `params`, which no client sees.
-        let text = error.to_string();
-        let reason = text.split_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
-        RpcError::new(ErrorCode::BadParams, format!("`{method}`: {reason}"))
+        let reason = reason(&error);
+        let reason = match field_at(text, &error) {
+            // These two name it themselves, and lie at the end of the object.
+            _ if reason.starts_with("missing field") || reason.starts_with("duplicate field") => reason,
+            Some(field) => format!("`{}`: {reason}", shorten(&field)),
+            None => reason,
+        };
+        bad_params(method, &reason)
     })
 }
 
-fn optional<T: DeserializeOwned + Default>(method: Method, params: Option<&RawValue>) -> Result<T, RpcError> {
-    if params.is_none_or(|params| params.get() == "null") { Ok(T::default()) } else { required(method, params) }
+/// The parameters of a method that changes or waits for services, of which it must name at least one.
+fn targeted<T: DeserializeOwned>(method: Method, params: Option<&RawValue>, services: fn(&T) -> &[String]) -> Result<T, RpcError> {
+    let params = decode(method, params)?;
+    if services(&params).is_empty() { Err(bad_params(method, "`services` is empty: name at least one, or `all`")) } else { Ok(params) }
+}
+
+fn bad_params(method: Method, reason: &str) -> RpcError {
+    RpcError::new(ErrorCode::BadParams, format!("`{method}`: {reason}"))
+}
+
+/// What serde_json says, without the position it appends.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    shorten(text.strip_suffix(&position).unwrap_or(&text))
+}
+
+/// The field of the object `text` in which the error lies: the last one whose value does not begin after it.
+fn field_at(text: &str, error: &serde_json::Error) -> Option<String> {
+    // A line has no newline, but `read` takes what it is given.
+    if text.len() > MAX_SEARCHED || error.line() != 1 {
+        return None;
+    }
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    let begin = |value: &RawValue| value.get().as_ptr().addr() - text.as_ptr().addr();
+    let (field, _) = fields.into_iter().filter(|(_, value)| begin(value) <= error.column()).max_by_key(|(_, value)| begin(value))?;
+    Some(field)
+}
+
+/// At most [`MAX_ECHO`] characters: an answer must not grow with the mistake.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_ECHO) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn raw(value: &impl Serialize) -> Option<Box<RawValue>> {
@@ -423,11 +495,12 @@ pub enum ErrorCode {
     UnknownMethod,
     /// -32602: the method does not take these parameters.
     BadParams,
-    /// 1001: no such service. Data: `service`, and `similar` or `services`.
+    /// 1001: no such service. Data: `service` as asked for; `services`, names there are; `count` of all; `similar`,
+    /// the one that was probably meant.
     NoSuchService,
-    /// 1002: the name is taken.
+    /// 1002: the name is taken. Data: `service`.
     NameTaken,
-    /// 1003: the service asked for cannot be.
+    /// 1003: the service asked for cannot be. Data: `hint`, a remedy.
     InvalidService,
     /// 1004: not now, or not this.
     Refused,
@@ -616,7 +689,7 @@ impl Heard {
         match incoming {
             Incoming { params: Some(event), .. } => Ok(Heard::Event(event)),
             Incoming { id, error: Some(error), .. } => Ok(Heard::Reply { id: id.unwrap_or(RpcId::Null), result: Err(error) }),
-            Incoming { id: Some(id), result: Some(result), .. } => Ok(Heard::Reply { id, result: Ok(result) }),
+            Incoming { id, result: Some(result), .. } => Ok(Heard::Reply { id: id.unwrap_or(RpcId::Null), result: Ok(result) }),
             Incoming { .. } => Err("the daemon's answer is neither a result nor an error".to_owned()),
         }
     }

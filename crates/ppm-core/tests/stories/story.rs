@@ -264,7 +264,17 @@ impl Story {
         self.turn(Event::Tick);
     }
 
+    /// One turn, and a tick where one is due at once, as the daemon does it.
     fn turn(&mut self, event: Event) {
+        let is_tick = matches!(event, Event::Tick);
+        self.one_turn(event);
+        let is_due = !is_tick && self.supervisor.deadline().is_some_and(|at| at <= self.now.mono);
+        if is_due || self.supervisor.next_plan().is_some_and(|at| at <= self.now.wall) {
+            self.one_turn(Event::Tick);
+        }
+    }
+
+    fn one_turn(&mut self, event: Event) {
         let actions: Vec<Action> = self.supervisor.handle(self.now, event).collect();
         self.supervisor.check_invariants().unwrap();
         let exit = actions.iter().position(|action| matches!(action, Action::Exit { .. }));

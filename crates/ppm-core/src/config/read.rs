@@ -1,0 +1,425 @@
+//! From the tree of a file to settings and services.
+//!
+//! Goes on after a problem, so that all are told at once. Decides nothing about names, commands and schedules itself:
+//! the checks are those of `ppm add`. Invariant: without a complaint the services are right.
+
+use std::collections::BTreeMap;
+
+use ppm_protocol::Signal;
+
+use super::Config;
+use super::field::{Draft, Field, Keys, Map, describe};
+use super::tree::{At, Node, Tree, Value};
+use crate::names;
+use crate::schedule::Schedule;
+use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy, shown};
+
+const TOP: Keys = Keys {
+    read: &["stats_interval", "restart_interval", "clock_check_interval", "shutdown_timeout", "services"],
+    later: &["watch_restart_interval", "timezone", "env", "env_file", "logger", "http", "state_dir"],
+};
+const SERVICE: Keys = Keys {
+    read: &["name", "id", "command", "workdir", "env", "autostart", "restart", "success_exit_codes", "stop", "schedule"],
+    later: &[
+        "env_file",
+        "inherit_env",
+        "user",
+        "umask",
+        "essential",
+        "depends_on",
+        "on_dependency_restart",
+        "ready",
+        "health",
+        "watch",
+        "max_memory",
+        "limits",
+        "nice",
+        "oom_score_adj",
+        "hooks",
+        "log",
+        "replicas",
+        "groups",
+    ],
+};
+const COMMAND: Keys = Keys { read: &["path", "args", "workdir", "env"], later: &[] };
+const RESTART: Keys = Keys { read: &["policy", "interval", "max_interval", "jitter", "max_retries", "reset_after"], later: &[] };
+const STOP: Keys = Keys { read: &["signal", "timeout", "group"], later: &["command"] };
+const SCHEDULE: Keys =
+    Keys { read: &["cron"], later: &["timezone", "overlap", "missed", "deadline", "jitter", "timeout", "retry", "on_start", "history"] };
+
+/// Without these in the text every integer and boolean is written as we would write it.
+const UNUSUAL: [&str; 9] = ["0x", "0o", "0b", "+", "-0", "True", "TRUE", "False", "FALSE"];
+
+/// An environment variable whose value is a number or a boolean, to be passed as it is written.
+#[derive(Debug)]
+pub(super) struct Verbatim {
+    pub service: usize,
+    pub name: String,
+    pub at: At,
+}
+
+/// What is made of a tree.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub config: Config,
+    pub drafts: Vec<Draft>,
+    pub verbatim: Vec<Verbatim>,
+    /// Of each service that was read, the scalar it begins with.
+    pub starts: Vec<At>,
+}
+
+/// Reads the tree of a text.
+pub(super) fn read(tree: &Tree, text: &str) -> Outcome {
+    let canonical = !UNUSUAL.iter().any(|unusual| text.contains(unusual));
+    let mut reader = Reader { outcome: Outcome::default(), canonical };
+    for key in &tree.duplicates {
+        reader.complain(key.at, format!("the key `{}` is there twice", shown(&key.text)));
+    }
+    reader.top(&tree.root);
+    reader.outcome
+}
+
+/// Goes through the tree and collects; how single values are read stands in `field.rs`.
+pub(super) struct Reader {
+    pub outcome: Outcome,
+    /// Whether integers and booleans are all written as we would write them.
+    canonical: bool,
+}
+
+/// The value of an environment variable.
+enum EnvValue {
+    Text(String),
+    /// A number or a boolean: what is passed is what is written there.
+    At(At),
+}
+
+type Env = BTreeMap<String, EnvValue>;
+
+impl Reader {
+    fn top(&mut self, root: &Node) {
+        if matches!(root.value, Value::Null) {
+            return;
+        }
+        let Value::Map(entries) = &root.value else {
+            let found = describe(&root.value);
+            let complaint = self.complain(root.at, format!("a configuration is a map of settings and `services`, found {found}"));
+            complaint.hint = Some("write `services:` in front, and `- name: web` for each below it".into());
+            return;
+        };
+        let map = Map { place: String::new(), prefix: "", entries };
+        self.check_keys(&map, &TOP);
+        let mut settings = Settings::default();
+        let durations = [
+            ("stats_interval", &mut settings.stats_interval),
+            ("restart_interval", &mut settings.restart_interval),
+            ("clock_check_interval", &mut settings.clock_check_interval),
+            ("shutdown_timeout", &mut settings.shutdown_timeout),
+        ];
+        for (key, setting) in durations {
+            self.set(map.get(key), setting, Self::duration);
+        }
+        if let Some(field) = map.get("services") {
+            self.services(field, &settings);
+        }
+        self.outcome.config.settings = settings;
+    }
+
+    fn services(&mut self, field: Field<'_>, settings: &Settings) {
+        if field.node.value.is_null() {
+            return;
+        }
+        let Some(nodes) = field.node.value.as_list() else {
+            self.wrong_type(field, "a list").hint = Some("write `- name: web` for each service".into());
+            return;
+        };
+        if nodes.len() > MAX_SERVICES {
+            self.complain(field.key.at, format!("{} services are too many, at most {MAX_SERVICES} are allowed", nodes.len()));
+            return;
+        }
+        let (mut names, mut ids) = (BTreeMap::new(), BTreeMap::new());
+        for (number, node) in (1_usize..).zip(nodes) {
+            let Value::Map(entries) = &node.value else {
+                let message = format!("service {number} must be a map, found {}", describe(&node.value));
+                self.complain(node.at, message).hint = Some("write `- name: web`, and `command: ...` below it".into());
+                continue;
+            };
+            let name = entries.iter().find(|(key, _)| key.text == "name").and_then(|(_, node)| node.value.as_text());
+            let called = name.map_or_else(|| format!("service {number}"), |name| format!("service `{}`", shown(name)));
+            let map = Map { place: format!(" in {called}"), prefix: "", entries };
+            if let Some(field) = map.get("name")
+                && let Some(name) = field.node.value.as_text()
+                && let first = *names.entry(name).or_insert(field.node.at)
+                && first != field.node.at
+            {
+                self.complain_twice(field.node.at, first, format!("there is a service named `{}` already", shown(name)));
+            }
+            if let Some(field) = map.get("id")
+                && let Some(id) = field.node.value.as_int()
+                && let first = *ids.entry(id).or_insert(field.node.at)
+                && first != field.node.at
+            {
+                self.complain_twice(field.node.at, first, format!("there is a service with the id {id} already"));
+            }
+            self.service(node.at, &called, &map, settings);
+        }
+    }
+
+    fn service(&mut self, at: At, called: &str, map: &Map<'_>, settings: &Settings) {
+        self.check_keys(map, &SERVICE);
+        let name = match map.get("name") {
+            Some(field) => self.name(field),
+            None => self.required(map, "name", at, format!("{called} has no `name`"), "add a line like `name: web`"),
+        };
+        let command = match map.get("command") {
+            Some(field) => self.command(field, called),
+            None => self.required(map, "command", at, format!("{called} has no `command`"), "add a line like `command: sleep 10`"),
+        };
+        let (command, mut env) = command.unwrap_or_default();
+        let mut service = ServiceSpec::new(name.unwrap_or_default(), command, settings);
+        self.set(map.get("workdir"), &mut service.command.workdir, |reader, field| reader.workdir(field).map(Some));
+        if let Some(field) = map.get("env") {
+            env.extend(self.env(field));
+        }
+        self.set(map.get("id"), &mut service.id, |reader, field| reader.whole(field, 1, u32::MAX).map(Some));
+        self.set(map.get("autostart"), &mut service.autostart, Self::boolean);
+        self.set(map.get("success_exit_codes"), &mut service.success_exit_codes, Self::exit_codes);
+        self.set(map.get("schedule"), &mut service.schedule, |reader, field| reader.schedule(field, called).map(Some));
+        if let Some(field) = map.get("restart") {
+            self.restart(field, called, &mut service.restart);
+        }
+        if let Some(field) = map.get("stop") {
+            self.stop(field, called, &mut service.stop);
+        }
+        for (name, value) in env {
+            match value {
+                EnvValue::Text(value) => drop(service.command.env.insert(name, value)),
+                EnvValue::At(at) => self.outcome.verbatim.push(Verbatim { service: self.outcome.config.services.len(), name, at }),
+            }
+        }
+        self.outcome.config.services.push(service);
+        self.outcome.starts.push(at);
+    }
+
+    fn name(&mut self, field: Field<'_>) -> Option<String> {
+        let name = match field.node.value.as_int() {
+            Some(number) => number.to_string(), // the check says what is wrong with it
+            None if matches!(field.node.value, Value::Bool(_) | Value::Float(_)) => {
+                self.wrong_type(field, "text").hint = Some("put it in quotes".into());
+                return None;
+            }
+            None => self.text(field, "text")?.to_owned(),
+        };
+        self.valid(field.node.at, names::check(&name))?;
+        Some(name)
+    }
+
+    fn command(&mut self, field: Field<'_>, called: &str) -> Option<(Command, Env)> {
+        let words = match &field.node.value {
+            Value::Text(line) => self.split(field.node.at, line)?,
+            Value::List(_) => self.arguments(field)?,
+            Value::Map(entries) => {
+                let map = Map { place: format!(" in `command` of {called}"), prefix: "command.", entries };
+                return self.command_map(field, &map);
+            }
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
+                self.wrong_type(field, "text, a list or a map");
+                return None;
+            }
+        };
+        let mut words = words.into_iter();
+        let Some(path) = words.next() else {
+            return self.missing(field.at(), "the command is empty".into(), "write a program and its arguments");
+        };
+        self.valid(field.node.at, spec::check_program(&path))?;
+        Some((Command { path, args: words.collect(), ..Command::default() }, Env::new()))
+    }
+
+    /// Splits a line like a shell does; no shell is run and nothing is expanded.
+    fn split(&mut self, at: At, line: &str) -> Option<Vec<String>> {
+        self.valid(at, spec::check_argument(line))?;
+        let Ok(words) = shell_words::split(line) else {
+            return self.missing(at, "a quote in the command is not closed".into(), "close it, or write the command as a list");
+        };
+        Some(words)
+    }
+
+    fn command_map(&mut self, field: Field<'_>, map: &Map<'_>) -> Option<(Command, Env)> {
+        self.check_keys(map, &COMMAND);
+        let (mut command, mut env) = (Command::default(), Env::new());
+        match map.get("path") {
+            Some(field) => self.set(Some(field), &mut command.path, Self::program),
+            None => self
+                .required(map, "path", field.at(), "the command has no `path`".into(), "add a line like `path: /bin/sh`")
+                .unwrap_or_default(),
+        }
+        self.set(map.get("args"), &mut command.args, Self::arguments);
+        self.set(map.get("workdir"), &mut command.workdir, |reader, field| reader.workdir(field).map(Some));
+        self.set(map.get("env"), &mut env, |reader, field| Some(reader.env(field)));
+        Some((command, env))
+    }
+
+    fn program(&mut self, field: Field<'_>) -> Option<String> {
+        let path = self.text(field, "text")?;
+        self.valid(field.node.at, spec::check_program(path))?;
+        Some(path.to_owned())
+    }
+
+    fn arguments(&mut self, field: Field<'_>) -> Option<Vec<String>> {
+        if field.node.value.is_null() {
+            return Some(Vec::new());
+        }
+        let Some(nodes) = field.node.value.as_list() else {
+            self.wrong_type(field, "a list").hint = Some("write it in brackets: `[one, two]`".into());
+            return None;
+        };
+        let mut arguments = Some(Vec::new());
+        for node in nodes {
+            match (self.argument(node), &mut arguments) {
+                (Some(argument), Some(arguments)) => arguments.push(argument),
+                _ => arguments = None,
+            }
+        }
+        arguments
+    }
+
+    fn argument(&mut self, node: &Node) -> Option<String> {
+        let Some(argument) = node.value.as_text() else {
+            let message = format!("an argument must be text, found {}", describe(&node.value));
+            self.complain(node.at, message).hint = Some("put it in quotes".into());
+            return None;
+        };
+        self.valid(node.at, spec::check_argument(argument))?;
+        Some(argument.to_owned())
+    }
+
+    fn workdir(&mut self, field: Field<'_>) -> Option<String> {
+        let workdir = self.text(field, "text")?;
+        self.valid(field.node.at, spec::check_workdir(workdir))?;
+        Some(workdir.to_owned())
+    }
+
+    fn env(&mut self, field: Field<'_>) -> Env {
+        let entries = field.node.value.as_map();
+        if entries.is_none() && !field.node.value.is_null() {
+            self.wrong_type(field, "a map").hint = Some("write `NAME: value` for each variable".into());
+        }
+        let mut env = Env::new();
+        for (key, node) in entries.unwrap_or_default() {
+            self.valid(key.at, spec::check_env_name(&key.text));
+            if let Some(value) = self.env_value(Field { key, node, prefix: "env." }) {
+                env.insert(key.text.clone(), value);
+            }
+        }
+        env
+    }
+
+    fn env_value(&mut self, field: Field<'_>) -> Option<EnvValue> {
+        match &field.node.value {
+            Value::Text(value) => {
+                self.valid(field.node.at, spec::check_env_value(value))?;
+                Some(EnvValue::Text(value.clone()))
+            }
+            Value::Bool(value) if self.canonical => Some(EnvValue::Text(value.to_string())),
+            Value::Int(value) if self.canonical => Some(EnvValue::Text(value.to_string())),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) => Some(EnvValue::At(field.node.at)),
+            Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "file") => {
+                self.complain(field.at(), "a value from a file, `{file: ...}`, is not supported yet".into());
+                None
+            }
+            Value::Null => {
+                self.wrong_type(field, "text").hint = Some("write `\"\"` for an empty value".into());
+                None
+            }
+            Value::List(_) | Value::Map(_) => {
+                self.wrong_type(field, "text");
+                None
+            }
+        }
+    }
+
+    fn exit_codes(&mut self, field: Field<'_>) -> Option<Vec<i32>> {
+        let Some(nodes) = field.node.value.as_list() else {
+            self.wrong_type(field, "a list of numbers").hint = Some("write it in brackets: `[0, 143]`".into());
+            return None;
+        };
+        let mut codes = vec![0];
+        for node in nodes {
+            match node.value.as_int().filter(|code| (0..=255).contains(code)) {
+                Some(code) => codes.extend(i32::try_from(code)),
+                None => drop(self.complain(node.at, format!("an exit code is a number from 0 to 255, found {}", describe(&node.value)))),
+            }
+        }
+        codes.sort_unstable();
+        codes.dedup();
+        Some(codes)
+    }
+
+    fn restart(&mut self, field: Field<'_>, called: &str, policy: &mut RestartPolicy) {
+        let Value::Map(entries) = &field.node.value else {
+            return self.set(Some(field), &mut policy.when, Self::restart_when);
+        };
+        let map = Map { place: format!(" in `restart` of {called}"), prefix: "restart.", entries };
+        self.check_keys(&map, &RESTART);
+        self.set(map.get("policy"), &mut policy.when, Self::restart_when);
+        self.set(map.get("interval"), &mut policy.interval, Self::duration);
+        self.set(map.get("max_interval"), &mut policy.max_interval, Self::duration);
+        self.set(map.get("jitter"), &mut policy.jitter_percent, Self::percent);
+        self.set(map.get("max_retries"), &mut policy.max_retries, |reader, field| reader.whole(field, 0, u32::MAX));
+        self.set(map.get("reset_after"), &mut policy.reset_after, Self::duration);
+    }
+
+    fn restart_when(&mut self, field: Field<'_>) -> Option<spec::RestartWhen> {
+        let word = if let Value::Bool(word) = field.node.value {
+            word.to_string() // meant as a word: `restart: false`
+        } else {
+            self.text(field, "`never`, `on-failure` or `always`")?.to_owned()
+        };
+        self.valid(field.node.at, spec::restart_when(&word))
+    }
+
+    fn stop(&mut self, field: Field<'_>, called: &str, policy: &mut StopPolicy) {
+        let Value::Map(entries) = &field.node.value else {
+            self.wrong_type(field, "a map").hint = Some("write `stop: {signal: TERM, timeout: 5s}`".into());
+            return;
+        };
+        let map = Map { place: format!(" in `stop` of {called}"), prefix: "stop.", entries };
+        self.check_keys(&map, &STOP);
+        self.set(map.get("signal"), &mut policy.signal, Self::signal);
+        self.set(map.get("timeout"), &mut policy.timeout, Self::duration);
+        self.set(map.get("group"), &mut policy.reach, |reader, field| {
+            reader.boolean(field).map(|group| if group { Reach::Group } else { Reach::Leader })
+        });
+    }
+
+    fn signal(&mut self, field: Field<'_>) -> Option<Signal> {
+        let name = match field.node.value.as_int() {
+            Some(number) => number.to_string(),
+            None => self.text(field, "a signal")?.to_owned(),
+        };
+        let hint = "write a name like `TERM`, or a number from 1 to 64";
+        self.valid(field.node.at, name.parse().map_err(|_| InvalidSpec::new(format!("`{}` is not a signal", shown(&name))).hint(hint)))
+    }
+
+    fn schedule(&mut self, field: Field<'_>, called: &str) -> Option<Schedule> {
+        let Value::Map(entries) = &field.node.value else { return self.cron(field) };
+        let map = Map { place: format!(" in `schedule` of {called}"), prefix: "schedule.", entries };
+        self.check_keys(&map, &SCHEDULE);
+        let Some(cron) = map.get("cron") else {
+            return self.required(&map, "cron", field.at(), "the schedule has no `cron`".into(), "add a line like `cron: \"0 3 * * *\"`");
+        };
+        match cron.node.value.as_list() {
+            None => self.cron(cron),
+            Some([node]) => self.cron(Field { node, ..cron }),
+            Some([]) => self.missing(cron.at(), "the schedule is empty".into(), "write one like `\"0 3 * * *\"`"),
+            Some([_, second, ..]) => {
+                self.complain(second.at, "more than one `cron` is not supported yet".into());
+                None
+            }
+        }
+    }
+
+    fn cron(&mut self, field: Field<'_>) -> Option<Schedule> {
+        let text = self.text(field, "text like `\"0 3 * * *\"`")?;
+        self.valid(field.node.at, Schedule::parse(text).map_err(InvalidSpec::from))
+    }
+}

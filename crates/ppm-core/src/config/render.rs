@@ -1,0 +1,146 @@
+//! A configuration as YAML: short where values are defaults, and read back as the same.
+//!
+//! Only what differs from a default is written, and every id, so that a service keeps it. Texts are plain where no
+//! reader of YAML could take them for anything else, and in double quotes otherwise.
+
+use std::fmt::Write;
+
+use super::value::write_duration;
+use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
+
+/// Words that some reader of YAML takes for a boolean or for nothing.
+const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan"];
+
+/// The configuration as YAML that loads to the same; [`ServiceSpec::source`] is not part of it.
+pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a ServiceSpec>) -> String {
+    let mut out = String::from("# ppm configuration\n");
+    let default = Settings::default();
+    let durations = [
+        ("stats_interval", settings.stats_interval, default.stats_interval),
+        ("restart_interval", settings.restart_interval, default.restart_interval),
+        ("clock_check_interval", settings.clock_check_interval, default.clock_check_interval),
+        ("shutdown_timeout", settings.shutdown_timeout, default.shutdown_timeout),
+    ];
+    for (key, value, _) in durations.into_iter().filter(|(_, value, default)| value != default) {
+        line(&mut out, key, &write_duration(value));
+    }
+    let mut services = services.into_iter().peekable();
+    line(&mut out, "services", if services.peek().is_some() { "" } else { "[]" });
+    for service in services {
+        render_service(&mut out, service, settings);
+    }
+    out
+}
+
+fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) {
+    line(out, "  - name", &quoted(&service.name));
+    let mut field = |key: &str, value: &str| line(out, &format!("    {key}"), value);
+    if let Some(id) = service.id {
+        field("id", &id.to_string());
+    }
+    let command = &service.command;
+    let words: Vec<String> = std::iter::once(&command.path).chain(&command.args).map(|word| quoted(word)).collect();
+    field("command", &format!("[{}]", words.join(", ")));
+    if let Some(workdir) = &command.workdir {
+        field("workdir", &quoted(workdir));
+    }
+    if !command.env.is_empty() {
+        field("env", "");
+    }
+    for (name, value) in &command.env {
+        field(&format!("  {}", quoted(name)), &quoted(value));
+    }
+    if !service.autostart {
+        field("autostart", "false");
+    }
+    if let Some(restart) = restart(&service.restart, settings) {
+        field("restart", &restart);
+    }
+    if service.success_exit_codes != [0] {
+        let codes: Vec<String> = service.success_exit_codes.iter().map(i32::to_string).collect();
+        field("success_exit_codes", &format!("[{}]", codes.join(", ")));
+    }
+    if let Some(stop) = stop(service.stop) {
+        field("stop", &stop);
+    }
+    if let Some(schedule) = &service.schedule {
+        field("schedule", &double_quoted(schedule.text()));
+    }
+}
+
+fn restart(policy: &RestartPolicy, settings: &Settings) -> Option<String> {
+    let default = RestartPolicy { interval: settings.restart_interval, ..RestartPolicy::default() };
+    let when = match policy.when {
+        RestartWhen::Never => "never",
+        RestartWhen::OnFailure => "on-failure",
+        RestartWhen::Always => "always",
+    };
+    let mut differing = Vec::new();
+    let mut differ = |key: &str, differs: bool, value: String| differing.extend(differs.then(|| format!("{key}: {value}")));
+    differ("interval", policy.interval != default.interval, write_duration(policy.interval));
+    differ("max_interval", policy.max_interval != default.max_interval, write_duration(policy.max_interval));
+    differ("jitter", policy.jitter_percent != default.jitter_percent, format!("{}%", policy.jitter_percent));
+    differ("max_retries", policy.max_retries != default.max_retries, policy.max_retries.to_string());
+    differ("reset_after", policy.reset_after != default.reset_after, write_duration(policy.reset_after));
+    match (differing.is_empty(), policy.when == default.when) {
+        (true, true) => None,
+        (true, false) => Some(when.into()),
+        (false, true) => Some(format!("{{{}}}", differing.join(", "))),
+        (false, false) => Some(format!("{{policy: {when}, {}}}", differing.join(", "))),
+    }
+}
+
+fn stop(policy: StopPolicy) -> Option<String> {
+    let default = StopPolicy::default();
+    let mut differing = Vec::new();
+    if policy.signal != default.signal {
+        differing.push(format!("signal: {}", policy.signal));
+    }
+    if policy.timeout != default.timeout {
+        differing.push(format!("timeout: {}", write_duration(policy.timeout)));
+    }
+    if policy.reach != default.reach {
+        differing.push(format!("group: {}", policy.reach == Reach::Group));
+    }
+    (!differing.is_empty()).then(|| format!("{{{}}}", differing.join(", ")))
+}
+
+fn line(out: &mut String, key: &str, value: &str) {
+    out.push_str(key);
+    out.push(':');
+    if !value.is_empty() {
+        out.push(' ');
+        out.push_str(value);
+    }
+    out.push('\n');
+}
+
+/// A text as it stands in a list, in a map, as key or as value.
+fn quoted(text: &str) -> String {
+    if is_plain(text) { text.to_owned() } else { double_quoted(text) }
+}
+
+/// Whether a text without quotes is that text for every reader, in every place.
+fn is_plain(text: &str) -> bool {
+    let begins = text.trim_start_matches('-').starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') || text.starts_with(['/', '_']);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '@' | '%' | '+' | '=' | ':');
+    begins && !text.ends_with(':') && text.chars().all(allowed) && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
+}
+
+fn double_quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        // Writing into a String cannot fail.
+        let _ = match c {
+            '"' | '\\' => write!(out, "\\{c}"),
+            '\n' => write!(out, "\\n"),
+            '\t' => write!(out, "\\t"),
+            '\r' => write!(out, "\\r"),
+            c if c.is_control() => write!(out, "\\x{:02x}", u32::from(c)),
+            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => write!(out, "\\u{:04x}", u32::from(c)),
+            c => write!(out, "{c}"),
+        };
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,335 @@
+//! The control socket: who may talk, in lines, without ever making the loop wait.
+//!
+//! Each connection is a task that turns bytes into requests for the loop's inbox and writes what the loop hands it.
+//! A client that does not read is not read from, and dropped when too much has piled up for it; a client that says
+//! nothing costs a descriptor, and when there are too many the longest idle one goes (R55, R57).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::Uid;
+use ppm_core::event::{ClientId, From};
+use ppm_core::time::Mono;
+use ppm_protocol::line::{Lines, MAX_LINE, encode};
+use ppm_protocol::message::{Asked, Notification, Reply};
+use ppm_protocol::{ErrorCode, EventRow, Request, RpcError, RpcId, socket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::driver::Wake;
+
+/// More connections than this close the longest idle one.
+const MAX_CLIENTS: usize = 64;
+
+/// More calls of one client than this are refused.
+const MAX_CALLS: usize = 32;
+
+/// A client that gets another message while more than this many bytes wait to be read by it is dropped.
+const MAX_UNREAD: usize = 8 << 20;
+
+/// How long accepting pauses when there are no descriptors left (R49).
+const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+const READ_SIZE: usize = 16 * 1024;
+
+/// The socket in the file system, with the lock that keeps a second daemon away.
+#[derive(Debug)]
+pub struct Address {
+    path: PathBuf,
+    lock_path: PathBuf,
+    inode: u64,
+    _lock: Flock<fs::File>,
+}
+
+/// Why there is no socket, in words and with a remedy.
+#[derive(Debug)]
+pub struct NoSocket {
+    /// What failed.
+    pub message: String,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+/// Makes the socket: mode 0600, a stale one replaced, a live one respected.
+pub fn bind(path: &Path) -> Result<(StdListener, Address), NoSocket> {
+    const ELSEWHERE: &str = "choose another place with --socket or PPM_SOCKET";
+    let fail = |what: &str, error: &dyn std::fmt::Display| NoSocket { message: format!("cannot {what}: {error}"), hint: ELSEWHERE };
+    if path.as_os_str().len() > socket::MAX_PATH {
+        let message =
+            format!("the socket's path is {} bytes long, {} are possible: {}", path.as_os_str().len(), socket::MAX_PATH, path.display());
+        return Err(NoSocket { message, hint: ELSEWHERE });
+    }
+    make_private_folder(path).map_err(|error| fail(&format!("use the folder of {}", path.display()), &error))?;
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock_path = PathBuf::from(lock_path);
+    let lock = lock(&lock_path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => in_use(path),
+        _ => fail(&format!("lock {}", lock_path.display()), &error),
+    })?;
+    remove_stale(path)?;
+    let mask = umask(Mode::from_bits_truncate(0o177));
+    let listener = StdListener::bind(path);
+    umask(mask);
+    let listener = listener.map_err(|error| fail(&format!("make the socket {}", path.display()), &error))?;
+    let prepared = listener.set_nonblocking(true).and_then(|()| fs::symlink_metadata(path));
+    let inode = prepared.map_err(|error| fail(&format!("make the socket {}", path.display()), &error))?.ino();
+    Ok((listener, Address { path: path.to_owned(), lock_path, inode, _lock: lock }))
+}
+
+impl Drop for Address {
+    /// Removes what is still ours (R54); the lock goes last.
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+fn in_use(path: &Path) -> NoSocket {
+    NoSocket {
+        message: format!("another daemon uses {}", path.display()),
+        hint: "`ppm ls` shows what it runs, `ppm shutdown` ends it; a second one needs its own --socket",
+    }
+}
+
+/// Locks the file, and makes sure that it is still the one that others would find under its name.
+fn lock(path: &Path) -> io::Result<Flock<fs::File>> {
+    loop {
+        let file = fs::File::options().create(true).truncate(false).write(true).open(path)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| io::Error::from(errno))?;
+        let ours = lock.metadata()?;
+        if fs::symlink_metadata(path).is_ok_and(|found| found.ino() == ours.ino() && found.dev() == ours.dev()) {
+            return Ok(lock);
+        }
+    }
+}
+
+/// In a restarted container the socket of the last run is the normal case (R54).
+fn remove_stale(path: &Path) -> Result<(), NoSocket> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        let message = format!("{} exists and is not a socket", path.display());
+        return Err(NoSocket { message, hint: "remove it, or choose another place with --socket or PPM_SOCKET" });
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(in_use(path));
+    }
+    fs::remove_file(path).map_err(|error| NoSocket {
+        message: format!("cannot replace the stale socket {}: {error}", path.display()),
+        hint: "choose another place with --socket or PPM_SOCKET",
+    })
+}
+
+/// The folder under /tmp is made by us, and used only if nobody else could have made it.
+fn make_private_folder(path: &Path) -> io::Result<()> {
+    let uid = Uid::effective().as_raw();
+    let folder = socket::private_folder(uid);
+    if path.parent() != Some(&folder) {
+        return Ok(());
+    }
+    match nix::unistd::mkdir(&folder, Mode::S_IRWXU) {
+        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let found = fs::symlink_metadata(&folder)?;
+    let is_private = found.is_dir() && found.uid() == uid && found.mode() & 0o077 == 0;
+    if is_private { Ok(()) } else { Err(io::Error::other(format!("{} is not a folder of mode 0700 of uid {uid}", folder.display()))) }
+}
+
+/// All connections.
+#[derive(Debug)]
+pub struct Clients {
+    clients: BTreeMap<ClientId, Client>,
+    next: u64,
+    inbox: mpsc::Sender<Wake>,
+}
+
+#[derive(Debug)]
+struct Client {
+    outbox: mpsc::UnboundedSender<Vec<u8>>,
+    unread: Arc<AtomicUsize>,
+    task: AbortHandle,
+    heard: Mono,
+    calls: usize,
+}
+
+impl Clients {
+    /// None yet; requests go to this inbox.
+    pub fn new(inbox: mpsc::Sender<Wake>) -> Clients {
+        Clients { clients: BTreeMap::new(), next: 1, inbox }
+    }
+
+    /// Takes up a connection, if its peer is root or the daemon's own user. Returns a client that had to go for it.
+    pub fn accept(&mut self, now: Mono, stream: UnixStream) -> Option<ClientId> {
+        if let Err(error) = permit(&stream) {
+            refuse(&stream, &error);
+            return None;
+        }
+        let evicted = if self.clients.len() >= MAX_CLIENTS { self.longest_idle() } else { None };
+        if let Some(client) = evicted {
+            self.drop_client(client);
+        }
+        let id = ClientId(self.next);
+        self.next += 1;
+        let (read, write) = stream.into_split();
+        let (outbox, queue) = mpsc::unbounded_channel();
+        let unread = Arc::new(AtomicUsize::new(0));
+        let task = tokio::spawn(talk(id, read, write, queue, unread.clone(), self.inbox.clone())).abort_handle();
+        self.clients.insert(id, Client { outbox, unread, task, heard: now, calls: 0 });
+        evicted
+    }
+
+    /// Looks at a line: the request to be handled, if it is one and the client has not too many under way.
+    pub fn asked(&mut self, now: Mono, client: ClientId, asked: Asked) -> Option<(From, Request)> {
+        let entry = self.clients.get_mut(&client)?;
+        entry.heard = now;
+        let error = match asked.request {
+            Ok(request) if entry.calls < MAX_CALLS => {
+                entry.calls += usize::from(asked.id.is_some());
+                return Some((From { client, call: asked.id }, request));
+            }
+            Ok(_) => RpcError::new(
+                ErrorCode::Refused,
+                format!("{MAX_CALLS} calls of this connection are under way; wait for one to be answered"),
+            ),
+            Err(error) => error,
+        };
+        if let Some(id) = asked.id {
+            self.send(client, encode(&Reply { id, result: Err(error) }));
+        }
+        None
+    }
+
+    /// Answers a call. A call without an id gets no answer.
+    pub fn reply(&mut self, to: From, result: Result<ppm_protocol::message::Answer, RpcError>) {
+        let Some(id) = to.call else { return };
+        if let Some(client) = self.clients.get_mut(&to.client) {
+            client.calls = client.calls.saturating_sub(1);
+            self.send(to.client, encode(&Reply { id, result }));
+        }
+    }
+
+    /// Tells a follower of an event.
+    pub fn notify(&mut self, client: ClientId, event: &EventRow) {
+        self.send(client, encode(&Notification::event(event)));
+    }
+
+    /// Forgets a client; its task ends when what was sent to it has been written, or cannot be.
+    pub fn drop_client(&mut self, client: ClientId) {
+        if let Some(client) = self.clients.remove(&client) {
+            client.task.abort();
+        }
+    }
+
+    /// Lets every client read what is on its way, but not for longer than `patience`.
+    pub async fn flush(self, patience: Duration) {
+        let unread: Vec<Arc<AtomicUsize>> = self.clients.values().map(|client| client.unread.clone()).collect();
+        let written = async {
+            while unread.iter().any(|unread| unread.load(Ordering::Relaxed) > 0) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, written).await;
+    }
+
+    fn send(&mut self, id: ClientId, bytes: Vec<u8>) {
+        let Some(client) = self.clients.get(&id) else { return };
+        let unread = client.unread.fetch_add(bytes.len(), Ordering::Relaxed);
+        if unread > MAX_UNREAD || client.outbox.send(bytes).is_err() {
+            client.task.abort();
+            // The task's end does not tell of itself then.
+            let gone = Wake::Gone(id);
+            if let Err(mpsc::error::TrySendError::Full(gone)) = self.inbox.try_send(gone) {
+                let inbox = self.inbox.clone();
+                tokio::spawn(async move { inbox.send(gone).await });
+            }
+        }
+    }
+
+    /// Who waits for nothing goes before who waits; among equals who has been silent longest.
+    fn longest_idle(&self) -> Option<ClientId> {
+        self.clients.iter().min_by_key(|(_, client)| (client.calls > 0, client.heard)).map(|(id, _)| *id)
+    }
+}
+
+/// Accepts connections for ever.
+pub async fn listen(listener: UnixListener, inbox: mpsc::Sender<Wake>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if inbox.send(Wake::Connected(stream)).await.is_err() {
+                    return;
+                }
+            }
+            Err(_) => tokio::time::sleep(NO_DESCRIPTORS).await,
+        }
+    }
+}
+
+/// One connection's life. Reads nothing while its replies are not taken.
+async fn talk(
+    id: ClientId,
+    mut read: OwnedReadHalf,
+    mut write: OwnedWriteHalf,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    unread: Arc<AtomicUsize>,
+    inbox: mpsc::Sender<Wake>,
+) {
+    let mut lines = Lines::up_to(MAX_LINE);
+    let mut buffer = vec![0; READ_SIZE];
+    loop {
+        tokio::select! {
+            bytes = queue.recv() => {
+                let Some(bytes) = bytes else { break };
+                if write.write_all(&bytes).await.is_err() {
+                    break;
+                }
+                unread.fetch_sub(bytes.len(), Ordering::Relaxed);
+            }
+            count = read.read(&mut buffer) => {
+                let Ok(count @ 1..) = count else { break };
+                lines.push(&buffer[..count]);
+                while let Some(line) = lines.next_line() {
+                    let asked = Asked::read(line);
+                    if inbox.send(Wake::Asked(id, asked)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+    let _ = inbox.send(Wake::Gone(id)).await;
+}
+
+/// Root and the daemon's own user may (R53).
+fn permit(stream: &UnixStream) -> Result<(), RpcError> {
+    let own = Uid::effective().as_raw();
+    match stream.peer_cred().map(|peer| peer.uid()) {
+        Ok(uid) if uid == 0 || uid == own => Ok(()),
+        Ok(uid) => Err(RpcError {
+            data: Some(serde_json::json!({ "permission": true })),
+            ..RpcError::new(ErrorCode::Refused, format!("not permitted: you are uid {uid}, the daemon belongs to uid {own}"))
+        }),
+        Err(error) => Err(RpcError::new(ErrorCode::Refused, format!("not permitted: cannot tell who you are: {error}"))),
+    }
+}
+
+fn refuse(stream: &UnixStream, error: &RpcError) {
+    let line = encode(&Reply { id: RpcId::Null, result: Err(error.clone()) });
+    let _ = stream.try_write(&line); // a fresh socket takes a line; if not, the closed connection says enough
+}

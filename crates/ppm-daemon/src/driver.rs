@@ -1,0 +1,191 @@
+//! THE LOOP: waits for whatever comes first, tells the core, performs what it answers.
+//!
+//! One task owns all state. It never waits for anything but the next event, and takes events in small portions, so
+//! that no source can keep the others from being heard.
+
+use std::io;
+use std::time::Duration;
+
+use ppm_core::event::{ClientId, Event, Pid, turn};
+use ppm_core::supervisor::Supervisor;
+use ppm_core::time::Mono;
+use ppm_core::usage::Usage;
+use ppm_protocol::Signal as Number;
+use ppm_protocol::message::Asked;
+use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::clock::{self, Alarm, Rang};
+use crate::shell::Hands;
+
+/// How many changes of children are taken at a time (R35).
+const CHANGES_AT_A_TIME: usize = 64;
+
+/// How long the last replies may take to be read at the end.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What the loop can be woken by, other than signals and clocks.
+#[derive(Debug)]
+pub enum Wake {
+    /// Somebody connected.
+    Connected(UnixStream),
+    /// A client said something.
+    Asked(ClientId, Asked),
+    /// A client is gone.
+    Gone(ClientId),
+    /// A sample was read.
+    Sampled(u64, Vec<(Pid, Usage)>),
+}
+
+/// The signals that the daemon answers to. Registered before the first child exists.
+#[derive(Debug)]
+pub struct Signals {
+    child: Signal,
+    others: [(Number, Signal); 4],
+    /// Log files are not reopened without log files, but the signal must not end the daemon.
+    _reopen: Signal,
+}
+
+impl Signals {
+    /// Registers the handlers.
+    pub fn register() -> io::Result<Signals> {
+        Ok(Signals {
+            child: signal(SignalKind::child())?,
+            others: [
+                (Number::TERM, signal(SignalKind::terminate())?),
+                (Number::INT, signal(SignalKind::interrupt())?),
+                (Number::QUIT, signal(SignalKind::quit())?),
+                (Number::HUP, signal(SignalKind::hangup())?),
+            ],
+            _reopen: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn other(signals: &mut [(Number, Signal); 4]) -> Number {
+        let [(term, terms), (int, ints), (quit, quits), (hup, hups)] = signals;
+        tokio::select! {
+            _ = terms.recv() => *term,
+            _ = ints.recv() => *int,
+            _ = quits.recv() => *quit,
+            _ = hups.recv() => *hup,
+        }
+    }
+}
+
+/// Everything the loop owns.
+#[derive(Debug)]
+pub struct Driver {
+    supervisor: Supervisor,
+    hands: Hands,
+    signals: Signals,
+    inbox: mpsc::Receiver<Wake>,
+    alarm: Alarm,
+    children: Children,
+}
+
+/// Whether there may be changes of children that were not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Children {
+    Seen,
+    More,
+}
+
+enum Woken {
+    Children,
+    Signal(Number),
+    Inbox(Wake),
+    Clock(Rang),
+    Due,
+}
+
+impl Driver {
+    /// A loop that has not begun. Children that ended before are looked at first (R12).
+    pub fn new(supervisor: Supervisor, hands: Hands, signals: Signals, inbox: mpsc::Receiver<Wake>) -> Driver {
+        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), children: Children::More }
+    }
+
+    /// Runs until the supervisor asks to leave; returns the exit code.
+    pub async fn run(mut self) -> u8 {
+        loop {
+            if let Some(code) = self.hands.exit {
+                self.hands.clients.flush(LAST_WORDS).await;
+                return code;
+            }
+            match self.wait().await {
+                Woken::Children => self.look_at_children(),
+                Woken::Signal(number) => self.tell(Event::Signalled(number)),
+                Woken::Inbox(wake) => self.open(wake),
+                Woken::Clock(Rang::Stepped) => self.tell(Event::ClockStepped),
+                Woken::Clock(Rang::Due) | Woken::Due => self.tell(Event::Tick),
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let deadline = self.supervisor.deadline();
+        let is_due = self.children == Children::More || deadline.is_some_and(|at| at <= clock::now().mono);
+        if is_due {
+            tokio::task::yield_now().await; // what the kernel has to tell is heard even when there is always work
+        }
+        self.alarm.set(self.supervisor.next_plan());
+        let (children, due) = (self.children == Children::More, deadline.filter(|_| !is_due));
+        tokio::select! {
+            _ = self.signals.child.recv() => Woken::Children,
+            number = Signals::other(&mut self.signals.others) => Woken::Signal(number),
+            Some(wake) = self.inbox.recv() => Woken::Inbox(wake),
+            rang = self.alarm.rings() => Woken::Clock(rang),
+            () = clock::sleep_until(due) => Woken::Due,
+            () = std::future::ready(()), if is_due => if children { Woken::Children } else { Woken::Due },
+        }
+    }
+
+    fn look_at_children(&mut self) {
+        self.children = Children::Seen;
+        for taken in 0..=CHANGES_AT_A_TIME {
+            if taken == CHANGES_AT_A_TIME {
+                self.children = Children::More;
+                break;
+            }
+            let Some(event) = self.hands.next_change() else { break };
+            self.tell(event);
+        }
+        for event in self.hands.drained() {
+            self.tell(event);
+        }
+    }
+
+    fn open(&mut self, wake: Wake) {
+        let now = clock::now().mono;
+        match wake {
+            Wake::Connected(stream) => self.connected(now, stream),
+            Wake::Asked(client, asked) => {
+                if let Some((from, request)) = self.hands.clients.asked(now, client, asked) {
+                    self.tell(Event::Requested { from, request });
+                }
+            }
+            Wake::Gone(client) => self.gone(client),
+            Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
+        }
+    }
+
+    fn connected(&mut self, now: Mono, stream: UnixStream) {
+        if let Some(evicted) = self.hands.clients.accept(now, stream) {
+            self.tell(Event::Disconnected { client: evicted });
+        }
+    }
+
+    fn gone(&mut self, client: ClientId) {
+        self.hands.clients.drop_client(client);
+        self.tell(Event::Disconnected { client });
+    }
+
+    /// One turn, and one for each outcome of what it performed.
+    fn tell(&mut self, event: Event) {
+        let mut next = Some(event);
+        while let Some(event) = next {
+            turn(&mut self.supervisor, &mut self.hands, clock::now(), event);
+            next = self.hands.outcomes.pop_front();
+        }
+    }
+}

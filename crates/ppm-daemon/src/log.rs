@@ -1,0 +1,137 @@
+//! The daemon's own log: lines on standard error that never wait for a reader.
+//!
+//! A line that would block is dropped and counted; the count is told as soon as lines pass again (R41).
+
+use std::fmt::{self, Write as _};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ppm_core::event::Notice;
+use ppm_protocol::{EventKind, EventRow, Status};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber, span};
+
+/// Lines up to this length are written whole or not at all to a pipe (pipe(7): PIPE_BUF).
+const LONGEST_LINE: usize = 4096;
+
+/// Writes events as `ppm | text` to standard error.
+#[derive(Debug)]
+struct Lines {
+    most: Level,
+    dropped: AtomicU64,
+}
+
+/// Starts logging at the level that `PPM_LOG` names: `error`, `warn`, `info` (default), `debug` or `trace`.
+pub fn start(level: Option<&str>) {
+    let most = level.and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
+    // A second daemon in one process would find a logger that serves as well.
+    let _ = tracing::subscriber::set_global_default(Lines { most, dropped: AtomicU64::new(0) });
+}
+
+/// Logs what the core has to say.
+pub fn tell(notice: &Notice) {
+    match notice {
+        Notice::Service(row) => tell_service(row),
+        Notice::Info(text) => tracing::info!("{text}"),
+        Notice::Warning(text) => tracing::warn!("{text}"),
+        Notice::Impossible(text) => tracing::error!("a bug in ppm, please report it: {text}"),
+    }
+}
+
+fn tell_service(row: &EventRow) {
+    let name = &row.service;
+    let reason = &row.reason;
+    let pid = row.pid.unwrap_or(0);
+    match row.event {
+        EventKind::Added => tracing::info!("{name}: added"),
+        EventKind::Removed => tracing::info!("{name}: removed"),
+        EventKind::Started => tracing::info!("{name}: started (pid {pid}, {reason})"),
+        EventKind::StartFailed => tracing::error!("{name}: cannot start: {reason}"),
+        EventKind::Exited if row.to == Status::Crashed => tracing::warn!("{name}: {reason} (pid {pid})"),
+        EventKind::Exited => tracing::info!("{name}: {reason} (pid {pid})"),
+        EventKind::Stopping => tracing::info!("{name}: stopping ({reason})"),
+        EventKind::Killed | EventKind::Stuck => tracing::warn!("{name}: {}: {reason}", row.event),
+        EventKind::GaveUp => tracing::error!("{name}: {reason}"),
+        EventKind::Paused | EventKind::Resumed => tracing::info!("{name}: {}", row.event),
+        EventKind::Drained | EventKind::Planned | EventKind::Deactivated => tracing::debug!("{name}: {}: {reason}", row.event),
+    }
+}
+
+impl Lines {
+    fn write(&self, text: &str) {
+        let missed = self.dropped.swap(0, Ordering::Relaxed);
+        if missed > 0 && !write_if_ready(&format!("ppm | {missed} lines left out: nobody reads this\n")) {
+            self.dropped.fetch_add(missed + 1, Ordering::Relaxed);
+            return;
+        }
+        if !write_if_ready(text) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_if_ready(text: &str) -> bool {
+    let stderr = std::io::stderr();
+    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    let ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0);
+    ready && nix::unistd::write(stderr.as_fd(), text.as_bytes()).is_ok()
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.most
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::from("ppm | "));
+        match *event.metadata().level() {
+            Level::ERROR => line.0.push_str("error: "),
+            Level::WARN => line.0.push_str("warning: "),
+            _ => {}
+        }
+        event.record(&mut line);
+        let mut cut = line.0.len().min(LONGEST_LINE - 1);
+        while !line.0.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        line.0.truncate(cut);
+        line.0.push('\n');
+        self.write(&line.0);
+    }
+
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        Some(self.most.into())
+    }
+
+    // The daemon has no spans.
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// One line in the making; control characters cannot get into it (R75).
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(Clean(&mut self.0), "{value:?}");
+        }
+    }
+}
+
+struct Clean<'a>(&'a mut String);
+
+impl fmt::Write for Clean<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if character.is_control() { self.0.extend(character.escape_default()) } else { self.0.push(character) }
+        }
+        Ok(())
+    }
+}

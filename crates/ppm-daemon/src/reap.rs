@@ -1,0 +1,104 @@
+//! Children that changed, and signals to those that did not: the only wait and the only kill of the daemon.
+//!
+//! One owner for both, so that a signal can never reach a number that belongs to somebody else by now (R11, R14):
+//! a leader's number is its own until [`next`] has reaped it, a group's while it has members. Raw waitid(2), since
+//! the wrappers lose exits by real-time signals (R15). Nothing here ever waits.
+
+use std::io;
+use std::mem::MaybeUninit;
+
+use ppm_core::event::{Group, Pid};
+use ppm_core::spec::Reach;
+use ppm_protocol::{Exit, Signal};
+
+/// Something that happened to a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It ended and has been reaped.
+    Exited(Pid, Exit, Group),
+    /// It was stopped by a signal.
+    Paused(Pid),
+    /// It goes on.
+    Resumed(Pid),
+}
+
+/// The next change of any child, own or adopted; None: nothing changed any more.
+///
+/// Looks first (WNOWAIT), so that there is a moment at which the dead child still holds its number (R13).
+pub fn next() -> Option<Change> {
+    let seen = wait(libc::P_ALL, 0, libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED | libc::WNOWAIT)?;
+    let pid = Pid(seen.pid);
+    match seen.code {
+        libc::CLD_STOPPED | libc::CLD_TRAPPED => {
+            wait(libc::P_PID, seen.pid, libc::WSTOPPED);
+            // A tracer's stop is the tracer's business (R16).
+            if seen.code == libc::CLD_STOPPED { Some(Change::Paused(pid)) } else { next() }
+        }
+        libc::CLD_CONTINUED => {
+            wait(libc::P_PID, seen.pid, libc::WCONTINUED);
+            Some(Change::Resumed(pid))
+        }
+        code => {
+            wait(libc::P_PID, seen.pid, libc::WEXITED);
+            let exit = match (code, Signal::from_number(seen.status)) {
+                (libc::CLD_KILLED | libc::CLD_DUMPED, Some(signal)) => Exit::Signal(signal),
+                _ => Exit::Code(seen.status),
+            };
+            Some(Change::Exited(pid, exit, what_is_left(pid)))
+        }
+    }
+}
+
+/// Reaps a child that is known to have ended, and whose end is of no interest.
+pub fn discard(pid: libc::pid_t) {
+    wait(libc::P_PID, pid, libc::WEXITED);
+}
+
+/// Sends a signal to a leader that has not been reaped, or to a group that has members.
+pub fn signal(pid: Pid, signal: Signal, reach: Reach) -> io::Result<()> {
+    let target = match reach {
+        Reach::Leader => pid.0,
+        Reach::Group => -pid.0,
+    };
+    kill(target, signal.number())
+}
+
+/// Whether the group has members. Its dead are reaped first where they are ours: they count as members.
+pub fn what_is_left(group: Pid) -> Group {
+    while wait(libc::P_PGID, group.0, libc::WEXITED).is_some() {}
+    if kill(-group.0, 0).is_ok() { Group::Left } else { Group::Empty }
+}
+
+struct Seen {
+    pid: libc::pid_t,
+    code: libc::c_int,
+    status: libc::c_int,
+}
+
+fn wait(what: libc::idtype_t, id: libc::pid_t, which: libc::c_int) -> Option<Seen> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    loop {
+        // SAFETY: waitid(2) fills in `info`, which is large enough, and with WNOHANG never blocks.
+        let result = unsafe { libc::waitid(what, id.cast_unsigned(), info.as_mut_ptr(), which | libc::WNOHANG) };
+        if result == 0 {
+            break;
+        }
+        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return None; // ECHILD: there is none
+        }
+    }
+    // SAFETY: all zeroes is a valid siginfo_t, and waitid(2) sets the fields of SIGCHLD or leaves them zero.
+    let (pid, code, status) = unsafe {
+        let info = info.assume_init();
+        (info.si_pid(), info.si_code, info.si_status())
+    };
+    (pid != 0).then_some(Seen { pid, code, status })
+}
+
+fn kill(target: libc::pid_t, number: libc::c_int) -> io::Result<()> {
+    // SAFETY: kill(2) takes numbers only.
+    match unsafe { libc::kill(target, number) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,106 @@
+//! Actions become calls. Decides nothing.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use ppm_core::event::{Action, Event, Group, Pid, ServiceId, Shell};
+use ppm_core::spec::Reach;
+use ppm_protocol::Signal;
+use tokio::sync::mpsc;
+
+use crate::control::Clients;
+use crate::driver::Wake;
+use crate::reap::{self, Change};
+use crate::spawn::Spawner;
+use crate::{log, sampler};
+
+/// The hands of the supervisor.
+#[derive(Debug)]
+pub struct Hands {
+    /// The connections.
+    pub clients: Clients,
+    /// The exit code, once the supervisor asked to leave.
+    pub exit: Option<u8>,
+    /// What came of actions, to be told to the supervisor next.
+    pub outcomes: VecDeque<Event>,
+    spawner: Spawner,
+    leaders: BTreeSet<Pid>,
+    leftovers: BTreeSet<Pid>,
+    inbox: mpsc::Sender<Wake>,
+}
+
+impl Hands {
+    /// Hands that hold nothing yet.
+    pub fn new(spawner: Spawner, inbox: mpsc::Sender<Wake>) -> Hands {
+        Hands {
+            clients: Clients::new(inbox.clone()),
+            exit: None,
+            outcomes: VecDeque::new(),
+            spawner,
+            leaders: BTreeSet::new(),
+            leftovers: BTreeSet::new(),
+            inbox,
+        }
+    }
+
+    /// The next change of a child as an event.
+    pub fn next_change(&mut self) -> Option<Event> {
+        Some(match reap::next()? {
+            Change::Exited(pid, exit, group) => {
+                let was_leader = self.leaders.remove(&pid);
+                if was_leader && group == Group::Left {
+                    self.leftovers.insert(pid);
+                }
+                Event::Exited { pid, exit, group }
+            }
+            Change::Paused(pid) => Event::Paused { pid },
+            Change::Resumed(pid) => Event::Resumed { pid },
+        })
+    }
+
+    /// The groups without leaders that have lost their last member since.
+    pub fn drained(&mut self) -> Vec<Event> {
+        let empty: Vec<Pid> = self.leftovers.iter().copied().filter(|group| reap::what_is_left(*group) == Group::Empty).collect();
+        for group in &empty {
+            self.leftovers.remove(group);
+        }
+        empty.into_iter().map(|group| Event::Drained { group }).collect()
+    }
+
+    fn spawned(&mut self, id: ServiceId, pid: Pid) {
+        if self.leftovers.remove(&pid) {
+            // The kernel gave the number out again, so the group is empty; it must not be taken for the new one's.
+            self.outcomes.push_back(Event::Drained { group: pid });
+        }
+        self.leaders.insert(pid);
+        self.outcomes.push_back(Event::Spawned { id, pid });
+    }
+
+    fn kill(&mut self, pid: Pid, signal: Signal, reach: Reach) {
+        let is_ours = self.leaders.contains(&pid) || (reach == Reach::Group && self.leftovers.contains(&pid));
+        if !is_ours {
+            return; // gone since it was decided; its number may be somebody else's
+        }
+        match reap::signal(pid, signal, reach) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => tracing::warn!("cannot send {signal} to process {pid}: {error}"),
+        }
+    }
+}
+
+impl Shell for Hands {
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn { id, launch, cause } => match self.spawner.spawn(&launch, cause) {
+                Ok(pid) => self.spawned(id, pid),
+                Err(error) => self.outcomes.push_back(Event::SpawnFailed { id, error }),
+            },
+            Action::Kill { pid, signal, reach } => self.kill(pid, signal, reach),
+            Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),
+            Action::Respond { to, result } => self.clients.reply(to, result),
+            Action::Notify { to, event } => self.clients.notify(to.client, &event),
+            Action::Announce(notice) => log::tell(&notice),
+            Action::Exit { code } => self.exit = Some(code),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Starting a process: one child by clone(2), one list of steps, one exact error.
+//!
+//! The child shares the daemon's memory until its exec (CLONE_VM | CLONE_VFORK, as posix_spawn does; R9), so
+//! nothing is copied however large the daemon is, and what failed is read from a plain variable. It runs on a
+//! stack of its own with all signals blocked, calls nothing but system calls, and allocates nothing: everything
+//! it needs was prepared before. The daemon stands still meanwhile, from the clone to the exec.
+//!
+//! Must be called from the thread that lives as long as the daemon: PR_SET_PDEATHSIG is about the parent *thread*
+//! (R10).
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsString, c_char, c_int, c_void};
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use ppm_core::event::{Cause, Launch, Pid};
+
+use crate::reap;
+
+/// Where programs are looked up when nobody says (R8c).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What the child needs of stack: a few frames of system calls.
+const STACK_WORDS: usize = 16 * 1024 / size_of::<u128>();
+
+/// The daemon's own variables, which services do not see.
+const PRIVATE: [&[u8]; 2] = [b"PPM_SOCKET", b"PPM_CONFIG"];
+
+/// Starts processes, one at a time.
+#[derive(Debug)]
+pub struct Spawner {
+    environment: Vec<(OsString, CString)>,
+    path: OsString,
+    null: OwnedFd,
+    stack: Vec<u128>,
+    parent: libc::pid_t,
+}
+
+/// At which step the child failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Stage {
+    Session,
+    Parent,
+    Workdir,
+    Input,
+    Exec,
+}
+
+/// Everything the child reads, and the one thing it writes.
+struct Order {
+    programs: *const *const c_char,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+    workdir: *const c_char,
+    null: RawFd,
+    parent: libc::pid_t,
+    failed: Option<(Stage, c_int)>,
+}
+
+impl Spawner {
+    /// Remembers the daemon's environment, which every service gets.
+    pub fn new(environment: impl Iterator<Item = (OsString, OsString)>) -> io::Result<Spawner> {
+        let environment: Vec<(OsString, CString)> = environment
+            .filter(|(key, _)| !PRIVATE.contains(&key.as_bytes()))
+            .filter_map(|(key, value)| Some((key.clone(), assignment(key.as_bytes(), value.as_bytes())?)))
+            .collect();
+        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        let null = fs::File::options().read(true).open("/dev/null")?.into();
+        let parent = nix::unistd::getpid().as_raw();
+        Ok(Spawner { environment, path, null, stack: vec![0; STACK_WORDS], parent })
+    }
+
+    /// Starts the program as leader of its own session; the error is for people: stage and cause.
+    pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Pid, String> {
+        let command = &launch.command;
+        let programs = self.programs(launch);
+        let argv = strings(std::iter::once(&command.path).chain(&command.args))?;
+        let workdir = command.workdir.as_ref().map(|folder| c_string(folder)).transpose()?;
+        let own = self.own_environment(launch, cause);
+        let envp: Vec<&CString> = self.inherited(&command.env).chain(&own).collect();
+
+        let (programs_ptr, argv_ptr, envp_ptr) = (pointers(&programs), pointers(&argv), pointers(envp));
+        let mut order = Order {
+            programs: programs_ptr.as_ptr(),
+            argv: argv_ptr.as_ptr(),
+            envp: envp_ptr.as_ptr(),
+            workdir: workdir.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
+            null: self.null.as_raw_fd(),
+            parent: self.parent,
+            failed: None,
+        };
+        let pid = clone_and_wait_for_exec(&mut self.stack, &mut order).map_err(|error| format!("fork: {}", in_words(&error)))?;
+        match order.failed {
+            None => Ok(Pid(pid)),
+            Some((stage, errno)) => {
+                reap::discard(pid);
+                Err(self.explain(launch, stage, errno))
+            }
+        }
+    }
+
+    /// The files to try, in order: the path itself, or the name in each folder of the service's PATH.
+    fn programs(&self, launch: &Launch) -> Vec<CString> {
+        let program = &launch.command.path;
+        if program.contains('/') {
+            return c_string(program).into_iter().collect();
+        }
+        let folders = self.search_path(launch);
+        std::env::split_paths(&folders)
+            .map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder })
+            .filter_map(|folder| CString::new(folder.join(program).into_os_string().into_vec()).ok())
+            .collect()
+    }
+
+    fn search_path(&self, launch: &Launch) -> OsString {
+        launch.command.env.get("PATH").map_or_else(|| self.path.clone(), OsString::from)
+    }
+
+    fn own_environment(&self, launch: &Launch, cause: Cause) -> Vec<CString> {
+        let cause = cause.to_string();
+        let told = [("PPM_SERVICE", &launch.name), ("PPM_START_REASON", &cause)];
+        let own = launch.command.env.iter().map(|(key, value)| (key.as_str(), value));
+        own.chain(told).filter_map(|(key, value)| assignment(key.as_bytes(), value.as_bytes())).collect()
+    }
+
+    /// What the container gave the daemon, byte for byte (R8), less what the service sets itself.
+    fn inherited<'a>(&'a self, own: &'a BTreeMap<String, String>) -> impl Iterator<Item = &'a CString> {
+        let is_replaced = |key: &OsString| {
+            let key = key.as_bytes();
+            key == b"PPM_SERVICE" || key == b"PPM_START_REASON" || std::str::from_utf8(key).is_ok_and(|key| own.contains_key(key))
+        };
+        self.environment.iter().filter(move |(key, _)| !is_replaced(key)).map(|(_, assignment)| assignment)
+    }
+
+    /// The failed step in words that name the culprit. Looks at the file system again, so it can only be a guess
+    /// where things changed meanwhile.
+    fn explain(&self, launch: &Launch, stage: Stage, errno: c_int) -> String {
+        let program = &launch.command.path;
+        let error = io::Error::from_raw_os_error(errno);
+        match stage {
+            Stage::Session => format!("setsid: {}", in_words(&error)),
+            Stage::Parent => format!("prctl: {}", in_words(&error)),
+            Stage::Input => format!("stdin: {}", in_words(&error)),
+            Stage::Workdir => {
+                let folder = launch.command.workdir.as_deref().unwrap_or("");
+                match errno {
+                    libc::ENOENT => format!("workdir: no such folder: {folder}"),
+                    libc::ENOTDIR => format!("workdir: not a folder: {folder}"),
+                    _ => format!("workdir: {}: {folder}", in_words(&error)),
+                }
+            }
+            Stage::Exec => {
+                let found = self.found(launch);
+                match (errno, found) {
+                    (libc::ENOENT, Some(file)) => format!("exec: the interpreter of {} does not exist", file.display()),
+                    (libc::ENOENT, None) => format!("exec: no such file: {program}"),
+                    (libc::EACCES, Some(file)) if file.is_dir() => format!("exec: is a folder: {program}"),
+                    (libc::EACCES, Some(file)) if !is_executable(&file) => format!("exec: not executable: {}", file.display()),
+                    (libc::ENOEXEC, _) => format!("exec: neither a program nor a script with a #! line: {program}"),
+                    (libc::E2BIG, _) => format!("exec: arguments and environment are too long: {program}"),
+                    _ => format!("exec: {}: {program}", in_words(&error)),
+                }
+            }
+        }
+    }
+
+    fn found(&self, launch: &Launch) -> Option<PathBuf> {
+        let base = launch.command.workdir.as_ref().map_or_else(PathBuf::new, PathBuf::from);
+        let program = Path::new(&launch.command.path);
+        if launch.command.path.contains('/') {
+            return Some(base.join(program)).filter(|file| file.symlink_metadata().is_ok());
+        }
+        let folders = self.search_path(launch);
+        std::env::split_paths(&folders).map(|folder| base.join(folder).join(program)).find(|file| file.exists())
+    }
+}
+
+/// Clones a child that runs [`child`], and returns when it has executed its program or ended.
+fn clone_and_wait_for_exec(stack: &mut [u128], order: &mut Order) -> io::Result<libc::pid_t> {
+    let mut before = ALL_SIGNALS;
+    set_mask(&ALL_SIGNALS, Some(&mut before));
+    // SAFETY: clone(2). The child runs on `stack`, whose end is its top and aligned to 16 bytes; it reads `order` and
+    // what that points to, all of which outlive the call, since CLONE_VFORK holds this thread until the child has
+    // left the shared memory by exec or exit. With all signals blocked no handler runs in the child.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr_range().end.cast::<c_void>();
+        libc::clone(child, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD, ptr::from_mut(order).cast())
+    };
+    let error = io::Error::last_os_error();
+    set_mask(&before, None);
+    if pid < 0 { Err(error) } else { Ok(pid) }
+}
+
+/// A signal mask as the kernel counts: bit n - 1 for signal n. The library's own signals 32 and 33 are included.
+type KernelMask = u64;
+
+const ALL_SIGNALS: KernelMask = !0;
+const NO_SIGNALS: KernelMask = 0;
+
+fn set_mask(mask: &KernelMask, before: Option<&mut KernelMask>) {
+    let before = before.map_or(ptr::null_mut(), ptr::from_mut);
+    // SAFETY: rt_sigprocmask(2) reads and writes eight bytes at these addresses. The raw call, since the library's
+    // leaves out signals 32 and 33.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, ptr::from_ref(mask), before, size_of::<KernelMask>()) };
+}
+
+/// The child's whole life before its exec. Async-signal-safe: system calls only (signal-safety(7)).
+extern "C" fn child(order: *mut c_void) -> c_int {
+    // SAFETY: `order` is the Order that `clone_and_wait_for_exec` was given, and nobody else touches it meanwhile.
+    let order = unsafe { &mut *order.cast::<Order>() };
+    // SAFETY: the strings are as prepared by `spawn`.
+    let failed = unsafe { become_service(order) };
+    order.failed = Some(failed);
+    // SAFETY: _exit(2) runs no handlers of the memory shared with the parent.
+    unsafe { libc::_exit(127) }
+}
+
+/// Each step in turn; returns only with the step that failed and its errno.
+///
+/// # Safety
+/// The pointers of `order` must be valid: NUL-terminated strings and NULL-terminated lists of them.
+unsafe fn become_service(order: &Order) -> (Stage, c_int) {
+    // SAFETY: plain system calls on this process; the pointers are valid by contract. The child has its own copy of
+    // descriptors, dispositions and mask, so that none of this changes the parent (clone(2)).
+    unsafe {
+        let default = [0_u64; 4]; // the kernel's struct sigaction: SIG_DFL, no flags, no restorer, empty mask (R1)
+        for signal in 1..=64_i64 {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<c_void>(), size_of::<KernelMask>());
+        }
+        if libc::setsid() < 0 {
+            return (Stage::Session, errno());
+        }
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
+            return (Stage::Parent, errno());
+        }
+        if libc::getppid() != order.parent {
+            libc::_exit(127); // the daemon died before the request above could hold (R10)
+        }
+        if !order.workdir.is_null() && libc::chdir(order.workdir) < 0 {
+            return (Stage::Workdir, errno());
+        }
+        if libc::dup2(order.null, libc::STDIN_FILENO) < 0 {
+            return (Stage::Input, errno());
+        }
+        set_mask(&NO_SIGNALS, None);
+        (Stage::Exec, execute(order))
+    }
+}
+
+/// Tries each file in turn as execvp(3) does: a folder that cannot be used does not end the search, but a file
+/// that may not be executed is what is told in the end.
+///
+/// # Safety
+/// As [`become_service`].
+unsafe fn execute(order: &Order) -> c_int {
+    let mut result = libc::ENOENT;
+    let mut program = order.programs;
+    // SAFETY: `programs` is a NULL-terminated list; execve(2) reads the lists it is given.
+    unsafe {
+        while !(*program).is_null() {
+            libc::execve(*program, order.argv, order.envp);
+            match errno() {
+                libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG | libc::ELOOP | libc::ESTALE | libc::ENODEV => {}
+                libc::EACCES => result = libc::EACCES,
+                error => return error,
+            }
+            program = program.add(1);
+        }
+    }
+    result
+}
+
+fn errno() -> c_int {
+    // SAFETY: the address of the calling thread's errno is always valid (errno(3)).
+    unsafe { *libc::__errno_location() }
+}
+
+fn in_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_lowercase()
+}
+
+fn is_executable(file: &Path) -> bool {
+    nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok()
+}
+
+fn c_string(text: &str) -> Result<CString, String> {
+    CString::new(text).map_err(|_| format!("exec: a NUL byte in `{}`", text.escape_debug()))
+}
+
+fn strings<'a>(texts: impl Iterator<Item = &'a String>) -> Result<Vec<CString>, String> {
+    texts.map(|text| c_string(text)).collect()
+}
+
+fn assignment(key: &[u8], value: &[u8]) -> Option<CString> {
+    CString::new([key, b"=", value].concat()).ok()
+}
+
+fn pointers<'a>(strings: impl IntoIterator<Item = &'a CString>) -> Vec<*const c_char> {
+    strings.into_iter().map(|string| string.as_ptr()).chain(std::iter::once(ptr::null())).collect()
+}

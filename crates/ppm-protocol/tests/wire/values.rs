@@ -1,0 +1,409 @@
+//! One value for each golden file, and the folder they lie in.
+//!
+//! The matches without a wildcard below are here to stop compiling when a message is added without its file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ppm_protocol::message::{AddService, Answer, Await, Goal, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::{
+    Changed, Configuration, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, History, InfoRow, Method, NextStart,
+    PlanEvent, PlanRow, Reply, Request, RpcError, RpcId, ServiceRow, Signal, StatsRow, Status, Timestamp, Why,
+};
+use serde_json::json;
+
+/// A line of the protocol as the value it stands for.
+#[derive(Clone, Debug)]
+pub enum Line {
+    /// From a client, under this id.
+    Call(i64, Request),
+    /// To a client that asked with this method.
+    Reply(Method, Reply),
+    /// To a client that follows.
+    Event(EventRow),
+}
+
+/// The folder of the golden files.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// All golden files by name, without the ending.
+pub fn files() -> BTreeMap<String, Vec<u8>> {
+    let name = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let paths = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    paths.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
+}
+
+/// What each golden file means.
+pub fn values() -> BTreeMap<String, Line> {
+    let mut values = BTreeMap::new();
+    let mut put = |name: String, line| assert!(values.insert(name.clone(), line).is_none(), "two values named {name}");
+    for (name, method) in Method::ALL {
+        put(format!("request-{name}"), Line::Call(1, request(method)));
+        put(format!("reply-{name}"), reply(method, answer(method)));
+    }
+    for code in ERRORS {
+        put(error_name(code), Line::Reply(Method::Stop, error(code)));
+    }
+    for event in EVENTS {
+        put(format!("event-{}", event.to_string().replace(' ', "-")), Line::Event(event_row(event)));
+    }
+    put("request-add-least".to_owned(), Line::Call(-1, Request::Add(add_least())));
+    put("request-events-all".to_owned(), Line::Call(i64::MAX, Request::Events(Watch::default())));
+    put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
+    put("request-wait-forever".to_owned(), Line::Call(0, Request::Wait(Await { timeout_ms: None, ..await_all(Goal::Running) })));
+    for goal in [Goal::Ready, Goal::Finished, Goal::Stopped] {
+        put(format!("request-wait-{goal}"), Line::Call(2, Request::Wait(await_all(goal))));
+    }
+    put("reply-list-none".to_owned(), reply(Method::List, Answer::Services(Vec::new())));
+    put("reply-start-failed".to_owned(), reply(Method::Start, Answer::Changed(half_done())));
+    put("reply-text-id".to_owned(), with_id(Method::Hello, RpcId::Text("a \"b\" \u{e9}\n".to_owned())));
+    put("reply-null-id".to_owned(), with_id(Method::Hello, RpcId::Null));
+    values
+}
+
+const ERRORS: [ErrorCode; 11] = [
+    ErrorCode::Parse,
+    ErrorCode::Invalid,
+    ErrorCode::UnknownMethod,
+    ErrorCode::BadParams,
+    ErrorCode::NoSuchService,
+    ErrorCode::NameTaken,
+    ErrorCode::InvalidService,
+    ErrorCode::Refused,
+    ErrorCode::TimedOut,
+    ErrorCode::NotReached,
+    ErrorCode::Other(4711),
+];
+
+const EVENTS: [EventKind; 14] = [
+    EventKind::Added,
+    EventKind::Removed,
+    EventKind::Started,
+    EventKind::StartFailed,
+    EventKind::Paused,
+    EventKind::Resumed,
+    EventKind::Stopping,
+    EventKind::Killed,
+    EventKind::Stuck,
+    EventKind::Exited,
+    EventKind::Drained,
+    EventKind::Planned,
+    EventKind::GaveUp,
+    EventKind::Deactivated,
+];
+
+fn request(method: Method) -> Request {
+    let selection = || Selection { services: vec!["web".to_owned(), "worker-*".to_owned()] };
+    let targets = || Targets { services: vec!["web".to_owned()], wait: true };
+    match method {
+        Method::Hello => Request::Hello,
+        Method::List => Request::List(selection()),
+        Method::Info => Request::Info(selection()),
+        Method::Add => Request::Add(add_all()),
+        Method::Remove => Request::Remove(targets()),
+        Method::Start => Request::Start(targets()),
+        Method::Stop => Request::Stop(Targets { services: vec!["all".to_owned()], wait: false }),
+        Method::Restart => Request::Restart(targets()),
+        Method::Reschedule => Request::Reschedule(targets()),
+        Method::Pause => Request::Pause(targets()),
+        Method::Resume => Request::Resume(targets()),
+        Method::Signal => Request::Signal(SendSignal { services: vec!["@frontend".to_owned()], signal: Signal::HUP }),
+        Method::Stats => Request::Stats(selection()),
+        Method::Configuration => Request::Configuration,
+        Method::Scheduler => Request::Scheduler(selection()),
+        Method::Events => Request::Events(Watch { services: vec!["web".to_owned()], last: Some(20), follow: true }),
+        Method::Wait => Request::Wait(await_all(Goal::Running)),
+        Method::Shutdown => Request::Shutdown,
+    }
+}
+
+fn answer(method: Method) -> Answer {
+    match method {
+        Method::Hello => Answer::Greeting(Greeting { protocol: 1, version: "0.1.0".to_owned(), pid: 1 }),
+        Method::List => Answer::Services(vec![running(), crashed(), scheduled()]),
+        Method::Info => Answer::Infos(vec![info()]),
+        Method::Add | Method::Start | Method::Restart | Method::Resume | Method::Signal | Method::Wait => changed(running()),
+        Method::Remove | Method::Stop => changed(stopped()),
+        Method::Reschedule => changed(scheduled()),
+        Method::Pause => changed(ServiceRow { status: Status::Stopped, ready: false, reason: "paused by request".to_owned(), ..running() }),
+        Method::Stats => Answer::Stats(vec![stats(), stats_of_nothing(), stats_of_daemon()]),
+        Method::Configuration => {
+            Answer::Configuration(Configuration { yaml: "services:\n- name: web\n  command: [/app/web, --port, '8080']\n".to_owned() })
+        }
+        Method::Scheduler => Answer::Plans(plans()),
+        Method::Events => Answer::History(History { events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)] }),
+        Method::Shutdown => Answer::Farewell(Farewell { stopping: 2 }),
+    }
+}
+
+fn error_name(code: ErrorCode) -> String {
+    let kind = match code {
+        ErrorCode::Parse => "parse",
+        ErrorCode::Invalid => "invalid",
+        ErrorCode::UnknownMethod => "unknown-method",
+        ErrorCode::BadParams => "bad-params",
+        ErrorCode::NoSuchService => "no-such-service",
+        ErrorCode::NameTaken => "name-taken",
+        ErrorCode::InvalidService => "invalid-service",
+        ErrorCode::Refused => "refused",
+        ErrorCode::TimedOut => "timed-out",
+        ErrorCode::NotReached => "not-reached",
+        ErrorCode::Other(_) => "other",
+    };
+    format!("error-{kind}")
+}
+
+fn error(code: ErrorCode) -> Reply {
+    let (message, data) = match code {
+        ErrorCode::Parse => ("not JSON at column 1: expected value", None),
+        ErrorCode::Invalid => ("`method` is missing", None),
+        ErrorCode::UnknownMethod => ("no method named `lsit`", Some(json!({ "methods": ["hello", "list"] }))),
+        ErrorCode::BadParams => ("`stop`: missing field `services`", None),
+        ErrorCode::NoSuchService => {
+            ("no such service `wbe`", Some(json!({ "service": "wbe", "services": ["db", "web"], "count": 2, "similar": "web" })))
+        }
+        ErrorCode::NameTaken => ("there is a service `web` already (Running, from /etc/ppm/ppm.yml:3)", Some(json!({ "service": "web" }))),
+        ErrorCode::InvalidService => {
+            ("the name `2026` is made of digits only", Some(json!({ "hint": "add a letter; commands take a number for an id" })))
+        }
+        ErrorCode::Refused => ("the daemon is shutting down; nothing is started any more", None),
+        ErrorCode::TimedOut => ("`db` is not ready yet: Running, not ready", Some(json!({ "waiting": ["db"] }))),
+        ErrorCode::NotReached => ("`migrate` will not be finished: Crashed, exit code 1", Some(json!({ "service": "migrate" }))),
+        ErrorCode::Other(_) => ("something that only a newer daemon knows", None),
+    };
+    let unread = matches!(code, ErrorCode::Parse | ErrorCode::Invalid);
+    let id = if unread { RpcId::Null } else { RpcId::Number(1) };
+    Reply { id, result: Err(RpcError { code, message: message.to_owned(), data }) }
+}
+
+/// An event of the kind with what comes with it.
+fn event_row(event: EventKind) -> EventRow {
+    use Status::{Crashed, Created, Finished, Running, Stopped};
+    let (from, to, pid, reason) = match event {
+        EventKind::Added => (Created, Created, None, "from ppm.yml:3"),
+        EventKind::Removed => (Finished, Finished, None, ""),
+        EventKind::Started => (Created, Running, Some(4242), "started by request"),
+        EventKind::StartFailed => (Crashed, Crashed, None, "exec: no such file: /app/wbe"),
+        EventKind::Paused => (Running, Stopped, Some(4242), "paused by SIGTSTP"),
+        EventKind::Resumed => (Stopped, Running, Some(4242), ""),
+        EventKind::Stopping => (Running, Running, Some(4242), "stopped by request"),
+        EventKind::Killed => (Running, Running, Some(4242), "killed: did not stop within 5s"),
+        EventKind::Stuck => (Running, Running, Some(4242), "killed, and still there"),
+        EventKind::Exited => (Running, Crashed, Some(4242), "exit code 1, retry 1 in 1s"),
+        EventKind::Drained => (Finished, Finished, None, ""),
+        EventKind::Planned => (Crashed, Crashed, None, "retry 1 in 1s"),
+        EventKind::GaveUp => (Crashed, Crashed, None, "gave up after 5 retries"),
+        EventKind::Deactivated => (Running, Running, Some(4242), ""),
+    };
+    let exit = (event == EventKind::Exited).then_some(Exit::Code(1));
+    EventRow {
+        time: at("2026-01-02T03:04:06.912Z"),
+        service: "web".to_owned(),
+        id: 1,
+        event,
+        from,
+        to,
+        pid,
+        exit,
+        reason: reason.to_owned(),
+    }
+}
+
+fn reply(method: Method, answer: Answer) -> Line {
+    Line::Reply(method, Reply { id: RpcId::Number(1), result: Ok(answer) })
+}
+
+fn with_id(method: Method, id: RpcId) -> Line {
+    Line::Reply(method, Reply { id, result: Ok(answer(method)) })
+}
+
+fn changed(row: ServiceRow) -> Answer {
+    Answer::Changed(Changed { services: vec![row], failed: Vec::new() })
+}
+
+fn half_done() -> Changed {
+    let failure = Failure { service: "worker-1".to_owned(), message: "exec: no such file: /app/wroker".to_owned() };
+    Changed { services: vec![running(), crashed()], failed: vec![failure] }
+}
+
+fn add_all() -> AddService {
+    AddService {
+        name: "hello".to_owned(),
+        command: ["sh", "-c", "echo \"$GREETING\""].map(str::to_owned).to_vec(),
+        workdir: Some("/app".to_owned()),
+        env: BTreeMap::from([("GREETING".to_owned(), "hi".to_owned()), ("LANG".to_owned(), "C.UTF-8".to_owned())]),
+        restart: Some("always".to_owned()),
+        schedule: Some("*/30 * * * * *".to_owned()),
+        start: false,
+        wait: false,
+    }
+}
+
+fn add_least() -> AddService {
+    AddService { name: "hello".to_owned(), command: vec!["/app/hello".to_owned()], start: true, wait: true, ..AddService::default() }
+}
+
+fn await_all(goal: Goal) -> Await {
+    Await { services: vec!["web".to_owned(), "db".to_owned()], goal, timeout_ms: Some(30_000) }
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A row in which every field that can be null is null.
+fn row(id: u32, name: &str, status: Status) -> ServiceRow {
+    ServiceRow {
+        id,
+        name: name.to_owned(),
+        status,
+        active: true,
+        ready: false,
+        pid: None,
+        restarts: 0,
+        crashes: 0,
+        started_at: None,
+        ended_at: None,
+        uptime_ms: None,
+        exit: None,
+        reason: String::new(),
+        next_start: None,
+        schedule: None,
+    }
+}
+
+fn running() -> ServiceRow {
+    ServiceRow {
+        ready: true,
+        pid: Some(4242),
+        restarts: 1,
+        started_at: Some(at("2026-01-02T03:04:05.678Z")),
+        uptime_ms: Some(1234),
+        exit: Some(Exit::Signal(Signal::KILL)),
+        ..row(1, "web", Status::Running)
+    }
+}
+
+fn stopped() -> ServiceRow {
+    ServiceRow {
+        active: false,
+        restarts: 1,
+        started_at: Some(at("2026-01-02T03:04:05.678Z")),
+        ended_at: Some(at("2026-01-02T03:04:07.000Z")),
+        exit: Some(Exit::Code(0)),
+        reason: "stopped by request".to_owned(),
+        ..row(1, "web", Status::Finished)
+    }
+}
+
+fn crashed() -> ServiceRow {
+    ServiceRow {
+        restarts: 2,
+        crashes: 3,
+        started_at: Some(at("2026-01-02T03:04:05.678Z")),
+        ended_at: Some(at("2026-01-02T03:04:06.912Z")),
+        exit: Some(Exit::Code(1)),
+        reason: "exit code 1, retry 3 in 3.9s".to_owned(),
+        next_start: Some(NextStart { at: at("2026-01-02T03:04:10.812Z"), why: Why::Backoff }),
+        ..row(2, "worker-1", Status::Crashed)
+    }
+}
+
+fn scheduled() -> ServiceRow {
+    ServiceRow {
+        reason: "waiting for its schedule".to_owned(),
+        next_start: Some(NextStart { at: at("2026-01-02T03:15:00.000Z"), why: Why::Schedule }),
+        schedule: Some("0 */15 * * * *".to_owned()),
+        ..row(3, "worker-2", Status::Created)
+    }
+}
+
+fn info() -> InfoRow {
+    InfoRow {
+        row: running(),
+        command: ["/app/web", "--port", "8080"].map(str::to_owned).to_vec(),
+        workdir: Some("/app".to_owned()),
+        env: vec!["PASSWORD".to_owned(), "PORT".to_owned()],
+        restart: "on-failure, backoff 1s to 5m".to_owned(),
+        stop: "SIGTERM, then SIGKILL after 5s".to_owned(),
+        source: "/etc/ppm/ppm.yml:3".to_owned(),
+    }
+}
+
+fn plans() -> Vec<PlanRow> {
+    let plan = |id, name: &str, event, time, in_ms, last: &str, rule: &str| PlanRow {
+        id,
+        name: name.to_owned(),
+        event,
+        at: at(time),
+        in_ms,
+        last: last.to_owned(),
+        rule: rule.to_owned(),
+    };
+    vec![
+        plan(1, "web", PlanEvent::Watch, "2026-01-02T03:04:08.000Z", 0, "", "/app/web.conf"),
+        plan(2, "worker-1", PlanEvent::Restart, "2026-01-02T03:04:10.812Z", 3900, "exit code 1", "backoff 1s to 5m"),
+        plan(3, "worker-2", PlanEvent::Schedule, "2026-01-02T03:15:00.000Z", 653_088, "exit code 0", "0 */15 * * * *"),
+    ]
+}
+
+fn stats() -> StatsRow {
+    StatsRow {
+        id: Some(1),
+        name: "web".to_owned(),
+        pid: Some(4242),
+        cpu_percent: Some(12.5),
+        cpu_time_ms: Some(8_042_120),
+        memory_rss: Some(190_840_832),
+        memory_pss: Some(171_966_464),
+        memory_vsz: Some(1_073_741_824),
+        io_read: Some(1_299_227_607),
+        io_write: Some(325_058_560),
+        io_read_rate: Some(1024),
+        io_write_rate: Some(4096),
+        processes: Some(4),
+        threads: Some(12),
+        fds: Some(112),
+        uptime_ms: Some(273_600_000),
+    }
+}
+
+fn stats_of_nothing() -> StatsRow {
+    StatsRow {
+        id: Some(2),
+        name: "worker-1".to_owned(),
+        pid: None,
+        cpu_percent: None,
+        cpu_time_ms: None,
+        memory_rss: None,
+        memory_pss: None,
+        memory_vsz: None,
+        io_read: None,
+        io_write: None,
+        io_read_rate: None,
+        io_write_rate: None,
+        processes: None,
+        threads: None,
+        fds: None,
+        uptime_ms: None,
+    }
+}
+
+fn stats_of_daemon() -> StatsRow {
+    StatsRow {
+        id: None,
+        name: "<ppm>".to_owned(),
+        pid: Some(1),
+        cpu_percent: Some(0.0),
+        cpu_time_ms: Some(1200),
+        memory_rss: Some(1_048_576),
+        memory_vsz: Some(4_194_304),
+        processes: Some(1),
+        threads: Some(1),
+        fds: Some(19),
+        uptime_ms: Some(273_601_234),
+        ..stats_of_nothing()
+    }
+}

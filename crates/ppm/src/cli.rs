@@ -1,0 +1,486 @@
+//! What was typed: commands, options and their help.
+//!
+//! These types are read from arguments and never serialized; [`crate::request`] says what they mean. The texts
+//! here are what users read in `--help`, so they are snapshot-tested.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use ppm_protocol::Signal;
+
+/// A section of help text under a heading, one line an entry.
+macro_rules! section {
+    ($title:literal, $($line:literal),+ $(,)?) => {
+        concat!("\x1b[1m\x1b[4m", $title, ":\x1b[0m", $("\n  ", $line),+)
+    };
+}
+
+macro_rules! examples {
+    () => {
+        section![
+            "Examples",
+            "ppm daemon --config ppm.yml              run the daemon, as a container's entry point",
+            "ppm ls                                   list the services",
+            "ppm add --name web -- ./web --port 80    add a service and start it",
+            "ppm restart web                          end it and start it again",
+        ]
+    };
+}
+
+const MORE: &str = concat!(
+    examples!(),
+    "\n\n",
+    section![
+        "Exit codes",
+        "0    done",
+        "1    it was tried and failed",
+        "2    wrong use",
+        "3    not running or not ready (info NAME, wait)",
+        "4    no such service",
+        "5    waited too long",
+        "6    the daemon cannot be reached",
+        "7    not permitted",
+        "78   the configuration is wrong (daemon)",
+        "130  interrupted",
+    ],
+    "\n\n",
+    section![
+        "Environment",
+        "PPM_SOCKET      the daemon's socket, unless --socket names it",
+        "PPM_CONFIG      the configuration of 'ppm daemon', unless --config names it",
+        "NO_COLOR        no colour, unless --color asks for it",
+        "CLICOLOR_FORCE  colour also where the output is no terminal",
+        "TZ              the time zone of the times shown",
+    ],
+);
+
+/// Partner Process Monitor: runs the processes of a container and looks after them
+#[derive(Debug, Parser)]
+#[command(name = "ppm", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = examples!(), after_long_help = MORE)]
+pub struct Cli {
+    /// Options that every command has.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that mean the same everywhere.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// The daemon's socket [env: PPM_SOCKET] [default: ppm.sock in $XDG_RUNTIME_DIR, /run or /tmp/ppm-UID]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON: one document, or one object a line for streams
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+    /// Show every column in full, however wide the terminal
+    #[arg(long, global = true)]
+    pub wide: bool,
+    /// Leave out the line with the columns' names
+    #[arg(long, global = true)]
+    pub no_headers: bool,
+    /// Say only what was asked for: no progress, no hints; 'ls' prints names only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Show times in UTC instead of the local time zone
+    #[arg(long, global = true)]
+    pub utc: bool,
+}
+
+/// Everything `ppm` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon in the foreground
+    #[command(after_help = concat!(
+        section!["Examples", "ppm daemon", "ppm daemon --config config.yml", "ppm daemon --socket /tmp/test.sock"],
+        "\n\n",
+        section![
+            "Exit codes",
+            "0   it was asked to shut down",
+            "73  the socket cannot be made, or another daemon has it",
+            "78  the configuration is wrong",
+            "1   anything else",
+        ],
+    ))]
+    Daemon(Daemon),
+    /// What is asked of the daemon.
+    #[command(flatten)]
+    Ask(Ask),
+}
+
+/// What is asked of the daemon.
+#[derive(Debug, Subcommand)]
+pub enum Ask {
+    /// Show services in full; without SERVICE, the table of 'ls'
+    #[command(visible_alias = "status")]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm info", "ppm info web", "ppm status -q web || ppm start web"],
+        "\n\n",
+        section!["Exit codes", "3  with SERVICE: one of them is not running", "4  no such service"],
+    ))]
+    Info(Shown),
+    /// List services in a table
+    #[command(visible_aliases = ["list", "ps"])]
+    #[command(after_help = section!["Examples", "ppm ls", "ppm ls 'web-*'", "ppm ls -q", "ppm ls --json"])]
+    Ls(Shown),
+    /// Add a service and start it
+    #[command(visible_alias = "add-service")]
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm add --name web -- /app/web --port 80",
+            "ppm add --name loop --env 'GREETING=hi' -- sh -c 'while :; do echo $GREETING; sleep 5; done'",
+            "ppm add --name cleanup --schedule '0 3 * * *' -- /app/cleanup --older-than 7d",
+        ],
+        "\n\n",
+        section![
+            "Exit codes",
+            "0  its program was executed, or it waits for its time",
+            "1  the name is taken, or the program could not be executed (the service stays, Crashed)",
+        ],
+    ))]
+    Add(Add),
+    /// Stop services and remove them
+    #[command(visible_aliases = ["remove", "remove-service"])]
+    #[command(after_help = section!["Examples", "ppm rm web", "ppm rm 'web-*'", "ppm rm all"])]
+    Rm(Changing),
+    /// Start services
+    #[command(after_help = concat!(
+        section!["Examples", "ppm start web db", "ppm start all --no-wait"],
+        "\n\n",
+        section!["Exit codes", "1  a program could not be executed", "4  no such service"],
+    ))]
+    Start(Changing),
+    /// Stop services: returns when they are gone
+    #[command(visible_alias = "terminate")]
+    #[command(after_help = section!["Examples", "ppm stop web", "ppm stop 'web-*'", "ppm stop all --no-wait"])]
+    Stop(Changing),
+    /// Stop services that run, and start them
+    #[command(after_help = section!["Examples", "ppm restart web", "ppm restart all"])]
+    Restart(Changing),
+    /// Make services run at their next planned time, not now
+    #[command(visible_alias = "schedule")]
+    #[command(after_help = section!["Examples", "ppm reschedule cleanup"])]
+    Reschedule(Changing),
+    /// Pause services: SIGSTOP to all their processes
+    #[command(after_help = section!["Examples", "ppm pause web", "ppm resume web"])]
+    Pause(Changing),
+    /// Let paused services go on: SIGCONT to all their processes
+    #[command(after_help = section!["Examples", "ppm resume web", "ppm resume all"])]
+    Resume(Changing),
+    /// Send a signal to all processes of services
+    #[command(visible_alias = "kill")]
+    #[command(after_help = section!["Examples", "ppm signal HUP web", "ppm signal SIGUSR1 'web-*'", "ppm kill 9 web"])]
+    Signal(SignalTo),
+    /// Show what services use: CPU, memory, I/O
+    #[command(visible_aliases = ["statistics", "details"])]
+    #[command(after_help = section!["Examples", "ppm stats", "ppm stats web --json"])]
+    Stats(Shown),
+    /// Print the running configuration as YAML
+    #[command(visible_aliases = ["show-config", "config"])]
+    #[command(after_help = section!["Examples", "ppm show-configuration > ~/.partner-pm.yml"])]
+    ShowConfiguration,
+    /// Show what is planned: scheduled runs and restarts
+    #[command(after_help = section!["Examples", "ppm show-scheduler", "ppm show-scheduler cleanup --utc"])]
+    ShowScheduler(Shown),
+    /// Show what happened to services, and what happens
+    #[command(after_help = section![
+        "Examples",
+        "ppm events",
+        "ppm events -n 10 web",
+        "ppm events -f --json",
+    ])]
+    Events(Events),
+    /// Wait until services have reached a state
+    #[command(after_help = concat!(
+        section!["Examples", "ppm wait web db --for ready --timeout 30s", "ppm wait migrate --for finished"],
+        "\n\n",
+        section![
+            "Exit codes",
+            "3  it will not come: the service was removed or has given up",
+            "4  no such service",
+            "5  the timeout is over",
+        ],
+    ))]
+    Wait(Wait),
+    /// End the daemon and all services, in order: returns when it is done
+    #[command(after_help = section!["Examples", "ppm shutdown"])]
+    Shutdown,
+    /// Show the version of ppm and of the daemon
+    #[command(after_help = section!["Examples", "ppm version", "ppm version --json"])]
+    Version,
+}
+
+/// `ppm daemon`.
+#[derive(Args, Debug)]
+pub struct Daemon {
+    /// The configuration file, which must exist [env: PPM_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Services to show.
+#[derive(Args, Debug)]
+pub struct Shown {
+    /// Names, ids, globs ('web-*') or 'all'; none means all
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+}
+
+/// Services to change.
+#[derive(Args, Debug)]
+pub struct Changing {
+    /// Names, ids, globs ('web-*') or 'all'
+    #[arg(value_name = "SERVICE", required = true)]
+    pub services: Vec<String>,
+    /// Return at once instead of when it is done
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// `ppm signal`.
+#[derive(Args, Debug)]
+pub struct SignalTo {
+    /// The signal: HUP, SIGHUP or 1
+    #[arg(value_name = "SIGNAL")]
+    pub signal: Signal,
+    /// Names, ids, globs ('web-*') or 'all'
+    #[arg(value_name = "SERVICE", required = true)]
+    pub services: Vec<String>,
+}
+
+/// `ppm add`.
+#[derive(Args, Debug)]
+pub struct Add {
+    /// Its name: letters, digits and . _ - @
+    #[arg(long)]
+    pub name: String,
+    /// An environment variable of its own; may be given again
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+    /// When to run it, as five or six cron fields
+    #[arg(long, value_name = "CRON")]
+    pub schedule: Option<String>,
+    /// The folder to run it in; relative to the current one
+    #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
+    pub workdir: Option<String>,
+    /// After which ends it is started again
+    #[arg(long, value_name = "POLICY", value_parser = ["never", "on-failure", "always"])]
+    pub restart: Option<String>,
+    /// Only add it; 'ppm start' starts it
+    #[arg(long)]
+    pub no_start: bool,
+    /// Return at once instead of when its program was executed
+    #[arg(long)]
+    pub no_wait: bool,
+    /// The program and its arguments, as they are: no shell, no expansion
+    #[arg(value_name = "COMMAND", required = true, last = true)]
+    pub command: Vec<String>,
+}
+
+/// `ppm events`.
+#[derive(Args, Debug)]
+pub struct Events {
+    /// Names, ids, globs ('web-*') or 'all'; none means all
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Go on with new events as they happen
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many past events to show [default: 100, with --follow none]
+    #[arg(short = 'n', long = "last", value_name = "N")]
+    pub last: Option<usize>,
+}
+
+/// `ppm wait`.
+#[derive(Args, Debug)]
+pub struct Wait {
+    /// Names, ids, globs ('web-*') or 'all'
+    #[arg(value_name = "SERVICE", required = true)]
+    pub services: Vec<String>,
+    /// What to wait for
+    #[arg(long = "for", value_name = "STATE")]
+    pub until: Until,
+    /// Give up after this long: 30s, 1m 30s, or seconds [default: never]
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub timeout: Option<Duration>,
+}
+
+/// What `ppm wait` can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Until {
+    /// It has a process
+    Running,
+    /// It is ready
+    Ready,
+    /// Its last run ended well
+    Finished,
+    /// It has no process left
+    Stopped,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("there is no name in front of `=`".to_owned()),
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err("there is no `=`; write KEY=VALUE".to_owned()),
+    }
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    if text.starts_with(|first: char| first.is_ascii_digit())
+        && let Ok(seconds) = text.parse::<f64>()
+    {
+        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
+    }
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write a number and a unit: `10s`, `1m 30s`, `2h`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    /// The README's commands, as they stand there.
+    const USAGE: [&str; 9] = [
+        "ppm daemon",
+        "ppm daemon --config \"config.yml\"",
+        "ppm info",
+        "ppm ls",
+        "ppm add --name my_test_service --env 'RUST_LOG=trace' -- \\\n  sh -c \"while true; do echo world; sleep 30; done\"",
+        "ppm add --name my_oneshot_service -- ls -la",
+        "ppm rm my_oneshot_service",
+        "ppm stats",
+        "ppm show-configuration",
+    ];
+
+    fn typed(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(shell_words::split(line).unwrap())
+    }
+
+    fn ask(line: &str) -> Ask {
+        match typed(line).unwrap().command {
+            Command::Ask(ask) => ask,
+            Command::Daemon(_) => panic!("{line}"),
+        }
+    }
+
+    fn refused(line: &str) -> ErrorKind {
+        typed(line).unwrap_err().kind()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_readme_is_understood() {
+        for line in USAGE {
+            typed(line).unwrap();
+        }
+        let Ask::Add(add) = ask(USAGE[4]) else { panic!() };
+        assert_eq!(add.command, ["sh", "-c", "while true; do echo world; sleep 30; done"]);
+    }
+
+    #[test]
+    fn every_alias_means_its_command() {
+        let same = [
+            ("info", vec!["status"]),
+            ("ls", vec!["list", "ps"]),
+            ("add", vec!["add-service"]),
+            ("rm", vec!["remove", "remove-service"]),
+            ("stop", vec!["terminate"]),
+            ("reschedule", vec!["schedule"]),
+            ("signal", vec!["kill"]),
+            ("stats", vec!["statistics", "details"]),
+            ("show-configuration", vec!["show-config", "config"]),
+        ];
+        for (name, aliases) in same {
+            let command = Cli::command();
+            let visible: Vec<String> = command.find_subcommand(name).unwrap().get_visible_aliases().map(str::to_owned).collect();
+            assert_eq!(visible, aliases, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_dashes_is_the_command_as_it_is() {
+        let Ask::Add(add) = ask("ppm add --name x --no-start -- sh -c 'a --json' --name y -- z") else { panic!() };
+        assert_eq!(add.command, ["sh", "-c", "a --json", "--name", "y", "--", "z"]);
+        assert_eq!((add.name.as_str(), add.no_start, add.no_wait), ("x", true, false));
+    }
+
+    #[test]
+    fn variables_are_split_at_their_first_equals_sign() {
+        let Ask::Add(add) = ask("ppm add --name x --env A=1 --env B= --env C=d=e -- true") else { panic!() };
+        let pairs: Vec<(&str, &str)> = add.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("A", "1"), ("B", ""), ("C", "d=e")]);
+        assert_eq!(refused("ppm add --name x --env A -- true"), ErrorKind::ValueValidation);
+        assert_eq!(refused("ppm add --name x --env =A -- true"), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn global_options_may_stand_before_and_after_the_command() {
+        for line in ["ppm --json --socket /x ls -q", "ppm -q ls --json --socket /x"] {
+            let globals = typed(line).unwrap().globals;
+            assert!(globals.json && globals.quiet, "{line}");
+            assert_eq!(globals.socket, Some(PathBuf::from("/x")));
+        }
+        assert_eq!(typed("ppm ls --color never").unwrap().globals.color, ColorChoice::Never);
+    }
+
+    #[test]
+    fn what_changes_services_must_name_them() {
+        for verb in ["rm", "start", "stop", "restart", "reschedule", "pause", "resume", "signal HUP", "wait --for ready"] {
+            assert_eq!(refused(&format!("ppm {verb}")), ErrorKind::MissingRequiredArgument, "{verb}");
+        }
+    }
+
+    #[test]
+    fn commands_cannot_be_abbreviated() {
+        assert_eq!(refused("ppm sta"), ErrorKind::InvalidSubcommand);
+        assert_eq!(refused("ppm web"), ErrorKind::InvalidSubcommand);
+        assert_eq!(refused("ppm"), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    }
+
+    #[test]
+    fn times_have_a_unit_or_are_seconds() {
+        let timeout = |time: &str| {
+            let Ask::Wait(wait) = ask(&format!("ppm wait web --for ready --timeout '{time}'")) else { panic!("{time}") };
+            wait.timeout.unwrap().as_millis()
+        };
+        let read = ["30", "0", "1.5", "30s", "1m 30s", "200ms"].map(timeout);
+        assert_eq!(read, [30_000, 0, 1500, 30_000, 90_000, 200]);
+        for time in ["soon", "10 parsecs", "inf", "1e300", ""] {
+            assert_eq!(refused(&format!("ppm wait web --for ready --timeout '{time}'")), ErrorKind::ValueValidation, "{time}");
+        }
+    }
+
+    #[test]
+    fn signals_are_read_by_name_and_number() {
+        for name in ["HUP", "sighup", "1"] {
+            let Ask::Signal(typed) = ask(&format!("ppm signal {name} web 3")) else { panic!("{name}") };
+            assert_eq!((typed.signal, typed.services.len()), (Signal::HUP, 2));
+        }
+        assert_eq!(refused("ppm signal WEB web"), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn arguments_that_are_not_utf8_are_wrong_use() {
+        let bad = OsString::from_vec(vec![0xff]);
+        let args = ["ppm", "add", "--name", "x", "--"].map(OsString::from).into_iter().chain([bad]);
+        assert_eq!(Cli::try_parse_from(args).unwrap_err().kind(), ErrorKind::InvalidUtf8);
+    }
+}

@@ -1,0 +1,169 @@
+//! Services in full, as `info NAME` shows them.
+
+use ppm_protocol::{InfoRow, ServiceRow, Status};
+
+use super::services::{mark, note};
+use super::text::clean;
+use super::{Look, Medium, STRONG, units};
+
+/// Each service as a headline and its facts, with an empty line between two.
+pub fn details(services: &[InfoRow], look: &Look) -> String {
+    services.iter().map(|service| one(service, look)).collect::<Vec<_>>().join("\n")
+}
+
+fn one(service: &InfoRow, look: &Look) -> String {
+    let row = &service.row;
+    let (dot, style) = mark(row);
+    let dot = match look.medium {
+        Medium::Terminal(_) => format!("{} ", look.paint(style, &dot.to_string())),
+        Medium::Pipe => String::new(),
+    };
+    let name = look.paint(STRONG, &clean(&row.name));
+    let state = look.paint(style, &row.status.to_string());
+    let mut out = format!("{dot}{name}: {state}{}\n", clean(&since(row, look)));
+    for (label, value) in facts(service, look) {
+        out.push_str(&format!("{label:>12}   {}\n", clean(&value)));
+    }
+    out
+}
+
+/// What stands behind the state in the headline.
+fn since(row: &ServiceRow, look: &Look) -> String {
+    let mut text = match (row.status, row.uptime_ms, row.ended_at) {
+        (Status::Running | Status::Stopped, Some(uptime), _) => format!(" for {}", units::duration(uptime)),
+        (Status::Finished | Status::Crashed, _, Some(ended)) => format!(" {}", units::since(ended, *look.now)),
+        (Status::Created | Status::Running | Status::Stopped | Status::Finished | Status::Crashed, _, _) => String::new(),
+    };
+    if let Some(pid) = row.pid {
+        text.push_str(&format!(" (pid {pid})"));
+    }
+    match note(row, look) {
+        note if note.is_empty() => text,
+        note => format!("{text}: {note}"),
+    }
+}
+
+fn facts(service: &InfoRow, look: &Look) -> Vec<(&'static str, String)> {
+    let row = &service.row;
+    let time = |at| units::moment(at, look);
+    let some = |label, value: Option<String>| value.map(|value| (label, value));
+    let all = [
+        some("id", Some(row.id.to_string())),
+        some("command", Some(shell_words::join(&service.command))),
+        some("cwd", service.workdir.clone()),
+        some("env", Some(service.env.join(" ")).filter(|names| !names.is_empty())),
+        some("from", Some(service.source.clone())),
+        some("active", (!row.active).then(|| "no: it is not started again by itself".to_owned())),
+        some("ready", row.pid.map(|_| if row.ready { "yes" } else { "not yet" }.to_owned())),
+        some("started", row.started_at.map(time)),
+        some("ended", row.ended_at.map(time)),
+        some("last exit", row.exit.map(|exit| exit.to_string())),
+        some("restarts", Some(restarts(row))),
+        some("restart", Some(service.restart.clone())),
+        some("stop", Some(service.stop.clone())),
+        some("schedule", row.schedule.clone()),
+        some("next start", row.next_start.map(|next| format!("{}, {}", time(next.at), units::until(next.at, *look.now)))),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn restarts(row: &ServiceRow) -> String {
+    match row.crashes {
+        0 => row.restarts.to_string(),
+        1 => format!("{}, after 1 crash", row.restarts),
+        crashes => format!("{}, after {crashes} crashes in a row", row.restarts),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::services::tests::web;
+    use super::super::tests::{piped, terminal};
+    use super::*;
+    use ppm_protocol::types::Why;
+    use ppm_protocol::{Exit, NextStart};
+
+    fn running() -> InfoRow {
+        InfoRow {
+            row: web(),
+            command: ["/app/web", "--title", "Hello World"].map(str::to_owned).to_vec(),
+            workdir: Some("/app".to_owned()),
+            env: vec!["LANG".to_owned(), "PASSWORD".to_owned()],
+            restart: "on-failure, backoff 1s to 5m".to_owned(),
+            stop: "SIGTERM, then SIGKILL after 5s".to_owned(),
+            source: "/etc/ppm.yml:9".to_owned(),
+        }
+    }
+
+    fn crashed() -> InfoRow {
+        let row = ServiceRow {
+            name: "job".to_owned(),
+            status: Status::Crashed,
+            active: false,
+            ready: false,
+            pid: None,
+            crashes: 3,
+            ended_at: Some("2026-11-23T11:48:00.000Z".parse().unwrap()),
+            uptime_ms: None,
+            exit: Some(Exit::Code(3)),
+            reason: "exit code 3".to_owned(),
+            next_start: Some(NextStart { at: "2026-11-24T03:00:00.000Z".parse().unwrap(), why: Why::Schedule }),
+            schedule: Some("0 3 * * *".to_owned()),
+            ..web()
+        };
+        InfoRow { row, command: vec!["job".to_owned()], workdir: None, env: vec![], source: "ppm add".to_owned(), ..running() }
+    }
+
+    #[test]
+    fn one_that_runs_tells_how_it_is_kept_running() {
+        let expected = "
+● web: Running for 3d 4h (pid 31)
+          id   2
+     command   /app/web --title 'Hello World'
+         cwd   /app
+         env   LANG PASSWORD
+        from   /etc/ppm.yml:9
+       ready   yes
+     started   2026-11-20 08:00:00 UTC
+   last exit   exit code 1
+    restarts   2
+     restart   on-failure, backoff 1s to 5m
+        stop   SIGTERM, then SIGKILL after 5s
+";
+        assert_eq!(format!("\n{}", details(&[running()], &terminal(80))), expected);
+    }
+
+    #[test]
+    fn one_that_crashed_tells_when_why_and_what_comes_next() {
+        let expected = "
+job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
+          id   2
+     command   job
+        from   ppm add
+      active   no: it is not started again by itself
+     started   2026-11-20 08:00:00 UTC
+       ended   2026-11-23 11:48:00 UTC
+   last exit   exit code 3
+    restarts   2, after 3 crashes in a row
+     restart   on-failure, backoff 1s to 5m
+        stop   SIGTERM, then SIGKILL after 5s
+    schedule   0 3 * * *
+  next start   2026-11-24 03:00:00 UTC, in 15h
+";
+        assert_eq!(format!("\n{}", details(&[crashed()], &piped())), expected);
+    }
+
+    #[test]
+    fn several_have_an_empty_line_between_them() {
+        let text = details(&[running(), crashed()], &piped());
+        assert!(text.contains("SIGKILL after 5s\n\njob: Crashed"), "{text}");
+    }
+
+    #[test]
+    fn arguments_cannot_act_on_the_terminal_r75() {
+        let mut service = running();
+        service.command = vec!["sh".to_owned(), "\x1b[2J\nroot: Running".to_owned()];
+        let text = details(&[service], &piped());
+        assert!(text.contains("command   sh '\\u{1b}[2J\\nroot: Running'\n"), "{text}");
+    }
+}

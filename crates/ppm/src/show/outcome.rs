@@ -1,0 +1,131 @@
+//! What a changing command did, told to a person, and what of it failed.
+
+use ppm_protocol::types::Changed;
+use ppm_protocol::{Request, ServiceRow, Status};
+
+use super::services::note;
+use super::{Look, text::clean};
+use crate::failure::{Code, Failure};
+
+/// One line a service that was changed, and for `add` what may come next.
+pub fn told(request: &Request, changed: &Changed, look: &Look) -> Vec<String> {
+    let well = changed.services.iter().filter(|service| !changed.failed.iter().any(|failure| failure.service == service.name));
+    let mut lines: Vec<String> =
+        well.map(|service| clean(&format!("{}: {}", service.name, did(request, service, look))).into_owned()).collect();
+    if let (Request::Add(add), true) = (request, changed.failed.is_empty()) {
+        lines.push(format!("  see it:   ppm info {}", add.name));
+        lines.push("  keep it:  ppm show-configuration > ~/.partner-pm.yml".to_owned());
+    }
+    lines
+}
+
+/// What could not be done, one failure a service.
+pub fn failures(request: &Request, changed: &Changed) -> Vec<Failure> {
+    let failed = changed.failed.iter().map(|failure| {
+        let name = &failure.service;
+        let told = Failure::new(Code::Failed, format!("cannot {} '{name}': {}", verb(request), failure.message));
+        match (request, changed.services.iter().find(|service| service.name == *name)) {
+            (Request::Add(_), Some(row)) => told.fact(format!("it was added and is {}; 'ppm rm {name}' removes it", row.status)),
+            _ => told,
+        }
+    });
+    failed.collect()
+}
+
+fn did(request: &Request, service: &ServiceRow, look: &Look) -> String {
+    match request {
+        Request::Remove(targets) if targets.wait => "removed".to_owned(),
+        Request::Remove(targets) | Request::Start(targets) | Request::Stop(targets) | Request::Restart(targets) if !targets.wait => {
+            format!("asked to {}", verb(request))
+        }
+        Request::Signal(sent) => format!("{} sent", sent.signal),
+        Request::Wait(wait) => wait.goal.to_string(),
+        Request::Add(_) | Request::Remove(_) | Request::Start(_) | Request::Stop(_) | Request::Restart(_) => state(service, look),
+        Request::Reschedule(_) | Request::Pause(_) | Request::Resume(_) => state(service, look),
+        Request::Hello | Request::List(_) | Request::Info(_) | Request::Stats(_) => state(service, look),
+        Request::Configuration | Request::Scheduler(_) | Request::Events(_) | Request::Shutdown => state(service, look),
+    }
+}
+
+fn state(service: &ServiceRow, look: &Look) -> String {
+    let status = service.status.to_string().to_lowercase();
+    match (service.pid, note(service, look)) {
+        (Some(pid), _) if service.status == Status::Running => format!("{status} (pid {pid})"),
+        (_, note) if note.is_empty() => status,
+        (_, note) => format!("{status}: {note}"),
+    }
+}
+
+/// What was to be done, as after "cannot".
+fn verb(request: &Request) -> &'static str {
+    match request {
+        Request::Add(_) | Request::Start(_) => "start",
+        Request::Remove(_) => "remove",
+        Request::Stop(_) => "stop",
+        Request::Restart(_) => "restart",
+        Request::Reschedule(_) => "reschedule",
+        Request::Pause(_) => "pause",
+        Request::Resume(_) => "resume",
+        Request::Signal(_) => "signal",
+        Request::Wait(_) => "wait for",
+        Request::Hello | Request::List(_) | Request::Info(_) | Request::Stats(_) => "show",
+        Request::Configuration | Request::Scheduler(_) | Request::Events(_) => "show",
+        Request::Shutdown => "end",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::services::tests::web;
+    use super::super::tests::piped;
+    use super::*;
+    use ppm_protocol::Signal;
+    use ppm_protocol::message::{AddService, Await, Goal, SendSignal, Targets};
+    use ppm_protocol::types::Failure as Failed;
+
+    fn targets(wait: bool) -> Targets {
+        Targets { services: vec!["web".to_owned()], wait }
+    }
+
+    fn line(request: &Request, service: ServiceRow) -> String {
+        told(request, &Changed { services: vec![service], failed: vec![] }, &piped()).remove(0)
+    }
+
+    fn stopped() -> ServiceRow {
+        ServiceRow { status: Status::Finished, pid: None, reason: "stopped by request".to_owned(), ..web() }
+    }
+
+    #[test]
+    fn each_command_tells_what_became_of_the_service() {
+        let services = vec!["web".to_owned()];
+        assert_eq!(line(&Request::Start(targets(true)), web()), "web: running (pid 31)");
+        assert_eq!(line(&Request::Stop(targets(true)), stopped()), "web: finished: stopped by request");
+        assert_eq!(line(&Request::Stop(targets(false)), web()), "web: asked to stop");
+        assert_eq!(line(&Request::Remove(targets(true)), stopped()), "web: removed");
+        assert_eq!(line(&Request::Signal(SendSignal { services: services.clone(), signal: Signal::HUP }), web()), "web: SIGHUP sent");
+        assert_eq!(line(&Request::Wait(Await { services, goal: Goal::Ready, timeout_ms: None }), web()), "web: ready");
+        let paused = ServiceRow { status: Status::Stopped, ..web() };
+        assert_eq!(line(&Request::Pause(targets(true)), paused), "web: stopped");
+    }
+
+    #[test]
+    fn a_new_service_comes_with_what_to_do_next() {
+        let add = Request::Add(AddService { name: "web".to_owned(), ..AddService::default() });
+        let lines = told(&add, &Changed { services: vec![web()], failed: vec![] }, &piped());
+        assert_eq!(lines, ["web: running (pid 31)", "  see it:   ppm info web", "  keep it:  ppm show-configuration > ~/.partner-pm.yml"]);
+    }
+
+    #[test]
+    fn what_failed_is_told_as_a_failure_and_not_as_an_outcome() {
+        let failed = vec![Failed { service: "web".to_owned(), message: "exec: no such file: /bin/ehco".to_owned() }];
+        let services = vec![ServiceRow { status: Status::Crashed, pid: None, ..web() }];
+        let changed = Changed { services, failed };
+        let add = Request::Add(AddService { name: "web".to_owned(), ..AddService::default() });
+        assert_eq!(told(&add, &changed, &piped()), Vec::<String>::new());
+        let expected = Failure::new(Code::Failed, "cannot start 'web': exec: no such file: /bin/ehco")
+            .fact("it was added and is Crashed; 'ppm rm web' removes it");
+        assert_eq!(failures(&add, &changed), [expected]);
+        let restart = Request::Restart(targets(true));
+        assert_eq!(failures(&restart, &changed), [Failure::new(Code::Failed, "cannot restart 'web': exec: no such file: /bin/ehco")]);
+    }
+}

@@ -1,0 +1,86 @@
+//! Text that is safe to print, and how many columns it takes.
+//!
+//! Whatever a service wrote into its name, its arguments or its errors, it cannot move the cursor, change the
+//! colour, break a line or turn the direction of what follows (R75).
+
+use std::borrow::Cow;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// The text with all that would act instead of being seen written out, as `\u{1b}` or `\n`.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if acts(letter) { out.extend(letter.escape_default()) } else { out.push(letter) }
+    }
+    Cow::Owned(out)
+}
+
+/// Controls of ASCII and Latin-1, line and paragraph separators, and what turns the direction of writing.
+fn acts(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The columns the text takes on a terminal.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The text, or its beginning and `…` where it is wider than `limit` columns.
+pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
+    if width(text) <= limit {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::new();
+    let mut room = limit.saturating_sub(1);
+    for letter in text.chars() {
+        let wide = letter.width().unwrap_or(0);
+        if wide > room {
+            break;
+        }
+        room -= wide;
+        out.push(letter);
+    }
+    out.truncate(out.trim_end().len());
+    if limit > 0 {
+        out.push('…');
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_acts_survives_r75() {
+        assert_eq!(clean("exit\x1b[2Jcode\r\n\t\u{7f}\u{9b}1m"), "exit\\u{1b}[2Jcode\\r\\n\\t\\u{7f}\\u{9b}1m");
+        assert_eq!(clean("a\u{202e}b\u{2028}c\u{2066}d"), "a\\u{202e}b\\u{2028}c\\u{2066}d");
+        for letter in '\0'..='\u{ffff}' {
+            assert!(!clean(&letter.to_string()).contains(char::is_control), "{letter:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_seen_stays_as_it_is() {
+        for text in ["", "exec: no such file: foo", "é…日本", "C:\\path 'q'"] {
+            assert!(matches!(clean(text), Cow::Borrowed(same) if same == text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cut_never_exceeds_its_limit_and_says_that_it_cut() {
+        assert_eq!(cut("exit code 1", 11), "exit code 1");
+        assert_eq!(cut("exit code 1", 10), "exit code…");
+        assert_eq!(cut("exit code 1", 5), "exit…");
+        assert_eq!(cut("exit code 1", 6), "exit…");
+        assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut("日本語", 4), "日…");
+        for limit in 0..20 {
+            assert!(width(&cut("日本語 e\u{301}te\u{301} and more", limit)) <= limit, "{limit}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Durations, sizes and times for people.
+//!
+//! Two units at most, three significant digits, and never more than is true: everything is cut, not rounded up,
+//! where a person would be told of something that has not happened yet.
+
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+use ppm_protocol::Timestamp;
+
+use super::Look;
+
+/// Milliseconds as `431ms`, `1.8s`, `32s`, `7m 12s`, `2h 14m`, `3d 4h`.
+pub fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0 => format!("{ms}ms"),
+        1..10 => match ms % 1000 / 100 {
+            0 => format!("{seconds}s"),
+            tenths => format!("{seconds}.{tenths}s"),
+        },
+        10..60 => format!("{seconds}s"),
+        60..3600 => two(seconds / 60, "m", seconds % 60, "s"),
+        3600..86_400 => two(seconds / 3600, "h", seconds % 3600 / 60, "m"),
+        86_400.. => two(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
+    }
+}
+
+fn two(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
+    if small == 0 { format!("{large}{large_unit}") } else { format!("{large}{large_unit} {small}{small_unit}") }
+}
+
+/// Bytes as `0`, `12 B`, `4.00 KiB`, `48.2 MiB`, `182 MiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes == 0 {
+        return "0".to_owned();
+    }
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = UNITS[0];
+    for larger in &UNITS[1..] {
+        if value < 999.5 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.decimals$} {unit}")
+}
+
+/// The time of day where it is today, else the date too: `04:15:00`, `Tue 24 Nov 03:00:00`, `Fri 1 Jan 2027 00:00:00`.
+pub fn clock(at: Timestamp, look: &Look) -> String {
+    let (at, now) = (zoned(at, look), zoned(*look.now, look));
+    if at.date() == now.date() {
+        at.strftime("%H:%M:%S").to_string()
+    } else if at.year() == now.year() {
+        at.strftime("%a %-d %b %H:%M:%S").to_string()
+    } else {
+        at.strftime("%a %-d %b %Y %H:%M:%S").to_string()
+    }
+}
+
+/// Date, time and zone: `2026-11-19 22:58:41 CET`.
+pub fn moment(at: Timestamp, look: &Look) -> String {
+    zoned(at, look).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+/// Date and time, for columns: `2026-11-19 22:58:41`.
+pub fn stamp(at: Timestamp, look: &Look) -> String {
+    zoned(at, look).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// A planned time with its day and zone: `Tue 24 Nov 03:00:00 CET`.
+pub fn plan(at: Timestamp, look: &Look) -> String {
+    let at = zoned(at, look);
+    let format = if at.year() == zoned(*look.now, look).year() { "%a %-d %b %H:%M:%S %Z" } else { "%a %-d %b %Y %H:%M:%S %Z" };
+    at.strftime(format).to_string()
+}
+
+/// How long until a time: `in 32s`, or `now` where it is due.
+pub fn until(at: Timestamp, now: Timestamp) -> String {
+    match u64::try_from(at.0.saturating_sub(now.0)) {
+        Ok(ms) if ms > 0 => format!("in {}", duration(ms)),
+        _ => "now".to_owned(),
+    }
+}
+
+/// How long since a time: `3d ago`.
+pub fn since(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ago", duration(u64::try_from(now.0.saturating_sub(at.0)).unwrap_or(0)))
+}
+
+fn zoned(at: Timestamp, look: &Look) -> Zoned {
+    at.to_jiff().to_zoned(TimeZone::clone(&look.zone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{NOW, piped};
+    use super::*;
+    use std::cell::LazyCell;
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        let texts = [
+            (0, "0ms"),
+            (431, "431ms"),
+            (999, "999ms"),
+            (1000, "1s"),
+            (1899, "1.8s"),
+            (9999, "9.9s"),
+            (10_000, "10s"),
+            (59_999, "59s"),
+            (60_000, "1m"),
+            (432_000, "7m 12s"),
+            (3_600_000, "1h"),
+            (8_040_000, "2h 14m"),
+            (86_399_999, "23h 59m"),
+            (273_600_000, "3d 4h"),
+            (u64::MAX, "213503982334d 14h"),
+        ];
+        for (ms, text) in texts {
+            assert_eq!(duration(ms), text);
+        }
+    }
+
+    #[test]
+    fn sizes_have_three_significant_digits() {
+        let texts = [
+            (0, "0"),
+            (12, "12 B"),
+            (999, "999 B"),
+            (1000, "0.98 KiB"),
+            (4096, "4.00 KiB"),
+            (10_239, "10.0 KiB"),
+            (98_304, "96.0 KiB"),
+            (50_541_363, "48.2 MiB"),
+            (190_840_832, "182 MiB"),
+            (1_048_064, "1.00 MiB"),
+            (1_299_227_607, "1.21 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ];
+        for (bytes, text) in texts {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_day_is_told_only_where_it_is_another() {
+        let clock = |at: &str| clock(at.parse().unwrap(), &piped());
+        assert_eq!(clock("2026-11-23T04:15:00Z"), "04:15:00");
+        assert_eq!(clock("2026-11-24T03:00:00Z"), "Tue 24 Nov 03:00:00");
+        assert_eq!(clock("2027-01-01T00:00:00Z"), "Fri 1 Jan 2027 00:00:00");
+    }
+
+    #[test]
+    fn times_are_in_the_zone_of_the_look() {
+        let look = Look { zone: LazyCell::new(|| TimeZone::posix("CET-1").unwrap()), ..piped() };
+        assert_eq!(moment("2026-11-19T21:58:41.500Z".parse().unwrap(), &look), "2026-11-19 22:58:41 CET");
+        assert_eq!(stamp("2026-11-19T21:58:41.500Z".parse().unwrap(), &look), "2026-11-19 22:58:41");
+        assert_eq!(plan("2026-11-23T12:30:00Z".parse().unwrap(), &look), "Mon 23 Nov 13:30:00 CET");
+        assert_eq!(plan("2027-11-23T12:30:00Z".parse().unwrap(), &look), "Tue 23 Nov 2027 13:30:00 CET");
+    }
+
+    #[test]
+    fn what_is_due_is_now_and_never_negative() {
+        let now = NOW.parse::<Timestamp>().unwrap();
+        assert_eq!(until(Timestamp(now.0 + 432_000), now), "in 7m 12s");
+        assert_eq!(until(now, now), "now");
+        assert_eq!(until(Timestamp(i64::MIN), now), "now");
+        assert_eq!(since(Timestamp(now.0 - 7_200_000), now), "2h ago");
+        assert_eq!(since(Timestamp(i64::MAX), now), "0ms ago");
+    }
+}

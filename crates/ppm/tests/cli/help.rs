@@ -1,0 +1,59 @@
+//! The help of every command, to the letter: `SNAPSHOTS=overwrite cargo test -p ppm` writes it anew.
+
+use std::path::Path;
+
+use snapbox::Data;
+
+use crate::daemon::ppm;
+
+const COMMANDS: [&str; 19] = [
+    "daemon",
+    "info",
+    "ls",
+    "add",
+    "rm",
+    "start",
+    "stop",
+    "restart",
+    "reschedule",
+    "pause",
+    "resume",
+    "signal",
+    "stats",
+    "show-configuration",
+    "show-scheduler",
+    "events",
+    "wait",
+    "shutdown",
+    "version",
+];
+
+fn snapshot(name: &str) -> Data {
+    Data::read_from(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(format!("{name}.txt")), None)
+}
+
+#[test]
+fn every_command_explains_itself() {
+    for command in COMMANDS {
+        ppm(&format!("{command} --help")).assert().code(0).stderr_eq("").stdout_eq(snapshot(command));
+    }
+}
+
+#[test]
+fn the_program_explains_itself() {
+    ppm("--help").assert().code(0).stderr_eq("").stdout_eq(snapshot("ppm"));
+}
+
+#[test]
+fn ppm_alone_prints_the_short_help_and_is_wrong_use() {
+    ppm("").assert().code(2).stdout_eq("").stderr_eq(snapshot("ppm-short"));
+}
+
+#[test]
+fn no_command_is_without_a_snapshot() {
+    let help = ppm("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let section = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let listed: Vec<&str> = section.lines().map(|line| line.split_whitespace().next().unwrap()).filter(|name| *name != "help").collect();
+    assert_eq!(listed, COMMANDS);
+}

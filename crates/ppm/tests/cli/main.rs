@@ -1,0 +1,11 @@
+//! `ppm` from its arguments to its streams and its exit code, against a make-believe daemon.
+
+// The attribute tells clippy that helpers may unwrap here as tests may.
+#[cfg(test)]
+mod daemon;
+#[cfg(test)]
+mod help;
+#[cfg(test)]
+mod talk;
+#[cfg(test)]
+mod terminal;
