@@ -102,6 +102,18 @@ impl Waiting {
         }
     }
 
+    /// What must hold between any two events; for tests.
+    pub(crate) fn check_invariants(&self) -> Result<(), String> {
+        let awaited: BTreeSet<(ServiceId, u64)> =
+            self.waiters.iter().flat_map(|(key, waiter)| waiter.left.keys().map(|id| (*id, *key))).collect();
+        let deadlines: BTreeSet<(Mono, u64)> = self.waiters.iter().filter_map(|(key, waiter)| Some((waiter.deadline?, *key))).collect();
+        let idle: Vec<&From> = self.waiters.values().filter(|waiter| waiter.left.is_empty()).map(|waiter| &waiter.to).collect();
+        if (&awaited, &deadlines) != (&self.awaited, &self.deadlines) {
+            return Err(format!("awaited are {awaited:?} and {deadlines:?}, indexed {:?} and {:?}", self.awaited, self.deadlines));
+        }
+        if idle.is_empty() { Ok(()) } else { Err(format!("{idle:?} wait for nothing")) }
+    }
+
     fn insert(&mut self, waiter: Waiter) -> u64 {
         let key = self.next;
         self.next += 1;

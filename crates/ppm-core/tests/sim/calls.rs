@@ -154,8 +154,11 @@ impl Call {
             let known = judge.known.get(&id);
             let lives = known.is_some_and(|k| k.process.is_some_and(|p| Some(p.pid.0) == row.pid));
             rule(row.pid.is_none() || lives, "what is shown is true", || format!("{row:?} of {known:?}"))?;
-            let failed = changed.failed.iter().any(|failure| failure.service == row.name);
-            done += usize::from(failed || self.is_done(now, id, known));
+            let failure = changed.failed.iter().find(|failure| failure.service == row.name);
+            let is_done = self.is_done(now, id, known);
+            let is_lie = failure.is_some_and(|failure| failure.message.is_empty() || is_done && self.ids.len() == 1);
+            rule(!is_lie, TRUE, || format!("{self:?} got {changed:?}, but {known:?}"))?;
+            done += usize::from(failure.is_some() || is_done);
         }
         // With several, one may have been there and gone on since; the last to get there is there now.
         rule(done > 0 || changed.services.is_empty(), TRUE, || format!("{self:?} got {changed:?}, but {:?}", judge.known))
@@ -185,6 +188,7 @@ impl Call {
                     Goal::Stopped => is_idle,
                 }
             }
+            Request::Signal(_) => known.is_some_and(|known| known.process.is_some() || known.left_at(now.mono).is_some()),
             _ => true,
         }
     }
