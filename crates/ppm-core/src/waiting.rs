@@ -31,6 +31,11 @@ pub(crate) enum Aim {
         /// Ends before.
         ends: u64,
     },
+    /// The end of the main process that there is.
+    Over {
+        /// Ends before.
+        ends: u64,
+    },
     /// Not being there.
     Removed,
     /// A paused process.
@@ -178,7 +183,7 @@ impl Supervisor {
         for key in self.waiting.of(id) {
             let Some(aim) = self.waiting.waiters.get(&key).and_then(|waiter| waiter.left.get(&id)) else { continue };
             let progress = match aim {
-                Aim::Removed | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped) => Progress::Done,
+                Aim::Removed | Aim::Over { .. } | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped) => Progress::Done,
                 Aim::Started { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_) => Progress::Failed("it was removed".to_owned()),
             };
             self.progress(now, service.spec().name.clone(), id, key, progress);
@@ -264,7 +269,8 @@ impl Supervisor {
 fn progress_of(service: &Service, aim: Aim) -> Progress {
     match aim {
         Aim::Asked => Progress::Done,
-        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed if service.is_stuck() => {
+        Aim::Over { ends } if service.ends() > ends || service.live().is_none() => Progress::Done,
+        Aim::Over { .. } | Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed if service.is_stuck() => {
             Progress::Failed(format!("still there {} after SIGKILL", brief(STUCK_AFTER)))
         }
         Aim::Started { .. } if matches!(service.run(), Run::Up(_) | Run::Paused(_)) => Progress::Done,
@@ -285,7 +291,7 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
         Aim::Resumed if matches!(service.run(), Run::Up(_)) => Progress::Done,
         Aim::Paused | Aim::Resumed => hope_for_a_pause(service.run()),
         Aim::Reached(goal) => progress_to(service, goal),
-        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed => Progress::Pending,
+        Aim::Over { .. } | Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed => Progress::Pending,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ppm_core::event::{ClientId, From, ServiceId};
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::message::{Answer, Goal};
-use ppm_protocol::{Changed, ErrorCode, HealthRow, Request, RpcError, ServiceRow, Status};
+use ppm_protocol::{Changed, ErrorCode, HealthRow, Request, RpcError, ServiceRow, Signal, Status};
 
 use crate::judge::{Judge, Verdict, rule};
 use crate::model::Known;
@@ -156,7 +156,9 @@ impl Call {
             rule(row.pid.is_none() || lives, "what is shown is true", || format!("{row:?} of {known:?}"))?;
             let failure = changed.failed.iter().find(|failure| failure.service == row.name);
             let is_done = self.is_done(now, id, known);
-            let is_lie = failure.is_some_and(|failure| failure.message.is_empty() || is_done && self.ids.len() == 1);
+            // Of what SIGKILL should have reached nothing is there afterwards, whether or not anything was before.
+            let is_kill = matches!(&self.request, Request::Signal(sent) if sent.signal == Signal::KILL);
+            let is_lie = failure.is_some_and(|failure| failure.message.is_empty() || is_done && self.ids.len() == 1 && !is_kill);
             rule(!is_lie, TRUE, || format!("{self:?} got {changed:?}, but {known:?}"))?;
             done += usize::from(failure.is_some() || is_done);
         }
@@ -188,6 +190,7 @@ impl Call {
                     Goal::Stopped => is_idle,
                 }
             }
+            Request::Signal(sent) if sent.signal == Signal::KILL => process.is_none() || has_ended,
             Request::Signal(_) => known.is_some_and(|known| known.process.is_some() || known.left_at(now.mono).is_some()),
             _ => true,
         }
