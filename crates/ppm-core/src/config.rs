@@ -3,6 +3,7 @@
 //! Reads no file: the text is given, and so are the variables that say where it is looked for. Invariants: a
 //! configuration is right as a whole or not there at all, and what [`render`] writes, [`parse`] reads as the same.
 
+mod field;
 mod problem;
 mod read;
 mod render;
@@ -17,15 +18,13 @@ pub use problem::{Problem, Problems};
 pub use render::render;
 
 use crate::spec::{ServiceSpec, Settings};
-use problem::{Complaint, Source, Token};
-use read::{Draft, Outcome};
-use tree::{At, NotYaml};
+use field::Draft;
+use problem::{Complaint, MAX_PROBLEMS, Source, Token};
+use read::{Outcome, Verbatim};
+use tree::{At, Extent, NotYaml};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 8 << 20;
-
-/// The most services of one daemon.
-pub const MAX_SERVICES: usize = 10_000;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,20 +42,15 @@ pub struct Config {
 /// # Errors
 /// Everything that is wrong with it; then nothing of it is to be used.
 pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
-    let source = Source::new(text);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > MAX_FILE {
         let message = format!("a configuration of {} bytes is too large, at most {MAX_FILE} are read", text.len());
-        return Err(Problems::new(file, vec![source.problem(Complaint { message, ..Complaint::default() })]));
+        return Err(Problems::new(file, vec![Source::new("").problem(Complaint { message, ..Complaint::default() })]));
     }
-    let tree = tree::read(text).map_err(|not_yaml| Problems::new(file, vec![not_yaml_problem(&source, not_yaml)]))?;
-    let Outcome { mut config, drafts, verbatim, starts } = read::read(&tree.root, &tree.duplicates);
-    let mut wanted: BTreeSet<At> = drafts.iter().flat_map(|draft| [Some(draft.at), draft.first]).flatten().collect();
-    if drafts.is_empty() {
-        wanted.extend(verbatim.iter().map(|verbatim| verbatim.at));
-    }
-    let found = if wanted.is_empty() { BTreeMap::new() } else { tree::locate(text, &wanted) };
+    let tree = tree::read(text).map_err(|not_yaml| Problems::new(file, vec![not_yaml_problem(&Source::new(text), not_yaml)]))?;
+    let Outcome { mut config, drafts, verbatim, starts } = read::read(&tree, text);
     if !drafts.is_empty() {
-        return Err(Problems::new(file, drafts.into_iter().map(|draft| draft_problem(&source, &found, draft)).collect()));
+        return Err(problems(text, file, drafts));
     }
     for (service, start) in config.services.iter_mut().zip(starts) {
         service.source = match tree.services.get(&start) {
@@ -64,12 +58,26 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
             None => file.to_owned(),
         };
     }
-    for verbatim in verbatim {
-        if let (Some(service), Some(token)) = (config.services.get_mut(verbatim.service), found.get(&verbatim.at)) {
-            service.command.env.insert(verbatim.name, token.text.clone());
+    if !verbatim.is_empty() {
+        let found = tree::locate(text, &verbatim.iter().map(|verbatim| verbatim.at).collect());
+        for Verbatim { service, name, at } in verbatim {
+            if let (Some(service), Some(token)) = (config.services.get_mut(service), found.get(&at)) {
+                service.command.env.insert(name, token.text.clone());
+            }
         }
     }
     Ok(config)
+}
+
+/// Looks up where what is wrong stands; nothing is located that will not be shown.
+fn problems(text: &str, file: &str, mut drafts: Vec<Draft>) -> Problems {
+    drafts.sort_by_key(|draft| draft.at);
+    let omitted = drafts.len().saturating_sub(MAX_PROBLEMS);
+    drafts.truncate(MAX_PROBLEMS);
+    let wanted: BTreeSet<At> = drafts.iter().flat_map(|draft| [Some(draft.at), draft.first]).flatten().collect();
+    let (source, found) = (Source::new(text), tree::locate(text, &wanted));
+    let list = drafts.into_iter().map(|draft| draft_problem(&source, &found, draft)).collect();
+    Problems { omitted, ..Problems::new(file, list) }
 }
 
 /// Where a configuration is looked for when none is named, in this order.
@@ -86,10 +94,11 @@ pub fn candidates(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 fn not_yaml_problem(source: &Source<'_>, not_yaml: NotYaml) -> Problem {
-    let complaint = Complaint { message: not_yaml.message, label: None, hint: not_yaml.hint.map(str::to_owned) };
-    match not_yaml.mark {
-        Some(mark) => source.problem_at(mark, 1, complaint),
-        None => source.problem(complaint),
+    let complaint = Complaint { message: not_yaml.message, label: None, hint: not_yaml.hint };
+    match (not_yaml.mark, not_yaml.extent) {
+        (Some(mark), Extent::Character) => source.problem_at(mark, 1, complaint),
+        (Some(mark), Extent::Word) => source.problem_at(mark, source.word(mark), complaint),
+        (None, _) => source.problem(complaint),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Reads nothing but its arguments. Invariant: no pattern takes more than linear time in itself and quadratic time
 //! in the name, and names are short.
 
-use crate::spec::InvalidSpec;
+use crate::spec::{InvalidSpec, shown};
 
 /// The longest name, in bytes: it prefixes log lines and names log files.
 pub const MAX_NAME: usize = 100;
@@ -27,7 +27,10 @@ pub fn check(name: &str) -> Result<(), InvalidSpec> {
         return wrong(format!("a name of {} bytes is too long", name.len()), &format!("use at most {MAX_NAME} bytes"));
     }
     if let Some(other) = name.chars().find(|c| !is_allowed(*c)) {
-        return wrong(format!("`{}` is not allowed in a name", other.escape_debug()), "use letters, digits and `.` `_` `-` `@`");
+        return wrong(
+            format!("`{}` is not allowed in a name", shown(other.encode_utf8(&mut [0; 4]))),
+            "use letters, digits and `.` `_` `-` `@`",
+        );
     }
     if name.starts_with('-') {
         return wrong(format!("the name `{name}` begins with `-`"), "begin it with a letter; commands take `-` for an option");

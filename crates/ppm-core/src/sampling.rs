@@ -21,18 +21,23 @@ const WINDOW: Duration = Duration::from_millis(200);
 /// Whose usage: a service's, or the daemon's own.
 type Whose = Option<ServiceId>;
 
+/// The last reading of somebody, and of which process.
+type Bases = BTreeMap<Whose, (Pid, Usage)>;
+
 #[derive(Debug)]
 struct Job {
     to: From,
     whose: Vec<Whose>,
     again_at: Option<Mono>,
     detail: Detail,
+    /// What its rates are over; others who ask meanwhile do not change it.
+    bases: Bases,
 }
 
 /// Readings kept as bases, and calls that wait for readings.
 #[derive(Debug, Default)]
 pub(crate) struct Sampling {
-    last: BTreeMap<Whose, (Pid, Usage)>,
+    last: Bases,
     jobs: BTreeMap<u64, Job>,
     next: u64,
 }
@@ -46,6 +51,16 @@ impl Sampling {
     /// The calls not answered yet.
     pub(crate) fn calls(&self) -> impl Iterator<Item = &From> {
         self.jobs.values().map(|job| &job.to)
+    }
+
+    /// Whose readings are kept.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = ServiceId> + '_ {
+        self.last.keys().filter_map(|whose| *whose)
+    }
+
+    /// Forgets all calls: somebody else answers them.
+    pub(crate) fn take_calls(&mut self) -> impl Iterator<Item = From> + use<> {
+        std::mem::take(&mut self.jobs).into_values().map(|job| job.to)
     }
 
     pub(crate) fn forget(&mut self, id: ServiceId) {
@@ -63,7 +78,11 @@ impl Supervisor {
         let sample = self.sampling.next;
         self.sampling.next += 1;
         let detail = if whose.iter().all(|whose| self.has_base(now, *whose)) { Detail::Full } else { Detail::Cheap };
-        self.sampling.jobs.insert(sample, Job { to, whose, again_at: None, detail });
+        let bases = match detail {
+            Detail::Full => whose.iter().filter_map(|whose| Some((*whose, *self.sampling.last.get(whose)?))).collect(),
+            Detail::Cheap => Bases::new(),
+        };
+        self.sampling.jobs.insert(sample, Job { to, whose, again_at: None, detail, bases });
         self.ask_for_sample(sample);
     }
 
@@ -71,22 +90,19 @@ impl Supervisor {
     pub(crate) fn sampled(&mut self, now: Now, sample: u64, usages: Vec<(Pid, Usage)>) {
         let Some(mut job) = self.sampling.jobs.remove(&sample) else { return };
         let usages: BTreeMap<Pid, Usage> = usages.into_iter().collect();
+        let readings = self.readings(&job.whose, &usages);
         match job.detail {
             Detail::Cheap => {
-                for whose in &job.whose {
-                    self.keep_base(*whose, &usages);
-                }
+                job.bases = readings.clone();
                 job.again_at = Some(now.mono + WINDOW);
                 self.sampling.jobs.insert(sample, job);
             }
             Detail::Full => {
-                let rows = job.whose.iter().filter_map(|whose| self.stats_row(now, *whose, &usages)).collect();
-                for whose in &job.whose {
-                    self.keep_base(*whose, &usages);
-                }
+                let rows = job.whose.iter().filter_map(|whose| self.stats_row(now, *whose, &job.bases, &usages)).collect();
                 self.actions.push(Action::Respond { to: job.to, result: Ok(Answer::Stats(rows)) });
             }
         }
+        self.sampling.last.extend(readings);
     }
 
     /// Takes the second readings that are due.
@@ -123,14 +139,15 @@ impl Supervisor {
         })
     }
 
-    fn keep_base(&mut self, whose: Whose, usages: &BTreeMap<Pid, Usage>) {
-        let Some(pid) = self.pid_of(whose) else { return };
-        if let Some(usage) = usages.get(&pid) {
-            self.sampling.last.insert(whose, (pid, *usage));
-        }
+    fn readings(&self, whose: &[Whose], usages: &BTreeMap<Pid, Usage>) -> Bases {
+        let reading = |whose: &Whose| {
+            let pid = self.pid_of(*whose)?;
+            Some((*whose, (pid, *usages.get(&pid)?)))
+        };
+        whose.iter().filter_map(reading).collect()
     }
 
-    fn stats_row(&self, now: Now, whose: Whose, usages: &BTreeMap<Pid, Usage>) -> Option<StatsRow> {
+    fn stats_row(&self, now: Now, whose: Whose, bases: &Bases, usages: &BTreeMap<Pid, Usage>) -> Option<StatsRow> {
         let (id, name, since) = match whose {
             None => (None, "<ppm>", self.started.mono),
             Some(id) => {
@@ -142,7 +159,7 @@ impl Supervisor {
         };
         let pid = self.pid_of(whose)?;
         let Some(latest) = usages.get(&pid) else { return Some(usage::empty_row(id?, name)) };
-        let earlier = self.sampling.last.get(&whose).filter(|(of, _)| *of == pid).map_or(latest, |(_, usage)| usage);
+        let earlier = bases.get(&whose).filter(|(of, _)| *of == pid).map_or(latest, |(_, usage)| usage);
         let uptime = u64::try_from(now.mono.since(since).as_millis()).unwrap_or(u64::MAX);
         Some(usage::row(id, name, pid, earlier, latest, uptime))
     }

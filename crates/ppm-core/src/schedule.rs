@@ -15,6 +15,7 @@ use cron::TimeUnitSpec;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::spec::shown;
 use crate::time::Timestamp;
 use days::Days;
 use field::{Field, HOUR, Item, MINUTE, MONTH, SECOND, YEAR};
@@ -152,7 +153,7 @@ impl Schedule {
         let found = first.and_then(|year| Date::new(year, 1, 1).ok()).and_then(|date| self.next_day(date));
         match found {
             Some(_) => Ok(()),
-            None => Err(ScheduleError::new(&self.text, format!("`{}` never fires: there is no such date", self.text))
+            None => Err(ScheduleError::new(&self.text, format!("`{}` never fires: there is no such date", shown(&self.text)))
                 .hint("look at the days and months: February has at most 29 days")),
         }
     }
@@ -217,7 +218,7 @@ fn expand_nickname(text: &str) -> Result<&str, ScheduleError> {
         let near = crate::names::similar(&text.to_ascii_lowercase(), NICKNAMES.map(|(nickname, _)| nickname));
         let hint =
             near.map_or_else(|| "write fields, or `@daily`, `@hourly` and the like".into(), |near| format!("did you mean `{near}`?"));
-        ScheduleError::new(text, format!("`{text}` is not a schedule")).hint(hint)
+        ScheduleError::new(text, format!("`{}` is not a schedule", shown(text))).hint(hint)
     })
 }
 

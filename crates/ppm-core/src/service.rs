@@ -18,7 +18,6 @@
 //! Invariants: at most one incarnation (R24): only a run without any process leads to `Starting`. The last command
 //! wins (R23). A timer is a field of the run that needs it, so leaving the run cancels it. Nothing here waits.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -66,8 +65,8 @@ pub enum Run {
         live: Live,
         /// When SIGKILL follows.
         kill_at: Mono,
-        /// Start again when it has ended, for this cause.
-        then: Option<Cause>,
+        /// What comes when it has ended.
+        then: Next,
     },
     /// SIGKILL was sent.
     Killing {
@@ -75,8 +74,8 @@ pub enum Run {
         live: Live,
         /// When to tell that the kernel does not let it die; None: told.
         stuck_at: Option<Mono>,
-        /// Start again when it has ended, for this cause.
-        then: Option<Cause>,
+        /// What comes when it has ended.
+        then: Next,
     },
     /// The main process ended and left others of its group behind, which were asked to end.
     Draining {
@@ -84,8 +83,8 @@ pub enum Run {
         group: Pid,
         /// When SIGKILL follows.
         kill_at: Mono,
-        /// Start again when they have ended, for this cause; None: the policy decides.
-        then: Option<Cause>,
+        /// What comes when they have ended.
+        then: Next,
     },
     /// What the main process left behind got SIGKILL.
     Purging {
@@ -93,8 +92,8 @@ pub enum Run {
         group: Pid,
         /// When to go on without waiting longer.
         until: Mono,
-        /// Start again when they have ended, for this cause; None: the policy decides.
-        then: Option<Cause>,
+        /// What comes when they have ended.
+        then: Next,
     },
     /// A start is coming after a delay.
     Waiting {
@@ -103,6 +102,17 @@ pub enum Run {
         /// [`Cause::Backoff`] or [`Cause::Restart`].
         cause: Cause,
     },
+}
+
+/// What comes when nothing is left of a run that is ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It ended by itself: what the restart policy says.
+    Policy,
+    /// It was stopped, or is to wait for its planned time: nothing.
+    Rest,
+    /// A start, for this cause.
+    Start(Cause),
 }
 
 /// A main process.
@@ -233,7 +243,6 @@ macro_rules! never {
 pub struct Service {
     id: ServiceId,
     spec: ServiceSpec,
-    launch: Arc<Launch>,
     want: Want,
     run: Run,
     last: Option<End>,
@@ -249,12 +258,10 @@ pub struct Service {
 impl Service {
     /// A service that has never run. Wanted up if `autostart`, but nothing starts before [`Input::Boot`] or a command.
     pub fn new(id: ServiceId, spec: ServiceSpec, ctx: &Context<'_>) -> Service {
-        let launch = Arc::new(Launch { name: spec.name.clone(), command: spec.command.clone() });
         let want = if spec.autostart { Want::Up { plan: next_fire(&spec, ctx) } } else { Want::Down };
         Service {
             id,
             spec,
-            launch,
             want,
             run: Run::Idle,
             last: None,
@@ -274,7 +281,8 @@ impl Service {
             (Run::Idle, Input::Boot) => self.boot(out),
             (_, Input::Boot) => {} // a command was quicker
 
-            (_, Input::Start | Input::Restart | Input::Reschedule | Input::Fire) if self.want == Want::Gone => {}
+            (_, Input::Start | Input::Restart | Input::Reschedule) if self.want == Want::Gone => {}
+            (_, Input::Fire) if self.plan().is_none() => never!(self, input, out),
 
             (Run::Idle | Run::Waiting { .. }, Input::Start | Input::Restart) => {
                 self.wish_up(ctx);
@@ -284,11 +292,11 @@ impl Service {
             (Run::Up(_) | Run::Paused(_), Input::Start) => self.wish_up(ctx),
             (Run::Up(live) | Run::Paused(live), Input::Restart) => {
                 self.wish_up(ctx);
-                self.begin_stop(ctx, live, Some(Cause::Request), out);
+                self.begin_stop(ctx, live, Next::Start(Cause::Request), out);
             }
             (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Start | Input::Restart) => {
                 self.wish_up(ctx);
-                self.and_then(Some(Cause::Request));
+                self.and_then(Next::Start(Cause::Request));
             }
 
             (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Reschedule) => self.wish_up(ctx),
@@ -298,7 +306,7 @@ impl Service {
             }
             (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Reschedule) => {
                 self.wish_up(ctx);
-                self.and_then(None);
+                self.and_then(Next::Rest);
             }
 
             (Run::Idle, Input::Stop | Input::Remove | Input::KillNow) => self.wish_down(input, out),
@@ -309,23 +317,23 @@ impl Service {
             (Run::Starting { .. }, Input::Stop | Input::Remove | Input::KillNow) => self.wish_down(input, out),
             (Run::Up(live) | Run::Paused(live), Input::Stop | Input::Remove) => {
                 self.wish_down(input, out);
-                self.begin_stop(ctx, live, None, out);
+                self.begin_stop(ctx, live, Next::Rest, out);
             }
             (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Stop | Input::Remove) => {
                 self.wish_down(input, out);
-                self.and_then(None);
+                self.and_then(Next::Rest);
             }
             (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. }, Input::KillNow) => {
                 self.wish_down(input, out);
-                self.kill_leader(ctx, live, None, out);
+                self.kill_leader(ctx, live, Next::Rest, out);
             }
             (Run::Draining { group, .. }, Input::KillNow) => {
                 self.wish_down(input, out);
-                self.kill_group(ctx, group, None, out);
+                self.kill_group(ctx, group, Next::Rest, out);
             }
             (Run::Killing { .. } | Run::Purging { .. }, Input::KillNow) => {
                 self.wish_down(input, out);
-                self.and_then(None);
+                self.and_then(Next::Rest);
             }
 
             (Run::Idle | Run::Waiting { .. }, Input::Fire) => {
@@ -335,44 +343,38 @@ impl Service {
             (Run::Starting { .. }, Input::Fire) => self.plan_again(ctx),
             (Run::Up(live) | Run::Paused(live), Input::Fire) => {
                 self.plan_again(ctx);
-                self.begin_stop(ctx, live, Some(Cause::Schedule), out);
+                self.begin_stop(ctx, live, Next::Start(Cause::Schedule), out);
             }
             (Run::Stopping { then, .. } | Run::Killing { then, .. }, Input::Fire)
             | (Run::Draining { then, .. } | Run::Purging { then, .. }, Input::Fire) => {
                 self.plan_again(ctx);
-                self.and_then(then.or(Some(Cause::Schedule)));
+                if !matches!(then, Next::Start(_)) {
+                    self.and_then(Next::Start(Cause::Schedule));
+                }
             }
+            (_, Input::Replan) if self.plan().is_some_and(|at| at <= ctx.now.wall) => {} // due: it fires, once
             (_, Input::Replan) => self.plan_again(ctx),
 
-            (Run::Up(live), Input::Pause) => out.push(Effect::Kill(live.pid, Signal::STOP, Reach::Group)),
-            (Run::Paused(live), Input::Resume) => out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group)),
+            // Sent whatever is known of the process: what was told last may be overtaken already (R16, R23).
+            (Run::Up(live) | Run::Paused(live), Input::Pause) => out.push(Effect::Kill(live.pid, Signal::STOP, Reach::Group)),
+            (Run::Up(live) | Run::Paused(live), Input::Resume) => out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group)),
+            (
+                Run::Idle
+                | Run::Starting { .. }
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Waiting { .. },
+                Input::Pause | Input::Resume,
+            ) => {}
             (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::Signal(signal)) => {
                 out.push(Effect::Kill(live.pid, *signal, Reach::Group));
             }
-            // The supervisor refuses these before they come here; what it let pass has changed since.
-            (
-                Run::Idle
-                | Run::Starting { .. }
-                | Run::Paused(_)
-                | Run::Stopping { .. }
-                | Run::Killing { .. }
-                | Run::Draining { .. }
-                | Run::Purging { .. }
-                | Run::Waiting { .. },
-                Input::Pause,
-            ) => {}
-            (
-                Run::Idle
-                | Run::Starting { .. }
-                | Run::Up(_)
-                | Run::Stopping { .. }
-                | Run::Killing { .. }
-                | Run::Draining { .. }
-                | Run::Purging { .. }
-                | Run::Waiting { .. },
-                Input::Resume,
-            ) => {}
-            (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
+            (Run::Draining { group, .. } | Run::Purging { group, .. }, Input::Signal(signal)) => {
+                out.push(Effect::Kill(group, *signal, Reach::Group));
+            }
+            (Run::Idle | Run::Starting { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
 
             (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Tick) => {}
             (Run::Stopping { live, kill_at, then }, Input::Tick) => {
@@ -422,7 +424,12 @@ impl Service {
                 self.record(ctx, *exit, self.judge_stop(*exit), live.pid, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
-                    Group::Left => self.run = Run::Draining { group: live.pid, kill_at, then },
+                    Group::Left => {
+                        if self.spec.stop.reach == Reach::Leader {
+                            self.ask_group(live.pid, out);
+                        }
+                        self.run = Run::Draining { group: live.pid, kill_at, then };
+                    }
                 }
             }
             (Run::Killing { live, then, .. }, Input::Exited(exit, group)) => {
@@ -513,9 +520,25 @@ impl Service {
         !matches!(self.run, Run::Idle | Run::Waiting { .. })
     }
 
+    /// Whether a start is under way, or follows as soon as nothing is left of the run that is ending.
+    pub fn is_about_to_start(&self) -> bool {
+        match self.run {
+            Run::Starting { .. } => true,
+            Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => {
+                matches!(then, Next::Start(_))
+            }
+            Run::Idle | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => false,
+        }
+    }
+
     /// Whether it is to be removed and nothing of it is left.
     pub fn is_gone(&self) -> bool {
         self.want == Want::Gone && self.run == Run::Idle
+    }
+
+    /// Whether it has outlived SIGKILL for longer than a process should (R25).
+    pub fn is_stuck(&self) -> bool {
+        matches!(self.run, Run::Killing { stuck_at: None, .. })
     }
 
     /// One of the five public states.
@@ -534,6 +557,11 @@ impl Service {
     /// Whether dependants may start: as soon as it runs.
     pub fn is_ready(&self) -> bool {
         matches!(self.run, Run::Up(_))
+    }
+
+    /// Whether the daemon will start it as soon as its turn comes.
+    pub fn awaits_boot(&self) -> bool {
+        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.schedule.is_none()
     }
 
     /// Whether its user wants it.
@@ -601,8 +629,18 @@ impl Service {
     }
 
     /// What is needed to start it.
-    pub fn launch_data(&self) -> &Arc<Launch> {
-        &self.launch
+    pub fn launch_data(&self) -> Launch {
+        Launch { name: self.spec.name.clone(), command: self.spec.command.clone() }
+    }
+
+    /// Takes another form: what runs goes on as it is, and everything that comes follows the new one. A schedule that
+    /// did not change keeps its plan.
+    pub fn configure(&mut self, spec: ServiceSpec, now: Now, zone: &TimeZone) {
+        let is_planned_anew = spec.schedule != self.spec.schedule;
+        self.spec = spec;
+        if is_planned_anew && self.is_active() {
+            self.want = Want::Up { plan: next_fire(&self.spec, &Context { now, zone, chance: 0 }) };
+        }
     }
 
     /// What its user asked for last.
@@ -677,6 +715,7 @@ impl Service {
     fn reason_at_rest(&self) -> String {
         match (&self.last, self.want) {
             (None, Want::Up { plan: Some(_) }) => "waiting for its schedule".to_owned(),
+            (None, Want::Up { plan: None }) if self.spec.schedule.is_some() => "its schedule has no time left".to_owned(),
             (None, Want::Up { plan: None }) => "waiting to be started".to_owned(),
             (None, Want::Down | Want::Gone) => "not started".to_owned(),
             (Some(_), _) if self.gave_up => {
@@ -687,9 +726,8 @@ impl Service {
     }
 
     fn boot(&mut self, out: &mut Vec<Effect>) {
-        match self.want {
-            Want::Up { plan: None } if self.attempts == 0 && self.spec.schedule.is_none() => self.launch(Cause::Boot, out),
-            Want::Up { .. } | Want::Down | Want::Gone => {}
+        if self.awaits_boot() {
+            self.launch(Cause::Boot, out);
         }
     }
 
@@ -720,7 +758,7 @@ impl Service {
     }
 
     /// Changes what comes after the end of a run that is ending.
-    fn and_then(&mut self, next: Option<Cause>) {
+    fn and_then(&mut self, next: Next) {
         match &mut self.run {
             Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => *then = next,
             Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => {}
@@ -733,22 +771,29 @@ impl Service {
         out.push(Effect::Spawn(cause));
     }
 
-    /// The polite signal, then SIGCONT: a stopped process does not hear the first before the second (R20).
-    fn begin_stop(&mut self, ctx: &Context<'_>, live: Live, then: Option<Cause>, out: &mut Vec<Effect>) {
+    /// The polite signal, then SIGCONT for all: a stopped process does not hear the first before the second, and one
+    /// that hears it alone may wait for others that are stopped (R20).
+    fn begin_stop(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
         let stop = self.spec.stop;
         out.push(Effect::Kill(live.pid, stop.signal, stop.reach));
-        out.push(Effect::Kill(live.pid, Signal::CONT, stop.reach));
+        out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group));
         self.run = Run::Stopping { live, kill_at: ctx.now.mono + stop.timeout, then };
         self.tell(EventKind::Stopping, Some(live.pid), format!("{}, SIGKILL in {}", stop.signal, brief(stop.timeout)), out);
     }
 
-    fn kill_leader(&mut self, ctx: &Context<'_>, live: Live, then: Option<Cause>, out: &mut Vec<Effect>) {
+    /// Asks those to end whom the main process left behind and who have not been asked yet (R21).
+    fn ask_group(&self, group: Pid, out: &mut Vec<Effect>) {
+        out.push(Effect::Kill(group, self.spec.stop.signal, Reach::Group));
+        out.push(Effect::Kill(group, Signal::CONT, Reach::Group));
+    }
+
+    fn kill_leader(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
         out.push(Effect::Kill(live.pid, Signal::KILL, Reach::Group));
         self.run = Run::Killing { live, stuck_at: Some(ctx.now.mono + STUCK_AFTER), then };
         self.tell(EventKind::Killed, Some(live.pid), "SIGKILL".to_owned(), out);
     }
 
-    fn kill_group(&mut self, ctx: &Context<'_>, group: Pid, then: Option<Cause>, out: &mut Vec<Effect>) {
+    fn kill_group(&mut self, ctx: &Context<'_>, group: Pid, then: Next, out: &mut Vec<Effect>) {
         out.push(Effect::Kill(group, Signal::KILL, Reach::Group));
         self.run = Run::Purging { group, until: ctx.now.mono + STUCK_AFTER, then };
         self.tell(EventKind::Killed, None, "SIGKILL to what it left behind".to_owned(), out);
@@ -762,7 +807,7 @@ impl Service {
         self.started = Some(ctx.now.wall);
         self.tell(EventKind::Started, Some(pid), cause.to_string(), out);
         if !self.is_active() {
-            self.begin_stop(ctx, live, None, out);
+            self.begin_stop(ctx, live, Next::Rest, out);
         }
     }
 
@@ -773,7 +818,7 @@ impl Service {
         self.last = Some(End { how: How::NotStarted(error.to_owned()), exit: None, at: ctx.now.mono });
         self.run = Run::Idle;
         self.tell(EventKind::StartFailed, None, error.to_owned(), out);
-        self.decide(ctx, None, out);
+        self.decide(ctx, Next::Policy, out);
     }
 
     /// The main process ended by itself.
@@ -782,17 +827,14 @@ impl Service {
             Exit::Code(code) => code == 0 || self.spec.success_exit_codes.contains(&code),
             Exit::Signal(signal) => signal == Signal::TERM,
         };
-        let earlier = self.crashes(ctx.now);
-        self.crashes = if good { 0 } else { earlier.saturating_add(1) };
         let how = if good { How::Finished } else { How::Crashed };
         self.record(ctx, exit, how, live.pid, out);
+        self.crashes = if good { 0 } else { self.crashes.saturating_add(1) };
         match group {
-            Group::Empty => self.settle(ctx, None, out),
+            Group::Empty => self.settle(ctx, Next::Policy, out),
             Group::Left => {
-                let stop = self.spec.stop;
-                out.push(Effect::Kill(live.pid, stop.signal, Reach::Group));
-                out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group));
-                self.run = Run::Draining { group: live.pid, kill_at: ctx.now.mono + stop.timeout, then: None };
+                self.ask_group(live.pid, out);
+                self.run = Run::Draining { group: live.pid, kill_at: ctx.now.mono + self.spec.stop.timeout, then: Next::Policy };
             }
         }
     }
@@ -807,6 +849,7 @@ impl Service {
     }
 
     fn record(&mut self, ctx: &Context<'_>, exit: Exit, how: How, pid: Pid, out: &mut Vec<Effect>) {
+        self.crashes = self.crashes(ctx.now); // a run longer than `reset_after`, however it ended, makes them forgotten
         self.ended = Some(ctx.now.wall);
         self.last = Some(End { how, exit: Some(exit), at: ctx.now.mono });
         let reason = self.last_in_words();
@@ -814,18 +857,18 @@ impl Service {
     }
 
     /// Nothing of the run is left.
-    fn settle(&mut self, ctx: &Context<'_>, then: Option<Cause>, out: &mut Vec<Effect>) {
+    fn settle(&mut self, ctx: &Context<'_>, then: Next, out: &mut Vec<Effect>) {
         self.ends += 1;
         self.run = Run::Idle;
         self.decide(ctx, then, out);
     }
 
     /// No process: the want, the last command, and the policy decide what comes next.
-    fn decide(&mut self, ctx: &Context<'_>, then: Option<Cause>, out: &mut Vec<Effect>) {
+    fn decide(&mut self, ctx: &Context<'_>, then: Next, out: &mut Vec<Effect>) {
         match (self.want, then) {
-            (Want::Down | Want::Gone, _) => {}
-            (Want::Up { .. }, Some(cause)) => self.launch(cause, out),
-            (Want::Up { .. }, None) => self.follow_policy(ctx, out),
+            (Want::Down | Want::Gone, _) | (Want::Up { .. }, Next::Rest) => {}
+            (Want::Up { .. }, Next::Start(cause)) => self.launch(cause, out),
+            (Want::Up { .. }, Next::Policy) => self.follow_policy(ctx, out),
         }
     }
 

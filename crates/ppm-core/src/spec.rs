@@ -143,6 +143,10 @@ pub enum Reach {
     Group,
 }
 
+/// The longest name of an environment variable, in bytes: as a key in YAML, which is limited to 1024, it may grow
+/// fourfold.
+const MAX_ENV_NAME: usize = 255;
+
 /// Why something is not a service: one sentence, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSpec {
@@ -227,6 +231,20 @@ pub fn assign_ids(services: &mut [ServiceSpec]) {
     }
 }
 
+/// As much of a user's text as reads well in a sentence, and nothing that moves the cursor.
+pub(crate) fn shown(text: &str) -> String {
+    const LENGTH: usize = 40;
+    let mut shown = String::new();
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at == LENGTH => return shown + "…",
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
 pub(crate) fn check_program(path: &str) -> Result<(), InvalidSpec> {
     if path.trim().is_empty() {
         return Err(InvalidSpec::new("the program's name is empty").hint("write a path or a name, like `/bin/sh` or `sh`"));
@@ -245,7 +263,9 @@ pub(crate) fn check_workdir(workdir: &str) -> Result<(), InvalidSpec> {
     check_argument(workdir)?;
     check_not_expanded(workdir, "workdir")?;
     if !workdir.starts_with('/') {
-        return Err(InvalidSpec::new(format!("`{workdir}` is not an absolute path")).hint("write the whole path, beginning with `/`"));
+        return Err(
+            InvalidSpec::new(format!("`{}` is not an absolute path", shown(workdir))).hint("write the whole path, beginning with `/`")
+        );
     }
     Ok(())
 }
@@ -254,9 +274,15 @@ pub(crate) fn check_env_name(name: &str) -> Result<(), InvalidSpec> {
     if name.is_empty() {
         return Err(InvalidSpec::new("the name of an environment variable is empty").hint("write it as `NAME: value`"));
     }
+    if name.len() > MAX_ENV_NAME {
+        let message = format!("the name of an environment variable is too long with {} bytes", name.len());
+        return Err(InvalidSpec::new(message).hint(format!("use at most {MAX_ENV_NAME} bytes")));
+    }
+    if name == "<<" {
+        return Err(InvalidSpec::new("`<<` cannot name an environment variable, it merges maps").hint("choose another name"));
+    }
     if name.contains(['=', '\0']) {
-        let name = name.escape_debug();
-        return Err(InvalidSpec::new(format!("`{name}` cannot name an environment variable")).hint("leave out `=` and NUL"));
+        return Err(InvalidSpec::new(format!("`{}` cannot name an environment variable", shown(name))).hint("leave out `=` and NUL"));
     }
     Ok(())
 }
@@ -280,7 +306,7 @@ pub(crate) fn restart_when(word: &str) -> Result<RestartWhen, InvalidSpec> {
         "never" => Ok(RestartWhen::Never),
         "on-failure" => Ok(RestartWhen::OnFailure),
         "always" => Ok(RestartWhen::Always),
-        other => Err(InvalidSpec::new(format!("`{other}` is not a restart policy")).hint(restart_hint(other))),
+        other => Err(InvalidSpec::new(format!("`{}` is not a restart policy", shown(other))).hint(restart_hint(other))),
     }
 }
 

@@ -7,13 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
-use ppm_protocol::Signal;
+use ppm_protocol::{ErrorCode, EventRow, RpcError, Signal};
 
 use crate::chance::Chance;
 use crate::config::Config;
 use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId};
 use crate::journal::{Journal, event_row};
+use crate::reload::Reading;
 use crate::sampling::Sampling;
 use crate::service::{Context, Effect, Input, Run, Service};
 use crate::spec::{ServiceSpec, Settings, assign_ids};
@@ -61,7 +64,17 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) service: Service,
+    pub(crate) origin: Origin,
     keys: Keys,
+}
+
+/// Who added a service: a reload touches only what the file added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The configuration file.
+    File,
+    /// A request.
+    Hand,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,11 +103,16 @@ pub struct Supervisor {
     pub(crate) started: Now,
     pub(crate) services: BTreeMap<ServiceId, Entry>,
     pub(crate) names: BTreeMap<String, ServiceId>,
-    pub(crate) next_id: u32,
+    /// None: all have been given.
+    pub(crate) next_id: Option<u32>,
     pub(crate) phase: Phase,
     pub(crate) journal: Journal,
     pub(crate) waiting: Waiting,
     pub(crate) sampling: Sampling,
+    pub(crate) reading: Reading,
+    uids: BTreeMap<ClientId, u32>,
+    /// The user whose request is being handled.
+    acting: Option<u32>,
     pub(crate) actions: Vec<Action>,
     pids: BTreeMap<Pid, ServiceId>,
     groups: BTreeMap<Pid, ServiceId>,
@@ -121,11 +139,14 @@ impl Supervisor {
             started: now,
             services: BTreeMap::new(),
             names: BTreeMap::new(),
-            next_id: 1,
+            next_id: Some(1),
             phase: Phase::Running,
             journal: Journal::default(),
             waiting: Waiting::default(),
             sampling: Sampling::default(),
+            reading: Reading::default(),
+            uids: BTreeMap::new(),
+            acting: None,
             actions: Vec::new(),
             pids: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -140,7 +161,7 @@ impl Supervisor {
         };
         supervisor.plan_clock_check(now);
         for spec in config.services {
-            let id = supervisor.insert(now, spec);
+            let id = supervisor.insert(now, spec, Origin::File);
             supervisor.boot.push_back(id);
         }
         supervisor
@@ -149,8 +170,16 @@ impl Supervisor {
     /// Lets an event happen. The actions must be performed, in order, before the next: the borrow sees to it.
     #[must_use = "what is not performed is lost"]
     pub fn handle(&mut self, now: Now, event: Event) -> std::vec::Drain<'_, Action> {
+        if self.is_over() {
+            return self.actions.drain(..); // none: the last one has been given
+        }
         match event {
-            Event::Requested { from, request } => self.requested(now, from, request),
+            Event::Connected { client, uid } => drop(self.uids.insert(client, uid)),
+            Event::Requested { from, request } => {
+                self.acting = self.uids.get(&from.client).copied();
+                self.requested(now, from, request);
+                self.acting = None;
+            }
             Event::Disconnected { client } => self.disconnected(client),
             Event::Spawned { id, pid } => self.step(now, id, &Input::Spawned(pid)),
             Event::SpawnFailed { id, error } => self.step(now, id, &Input::SpawnFailed(error)),
@@ -163,11 +192,12 @@ impl Supervisor {
                 }
             }
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
+            Event::ConfigRead { read, config } => self.config_read(now, read, config),
             Event::Signalled(signal) => self.signalled(now, signal),
             Event::ClockStepped => self.look_at_clock(now),
-            Event::Tick => {}
+            Event::Tick => self.tick(now),
         }
-        self.tick(now);
+        self.leave_if_done(now);
         self.actions.drain(..)
     }
 
@@ -175,6 +205,9 @@ impl Supervisor {
     ///
     /// Planned times of the wall clock are not in it: see [`Supervisor::next_plan`].
     pub fn deadline(&self) -> Option<Mono> {
+        if self.is_over() {
+            return None;
+        }
         let boot = (!self.boot.is_empty()).then_some(Mono(0));
         let service = self.deadlines.first().map(|(at, _)| *at);
         let phase = match self.phase {
@@ -182,14 +215,14 @@ impl Supervisor {
             Phase::Killing { exit_at } => Some(exit_at),
             Phase::Running | Phase::Over => None,
         };
-        let clock = (!self.plans.is_empty() && !self.settings.clock_check_interval.is_zero()).then_some(self.clock.next);
+        let clock = (self.checks_clock() && !self.plans.is_empty()).then_some(self.clock.next);
         let deadlines = [boot, service, phase, clock, self.waiting.deadline(), self.sampling.deadline()];
         deadlines.into_iter().flatten().min()
     }
 
     /// The wall-clock time at which an [`Event::Tick`] is due because a service is planned for it.
     pub fn next_plan(&self) -> Option<Timestamp> {
-        self.plans.first().map(|(at, _)| *at)
+        self.plans.first().map(|(at, _)| *at).filter(|_| !self.is_over())
     }
 
     /// The service with this number.
@@ -220,17 +253,22 @@ impl Supervisor {
         self.after_step(now, id);
     }
 
-    /// Adds a service under its number, which must be free.
-    pub(crate) fn insert(&mut self, now: Now, mut spec: ServiceSpec) -> ServiceId {
-        let id = ServiceId(spec.id.unwrap_or(self.next_id));
+    /// Adds a service under its number, which must be free; without one, `next_id` must have one left.
+    pub(crate) fn insert(&mut self, now: Now, mut spec: ServiceSpec, origin: Origin) -> ServiceId {
+        let id = ServiceId(spec.id.or(self.next_id).unwrap_or(u32::MAX));
         spec.id = Some(id.0);
-        self.next_id = self.next_id.max(id.0.saturating_add(1));
+        self.next_id = self.next_id.and_then(|next| Some(next.max(id.0.checked_add(1)?)));
         let context = Context { now, zone: &self.zone, chance: self.chance.next() };
         let service = Service::new(id, spec, &context);
         self.names.insert(service.spec().name.clone(), id);
-        self.services.insert(id, Entry { service, keys: Keys::default() });
+        self.services.insert(id, Entry { service, origin, keys: Keys::default() });
         self.index(id);
         id
+    }
+
+    /// Starts a service with the next ticks, if it is still wanted then.
+    pub(crate) fn boot_later(&mut self, id: ServiceId) {
+        self.boot.push_back(id);
     }
 
     /// Begins the end of everything.
@@ -241,7 +279,6 @@ impl Supervisor {
         self.boot.clear();
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
         self.step_all(now, &Input::Stop);
-        self.leave_if_alone();
     }
 
     /// How many services have a process, or will have one in a moment.
@@ -266,15 +303,13 @@ impl Supervisor {
                 Some(_) | None => break,
             }
         }
-        if self.clock.next <= now.mono {
+        if self.checks_clock() && self.clock.next <= now.mono {
             self.look_at_clock(now);
         }
         self.time_out_waiters(now);
         self.sample_again(now);
-        match self.phase {
-            Phase::Stopping { kill_at } if kill_at <= now.mono => self.kill_everything(now),
-            Phase::Killing { exit_at } if exit_at <= now.mono => self.leave(),
-            Phase::Running | Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Over => {}
+        if matches!(self.phase, Phase::Stopping { kill_at } if kill_at <= now.mono) {
+            self.kill_everything(now);
         }
     }
 
@@ -298,21 +333,21 @@ impl Supervisor {
         let mut from = before;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Spawn(cause) => self.actions.push(Action::Spawn { id, launch: service.launch_data().clone(), cause }),
+                Effect::Spawn(cause) => self.actions.push(Action::Spawn { id, launch: Arc::new(service.launch_data()), cause }),
                 Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { pid, signal, reach }),
                 Effect::Impossible(text) => self.actions.push(Action::Announce(Notice::Impossible(text))),
                 Effect::Told { kind, pid, exit, reason } => {
                     let row = event_row(now, service, kind, from, pid, exit, reason);
                     from = row.to;
-                    self.journal.tell(row, &mut self.actions);
+                    self.journal.tell(EventRow { uid: self.acting, ..row }, &mut self.actions);
                 }
             }
         }
     }
 
     /// Brings the indices in line with a service that may have changed.
-    fn index(&mut self, id: ServiceId) {
-        let Some(Entry { service, keys }) = self.services.get_mut(&id) else { return };
+    pub(crate) fn index(&mut self, id: ServiceId) {
+        let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
         let new = Keys {
             pid: service.pid(),
             group: service.orphaned_group(),
@@ -350,19 +385,21 @@ impl Supervisor {
         if gone {
             self.remove(now, id);
         }
-        self.leave_if_alone();
     }
 
     fn remove(&mut self, now: Now, id: ServiceId) {
         let Some(Entry { service, .. }) = self.services.remove(&id) else { return };
         self.names.remove(&service.spec().name);
         let row = event_row(now, &service, ppm_protocol::EventKind::Removed, service.status(), None, None, String::new());
-        self.journal.tell(row, &mut self.actions);
+        self.tell(row);
+        self.journal.forget(id.0);
         self.sampling.forget(id);
         self.answer_waiters_of_removed(now, &service);
     }
 
     fn disconnected(&mut self, client: ClientId) {
+        self.uids.remove(&client);
+        self.reading.disconnect(client);
         self.journal.unfollow(client);
         self.waiting.forget(client);
         self.sampling.disconnect(client);
@@ -376,9 +413,7 @@ impl Supervisor {
                 if self.interrupts > 1 { self.kill_everything(now) } else { self.asked_to_end(now, signal) }
             }
             Signal::QUIT => self.kill_everything(now),
-            Signal::HUP => {
-                self.announce(Notice::Warning("SIGHUP: reloading the configuration is not supported yet; nothing changed".to_owned()))
-            }
+            Signal::HUP => self.reload(None),
             _ => {}
         }
     }
@@ -404,23 +439,43 @@ impl Supervisor {
         }
         self.phase = Phase::Killing { exit_at: now.mono + LAST_WAIT };
         self.step_all(now, &Input::KillNow);
-        self.leave_if_alone();
     }
 
-    fn leave_if_alone(&mut self) {
-        match self.phase {
-            Phase::Stopping { .. } | Phase::Killing { .. } if self.busy == 0 => self.leave(),
-            Phase::Running | Phase::Over | Phase::Stopping { .. } | Phase::Killing { .. } => {}
+    /// Leaves when everything has ended, or when there is no time left to wait for it. Who still waits is told.
+    fn leave_if_done(&mut self, now: Now) {
+        let is_done = match self.phase {
+            Phase::Running | Phase::Over => false,
+            Phase::Stopping { .. } => self.busy == 0,
+            Phase::Killing { exit_at } => self.busy == 0 || exit_at <= now.mono,
+        };
+        if !is_done {
+            return;
         }
+        self.phase = Phase::Over;
+        for to in self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls()) {
+            let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
+            self.actions.push(Action::Respond { to, result: Err(error) });
+        }
+        self.actions.push(Action::Exit { code: 0 });
     }
 
-    fn leave(&mut self) {
-        self.phase = Phase::Over;
-        self.actions.push(Action::Exit { code: 0 });
+    /// Keeps an event and tells it, with the user on whose behalf it happened.
+    pub(crate) fn tell(&mut self, row: EventRow) {
+        self.journal.tell(EventRow { uid: self.acting, ..row }, &mut self.actions);
+    }
+
+    /// Replaces the settings; timers that depend on them start over.
+    pub(crate) fn set_settings(&mut self, now: Now, settings: Settings) {
+        self.settings = settings;
+        self.plan_clock_check(now);
     }
 
     fn announce(&mut self, notice: Notice) {
         self.actions.push(Action::Announce(notice));
+    }
+
+    fn checks_clock(&self) -> bool {
+        !self.settings.clock_check_interval.is_zero()
     }
 
     fn plan_clock_check(&mut self, now: Now) {
@@ -443,7 +498,14 @@ impl Supervisor {
     }
 
     /// What must hold between any two events; for tests.
+    ///
+    /// # Errors
+    /// Says what does not.
     pub fn check_invariants(&self) -> Result<(), String> {
+        self.waiting.check_invariants()?;
+        if let Some(id) = self.sampling.kept().find(|id| !self.services.contains_key(id)) {
+            return Err(format!("a reading of {id:?} is kept, which is no more"));
+        }
         let busy = self.services().filter(|service| service.is_busy()).count();
         if busy != self.busy {
             return Err(format!("{busy} services are busy, {} counted", self.busy));
@@ -473,7 +535,7 @@ impl Supervisor {
 
     /// The calls that have not been answered yet; for tests.
     pub fn pending(&self) -> Vec<&From> {
-        self.waiting.calls().chain(self.sampling.calls()).collect()
+        self.waiting.calls().chain(self.sampling.calls()).chain(self.reading.calls()).collect()
     }
 }
 

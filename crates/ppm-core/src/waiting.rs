@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ppm_protocol::message::{Answer, Goal};
-use ppm_protocol::{Changed, ErrorCode, Failure, RpcError, ServiceRow, Status};
+use ppm_protocol::{Changed, ErrorCode, Failure, Reload, RpcError, ServiceRow, Status};
 
 use crate::event::{Action, ClientId, From, ServiceId};
-use crate::service::{Run, Service};
+use crate::service::{Run, STUCK_AFTER, Service};
 use crate::supervisor::Supervisor;
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, brief};
 
 /// What one service must reach for a call to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,11 @@ pub(crate) enum Aim {
     },
     /// An end that comes after this many, or no process anyway.
     Ended {
+        /// Ends before.
+        ends: u64,
+    },
+    /// The end of the main process that there is.
+    Over {
         /// Ends before.
         ends: u64,
     },
@@ -48,12 +53,14 @@ enum Progress {
 }
 
 /// What becomes of a call when one of its services fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The others go on; the failures are listed.
     Change,
     /// It is answered with the failure at once.
     Await,
+    /// The others go on; the answer is this, with the failures.
+    Reload(Box<Reload>),
 }
 
 #[derive(Debug)]
@@ -87,12 +94,29 @@ impl Waiting {
         self.waiters.values().map(|waiter| &waiter.to)
     }
 
+    /// Forgets all calls: somebody else answers them.
+    pub(crate) fn take_calls(&mut self) -> impl Iterator<Item = From> + use<> {
+        std::mem::take(self).waiters.into_values().map(|waiter| waiter.to)
+    }
+
     /// Drops the calls of a client that is gone.
     pub(crate) fn forget(&mut self, client: ClientId) {
         let keys: Vec<u64> = self.waiters.iter().filter(|(_, waiter)| waiter.to.client == client).map(|(key, _)| *key).collect();
         for key in keys {
             self.take(key);
         }
+    }
+
+    /// What must hold between any two events; for tests.
+    pub(crate) fn check_invariants(&self) -> Result<(), String> {
+        let awaited: BTreeSet<(ServiceId, u64)> =
+            self.waiters.iter().flat_map(|(key, waiter)| waiter.left.keys().map(|id| (*id, *key))).collect();
+        let deadlines: BTreeSet<(Mono, u64)> = self.waiters.iter().filter_map(|(key, waiter)| Some((waiter.deadline?, *key))).collect();
+        let idle: Vec<&From> = self.waiters.values().filter(|waiter| waiter.left.is_empty()).map(|waiter| &waiter.to).collect();
+        if (&awaited, &deadlines) != (&self.awaited, &self.deadlines) {
+            return Err(format!("awaited are {awaited:?} and {deadlines:?}, indexed {:?} and {:?}", self.awaited, self.deadlines));
+        }
+        if idle.is_empty() { Ok(()) } else { Err(format!("{idle:?} wait for nothing")) }
     }
 
     fn insert(&mut self, waiter: Waiter) -> u64 {
@@ -152,13 +176,15 @@ impl Supervisor {
     /// A service is no more.
     pub(crate) fn answer_waiters_of_removed(&mut self, now: Now, service: &Service) {
         let id = service.id();
+        let row = self.row_of(now, service);
+        for waiter in self.waiting.waiters.values_mut().filter(|waiter| waiter.services.contains(&id)) {
+            waiter.removed.insert(id, row.clone());
+        }
         for key in self.waiting.of(id) {
-            let row = self.row_of(now, service);
-            let Some(waiter) = self.waiting.waiters.get_mut(&key) else { continue };
-            waiter.removed.insert(id, row);
-            let progress = match waiter.left.get(&id) {
-                Some(Aim::Removed | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped)) | None => Progress::Done,
-                Some(Aim::Started { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_)) => Progress::Failed("it was removed".to_owned()),
+            let Some(aim) = self.waiting.waiters.get(&key).and_then(|waiter| waiter.left.get(&id)) else { continue };
+            let progress = match aim {
+                Aim::Removed | Aim::Over { .. } | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped) => Progress::Done,
+                Aim::Started { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_) => Progress::Failed("it was removed".to_owned()),
             };
             self.progress(now, service.spec().name.clone(), id, key, progress);
         }
@@ -206,7 +232,7 @@ impl Supervisor {
         self.waiting.awaited.remove(&(id, key));
         let Some(waiter) = self.waiting.waiters.get_mut(&key) else { return };
         let aim = waiter.left.remove(&id);
-        if let (Some(message), Kind::Await, Some(Aim::Reached(goal))) = (&message, waiter.kind, aim) {
+        if let (Some(message), Kind::Await, Some(Aim::Reached(goal))) = (&message, &waiter.kind, aim) {
             let text = format!("`{name}` will not be {goal}: {message}");
             let data = serde_json::json!({ "service": name });
             let error = RpcError { data: Some(data), ..RpcError::new(ErrorCode::NotReached, text) };
@@ -228,8 +254,11 @@ impl Supervisor {
             None => waiter.removed.remove(id),
         };
         let services = waiter.services.iter().filter_map(row).collect();
-        let changed = Changed { services, failed: waiter.failed };
-        self.actions.push(Action::Respond { to: waiter.to, result: Ok(Answer::Changed(changed)) });
+        let answer = match waiter.kind {
+            Kind::Change | Kind::Await => Answer::Changed(Changed { services, failed: waiter.failed }),
+            Kind::Reload(reload) => Answer::Reload(Reload { failed: waiter.failed, ..*reload }),
+        };
+        self.actions.push(Action::Respond { to: waiter.to, result: Ok(answer) });
     }
 
     fn state_in_words(&self, now: Now, service: &Service) -> String {
@@ -238,9 +267,12 @@ impl Supervisor {
 }
 
 fn progress_of(service: &Service, aim: Aim) -> Progress {
-    let not_running = || Progress::Failed("it is not running".to_owned());
     match aim {
         Aim::Asked => Progress::Done,
+        Aim::Over { ends } if service.ends() > ends || service.live().is_none() => Progress::Done,
+        Aim::Over { .. } | Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed if service.is_stuck() => {
+            Progress::Failed(format!("still there {} after SIGKILL", brief(STUCK_AFTER)))
+        }
         Aim::Started { .. } if matches!(service.run(), Run::Up(_) | Run::Paused(_)) => Progress::Done,
         Aim::Started { attempts, starts } if service.attempts() > attempts => {
             if service.starts() > starts {
@@ -250,12 +282,32 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
             }
         }
         Aim::Started { .. } if !service.is_active() => Progress::Failed("it was stopped by another request".to_owned()),
+        Aim::Started { .. } if !service.is_about_to_start() && !service.awaits_boot() => {
+            Progress::Failed("it was rescheduled by another request".to_owned())
+        }
         Aim::Ended { ends } if service.ends() > ends || !service.is_busy() => Progress::Done,
-        Aim::Paused if service.status() == Status::Stopped => Progress::Done,
-        Aim::Paused | Aim::Resumed if service.live().is_none() => not_running(),
+        Aim::Ended { .. } if is_wanted_as_it_runs(service) => Progress::Failed("it was started by another request".to_owned()),
+        Aim::Paused if matches!(service.run(), Run::Paused(_)) => Progress::Done,
         Aim::Resumed if matches!(service.run(), Run::Up(_)) => Progress::Done,
+        Aim::Paused | Aim::Resumed => hope_for_a_pause(service.run()),
         Aim::Reached(goal) => progress_to(service, goal),
-        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed | Aim::Paused | Aim::Resumed => Progress::Pending,
+        Aim::Over { .. } | Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed => Progress::Pending,
+    }
+}
+
+/// Whether nobody ends it any more: a start overtook the stop before there was anything to be stopped (R23).
+fn is_wanted_as_it_runs(service: &Service) -> bool {
+    service.is_active() && matches!(service.run(), Run::Starting { .. } | Run::Up(_) | Run::Paused(_))
+}
+
+/// Whether a process that is not paused, or not resumed, will be.
+fn hope_for_a_pause(run: Run) -> Progress {
+    match run {
+        Run::Up(_) | Run::Paused(_) => Progress::Pending,
+        Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => {
+            Progress::Failed("it is being stopped".to_owned())
+        }
+        Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => Progress::Failed("it is not running".to_owned()),
     }
 }
 
@@ -266,8 +318,7 @@ fn progress_to(service: &Service, goal: Goal) -> Progress {
         Goal::Finished => !service.is_busy() && service.status() == Status::Finished,
         Goal::Stopped => !service.is_busy(),
     };
-    let about_to_boot = service.is_active() && service.attempts() == 0;
-    let nothing_is_coming = service.run() == Run::Idle && service.plan().is_none() && !about_to_boot;
+    let nothing_is_coming = service.run() == Run::Idle && service.plan().is_none() && !service.awaits_boot();
     match (reached, nothing_is_coming) {
         (true, _) => Progress::Done,
         (false, false) => Progress::Pending,

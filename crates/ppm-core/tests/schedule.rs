@@ -187,10 +187,11 @@ fn whatever_is_typed_nothing_panics_and_time_goes_forward() {
 
 #[test]
 fn the_ends_of_time_are_no_trap() {
-    let schedule = Schedule::parse("* * * * * *").unwrap();
+    let [schedule, fixed] = ["* * * * * *", "0 0 * * *"].map(|text| Schedule::parse(text).unwrap());
     let zone = TimeZone::get("Europe/Paris").unwrap();
     for after in [i64::MIN, i64::MAX, Timestamp::from_jiff(jiff::Timestamp::MAX).0, Timestamp::from_jiff(jiff::Timestamp::MIN).0 - 1001] {
         assert_eq!(schedule.next(Timestamp(after), &zone), None, "{after}");
+        assert_eq!(fixed.next(Timestamp(after), &zone), None, "{after}");
     }
     assert_eq!(schedule.next(Timestamp(-1), &zone), Some(Timestamp(0)));
     assert_eq!(schedule.next(Timestamp(0), &zone), Some(Timestamp(1000)));

@@ -20,7 +20,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
-use ppm_core::event::{ClientId, From};
+use ppm_core::event::{ClientId, Event, From};
 use ppm_core::time::Mono;
 use ppm_protocol::line::{Lines, MAX_LINE, encode};
 use ppm_protocol::message::{Asked, Notification, Reply};
@@ -191,12 +191,15 @@ impl Clients {
         Clients { clients: BTreeMap::new(), next: 1, inbox }
     }
 
-    /// Takes up a connection, if its peer is root or the daemon's own user. Returns a client that had to go for it.
-    pub fn accept(&mut self, now: Mono, stream: UnixStream) -> Option<ClientId> {
-        if let Err(error) = permit(&stream) {
-            refuse(&stream, &error);
-            return None;
-        }
+    /// Takes up a connection, if its peer is root or the daemon's own user; another may have to go for it.
+    pub fn accept(&mut self, now: Mono, stream: UnixStream) -> Vec<Event> {
+        let uid = match permit(&stream) {
+            Ok(uid) => uid,
+            Err(error) => {
+                refuse(&stream, &error);
+                return Vec::new();
+            }
+        };
         let evicted = if self.clients.len() >= MAX_CLIENTS { self.longest_idle() } else { None };
         if let Some(client) = evicted {
             self.drop_client(client);
@@ -208,7 +211,8 @@ impl Clients {
         let unread = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(talk(id, read, write, queue, unread.clone(), self.inbox.clone())).abort_handle();
         self.clients.insert(id, Client { outbox, unread, task, heard: now, calls: 0 });
-        evicted
+        let gone = evicted.map(|client| Event::Disconnected { client });
+        gone.into_iter().chain([Event::Connected { client: id, uid }]).collect()
     }
 
     /// Looks at a line: the request to be handled, if it is one and the client has not too many under way.
@@ -348,10 +352,10 @@ async fn talk(
 }
 
 /// Root and the daemon's own user may (R53).
-fn permit(stream: &UnixStream) -> Result<(), RpcError> {
+fn permit(stream: &UnixStream) -> Result<u32, RpcError> {
     let own = Uid::effective().as_raw();
     match stream.peer_cred().map(|peer| peer.uid()) {
-        Ok(uid) if uid == 0 || uid == own => Ok(()),
+        Ok(uid) if uid == 0 || uid == own => Ok(uid),
         Ok(uid) => Err(RpcError {
             data: Some(serde_json::json!({ "permission": true })),
             ..RpcError::new(ErrorCode::Refused, format!("not permitted: you are uid {uid}, the daemon belongs to uid {own}"))

@@ -50,6 +50,7 @@ fn tell_service(row: &EventRow) {
     match row.event {
         EventKind::Added => tracing::info!("{name}: added"),
         EventKind::Removed => tracing::info!("{name}: removed"),
+        EventKind::Changed => tracing::info!("{name}: changed: {reason}"),
         EventKind::Started => tracing::info!("{name}: started (pid {pid}, {reason})"),
         EventKind::StartFailed => tracing::error!("{name}: cannot start: {reason}"),
         EventKind::Exited if row.to == Status::Crashed => tracing::warn!("{name}: {reason} (pid {pid})"),

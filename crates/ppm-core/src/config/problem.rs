@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// So many problems are kept; nobody reads more at once.
-const MAX_PROBLEMS: usize = 100;
+pub(super) const MAX_PROBLEMS: usize = 100;
 
 /// Longer lines are cut around the mark, in columns of the screen.
 const MAX_COLUMNS: usize = 160;
@@ -70,7 +70,7 @@ pub(super) struct Complaint {
 
 /// The lines of a file, told apart as the parser does.
 pub(super) struct Source<'a> {
-    lines: Vec<&'a str>,
+    pub lines: Vec<&'a str>,
 }
 
 impl Mark {
@@ -82,7 +82,7 @@ impl Mark {
 
 impl<'a> Source<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut rest = text;
         let mut lines = Vec::new();
         while let Some(end) = rest.find(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
             let (line, tail) = rest.split_at(end);
@@ -96,6 +96,12 @@ impl<'a> Source<'a> {
 
     fn line(&self, number: usize) -> &'a str {
         number.checked_sub(1).and_then(|at| self.lines.get(at)).copied().unwrap_or_default()
+    }
+
+    /// How long the word is that begins there.
+    pub(super) fn word(&self, mark: Mark) -> usize {
+        let rest = self.line(mark.line).chars().skip(mark.column.saturating_sub(1));
+        rest.take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}')).count().max(1)
     }
 
     /// A problem with the file as a whole.
@@ -229,9 +235,7 @@ impl Problems {
     pub(super) fn new(file: &str, mut list: Vec<Problem>) -> Self {
         list.sort();
         list.dedup();
-        let omitted = list.len().saturating_sub(MAX_PROBLEMS);
-        list.truncate(MAX_PROBLEMS);
-        Problems { file: file.to_owned(), list, omitted }
+        Problems { file: file.to_owned(), list, omitted: 0 }
     }
 }
 

@@ -4,23 +4,15 @@
 //! the checks are those of `ppm add`. Invariant: without a complaint the services are right.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use ppm_protocol::Signal;
 
-use super::problem::Complaint;
-use super::tree::{At, Key, Node, Value};
-use super::value::{DURATION_HINT, read_duration, read_percent, read_seconds};
-use super::{Config, MAX_SERVICES};
+use super::Config;
+use super::field::{Draft, Field, Keys, Map, describe};
+use super::tree::{At, Node, Tree, Value};
 use crate::names;
 use crate::schedule::Schedule;
-use crate::spec::{self, Command, InvalidSpec, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy};
-
-/// The keys of each kind of map: those that are read, and those that will be.
-struct Keys {
-    read: &'static [&'static str],
-    later: &'static [&'static str],
-}
+use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy, shown};
 
 const TOP: Keys = Keys {
     read: &["stats_interval", "restart_interval", "clock_check_interval", "shutdown_timeout", "services"],
@@ -55,14 +47,8 @@ const STOP: Keys = Keys { read: &["signal", "timeout", "group"], later: &["comma
 const SCHEDULE: Keys =
     Keys { read: &["cron"], later: &["timezone", "overlap", "missed", "deadline", "jitter", "timeout", "retry", "on_start", "history"] };
 
-/// A complaint, and the scalar that it is about.
-#[derive(Debug)]
-pub(super) struct Draft {
-    pub at: At,
-    /// Where the first of two stands, when this is the second.
-    pub first: Option<At>,
-    pub complaint: Complaint,
-}
+/// Without these in the text every integer and boolean is written as we would write it.
+const UNUSUAL: [&str; 9] = ["0x", "0o", "0b", "+", "-0", "True", "TRUE", "False", "FALSE"];
 
 /// An environment variable whose value is a number or a boolean, to be passed as it is written.
 #[derive(Debug)]
@@ -82,56 +68,22 @@ pub(super) struct Outcome {
     pub starts: Vec<At>,
 }
 
-pub(super) fn read(root: &Node, duplicates: &[Key]) -> Outcome {
-    let mut reader = Reader::default();
-    for key in duplicates {
-        reader.complain(key.at, format!("the key `{}` is there twice", key.text));
+/// Reads the tree of a text.
+pub(super) fn read(tree: &Tree, text: &str) -> Outcome {
+    let canonical = !UNUSUAL.iter().any(|unusual| text.contains(unusual));
+    let mut reader = Reader { outcome: Outcome::default(), canonical };
+    for key in &tree.duplicates {
+        reader.complain(key.at, format!("the key `{}` is there twice", shown(&key.text)));
     }
-    reader.top(root);
+    reader.top(&tree.root);
     reader.outcome
 }
 
-#[derive(Default)]
-struct Reader {
-    outcome: Outcome,
-}
-
-/// A map of the file: what it is called in messages, and its entries.
-struct Map<'a> {
-    /// ` in `stop` of service `web``, or nothing for the root.
-    place: String,
-    /// `stop.`, for keys that stand in it; empty for the root and for services.
-    prefix: &'static str,
-    entries: &'a [(Key, Node)],
-}
-
-impl<'a> Map<'a> {
-    fn get(&self, key: &str) -> Option<Field<'a>> {
-        self.entries.iter().find(|(own, _)| own.text == key).map(|(key, node)| Field { key, node, prefix: self.prefix })
-    }
-}
-
-/// An entry of a map whose key is known.
-#[derive(Clone, Copy)]
-struct Field<'a> {
-    key: &'a Key,
-    node: &'a Node,
-    prefix: &'static str,
-}
-
-impl Field<'_> {
-    /// As messages call it: `stop.timeout`.
-    fn name(&self) -> String {
-        format!("{}{}", self.prefix, self.key.text)
-    }
-
-    /// What to point at: the value, or the key where the value is nothing or more than a scalar.
-    fn at(&self) -> At {
-        match self.node.value {
-            Value::Null | Value::List(_) | Value::Map(_) => self.key.at,
-            Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => self.node.at,
-        }
-    }
+/// Goes through the tree and collects; how single values are read stands in `field.rs`.
+pub(super) struct Reader {
+    pub outcome: Outcome,
+    /// Whether integers and booleans are all written as we would write them.
+    canonical: bool,
 }
 
 /// The value of an environment variable.
@@ -192,19 +144,21 @@ impl Reader {
                 continue;
             };
             let name = entries.iter().find(|(key, _)| key.text == "name").and_then(|(_, node)| node.value.as_text());
-            let called = name.map_or_else(|| format!("service {number}"), |name| format!("service `{}`", shorten(name)));
+            let called = name.map_or_else(|| format!("service {number}"), |name| format!("service `{}`", shown(name)));
             let map = Map { place: format!(" in {called}"), prefix: "", entries };
             if let Some(field) = map.get("name")
                 && let Some(name) = field.node.value.as_text()
-                && let Some(first) = names.insert(name, field.node.at)
+                && let first = *names.entry(name).or_insert(field.node.at)
+                && first != field.node.at
             {
-                self.complain_twice(field.node.at, first, format!("there are two services named `{name}`"));
+                self.complain_twice(field.node.at, first, format!("there is a service named `{}` already", shown(name)));
             }
             if let Some(field) = map.get("id")
                 && let Some(id) = field.node.value.as_int()
-                && let Some(first) = ids.insert(id, field.node.at)
+                && let first = *ids.entry(id).or_insert(field.node.at)
+                && first != field.node.at
             {
-                self.complain_twice(field.node.at, first, format!("there are two services with the id {id}"));
+                self.complain_twice(field.node.at, first, format!("there is a service with the id {id} already"));
             }
             self.service(node.at, &called, &map, settings);
         }
@@ -214,11 +168,11 @@ impl Reader {
         self.check_keys(map, &SERVICE);
         let name = match map.get("name") {
             Some(field) => self.name(field),
-            None => self.missing(at, format!("{called} has no `name`"), "add a line like `name: web`"),
+            None => self.required(map, "name", at, format!("{called} has no `name`"), "add a line like `name: web`"),
         };
         let command = match map.get("command") {
             Some(field) => self.command(field, called),
-            None => self.missing(at, format!("{called} has no `command`"), "add a line like `command: sleep 10`"),
+            None => self.required(map, "command", at, format!("{called} has no `command`"), "add a line like `command: sleep 10`"),
         };
         let (command, mut env) = command.unwrap_or_default();
         let mut service = ServiceSpec::new(name.unwrap_or_default(), command, settings);
@@ -249,7 +203,11 @@ impl Reader {
     fn name(&mut self, field: Field<'_>) -> Option<String> {
         let name = match field.node.value.as_int() {
             Some(number) => number.to_string(), // the check says what is wrong with it
-            None => self.text(field)?.to_owned(),
+            None if matches!(field.node.value, Value::Bool(_) | Value::Float(_)) => {
+                self.wrong_type(field, "text").hint = Some("put it in quotes".into());
+                return None;
+            }
+            None => self.text(field, "text")?.to_owned(),
         };
         self.valid(field.node.at, names::check(&name))?;
         Some(name)
@@ -290,7 +248,9 @@ impl Reader {
         let (mut command, mut env) = (Command::default(), Env::new());
         match map.get("path") {
             Some(field) => self.set(Some(field), &mut command.path, Self::program),
-            None => self.missing(field.at(), "the command has no `path`".into(), "add a line like `path: /bin/sh`").unwrap_or_default(),
+            None => self
+                .required(map, "path", field.at(), "the command has no `path`".into(), "add a line like `path: /bin/sh`")
+                .unwrap_or_default(),
         }
         self.set(map.get("args"), &mut command.args, Self::arguments);
         self.set(map.get("workdir"), &mut command.workdir, |reader, field| reader.workdir(field).map(Some));
@@ -299,7 +259,7 @@ impl Reader {
     }
 
     fn program(&mut self, field: Field<'_>) -> Option<String> {
-        let path = self.text(field)?;
+        let path = self.text(field, "text")?;
         self.valid(field.node.at, spec::check_program(path))?;
         Some(path.to_owned())
     }
@@ -333,7 +293,7 @@ impl Reader {
     }
 
     fn workdir(&mut self, field: Field<'_>) -> Option<String> {
-        let workdir = self.text(field)?;
+        let workdir = self.text(field, "text")?;
         self.valid(field.node.at, spec::check_workdir(workdir))?;
         Some(workdir.to_owned())
     }
@@ -359,6 +319,8 @@ impl Reader {
                 self.valid(field.node.at, spec::check_env_value(value))?;
                 Some(EnvValue::Text(value.clone()))
             }
+            Value::Bool(value) if self.canonical => Some(EnvValue::Text(value.to_string())),
+            Value::Int(value) if self.canonical => Some(EnvValue::Text(value.to_string())),
             Value::Bool(_) | Value::Int(_) | Value::Float(_) => Some(EnvValue::At(field.node.at)),
             Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "file") => {
                 self.complain(field.at(), "a value from a file, `{file: ...}`, is not supported yet".into());
@@ -410,7 +372,7 @@ impl Reader {
         let word = if let Value::Bool(word) = field.node.value {
             word.to_string() // meant as a word: `restart: false`
         } else {
-            self.text(field)?.to_owned()
+            self.text(field, "`never`, `on-failure` or `always`")?.to_owned()
         };
         self.valid(field.node.at, spec::restart_when(&word))
     }
@@ -432,10 +394,10 @@ impl Reader {
     fn signal(&mut self, field: Field<'_>) -> Option<Signal> {
         let name = match field.node.value.as_int() {
             Some(number) => number.to_string(),
-            None => self.text(field)?.to_owned(),
+            None => self.text(field, "a signal")?.to_owned(),
         };
         let hint = "write a name like `TERM`, or a number from 1 to 64";
-        self.valid(field.node.at, name.parse().map_err(|_| InvalidSpec::new(format!("`{name}` is not a signal")).hint(hint)))
+        self.valid(field.node.at, name.parse().map_err(|_| InvalidSpec::new(format!("`{}` is not a signal", shown(&name))).hint(hint)))
     }
 
     fn schedule(&mut self, field: Field<'_>, called: &str) -> Option<Schedule> {
@@ -443,7 +405,7 @@ impl Reader {
         let map = Map { place: format!(" in `schedule` of {called}"), prefix: "schedule.", entries };
         self.check_keys(&map, &SCHEDULE);
         let Some(cron) = map.get("cron") else {
-            return self.missing(field.at(), "the schedule has no `cron`".into(), "add a line like `cron: \"0 3 * * *\"`");
+            return self.required(&map, "cron", field.at(), "the schedule has no `cron`".into(), "add a line like `cron: \"0 3 * * *\"`");
         };
         match cron.node.value.as_list() {
             None => self.cron(cron),
@@ -457,141 +419,7 @@ impl Reader {
     }
 
     fn cron(&mut self, field: Field<'_>) -> Option<Schedule> {
-        let text = self.text(field)?;
+        let text = self.text(field, "text like `\"0 3 * * *\"`")?;
         self.valid(field.node.at, Schedule::parse(text).map_err(InvalidSpec::from))
-    }
-
-    fn duration(&mut self, field: Field<'_>) -> Option<Duration> {
-        let (written, duration) = match &field.node.value {
-            Value::Text(text) => (text.clone(), read_duration(text)),
-            Value::Int(seconds) => (seconds.to_string(), read_duration(&seconds.to_string())),
-            Value::Float(seconds) => (seconds.to_string(), read_seconds(*seconds)),
-            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
-                self.wrong_type(field, "a duration").hint = Some(DURATION_HINT.into());
-                return None;
-            }
-        };
-        match duration {
-            Ok(duration) => Some(duration),
-            Err(label) => {
-                let complaint = self.complain(field.node.at, format!("`{}` is not a duration", shorten(&written)));
-                complaint.label = Some(label);
-                complaint.hint = Some(DURATION_HINT.into());
-                None
-            }
-        }
-    }
-
-    fn percent(&mut self, field: Field<'_>) -> Option<u8> {
-        let percent = field.node.value.as_text().and_then(read_percent);
-        if percent.is_none() {
-            self.wrong_type(field, "a percentage").hint = Some("write a whole number from 0 to 100 and `%`: `10%`".into());
-        }
-        percent
-    }
-
-    fn whole(&mut self, field: Field<'_>, min: u32, max: u32) -> Option<u32> {
-        let number = field.node.value.as_int().and_then(|number| u32::try_from(number).ok()).filter(|number| (min..=max).contains(number));
-        if number.is_none() {
-            self.wrong_type(field, &format!("a whole number from {min} to {max}"));
-        }
-        number
-    }
-
-    fn boolean(&mut self, field: Field<'_>) -> Option<bool> {
-        if let Value::Bool(value) = field.node.value {
-            return Some(value);
-        }
-        self.wrong_type(field, "`true` or `false`");
-        None
-    }
-
-    fn text<'a>(&mut self, field: Field<'a>) -> Option<&'a str> {
-        if let Some(text) = field.node.value.as_text() {
-            return Some(text);
-        }
-        let complaint = self.wrong_type(field, "text");
-        if matches!(field.node.value, Value::Bool(_) | Value::Int(_) | Value::Float(_)) {
-            complaint.hint = Some("put it in quotes".into());
-        }
-        None
-    }
-
-    /// Complains about keys that mean nothing here, or nothing yet.
-    fn check_keys(&mut self, map: &Map<'_>, keys: &Keys) {
-        for (key, _) in map.entries {
-            let name = key.text.as_str();
-            if keys.read.contains(&name) || (map.prefix.is_empty() && name.starts_with("x-")) {
-                continue;
-            }
-            if keys.later.contains(&name) {
-                self.complain(key.at, format!("`{}{name}` is not supported yet", map.prefix));
-            } else if name == "<<" {
-                self.complain(key.at, "`<<` merges in a map or a list of maps, found something else".into());
-            } else {
-                let complaint = self.complain(key.at, format!("unknown key `{}`{}", shorten(&name.escape_debug().to_string()), map.place));
-                let near = names::similar(name, keys.read.iter().chain(keys.later).copied());
-                complaint.label = near.map(|near| format!("did you mean `{near}`?"));
-            }
-        }
-    }
-
-    /// Puts the field's value, where there is a field and it is right, in the place of the default.
-    fn set<'a, T>(&mut self, field: Option<Field<'a>>, target: &mut T, read: impl FnOnce(&mut Self, Field<'a>) -> Option<T>) {
-        if let Some(value) = field.and_then(|field| read(self, field)) {
-            *target = value;
-        }
-    }
-
-    fn valid<T>(&mut self, at: At, result: Result<T, InvalidSpec>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(InvalidSpec { message, hint }) => {
-                self.complain(at, message).hint = hint;
-                None
-            }
-        }
-    }
-
-    fn missing<T>(&mut self, at: At, message: String, hint: &str) -> Option<T> {
-        self.complain(at, message).hint = Some(hint.into());
-        None
-    }
-
-    fn wrong_type(&mut self, field: Field<'_>, wanted: &str) -> &mut Complaint {
-        self.complain(field.at(), format!("`{}` must be {wanted}, found {}", field.name(), describe(&field.node.value)))
-    }
-
-    fn complain_twice(&mut self, at: At, first: At, message: String) {
-        self.outcome.drafts.push(Draft { at, first: Some(first), complaint: Complaint { message, ..Complaint::default() } });
-    }
-
-    fn complain(&mut self, at: At, message: String) -> &mut Complaint {
-        let drafts = &mut self.outcome.drafts;
-        drafts.push(Draft { at, first: None, complaint: Complaint { message, ..Complaint::default() } });
-        let last = drafts.len() - 1;
-        &mut drafts[last].complaint
-    }
-}
-
-/// A value in words, after "found".
-fn describe(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".into(),
-        Value::Bool(value) => format!("`{value}`"),
-        Value::Int(value) => format!("the number {value}"),
-        Value::Float(value) => format!("the number {value}"),
-        Value::Text(text) => format!("`{}`", shorten(&text.escape_debug().to_string())),
-        Value::List(_) => "a list".into(),
-        Value::Map(_) => "a map".into(),
-    }
-}
-
-/// As much of a text as reads well in a sentence.
-fn shorten(text: &str) -> String {
-    const LENGTH: usize = 40;
-    match text.char_indices().nth(LENGTH) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }

@@ -94,9 +94,7 @@ fn stop(policy: StopPolicy) -> Option<String> {
     let default = StopPolicy::default();
     let mut differing = Vec::new();
     if policy.signal != default.signal {
-        let name = policy.signal.to_string();
-        let unnamed = name.parse() != Ok(policy.signal); // two signals have a number only
-        differing.push(format!("signal: {}", if unnamed { policy.signal.number().to_string() } else { name }));
+        differing.push(format!("signal: {}", policy.signal));
     }
     if policy.timeout != default.timeout {
         differing.push(format!("timeout: {}", write_duration(policy.timeout)));

@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
-use super::problem::{Mark, Token};
+use super::problem::{Mark, Source, Token};
 
 /// More values than the largest allowed configuration has; a few aliases can stand for billions.
 const MAX_VALUES: u32 = 1_000_000;
@@ -93,9 +93,27 @@ pub(super) struct Tree {
 #[derive(Debug)]
 pub(super) struct NotYaml {
     pub message: String,
-    pub hint: Option<&'static str>,
+    pub hint: Option<String>,
     /// None: the file as a whole.
     pub mark: Option<Mark>,
+    pub extent: Extent,
+}
+
+/// How much is wrong at a mark.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Extent {
+    Character,
+    Word,
+}
+
+impl NotYaml {
+    fn new(message: impl Into<String>) -> Self {
+        NotYaml { message: message.into(), hint: None, mark: None, extent: Extent::Character }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        NotYaml { hint: Some(hint.into()), ..self }
+    }
 }
 
 /// Reads a document; an empty one is null.
@@ -126,11 +144,11 @@ fn refuse_slow(text: &str) -> Result<(), NotYaml> {
             _ => continue,
         }
         if open > MAX_BRACKETS {
-            return Err(NotYaml { message: format!("more than {MAX_BRACKETS} brackets are open at once"), hint: None, mark: None });
+            return Err(NotYaml::new(format!("more than {MAX_BRACKETS} brackets are open at once")));
         }
     }
     if text.split(['\n', '\r']).filter(|line| line.starts_with('%')).count() > MAX_DIRECTIVES {
-        return Err(NotYaml { message: format!("more than {MAX_DIRECTIVES} lines begin with `%`"), hint: None, mark: None });
+        return Err(NotYaml::new(format!("more than {MAX_DIRECTIVES} lines begin with `%`")));
     }
     Ok(())
 }
@@ -152,7 +170,7 @@ struct Pass<'a> {
     bytes: usize,
     last_scalar: At,
     /// Why we stopped the parser, if it was us.
-    refusal: Option<&'static str>,
+    refusal: Option<String>,
 }
 
 impl<'a> Pass<'a> {
@@ -164,7 +182,7 @@ impl<'a> Pass<'a> {
     fn number<E: Error>(&mut self) -> Result<At, E> {
         self.values += 1;
         if self.values > MAX_VALUES {
-            return Err(self.refuse("the configuration has more than 1000000 values, aliases expanded"));
+            return Err(self.refuse(format!("the configuration has more than {MAX_VALUES} values, aliases expanded")));
         }
         Ok(At(self.values))
     }
@@ -172,14 +190,14 @@ impl<'a> Pass<'a> {
     fn keep<E: Error>(&mut self, text: &str) -> Result<String, E> {
         self.bytes += text.len();
         if self.bytes > MAX_TEXT {
-            return Err(self.refuse("the configuration has more than 32 MiB of text, aliases expanded"));
+            return Err(self.refuse(format!("the configuration has more than {} MiB of text, aliases expanded", MAX_TEXT >> 20)));
         }
         Ok(text.to_owned())
     }
 
-    fn refuse<E: Error>(&mut self, why: &'static str) -> E {
+    fn refuse<E: Error>(&mut self, why: String) -> E {
         self.refusal = Some(why);
-        E::custom(why)
+        E::custom("refused")
     }
 
     /// Reads a scalar as text; at a wanted one the parser is made to tell where it stands.
@@ -350,7 +368,7 @@ impl<'de> Visitor<'de> for NodeVisitor<'_, '_> {
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, _access: A) -> Result<Node, A::Error> {
-        Err(self.pass.refuse("tags like `!name` are not supported"))
+        Err(self.pass.refuse("tags like `!name` are not supported".into()))
     }
 }
 
@@ -390,47 +408,78 @@ fn can_be_merged(node: &Node) -> bool {
 }
 
 /// The parser's words, and what they mostly mean.
-fn not_yaml(error: &serde_yaml::Error, refusal: Option<&'static str>, text: &str) -> NotYaml {
+fn not_yaml(error: &serde_yaml::Error, refusal: Option<String>, text: &str) -> NotYaml {
     let mark = error.location().map(|place| Mark { line: place.line(), column: place.column() });
     if let Some(refusal) = refusal {
-        return NotYaml { message: refusal.into(), hint: None, mark };
+        return NotYaml { mark, extent: Extent::Word, ..NotYaml::new(refusal) };
     }
     let shown = error.to_string();
     let words = |known: &str| shown.contains(known);
     if words("more than one document") {
-        let (message, hint) = ("a configuration is one YAML document, this file has more".into(), "remove the second `---`");
-        return NotYaml { message, hint: Some(hint), mark: second_document(text) };
+        let not_yaml = NotYaml::new("a configuration is one YAML document, this file has more").hint("remove the second `---`");
+        return NotYaml { mark: second_document(text), extent: Extent::Word, ..not_yaml };
     }
-    if words("invalid type") {
-        return NotYaml {
-            message: "a key must be text, not a list or a map".into(),
-            hint: Some("braces and brackets need quotes to be text"),
-            mark,
-        };
-    }
-    if words("limit exceeded") {
-        return NotYaml { message: "values are nested too deeply, or aliases refer to themselves".into(), hint: None, mark };
-    }
-    let tab = mark.is_some_and(|mark| mark.char_in(text) == Some('\t'));
-    let hint = if tab {
-        Some("indent with spaces, YAML does not allow tabs there")
-    } else if words("mapping values are not allowed") {
-        Some("put a value that contains `: ` in quotes, or look at the indentation")
-    } else if words("cannot start any token") {
-        Some("put the value in quotes")
-    } else if words("did not find expected") || words("could not find expected") {
-        Some("look at the indentation, the quotes and the brackets here and above")
+    let known = if words("invalid type") {
+        Some(NotYaml::new("a key must be text, not a list or a map").hint("put what begins with a bracket or a brace in quotes"))
+    } else if words("recursion limit") {
+        Some(NotYaml::new("values are nested too deeply, or an alias refers to itself"))
+    } else if words("repetition limit") {
+        Some(NotYaml::new("aliases are used too often"))
+    } else if words("unknown anchor") {
+        Some(NotYaml {
+            extent: Extent::Word,
+            ..NotYaml::new("there is no such anchor before this alias").hint("text that begins with `*` needs quotes")
+        })
     } else {
         None
     };
-    let problem = shown.split(" at line ").next().unwrap_or_default().split(" at position ").next().unwrap_or_default();
-    NotYaml { message: format!("not valid YAML: {problem}"), hint, mark }
+    known.map_or_else(|| bad_syntax(&shown, mark, text), |known| NotYaml { mark, ..known })
+}
+
+/// What the parser has stumbled over, and where.
+fn bad_syntax(shown: &str, mark: Option<Mark>, text: &str) -> NotYaml {
+    let (problem, context) = shown.split_once(", while ").unwrap_or((shown, ""));
+    let problem = problem.split(" at line ").next().unwrap_or_default().split(" at position ").next().unwrap_or_default();
+    let begin = context.contains(" at line ").then(|| mark_in(context));
+    let not_yaml = NotYaml { mark, ..NotYaml::new(format!("not valid YAML: {problem}")) };
+    if problem.contains("control characters") {
+        return NotYaml { mark: first_control(text), ..not_yaml };
+    }
+    if context.contains("quoted scalar") && problem.contains("end of stream") {
+        return NotYaml { mark: begin.or(mark), ..NotYaml::new("not valid YAML: the quote that begins here is not closed") };
+    }
+    if mark.is_some_and(|mark| mark.char_in(text) == Some('\t')) {
+        return not_yaml.hint("indent with spaces, YAML does not allow tabs there");
+    }
+    if problem.contains("mapping values are not allowed") {
+        return not_yaml.hint("put a value that contains `: ` in quotes, or look at the indentation");
+    }
+    if problem.contains("cannot start any token") || context.contains("scanning an alias") || context.contains("scanning an anchor") {
+        return not_yaml.hint("put a value that begins with a sign in quotes");
+    }
+    let collections = [("flow sequence", "list"), ("flow mapping", "map"), ("block mapping", "map"), ("block collection", "list")];
+    let within = collections.iter().find(|(own, _)| context.contains(own)).zip(begin.or(mark));
+    match within {
+        Some(((_, kind), Mark { line, column })) => {
+            not_yaml.hint(format!("it is in a {kind} that begins in line {line}, column {column}: look at brackets and indentation"))
+        }
+        None => not_yaml,
+    }
+}
+
+/// Where the first character stands that YAML does not allow.
+fn first_control(text: &str) -> Option<Mark> {
+    let wrong =
+        |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}') || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let mut columns =
+        (1..).zip(Source::new(text).lines).filter_map(|(line, text)| Some(Mark { line, column: text.chars().position(wrong)? + 1 }));
+    columns.next()
 }
 
 /// Where the second document begins: at a `---` in the first column after something else has been said.
 fn second_document(text: &str) -> Option<Mark> {
     let begins = |line: &str| line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
     let silent = |line: &str| line.trim().is_empty() || line.starts_with(['#', '%']);
-    let mut lines = (1..).zip(text.lines()).skip_while(|(_, line)| silent(line.trim_start_matches('\u{feff}'))).skip(1);
+    let mut lines = (1..).zip(Source::new(text).lines).skip_while(|(_, line)| silent(line)).skip(1);
     lines.find(|(_, line)| begins(line)).map(|(line, _)| Mark { line, column: 1 })
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use humantime::DurationError;
 
+use crate::spec::shown;
+
 /// No duration is longer: 100 years of 365 days.
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -43,7 +45,7 @@ pub(super) fn read_duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if duration <= MAX_DURATION => Ok(duration),
         Ok(_) | Err(DurationError::NumberOverflow) => Err(too_long()),
         Err(DurationError::UnknownUnit { unit, .. }) if unit.is_empty() => Err("a unit is missing".into()),
-        Err(DurationError::UnknownUnit { unit, .. }) => Err(format!("unknown unit `{unit}`")),
+        Err(DurationError::UnknownUnit { unit, .. }) => Err(format!("unknown unit `{}`", shown(&unit))),
         Err(DurationError::Empty) => Err("nothing is written".into()),
         Err(DurationError::InvalidCharacter(_) | DurationError::NumberExpected(_)) => Err("not a number and a unit".into()),
     }

@@ -143,7 +143,7 @@ impl Field {
     fn not_a_value(&self, text: &str, item: &str) -> ScheduleError {
         let shown = if text.is_empty() { item } else { text };
         let wanted = if self.names.is_empty() { "a number" } else { "a number or a name" };
-        let error = self.error(item, format!("`{}` is not {wanted}", shown.escape_debug()));
+        let error = self.error(item, format!("`{}` is not {wanted}", crate::spec::shown(shown)));
         match crate::names::similar(&text.to_ascii_lowercase(), self.names.iter().copied()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,

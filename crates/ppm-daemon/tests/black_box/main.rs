@@ -9,6 +9,7 @@ mod client;
 mod harness;
 mod hostile;
 mod reap;
+mod reload;
 mod requests;
 mod restart;
 mod schedule;

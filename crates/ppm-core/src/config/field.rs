@@ -1,0 +1,205 @@
+//! One entry of a map: reading a value of a kind, or complaining about it.
+//!
+//! Knows no key of the configuration. Invariant: where nothing is read, something has been said.
+
+use std::time::Duration;
+
+use super::problem::Complaint;
+use super::read::Reader;
+use super::tree::{At, Key, Node, Value};
+use super::value::{DURATION_HINT, read_duration, read_percent, read_seconds};
+use crate::names;
+use crate::spec::{InvalidSpec, shown};
+
+/// The keys of each kind of map: those that are read, and those that will be.
+pub(super) struct Keys {
+    pub read: &'static [&'static str],
+    pub later: &'static [&'static str],
+}
+
+/// A complaint, and the scalar that it is about.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub at: At,
+    /// Where the first of two stands, when this is the second.
+    pub first: Option<At>,
+    pub complaint: Complaint,
+}
+
+/// A map of the file: what it is called in messages, and its entries.
+pub(super) struct Map<'a> {
+    /// ` in `stop` of service `web``, or nothing for the root.
+    pub place: String,
+    /// `stop.`, for keys that stand in it; empty for the root and for services.
+    pub prefix: &'static str,
+    pub entries: &'a [(Key, Node)],
+}
+
+impl<'a> Map<'a> {
+    pub(super) fn get(&self, key: &str) -> Option<Field<'a>> {
+        self.entries.iter().find(|(own, _)| own.text == key).map(|(key, node)| Field { key, node, prefix: self.prefix })
+    }
+}
+
+/// An entry of a map whose key is known.
+#[derive(Clone, Copy)]
+pub(super) struct Field<'a> {
+    pub key: &'a Key,
+    pub node: &'a Node,
+    pub prefix: &'static str,
+}
+
+impl Field<'_> {
+    /// As messages call it: `stop.timeout`.
+    pub(super) fn name(&self) -> String {
+        format!("{}{}", self.prefix, shown(&self.key.text))
+    }
+
+    /// What to point at: the value, or the key where the value is nothing or more than a scalar.
+    pub(super) fn at(&self) -> At {
+        match self.node.value {
+            Value::Null | Value::List(_) | Value::Map(_) => self.key.at,
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => self.node.at,
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn duration(&mut self, field: Field<'_>) -> Option<Duration> {
+        let (written, duration) = match &field.node.value {
+            Value::Text(text) => (text.clone(), read_duration(text)),
+            Value::Int(seconds) => (seconds.to_string(), read_duration(&seconds.to_string())),
+            Value::Float(seconds) => (write_float(*seconds), read_seconds(*seconds)),
+            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
+                self.wrong_type(field, "a duration").hint = Some(DURATION_HINT.into());
+                return None;
+            }
+        };
+        match duration {
+            Ok(duration) => Some(duration),
+            Err(label) => {
+                let complaint = self.complain(field.node.at, format!("`{}` is not a duration", shown(&written)));
+                complaint.label = Some(label);
+                complaint.hint = Some(DURATION_HINT.into());
+                None
+            }
+        }
+    }
+
+    pub(super) fn percent(&mut self, field: Field<'_>) -> Option<u8> {
+        let percent = field.node.value.as_text().and_then(read_percent);
+        if percent.is_none() {
+            self.wrong_type(field, "a percentage").hint = Some("write a whole number from 0 to 100 and `%`: `10%`".into());
+        }
+        percent
+    }
+
+    pub(super) fn whole(&mut self, field: Field<'_>, min: u32, max: u32) -> Option<u32> {
+        let number = field.node.value.as_int().and_then(|number| u32::try_from(number).ok()).filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            self.wrong_type(field, &format!("a whole number from {min} to {max}"));
+        }
+        number
+    }
+
+    pub(super) fn boolean(&mut self, field: Field<'_>) -> Option<bool> {
+        if let Value::Bool(value) = field.node.value {
+            return Some(value);
+        }
+        let hint = match field.node.value.as_text().map(str::to_ascii_lowercase).as_deref() {
+            Some("yes" | "on" | "y" | "true") => Some("write `true`, without quotes".to_owned()),
+            Some("no" | "off" | "n" | "false") => Some("write `false`, without quotes".to_owned()),
+            _ => None,
+        };
+        self.wrong_type(field, "`true` or `false`").hint = hint;
+        None
+    }
+
+    pub(super) fn text<'a>(&mut self, field: Field<'a>, wanted: &str) -> Option<&'a str> {
+        let text = field.node.value.as_text();
+        if text.is_none() {
+            self.wrong_type(field, wanted);
+        }
+        text
+    }
+
+    /// Complains about keys that mean nothing here, or nothing yet.
+    pub(super) fn check_keys(&mut self, map: &Map<'_>, keys: &Keys) {
+        for (key, _) in map.entries {
+            let name = key.text.as_str();
+            if keys.read.contains(&name) || (map.prefix.is_empty() && name.starts_with("x-")) {
+                continue;
+            }
+            if keys.later.contains(&name) {
+                self.complain(key.at, format!("`{}{name}` is not supported yet", map.prefix));
+            } else if name == "<<" {
+                self.complain(key.at, "`<<` merges in a map or a list of maps, found something else".into());
+            } else {
+                let complaint = self.complain(key.at, format!("unknown key `{}`{}", shown(name), map.place));
+                let near = names::similar(name, keys.read.iter().chain(keys.later).copied());
+                complaint.label = near.map(|near| format!("did you mean `{near}`?"));
+            }
+        }
+    }
+
+    /// Puts the field's value, where there is a field and it is right, in the place of the default.
+    pub(super) fn set<'a, T>(&mut self, field: Option<Field<'a>>, target: &mut T, read: impl FnOnce(&mut Self, Field<'a>) -> Option<T>) {
+        if let Some(value) = field.and_then(|field| read(self, field)) {
+            *target = value;
+        }
+    }
+
+    pub(super) fn valid<T>(&mut self, at: At, result: Result<T, InvalidSpec>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(InvalidSpec { message, hint }) => {
+                self.complain(at, message).hint = hint;
+                None
+            }
+        }
+    }
+
+    /// Complains about a key that is not there, unless it is there in a wrong spelling, which has been told.
+    pub(super) fn required<T>(&mut self, map: &Map<'_>, key: &str, at: At, message: String, hint: &str) -> Option<T> {
+        let misspelt = map.entries.iter().any(|(own, _)| names::similar(&own.text, [key]).is_some());
+        if misspelt { None } else { self.missing(at, message, hint) }
+    }
+
+    pub(super) fn missing<T>(&mut self, at: At, message: String, hint: &str) -> Option<T> {
+        self.complain(at, message).hint = Some(hint.into());
+        None
+    }
+
+    pub(super) fn wrong_type(&mut self, field: Field<'_>, wanted: &str) -> &mut Complaint {
+        self.complain(field.at(), format!("`{}` must be {wanted}, found {}", field.name(), describe(&field.node.value)))
+    }
+
+    pub(super) fn complain_twice(&mut self, at: At, first: At, message: String) {
+        self.outcome.drafts.push(Draft { at, first: Some(first), complaint: Complaint { message, ..Complaint::default() } });
+    }
+
+    pub(super) fn complain(&mut self, at: At, message: String) -> &mut Complaint {
+        let drafts = &mut self.outcome.drafts;
+        drafts.push(Draft { at, first: None, complaint: Complaint { message, ..Complaint::default() } });
+        let last = drafts.len() - 1;
+        &mut drafts[last].complaint
+    }
+}
+
+/// A value in words, after "found".
+pub(super) fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".into(),
+        Value::Bool(value) => format!("`{value}`"),
+        Value::Int(value) => format!("the number {value}"),
+        Value::Float(value) => format!("the number {}", write_float(*value)),
+        Value::Text(text) => format!("the text `{}`", shown(text)),
+        Value::List(_) => "a list".into(),
+        Value::Map(_) => "a map".into(),
+    }
+}
+
+/// Without hundreds of zeros.
+fn write_float(value: f64) -> String {
+    if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") }
+}

@@ -1,0 +1,23 @@
+//! Named histories under a clock of our own: what a service does when, and what its users are told.
+//!
+//! Each story proves a rule; those of the numbered requirements carry their number.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever is not expected is a failure")]
+
+mod ask;
+mod story;
+
+mod commands;
+mod events;
+mod leftovers;
+mod pausing;
+mod planning;
+mod reload;
+mod requests;
+mod restarting;
+mod shutdown;
+mod starting;
+mod stats;
+mod stopping;
+mod waiting;
+mod why;

@@ -1,0 +1,126 @@
+//! `stats`: two readings make a rate.
+
+use ppm_core::event::{Action, Detail, Event, Pid};
+use ppm_core::usage::Usage;
+use ppm_protocol::StatsRow;
+use ppm_protocol::message::Answer;
+
+use crate::ask::stats;
+use crate::story::{DAEMON, Reply, Span, Story, code, named, story, svc};
+
+fn rows(check: impl Fn(&[StatsRow])) -> impl Fn(&Reply) {
+    move |reply| match reply {
+        Ok(Answer::Stats(rows)) => check(rows),
+        other => panic!("no rows, but {other:?}"),
+    }
+}
+
+/// The reading that was asked for is taken now: these processes have used this much CPU time.
+fn reading(mut story: Story, detail: Detail, cpu_ms: &[(Pid, u64)]) -> Story {
+    let asked = story.take("a reading", |action| matches!(action, Action::Sample { .. }));
+    let Action::Sample { sample, pids, detail: found } = asked else { unreachable!() };
+    assert_eq!(found, detail);
+    assert_eq!(pids, cpu_ms.iter().map(|(pid, _)| *pid).collect::<Vec<_>>());
+    let at = story.now.mono;
+    let usages = cpu_ms.iter().map(|(pid, cpu_ms)| (*pid, Usage { at, cpu_ms: *cpu_ms, rss: 1 << 20, ..Usage::default() })).collect();
+    story.event(Event::Sampled { sample, usages })
+}
+
+const SVC: Pid = Pid(100);
+
+#[test]
+fn the_first_question_takes_a_window_of_200_ms() {
+    let story = story(svc()).starts().request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 1000)]).quiet().after(199.ms()).quiet().after(1.ms());
+    reading(story, Detail::Full, &[(SVC, 1100)]).replies(rows(|rows| {
+        assert_eq!((rows.len(), rows[0].id, rows[0].pid), (1, Some(1), Some(100)));
+        assert_eq!((rows[0].cpu_percent, rows[0].cpu_time_ms, rows[0].memory_rss), (Some(50.0), Some(1100), Some(1 << 20)));
+        assert_eq!(rows[0].uptime_ms, Some(200));
+    }));
+}
+
+#[test]
+fn a_question_soon_after_is_over_the_time_since_the_last() {
+    let story = story(svc()).starts().request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 0)]).after(200.ms());
+    let story = reading(story, Detail::Full, &[(SVC, 0)]).replies(rows(|_| ())).after(2.s()).request(stats("svc"));
+    reading(story, Detail::Full, &[(SVC, 500)]).replies(rows(|rows| assert_eq!(rows[0].cpu_percent, Some(25.0))));
+}
+
+#[test]
+fn a_base_that_is_too_young_or_too_old_is_not_used() {
+    for wait in [100.ms(), 11.s()] {
+        let story = story(svc()).starts().request(stats("svc"));
+        let story = reading(story, Detail::Cheap, &[(SVC, 0)]).after(200.ms());
+        let story = reading(story, Detail::Full, &[(SVC, 0)]).replies(rows(|_| ())).after(wait).request(stats("svc"));
+        let story = reading(story, Detail::Cheap, &[(SVC, 1000)]).quiet().after(200.ms());
+        reading(story, Detail::Full, &[(SVC, 1020)]).replies(rows(|rows| assert_eq!(rows[0].cpu_percent, Some(10.0))));
+    }
+}
+
+#[test]
+fn two_who_ask_at_nearly_the_same_time_each_get_a_whole_window() {
+    let story = story(svc()).starts().client(1).request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 0)]).after(190.ms()).client(2).request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 95)]).quiet().after(10.ms());
+    let story = reading(story, Detail::Full, &[(SVC, 100)]).client(1).replies(rows(|rows| assert_eq!(rows[0].cpu_percent, Some(50.0))));
+    let story = story.after(190.ms());
+    reading(story, Detail::Full, &[(SVC, 195)]).client(2).replies(rows(|rows| assert_eq!(rows[0].cpu_percent, Some(50.0))));
+}
+
+#[test]
+fn what_does_not_run_has_no_figures_and_costs_no_window() {
+    let story = story(svc().no_autostart()).request(stats("svc"));
+    reading(story, Detail::Full, &[]).replies(rows(|rows| {
+        assert_eq!(
+            (rows[0].id, rows[0].pid, rows[0].cpu_percent, rows[0].memory_rss, rows[0].uptime_ms),
+            (Some(1), None, None, None, None)
+        );
+    }));
+}
+
+#[test]
+fn the_daemon_itself_is_the_last_row_when_no_service_is_named() {
+    let story = story([named("a"), named("b").no_autostart()]).starts().after(5.s()).request(stats(""));
+    let story = reading(story, Detail::Cheap, &[(SVC, 0), (DAEMON, 0)]).after(200.ms());
+    reading(story, Detail::Full, &[(SVC, 0), (DAEMON, 10)]).replies(rows(|rows| {
+        let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "<ppm>"]);
+        assert_eq!((rows[2].id, rows[2].pid, rows[2].cpu_percent, rows[2].uptime_ms), (None, Some(1), Some(5.0), Some(5200)));
+    }));
+}
+
+#[test]
+fn a_service_that_ends_within_the_window_has_no_figures() {
+    let story = story(svc()).starts().request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 0)]).exits(code(0)).after(200.ms());
+    reading(story, Detail::Full, &[]).replies(rows(|rows| assert_eq!((rows[0].pid, rows[0].cpu_percent), (None, None))));
+}
+
+#[test]
+fn a_process_that_cannot_be_read_has_no_figures() {
+    let mut story = story(svc()).starts().request(stats("svc"));
+    for _ in 0..2 {
+        let asked = story.take("a reading", |action| matches!(action, Action::Sample { .. }));
+        let Action::Sample { sample, .. } = asked else { unreachable!() };
+        story = story.event(Event::Sampled { sample, usages: Vec::new() }).after(200.ms());
+    }
+    story.replies(rows(|rows| assert_eq!((rows[0].id, rows[0].cpu_percent), (Some(1), None))));
+}
+
+#[test]
+fn who_is_gone_gets_no_figures() {
+    let client = ppm_core::event::ClientId(1);
+    let story = story(svc()).starts().request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 0)]).event(Event::Disconnected { client });
+    story.after(10.s()).quiet().look(|story| assert_eq!(story.supervisor.deadline(), None));
+}
+
+#[test]
+fn unknown_names_are_refused_before_anything_is_read() {
+    story(svc())
+        .starts()
+        .request(stats("nope"))
+        .replies(crate::story::refused(ppm_protocol::ErrorCode::NoSuchService, "no such service `nope`"))
+        .quiet();
+}

@@ -1,0 +1,333 @@
+//! Prints THE TABLE of a service's life, every cell of it, and compares it with `transitions.txt`.
+//!
+//! The states are not listed here: they are explored from a fresh service by every input there is, so that a state
+//! stands in the table exactly when it can be reached, with the shortest history that leads to it. `never` is a
+//! cell that the core holds to be impossible. `UPDATE=1 cargo test -p ppm-core --test transitions` writes the file
+//! anew; its diff is the review.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use ppm_core::event::{Group, Pid, ServiceId};
+use ppm_core::schedule::Schedule;
+use ppm_core::service::{Context, Effect, Input, Next, Run, Service, Want};
+use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
+use ppm_core::time::{Mono, Now, Timestamp, brief};
+use ppm_protocol::{Exit, Signal, Status};
+
+/// Between two inputs of a history.
+const STEP: Duration = Duration::from_secs(1);
+
+/// How many inputs a history may have: enough for every state, and a bound for the search.
+const DEEPEST: usize = 12;
+
+const CRASHED_BEFORE: &str = ", crashed before";
+
+#[test]
+fn the_table_is_the_one_that_was_reviewed() {
+    let printed = print_all();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transitions.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &printed).unwrap();
+    }
+    let reviewed = std::fs::read_to_string(path).unwrap_or_default();
+    if printed != reviewed {
+        let differs = printed.lines().zip(reviewed.lines()).find(|(new, old)| new != old);
+        let (new, old) = differs.unwrap_or(("(more lines)", "(or fewer)"));
+        panic!("the table has changed; UPDATE=1 writes it anew, review the diff. First:\n- {old}\n+ {new}");
+    }
+}
+
+fn print_all() -> String {
+    let default = spec();
+    let cells = explore(&default);
+    let mut out = String::from(
+        "The life of a service, every cell of it. Written by tests/transitions.rs; read the diff.\n\
+         `input` in the state of the heading leads to the state and the effects beside it; `.` is: nothing changes.\n\
+         Steps are 1s apart. Restart 1s 2s 4s ..., at most 5m; stop TERM, 5s; what got SIGKILL is stuck after 5s.\n",
+    );
+    write!(out, "\n==== restart: on-failure (the default)\n").unwrap();
+    print_table(&mut out, &cells, |_, _| true);
+    for (title, spec) in variants() {
+        write!(out, "\n==== {title}: only what differs\n").unwrap();
+        print_table(&mut out, &explore(&spec), |state, cell| match cells.get(&state.without_count()) {
+            Some(known) => !known.cells.iter().any(|default| default.is_like(cell)),
+            None => !matches!(cell.next.as_str(), "." | "never" | "no deadline"), // a state of its own
+        });
+    }
+    out
+}
+
+fn spec() -> ServiceSpec {
+    let command = Command { path: "svc".to_owned(), ..Command::default() };
+    ServiceSpec::new("svc", command, &Settings::default())
+}
+
+fn variants() -> Vec<(&'static str, ServiceSpec)> {
+    let with = |change: fn(&mut ServiceSpec)| {
+        let mut spec = spec();
+        change(&mut spec);
+        spec
+    };
+    vec![
+        ("schedule: \"* * * * *\"", with(|spec| spec.schedule = Some(Schedule::parse("* * * * *").unwrap()))),
+        ("restart: never", with(|spec| spec.restart.when = RestartWhen::Never)),
+        ("restart: always", with(|spec| spec.restart.when = RestartWhen::Always)),
+        ("restart: {max_retries: 1}", with(|spec| spec.restart.max_retries = 1)),
+        ("restart: {interval: 0s}", with(|spec| spec.restart.interval = Duration::ZERO)),
+        ("success_exit_codes: [0, 1]", with(|spec| spec.success_exit_codes = vec![0, 1])),
+        (
+            "stop: {signal: SEGV, group: false}",
+            with(|spec| {
+                spec.stop.signal = "SEGV".parse().unwrap();
+                spec.stop.reach = Reach::Leader;
+            }),
+        ),
+    ]
+}
+
+/// A state as far as the table tells states apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct State {
+    want: u8,
+    run: u8,
+    title: String,
+}
+
+impl State {
+    /// Told apart only where crashes are counted towards giving up.
+    fn without_count(&self) -> State {
+        State { title: self.title.trim_end_matches(CRASHED_BEFORE).to_owned(), ..self.clone() }
+    }
+}
+
+struct Row {
+    history: Vec<String>,
+    cells: Vec<Cell>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cell {
+    input: &'static str,
+    next: String,
+    effects: String,
+}
+
+impl Cell {
+    /// Whether the outcome is the same but for the number of crashes.
+    fn is_like(&self, other: &Cell) -> bool {
+        let plain = |next: &str| next.split(" n=").next().unwrap_or_default().to_owned();
+        self.input == other.input && plain(&self.next) == plain(&other.next) && self.effects == other.effects
+    }
+}
+
+/// Every state that can be reached, and what every input does there.
+fn explore(spec: &ServiceSpec) -> BTreeMap<State, Row> {
+    std::panic::set_hook(Box::new(|_| {})); // `never` panics, and is caught
+    let mut rows = BTreeMap::new();
+    let fresh = Service::new(ServiceId(1), spec.clone(), &context(Mono(0)));
+    let mut frontier = vec![(fresh, Mono(0), Vec::new())];
+    while let Some((service, at, history)) = frontier.pop() {
+        let state = state_of(&service);
+        if rows.contains_key(&state) || history.len() > DEEPEST {
+            continue;
+        }
+        let mut cells = Vec::new();
+        for (name, input) in inputs() {
+            let (cell, next) = try_cell(&service, at, name, &input);
+            cells.push(cell);
+            if let Some((service, at)) = next {
+                frontier.insert(0, (service, at, history.iter().cloned().chain([name.to_owned()]).collect()));
+            }
+        }
+        rows.insert(state, Row { history, cells });
+    }
+    drop(std::panic::take_hook());
+    rows
+}
+
+fn inputs() -> Vec<(&'static str, Input)> {
+    let signal = |name: &str| Exit::Signal(name.parse().unwrap());
+    let exited = |exit, group| Input::Exited(exit, group);
+    vec![
+        ("Boot", Input::Boot),
+        ("Start", Input::Start),
+        ("Restart", Input::Restart),
+        ("Reschedule", Input::Reschedule),
+        ("Stop", Input::Stop),
+        ("Remove", Input::Remove),
+        ("Pause", Input::Pause),
+        ("Resume", Input::Resume),
+        ("Signal HUP", Input::Signal(Signal::HUP)),
+        ("KillNow", Input::KillNow),
+        ("Fire", Input::Fire),
+        ("Replan", Input::Replan),
+        ("Tick, early", Input::Tick),
+        ("Tick, due", Input::Tick),
+        ("Spawned", Input::Spawned(Pid(7))),
+        ("SpawnFailed", Input::SpawnFailed("exec: no such file: svc".to_owned())),
+        ("Exited 0", exited(Exit::Code(0), Group::Empty)),
+        ("Exited 1", exited(Exit::Code(1), Group::Empty)),
+        ("Exited TERM", exited(signal("TERM"), Group::Empty)),
+        ("Exited KILL", exited(signal("KILL"), Group::Empty)),
+        ("Exited SEGV", exited(signal("SEGV"), Group::Empty)),
+        ("Exited 0, left", exited(Exit::Code(0), Group::Left)),
+        ("Exited 1, left", exited(Exit::Code(1), Group::Left)),
+        ("Exited TERM, left", exited(signal("TERM"), Group::Left)),
+        ("Exited KILL, left", exited(signal("KILL"), Group::Left)),
+        ("Exited SEGV, left", exited(signal("SEGV"), Group::Left)),
+        ("Drained", Input::Drained),
+        ("WasPaused", Input::WasPaused),
+        ("WasResumed", Input::WasResumed),
+    ]
+}
+
+fn try_cell(service: &Service, at: Mono, name: &'static str, input: &Input) -> (Cell, Option<(Service, Mono)>) {
+    let cell = |next: &str, effects: &str| Cell { input: name, next: next.to_owned(), effects: effects.to_owned() };
+    let at = match (name, service.deadline()) {
+        ("Tick, due", None) => return (cell("no deadline", ""), None),
+        ("Tick, due", Some(due)) => due,
+        ("Tick, early", _) => at,
+        _ => at + STEP,
+    };
+    let before = service;
+    let mut service = service.clone();
+    let mut effects = Vec::new();
+    let step = catch_unwind(AssertUnwindSafe(|| {
+        service.step(&context(at), input, &mut effects);
+        (service, effects)
+    }));
+    let Ok((service, effects)) = step else { return (cell("never", ""), None) };
+    let effects = effects.iter().map(effect_in_words).collect::<Vec<_>>().join(", ");
+    let (old, new) = (in_words(before, at), in_words(&service, at));
+    let unchanged = before.want() == service.want() && before.run() == service.run() && before.status() == service.status();
+    let next = if unchanged && old == new { ".".to_owned() } else { new };
+    (Cell { input: name, next, effects }, Some((service, at)))
+}
+
+fn context(at: Mono) -> Context<'static> {
+    let wall = Timestamp(1_000_000 + i64::try_from(at.0 / 1_000_000).unwrap());
+    Context { now: Now { mono: at, wall }, zone: const { &TimeZone::UTC }, chance: 0 }
+}
+
+fn state_of(service: &Service) -> State {
+    let want = match service.want() {
+        Want::Up { .. } => 0,
+        Want::Down => 1,
+        Want::Gone => 2,
+    };
+    let cause = |then| match then {
+        Next::Policy => ", then by policy",
+        Next::Rest => "",
+        Next::Start(_) => ", then start",
+    };
+    let (run, title) = match service.run() {
+        Run::Idle if service.attempts() == 0 => (0, "Idle, never run".to_owned()),
+        Run::Idle if is_given_up(service) => (1, "Idle, gave up".to_owned()),
+        Run::Idle => (1, "Idle, ran before".to_owned()),
+        Run::Starting { .. } => (2, "Starting".to_owned()),
+        Run::Up(_) => (3, "Up".to_owned()),
+        Run::Paused(_) => (4, "Paused".to_owned()),
+        Run::Stopping { then, .. } => (5, format!("Stopping{}", cause(then))),
+        Run::Killing { then, stuck_at: Some(_), .. } => (6, format!("Killing{}", cause(then))),
+        Run::Killing { then, stuck_at: None, .. } => (7, format!("Killing, stuck{}", cause(then))),
+        Run::Draining { then, .. } => (8, format!("Draining{}{}", after(service), cause(then))),
+        Run::Purging { then, .. } => (9, format!("Purging{}{}", after(service), cause(then))),
+        Run::Waiting { cause, .. } => (10, format!("Waiting ({cause})")),
+    };
+    let counts = service.spec().restart.max_retries > 0 && service.crashes(context(Mono(0)).now) > 0;
+    let tried = if counts { CRASHED_BEFORE } else { "" };
+    State { want, run, title: format!("want {}, {title}{tried}", want_in_words(service)) }
+}
+
+/// Whose leftovers these are: what comes next depends on it.
+fn after(service: &Service) -> &'static str {
+    use ppm_core::service::How;
+    match service.last().map(|end| &end.how) {
+        Some(How::Finished) => " after a good end",
+        Some(How::Crashed | How::NotStarted(_)) => " after a crash",
+        Some(How::Obeyed | How::DiedStopping | How::Overran(_)) => " after a stop",
+        None => " after nothing",
+    }
+}
+
+fn is_given_up(service: &Service) -> bool {
+    service.reason(context(Mono(0)).now).contains("gave up")
+}
+
+fn want_in_words(service: &Service) -> &'static str {
+    match service.want() {
+        Want::Up { .. } => "Up",
+        Want::Down => "Down",
+        Want::Gone => "Gone",
+    }
+}
+
+/// The state in full, with its times as seen from `at`, and what its users see of it.
+fn in_words(service: &Service, at: Mono) -> String {
+    let until = |time: Mono| brief(time.since(at));
+    let then = |then| match then {
+        Next::Policy => " then by policy".to_owned(),
+        Next::Rest => String::new(),
+        Next::Start(cause) => format!(" then {cause}"),
+    };
+    let run = match service.run() {
+        Run::Idle => "Idle".to_owned(),
+        Run::Starting { cause } => format!("Starting {cause}"),
+        Run::Up(_) => "Up".to_owned(),
+        Run::Paused(_) => "Paused".to_owned(),
+        Run::Stopping { kill_at, then: next, .. } => format!("Stopping {}{}", until(kill_at), then(next)),
+        Run::Killing { stuck_at: Some(stuck), then: next, .. } => format!("Killing {}{}", until(stuck), then(next)),
+        Run::Killing { stuck_at: None, then: next, .. } => format!("Killing stuck{}", then(next)),
+        Run::Draining { kill_at, then: next, .. } => format!("Draining {}{}", until(kill_at), then(next)),
+        Run::Purging { until: end, then: next, .. } => format!("Purging {}{}", until(end), then(next)),
+        Run::Waiting { until: end, cause } => format!("Waiting {} {cause}", until(end)),
+    };
+    let status = match service.status() {
+        Status::Created => "Created",
+        Status::Running => "Running",
+        Status::Finished => "Finished",
+        Status::Stopped => "Stopped",
+        Status::Crashed => "Crashed",
+    };
+    let crashes = service.crashes(context(at).now);
+    let crashes = if crashes == 0 { String::new() } else { format!(" n={crashes}") };
+    format!("{}, {run}, {status}{crashes}", want_in_words(service))
+}
+
+fn effect_in_words(effect: &Effect) -> String {
+    match effect {
+        Effect::Spawn(cause) => format!("spawn({cause})"),
+        Effect::Kill(pid, signal, reach) => {
+            assert_eq!(*pid, Pid(7), "a signal for a stranger");
+            let name = signal.to_string();
+            let name = name.trim_start_matches("SIG");
+            match reach {
+                Reach::Group => format!("{name} to group"),
+                Reach::Leader => format!("{name} to leader"),
+            }
+        }
+        Effect::Told { kind, reason, .. } if reason.is_empty() => format!("tell {kind}"),
+        Effect::Told { kind, reason, .. } => format!("tell {kind}: {reason:?}"),
+        Effect::Impossible(text) => panic!("in a test the impossible is a panic: {text}"),
+    }
+}
+
+fn print_table(out: &mut String, rows: &BTreeMap<State, Row>, keep: impl Fn(&State, &Cell) -> bool) {
+    for (state, row) in rows {
+        let cells: Vec<&Cell> = row.cells.iter().filter(|cell| keep(state, cell)).collect();
+        if cells.is_empty() {
+            continue;
+        }
+        let history = if row.history.is_empty() { "at first".to_owned() } else { format!("after {}", row.history.join("; ")) };
+        write!(out, "\n{}  ({history})\n", state.title).unwrap();
+        for Cell { input, next, effects } in cells {
+            let line = format!("  {input:<18} {next:<40} {effects}");
+            writeln!(out, "{}", line.trim_end()).unwrap();
+        }
+    }
+}
