@@ -258,6 +258,23 @@ fn r41_a_standard_error_that_nobody_reads_stops_nothing() {
     assert!(said.starts_with("ppm | ") && said.contains(" lines left out: nobody reads this\nppm | "), "{said}");
 }
 
+/// Services write to the same pipe, and take what room there is while the daemon is about to.
+#[test]
+fn r41_services_that_fill_the_daemons_standard_error_do_not_make_it_wait() {
+    let (mut reader, writer) = full_pipe();
+    let mut services: Vec<Value> =
+        (0..5).map(|number| shell(&format!("storm-{number}"), "exit 1", &json!({"restart": {"interval": "0s"}}))).collect();
+    services.push(shell("loud", "yes >&2 & yes >&2 & yes >&2 & wait", &json!({})));
+    let mut setup = Setup::new().services(&services);
+    setup.command.stderr(writer);
+    let daemon = setup.start();
+    let mut client = daemon.client();
+    for _ in 0..200 {
+        reader.read_exact(&mut [0; 4096]).unwrap();
+        client.call("hello", &json!({}));
+    }
+}
+
 #[test]
 fn r41_a_standard_error_whose_reader_is_gone_stops_nothing() {
     let (reader, writer) = std::io::pipe().unwrap();
