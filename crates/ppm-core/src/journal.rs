@@ -56,6 +56,11 @@ impl Journal {
     }
 }
 
+/// Whether an event tells of a bad end: worth a warning in the daemon's own log.
+pub fn is_bad_end(row: &EventRow) -> bool {
+    row.event == EventKind::Exited && row.to == Status::Crashed
+}
+
 /// An event of a service as it is now.
 pub(crate) fn event_row(
     now: Now,

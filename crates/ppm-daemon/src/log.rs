@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ppm_core::event::Notice;
-use ppm_protocol::{EventKind, EventRow, Status};
+use ppm_core::journal::is_bad_end;
+use ppm_protocol::{EventKind, EventRow};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
@@ -48,7 +49,7 @@ fn tell_service(row: &EventRow) {
         EventKind::Removed => tracing::info!("{name}: removed"),
         EventKind::Started => tracing::info!("{name}: started (pid {pid}, {reason})"),
         EventKind::StartFailed => tracing::error!("{name}: cannot start: {reason}"),
-        EventKind::Exited if row.to == Status::Crashed => tracing::warn!("{name}: {reason} (pid {pid})"),
+        EventKind::Exited if is_bad_end(row) => tracing::warn!("{name}: {reason} (pid {pid})"),
         EventKind::Exited => tracing::info!("{name}: {reason} (pid {pid})"),
         EventKind::Stopping => tracing::info!("{name}: stopping ({reason})"),
         EventKind::Killed | EventKind::Stuck => tracing::warn!("{name}: {}: {reason}", row.event),

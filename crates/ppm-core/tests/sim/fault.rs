@@ -65,7 +65,8 @@ pub const TABLE: [(Fault, &[&str]); 32] = [
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
     (Fault::AsksTheWrongOne, &["only who is to stop is asked", "who is asked to stop is woken"]),
     (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
-    (Fault::SignalsTheReaped, &[OWNED]),
+    // The number may be another's by then.
+    (Fault::SignalsTheReaped, &[OWNED, "only who is to stop is asked"]),
     (Fault::SpawnsTwice, &["there is one incarnation at most"]),
     (Fault::RestartsTooEarly, &["a restart comes after its delay"]),
     (Fault::ForgetsToRestart, &[OWED]),

@@ -185,12 +185,24 @@ impl History {
         self.turn(Event::Requested { from, request })
     }
 
+    fn tell(&mut self, event: &Event, hands: &mut Hands) {
+        for told in self.planted.hears(event) {
+            let now = self.planted.clock(self.now, &told);
+            turn(&mut self.supervisor, hands, now, told);
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let deadline = self.supervisor.deadline().is_some_and(|at| at <= self.now.mono);
+        deadline || self.supervisor.next_plan().is_some_and(|at| at <= self.now.wall)
+    }
+
     fn turn(&mut self, event: Event) -> Verdict {
         self.turns += 1;
         let mut hands = Hands(Vec::new());
-        for told in self.planted.hears(&event) {
-            let now = self.planted.clock(self.now, &told);
-            turn(&mut self.supervisor, &mut hands, now, told);
+        self.tell(&event, &mut hands);
+        if !matches!(event, Event::Tick) && self.is_due() {
+            self.tell(&Event::Tick, &mut hands); // as the daemon does before it waits
         }
         let actions = self.planted.does(&event, hands.0);
         if self.trace == Trace::Kept {
