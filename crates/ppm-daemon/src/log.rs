@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 use ppm_core::event::Notice;
-use ppm_protocol::{EventKind, EventRow, Status};
+use ppm_core::journal::is_bad_end;
+use ppm_protocol::{EventKind, EventRow};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
@@ -53,7 +54,7 @@ fn tell_service(row: &EventRow) {
         EventKind::Changed => tracing::info!("{name}: changed: {reason}"),
         EventKind::Started => tracing::info!("{name}: started (pid {pid}, {reason})"),
         EventKind::StartFailed => tracing::error!("{name}: cannot start: {reason}"),
-        EventKind::Exited if row.to == Status::Crashed => tracing::warn!("{name}: {reason} (pid {pid})"),
+        EventKind::Exited if is_bad_end(row) => tracing::warn!("{name}: {reason} (pid {pid})"),
         EventKind::Exited => tracing::info!("{name}: {reason} (pid {pid})"),
         EventKind::Stopping => tracing::info!("{name}: stopping ({reason})"),
         EventKind::Killed | EventKind::Stuck => tracing::warn!("{name}: {}: {reason}", row.event),
