@@ -75,6 +75,11 @@ fn keep(rows: &mut VecDeque<Arc<EventRow>>, most: usize, row: &Arc<EventRow>) {
     rows.push_back(row.clone());
 }
 
+/// Whether an event tells of a bad end: worth a warning in the daemon's own log.
+pub fn is_bad_end(row: &EventRow) -> bool {
+    row.event == EventKind::Exited && row.to == Status::Crashed
+}
+
 /// An event of a service as it is now.
 pub(crate) fn event_row(
     now: Now,

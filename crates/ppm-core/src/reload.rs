@@ -116,11 +116,11 @@ impl Supervisor {
         let Some(purpose) = self.reading.purposes.remove(&read) else { return };
         match (purpose, config) {
             (Purpose::Check(to), Ok(config)) => self.answer(to, Ok(Answer::Checked(checked(&config)))),
-            (Purpose::Plan(to), Ok(config)) => match self.steps(&config) {
+            (Purpose::Plan(to), Ok(config)) => match self.steps(now, &config) {
                 Ok(steps) => self.answer(to, Ok(Answer::Reload(self.outlook(&config, &steps)))),
                 Err(error) => self.answer(to, Err(error)),
             },
-            (Purpose::Apply(to), Ok(config)) => match self.steps(&config) {
+            (Purpose::Apply(to), Ok(config)) => match self.steps(now, &config) {
                 Ok(steps) => self.apply_config(now, to, config, steps),
                 Err(error) => self.refuse_reload(to, error),
             },
@@ -149,11 +149,11 @@ impl Supervisor {
     }
 
     /// What the configuration means for each service, in its order, then what it has no more.
-    fn steps(&self, config: &Config) -> Result<Vec<Step>, RpcError> {
+    fn steps(&self, now: Now, config: &Config) -> Result<Vec<Step>, RpcError> {
         self.refuse_when_ending()?;
         let mut steps = Vec::with_capacity(config.services.len());
         for spec in &config.services {
-            steps.push(self.step_to(spec)?);
+            steps.push(self.step_to(now, spec)?);
         }
         let kept: std::collections::BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
         for entry in self.services.values().filter(|entry| entry.origin == Origin::File && entry.service.want() != Want::Gone) {
@@ -170,7 +170,7 @@ impl Supervisor {
         Ok(steps)
     }
 
-    fn step_to(&self, spec: &ServiceSpec) -> Result<Step, RpcError> {
+    fn step_to(&self, now: Now, spec: &ServiceSpec) -> Result<Step, RpcError> {
         let row = |action, changes| ReloadRow { service: spec.name.clone(), action, changes };
         let Some(service) = self.names.get(&spec.name).and_then(|id| self.service(*id)) else {
             if let Some(other) = spec.id.and_then(|id| self.service(ServiceId(id))) {
@@ -183,7 +183,10 @@ impl Supervisor {
         if service.want() == Want::Gone {
             return Err(RpcError::new(ErrorCode::Refused, format!("`{}` is still being removed; try again", spec.name)));
         }
-        let (action, changes) = diff::services(service.spec(), spec);
+        let (action, changes) = match diff::services(service.spec(), spec) {
+            (ReloadAction::Restart, changes) if !runs(now, service) => (ReloadAction::Update, changes),
+            difference => difference,
+        };
         Ok(Step { row: row(action, changes), target: Target::Stays(service.id(), spec.clone()) })
     }
 
@@ -227,8 +230,7 @@ impl Supervisor {
                 if step.row.action != ReloadAction::Keep {
                     self.tell_of(now, id, EventKind::Changed, step.row.changes.join(", "));
                 }
-                let is_renewed = step.row.action == ReloadAction::Restart && self.service(id).is_some_and(|service| runs(now, service));
-                (id, if is_renewed { Todo::Restart } else { Todo::Nothing })
+                (id, if step.row.action == ReloadAction::Restart { Todo::Restart } else { Todo::Nothing })
             }
             Target::Comes(spec) => {
                 let starts = spec.autostart && spec.schedule.is_none();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, SendSignal, Targets, Watch};
 use ppm_protocol::{
     Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, Health, HealthRow, History, InfoRow, Life, PlanEvent, PlanRow,
-    Request, RpcError, ServiceRow, Status, Why,
+    Request, RpcError, ServiceRow, Signal, Status, Why,
 };
 
 use crate::config;
@@ -181,7 +181,8 @@ impl Supervisor {
         })?;
         spec.autostart = add.start;
         if let Some(id) = self.names.get(&spec.name).copied().filter(|id| add.replace && self.is_staying(*id)) {
-            return Ok(self.replace(now, from, add, id, spec));
+            self.replace(now, from, add, id, spec);
+            return Ok(());
         }
         self.refuse_taken(&spec.name)?;
         if self.services.len() >= MAX_SERVICES {
@@ -252,7 +253,10 @@ impl Supervisor {
             .filter_map(idle)
             .map(|service| Failure { service: service.spec().name.clone(), message: "it is not running".to_owned() });
         let failed = failed.collect();
-        let key = self.wait_for(from, Kind::Change, ids.iter().map(|id| (*id, Aim::Asked)).collect(), failed);
+        // What gets SIGKILL is over in a moment, and who sent it wants it over; other signals may mean anything.
+        let ends = |id: &ServiceId| self.service(*id).filter(|_| request.signal == Signal::KILL).map(Service::ends);
+        let aims = ids.iter().map(|id| (*id, ends(id).map_or(Aim::Asked, |ends| Aim::Over { ends }))).collect();
+        let key = self.wait_for(from, Kind::Change, aims, failed);
         for id in ids {
             self.step(now, id, &Input::Signal(request.signal));
         }

@@ -520,6 +520,17 @@ impl Service {
         !matches!(self.run, Run::Idle | Run::Waiting { .. })
     }
 
+    /// Whether a start is under way, or follows as soon as nothing is left of the run that is ending.
+    pub fn is_about_to_start(&self) -> bool {
+        match self.run {
+            Run::Starting { .. } => true,
+            Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => {
+                matches!(then, Next::Start(_))
+            }
+            Run::Idle | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => false,
+        }
+    }
+
     /// Whether it is to be removed and nothing of it is left.
     pub fn is_gone(&self) -> bool {
         self.want == Want::Gone && self.run == Run::Idle
@@ -546,6 +557,11 @@ impl Service {
     /// Whether dependants may start: as soon as it runs.
     pub fn is_ready(&self) -> bool {
         matches!(self.run, Run::Up(_))
+    }
+
+    /// Whether the daemon will start it as soon as its turn comes.
+    pub fn awaits_boot(&self) -> bool {
+        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.schedule.is_none()
     }
 
     /// Whether its user wants it.
@@ -710,9 +726,8 @@ impl Service {
     }
 
     fn boot(&mut self, out: &mut Vec<Effect>) {
-        match self.want {
-            Want::Up { plan: None } if self.attempts == 0 && self.spec.schedule.is_none() => self.launch(Cause::Boot, out),
-            Want::Up { .. } | Want::Down | Want::Gone => {}
+        if self.awaits_boot() {
+            self.launch(Cause::Boot, out);
         }
     }
 

@@ -498,7 +498,14 @@ impl Supervisor {
     }
 
     /// What must hold between any two events; for tests.
+    ///
+    /// # Errors
+    /// Says what does not.
     pub fn check_invariants(&self) -> Result<(), String> {
+        self.waiting.check_invariants()?;
+        if let Some(id) = self.sampling.kept().find(|id| !self.services.contains_key(id)) {
+            return Err(format!("a reading of {id:?} is kept, which is no more"));
+        }
         let busy = self.services().filter(|service| service.is_busy()).count();
         if busy != self.busy {
             return Err(format!("{busy} services are busy, {} counted", self.busy));

@@ -1,5 +1,5 @@
 //! Configurations: what is refused and in which words, what is read, and that what is written reads the same.
-
+#![expect(clippy::disallowed_methods, reason = "what is decided without files is compared with what stands in them")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
 
 use std::fmt::Write;

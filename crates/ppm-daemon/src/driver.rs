@@ -181,7 +181,7 @@ impl Driver {
     }
 
     fn gone(&mut self, client: ClientId) {
-        self.hands.clients.drop_client(client);
+        self.hands.clients.let_go(client);
         self.tell(Event::Disconnected { client });
     }
 

@@ -77,14 +77,15 @@ impl From<std::io::Error> for Failure {
 fn serve(options: &Options) -> Result<u8, Failure> {
     host::prepare()?;
     log::start(std::env::var("PPM_LOG").ok().as_deref());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anything that may take its time: process 1 never hears what it does not handle, others die of it (R30).
+    let signals = runtime.block_on(async { Signals::register() })?;
     let loader = Loader::new(options.config.as_deref());
     let config = loader.read().map_err(wrong_config)?;
     let path = socket::path(options.socket.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
     let (listener, address) = control::bind(&path)
         .map_err(|error| Failure { message: format!("error: {}\n  hint: {}", error.message, error.hint), code: EXIT_SOCKET })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let signals = Signals::register()?;
         let (sender, inbox) = mpsc::channel(INBOX);
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let source = loader.name();

@@ -85,7 +85,12 @@ impl Hands {
         }
         match reap::signal(pid, signal, reach) {
             Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            // Its last member had a parent elsewhere, and only that parent was told.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                if self.leftovers.remove(&pid) {
+                    self.outcomes.push_back(Event::Drained { group: pid });
+                }
+            }
             Err(error) => tracing::warn!("cannot send {signal} to process {pid}: {error}"),
         }
     }

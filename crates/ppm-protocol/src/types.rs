@@ -320,7 +320,7 @@ pub enum PlanEvent {
 }
 
 /// Resource usage of one service, or of the daemon (`<ppm>`, id null). Null without a process.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatsRow {
     /// Null for the daemon.
     pub id: Option<u32>,

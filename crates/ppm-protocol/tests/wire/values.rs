@@ -426,24 +426,7 @@ fn stats() -> StatsRow {
 }
 
 fn stats_of_nothing() -> StatsRow {
-    StatsRow {
-        id: Some(2),
-        name: "worker-1".to_owned(),
-        pid: None,
-        cpu_percent: None,
-        cpu_time_ms: None,
-        memory_rss: None,
-        memory_pss: None,
-        memory_vsz: None,
-        io_read: None,
-        io_write: None,
-        io_read_rate: None,
-        io_write_rate: None,
-        processes: None,
-        threads: None,
-        fds: None,
-        uptime_ms: None,
-    }
+    StatsRow { id: Some(2), name: "worker-1".to_owned(), ..StatsRow::default() }
 }
 
 fn stats_of_daemon() -> StatsRow {
