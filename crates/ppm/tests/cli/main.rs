@@ -2,6 +2,10 @@
 
 // The attribute tells clippy that helpers may unwrap here as tests may.
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
+mod change;
+#[cfg(test)]
 mod daemon;
 #[cfg(test)]
 mod help;
