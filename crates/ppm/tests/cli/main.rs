@@ -13,3 +13,5 @@ mod help;
 mod talk;
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod wrong;
