@@ -6,6 +6,7 @@
 mod clock;
 mod control;
 mod driver;
+mod files;
 mod host;
 mod log;
 mod reap;
@@ -133,6 +134,7 @@ fn read_config(asked: Option<&Path>) -> Result<(Config, String), Failure> {
         let hint = "hint: name a file that can be read with --config or PPM_CONFIG";
         Failure { message: format!("error: cannot read the configuration {name}: {error}\n  {hint}"), code: EXIT_CONFIG }
     })?;
+    let name = std::path::absolute(&path).map_or(name, |path| path.display().to_string());
     let config = config::parse(&text, &name).map_err(|problems| Failure { message: problems.to_string(), code: EXIT_CONFIG })?;
     Ok((config, name))
 }

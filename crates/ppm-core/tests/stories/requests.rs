@@ -229,7 +229,7 @@ fn a_row_holds_what_is_known_and_null_where_nothing_is() {
 fn details_say_how_it_is_configured_but_not_what_its_variables_hold() {
     let secret = svc().no_autostart().with(|spec| {
         spec.command.args = vec!["-c".to_owned()];
-        spec.command.env.insert("TOKEN".to_owned(), "hunter2".to_owned());
+        spec.command.env.insert("TOKEN".to_owned(), "hunter2".into());
         spec.restart.max_retries = 4;
     });
     story(secret).request(Request::Info(Selection { services: vec!["svc".to_owned()] })).replies(|reply| {
