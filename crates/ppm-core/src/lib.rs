@@ -8,9 +8,11 @@
 pub mod backoff;
 pub mod chance;
 pub mod config;
+pub mod diff;
 pub mod event;
 pub mod journal;
 pub mod names;
+pub mod reload;
 mod requests;
 mod sampling;
 pub mod schedule;

@@ -6,19 +6,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, SendSignal, Targets, Watch};
 use ppm_protocol::{
-    Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, History, InfoRow, PlanEvent, PlanRow, Request, RpcError, ServiceRow,
-    Why,
+    Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, Health, HealthRow, History, InfoRow, Life, PlanEvent, PlanRow,
+    Request, RpcError, ServiceRow, Signal, Status, Why,
 };
 
 use crate::config;
+use crate::diff::{self, name_of};
 use crate::event::{Action, From, ServiceId};
-use crate::journal::{KEPT, event_row};
+use crate::journal::KEPT;
 use crate::names::{glob_matches, similar};
-use crate::service::{Input, Service, Want};
+use crate::service::{Input, Run, Service, Want};
 use crate::spec::{MAX_SERVICES, RestartPolicy, RestartWhen, ServiceSpec, StopPolicy};
-use crate::supervisor::{Phase, Supervisor};
+use crate::supervisor::{Origin, Phase, Supervisor};
 use crate::time::{Now, brief};
 use crate::waiting::{Aim, Kind};
 
@@ -47,6 +48,20 @@ impl Supervisor {
             Request::Resume(targets) => self.change(now, from, &targets, &Input::Resume).map(|()| None),
             Request::Signal(signal) => self.signal(now, from, &signal).map(|()| None),
             Request::Wait(wait) => self.wait(now, from, &wait).map(|()| None),
+            Request::Health(which) => self.chosen(&which.services).map(|ids| Some(Answer::Health(self.health(now, &ids)))),
+            Request::Why(which) => self.targets(&which.services).map(|ids| Some(Answer::Lives(self.lives(now, &ids)))),
+            Request::Reload(ReadAgain { plan: false }) => self.refuse_when_ending().map(|()| {
+                self.reload(Some(from));
+                None
+            }),
+            Request::Reload(ReadAgain { plan: true }) => {
+                self.plan_reload(from);
+                Ok(None)
+            }
+            Request::Check(check) => {
+                self.check(from, check.text, check.name);
+                Ok(None)
+            }
             Request::Shutdown => {
                 let farewell = Farewell { stopping: self.busy() };
                 self.actions.push(Action::Respond { to, result: Ok(Answer::Farewell(farewell)) });
@@ -111,6 +126,25 @@ impl Supervisor {
         ids.iter().filter_map(|id| self.service(*id)).map(info).collect()
     }
 
+    fn lives(&self, now: Now, ids: &[ServiceId]) -> Vec<Life> {
+        let life = |service: &Service| Life { row: self.row_of(now, service), events: self.journal.life(service.id().0) };
+        ids.iter().filter_map(|id| self.service(*id)).map(life).collect()
+    }
+
+    /// Whether every active service that should run does, and is ready. What ended well and what waits for its schedule
+    /// should not run.
+    fn health(&self, now: Now, ids: &[ServiceId]) -> Health {
+        let row = |service: &Service| HealthRow {
+            id: service.id().0,
+            name: service.spec().name.clone(),
+            healthy: is_well(service),
+            status: service.status(),
+            reason: service.reason(now),
+        };
+        let services: Vec<HealthRow> = ids.iter().filter_map(|id| self.service(*id)).map(row).collect();
+        Health { healthy: services.iter().all(|row| row.healthy), services }
+    }
+
     /// Everything that will happen by itself, the soonest first.
     fn plan_rows(&self, now: Now, ids: &[ServiceId]) -> Vec<PlanRow> {
         let mut rows: Vec<PlanRow> = ids.iter().filter_map(|id| self.service(*id)).flat_map(|service| plans_of(now, service)).collect();
@@ -145,26 +179,49 @@ impl Supervisor {
             let data = invalid.hint.map(|hint| serde_json::json!({ "hint": hint }));
             RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
         })?;
-        self.refuse_taken(&spec.name)?;
         spec.autostart = add.start;
+        if let Some(id) = self.names.get(&spec.name).copied().filter(|id| add.replace && self.is_staying(*id)) {
+            self.replace(now, from, add, id, spec);
+            return Ok(());
+        }
+        self.refuse_taken(&spec.name)?;
         if self.services.len() >= MAX_SERVICES {
             return Err(RpcError::new(ErrorCode::Refused, format!("there are {MAX_SERVICES} services already; more are not supported")));
         }
         if self.next_id.is_none() {
             return Err(RpcError::new(ErrorCode::Refused, "there is no number left for another service"));
         }
-        let id = self.insert(now, spec);
+        let id = self.insert(now, spec, Origin::Hand);
         let Some(service) = self.service(id) else { return Ok(()) };
-        let row = event_row(now, service, EventKind::Added, service.status(), None, None, String::new());
         let is_planned = service.spec().schedule.is_some();
         let aim = if add.wait && add.start && !is_planned { started_from(service) } else { Aim::Asked };
-        self.journal.tell(row, &mut self.actions);
+        self.tell_of(now, id, EventKind::Added, String::new());
         let key = self.wait_for(from, Kind::Change, vec![(id, aim)], Vec::new());
         if add.start && !is_planned {
             self.step(now, id, &Input::Start);
         }
         self.look_at_waiter(now, key, None);
         Ok(())
+    }
+
+    /// A service takes another's place under its name and number: no moment without it, and never two of them.
+    fn replace(&mut self, now: Now, from: From, add: &AddService, id: ServiceId, spec: ServiceSpec) {
+        let input = match (add.start, spec.schedule.is_some()) {
+            (true, false) => Input::Restart,
+            (true, true) => Input::Reschedule,
+            (false, _) => Input::Stop,
+        };
+        let changes = self.service(id).map(|service| diff::services(service.spec(), &spec).1).unwrap_or_default();
+        self.configure(now, id, spec, Origin::Hand);
+        self.tell_of(now, id, EventKind::Changed, changes.join(", "));
+        let aim = self.service(id).filter(|_| add.wait).map_or(Aim::Asked, |service| aim_of(service, &input));
+        let key = self.wait_for(from, Kind::Change, vec![(id, aim)], Vec::new());
+        self.step(now, id, &input);
+        self.look_at_waiter(now, key, None);
+    }
+
+    fn is_staying(&self, id: ServiceId) -> bool {
+        self.service(id).is_some_and(|service| service.want() != Want::Gone)
     }
 
     fn change(&mut self, now: Now, from: From, targets: &Targets, input: &Input) -> Result<(), RpcError> {
@@ -196,7 +253,10 @@ impl Supervisor {
             .filter_map(idle)
             .map(|service| Failure { service: service.spec().name.clone(), message: "it is not running".to_owned() });
         let failed = failed.collect();
-        let key = self.wait_for(from, Kind::Change, ids.iter().map(|id| (*id, Aim::Asked)).collect(), failed);
+        // What gets SIGKILL is over in a moment, and who sent it wants it over; other signals may mean anything.
+        let ends = |id: &ServiceId| self.service(*id).filter(|_| request.signal == Signal::KILL).map(Service::ends);
+        let aims = ids.iter().map(|id| (*id, ends(id).map_or(Aim::Asked, |ends| Aim::Over { ends }))).collect();
+        let key = self.wait_for(from, Kind::Change, aims, failed);
         for id in ids {
             self.step(now, id, &Input::Signal(request.signal));
         }
@@ -268,7 +328,7 @@ impl Supervisor {
         Err(RpcError { data: Some(data), ..RpcError::new(ErrorCode::NameTaken, message) })
     }
 
-    fn refuse_when_ending(&self) -> Result<(), RpcError> {
+    pub(crate) fn refuse_when_ending(&self) -> Result<(), RpcError> {
         match self.phase {
             Phase::Running => Ok(()),
             Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Over => {
@@ -290,6 +350,12 @@ impl Supervisor {
             None => Ok(()),
         }
     }
+}
+
+fn is_well(service: &Service) -> bool {
+    let waits_for_schedule = service.plan().is_some() && !service.is_busy() && service.status() != Status::Crashed;
+    let has_ended_well = service.run() == Run::Idle && service.status() == Status::Finished;
+    !service.is_active() || service.is_ready() || waits_for_schedule || has_ended_well
 }
 
 fn started_from(service: &Service) -> Aim {
@@ -344,11 +410,10 @@ fn plans_of(now: Now, service: &Service) -> Vec<PlanRow> {
 }
 
 fn restart_in_words(policy: &RestartPolicy) -> String {
-    let when = match policy.when {
-        RestartWhen::Never => return "never".to_owned(),
-        RestartWhen::OnFailure => "on-failure",
-        RestartWhen::Always => "always",
-    };
+    let when = name_of(policy.when);
+    if policy.when == RestartWhen::Never {
+        return when.to_owned();
+    }
     let retries = if policy.max_retries == 0 { String::new() } else { format!(", at most {} retries", policy.max_retries) };
     format!("{when}, backoff {} to {}{retries}", brief(policy.interval), brief(policy.max_interval.max(policy.interval)))
 }

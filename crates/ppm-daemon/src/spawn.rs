@@ -173,7 +173,7 @@ impl Spawner {
         let base = launch.command.workdir.as_ref().map_or_else(PathBuf::new, PathBuf::from);
         let program = Path::new(&launch.command.path);
         if launch.command.path.contains('/') {
-            return Some(base.join(program)).filter(|file| file.symlink_metadata().is_ok());
+            return Some(base.join(program)).filter(|file| file.exists());
         }
         let folders = self.search_path(launch);
         std::env::split_paths(&folders).map(|folder| base.join(folder).join(program)).find(|file| file.exists())

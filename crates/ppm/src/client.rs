@@ -186,10 +186,11 @@ fn waits(request: &Request) -> bool {
         | Request::Reschedule(targets)
         | Request::Pause(targets)
         | Request::Resume(targets) => targets.wait,
+        Request::Reload(again) => !again.plan,
         Request::Wait(_) | Request::Shutdown => true,
-        Request::Hello | Request::Configuration => false,
+        Request::Hello | Request::Configuration | Request::Check(_) => false,
         Request::List(_) | Request::Info(_) | Request::Stats(_) | Request::Scheduler(_) => false,
-        Request::Signal(_) | Request::Events(_) => false,
+        Request::Signal(_) | Request::Events(_) | Request::Health(_) | Request::Why(_) => false,
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Code {
     Unreachable,
     /// 7: not permitted.
     Forbidden,
+    /// 78: the configuration is wrong (sysexits.h: EX_CONFIG).
+    WrongConfiguration,
 }
 
 impl Code {
@@ -51,6 +53,7 @@ impl Code {
             Code::TimedOut => 5,
             Code::Unreachable => 6,
             Code::Forbidden => 7,
+            Code::WrongConfiguration => 78,
         }
     }
 }
@@ -152,6 +155,7 @@ impl Failure {
             ErrorCode::NoSuchService => Code::NoSuchService,
             ErrorCode::TimedOut => Code::TimedOut,
             ErrorCode::NotReached => Code::NotRunning,
+            ErrorCode::WrongConfiguration => Code::WrongConfiguration,
             ErrorCode::Refused if data.permission => Code::Forbidden,
             ErrorCode::Refused | ErrorCode::NameTaken | ErrorCode::InvalidService => Code::Failed,
             ErrorCode::Parse | ErrorCode::Invalid | ErrorCode::UnknownMethod | ErrorCode::BadParams | ErrorCode::Other(_) => Code::Failed,
@@ -224,6 +228,7 @@ mod tests {
             (ErrorCode::Refused, 1),
             (ErrorCode::TimedOut, 5),
             (ErrorCode::NotReached, 3),
+            (ErrorCode::WrongConfiguration, 78),
             (ErrorCode::UnknownMethod, 1),
             (ErrorCode::Other(4711), 1),
         ];

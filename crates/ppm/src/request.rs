@@ -73,6 +73,7 @@ fn service(add: Add, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<AddSe
         schedule: add.schedule,
         start: !add.no_start,
         wait: !add.no_wait,
+        replace: false,
     })
 }
 
@@ -150,6 +151,7 @@ mod tests {
             schedule: Some("0 3 * * *".to_owned()),
             start: false,
             wait: false,
+            replace: false,
         };
         assert_eq!(request(line), Request::Add(expected));
     }

@@ -85,6 +85,10 @@ impl Session {
             Request::Configuration => self.configuration(&answer),
             Request::Events(watch) => self.events(client, &answer, watch.follow),
             Request::Shutdown => self.shutdown(client, &answer),
+            Request::Health(_) | Request::Why(_) | Request::Reload(_) | Request::Check(_) => {
+                self.print_line(&*answer)?;
+                Ok(Code::Done)
+            }
             Request::Add(_) | Request::Remove(_) | Request::Start(_) | Request::Stop(_) | Request::Restart(_) => {
                 self.changed(&request, &answer)
             }

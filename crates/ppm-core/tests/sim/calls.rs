@@ -6,7 +6,7 @@ use std::time::Duration;
 use ppm_core::event::{ClientId, From, ServiceId};
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::message::{Answer, Goal};
-use ppm_protocol::{Changed, ErrorCode, Request, RpcError, ServiceRow, Status};
+use ppm_protocol::{Changed, ErrorCode, HealthRow, Request, RpcError, ServiceRow, Signal, Status};
 
 use crate::judge::{Judge, Verdict, rule};
 use crate::model::Known;
@@ -94,6 +94,7 @@ impl Call {
             _ if self.refused => true,
             (Request::Wait(wait), ErrorCode::TimedOut) => wait.timeout_ms.is_some_and(|ms| has_passed(Duration::from_millis(ms))),
             (Request::Wait(_), ErrorCode::NotReached) => true,
+            (Request::Reload(_) | Request::Check(_), ErrorCode::WrongConfiguration) => true,
             (Request::Pause(_) | Request::Resume(_), ErrorCode::TimedOut) => has_passed(Duration::from_secs(5)),
             (_, code) => code == ErrorCode::Refused && error.message == "the daemon has shut down",
         };
@@ -114,6 +115,15 @@ impl Call {
                 let sorted = rows.windows(2).all(|pair| pair[0].at <= pair[1].at);
                 rule(sorted && rows.iter().all(|row| judge.known[&ServiceId(row.id)].is_wanted()), TRUE, || format!("{rows:?}"))
             }
+            Answer::Lives(lives) => self.check_rows(now, lives.iter().map(|life| &life.row), judge),
+            Answer::Health(health) => {
+                let wanted = |row: &&HealthRow| judge.known[&ServiceId(row.id)].is_wanted();
+                let ill = health.services.iter().filter(|row| !row.healthy).count();
+                let fine = health.healthy == (ill == 0) && health.services.iter().filter(|row| !row.healthy).all(|row| wanted(&row));
+                rule(fine, TRUE, || format!("{health:?}"))
+            }
+            // The file of these histories cannot be read.
+            Answer::Reload(_) | Answer::Checked(_) => rule(false, TRUE, || format!("{answer:?}")),
             Answer::Greeting(_) | Answer::Configuration(_) | Answer::History(_) | Answer::Farewell(_) => Ok(()),
         }
     }
@@ -146,7 +156,9 @@ impl Call {
             rule(row.pid.is_none() || lives, "what is shown is true", || format!("{row:?} of {known:?}"))?;
             let failure = changed.failed.iter().find(|failure| failure.service == row.name);
             let is_done = self.is_done(id, known);
-            let is_lie = failure.is_some_and(|failure| failure.message.is_empty() || is_done && self.ids.len() == 1);
+            // Of what SIGKILL should have reached nothing is there afterwards, whether or not anything was before.
+            let is_kill = matches!(&self.request, Request::Signal(sent) if sent.signal == Signal::KILL);
+            let is_lie = failure.is_some_and(|failure| failure.message.is_empty() || is_done && self.ids.len() == 1 && !is_kill);
             rule(!is_lie, TRUE, || format!("{self:?} got {changed:?}, but {known:?}"))?;
             done += usize::from(failure.is_some() || is_done);
         }
@@ -177,6 +189,7 @@ impl Call {
                     Goal::Stopped => is_idle,
                 }
             }
+            Request::Signal(sent) if sent.signal == Signal::KILL => process.is_none() || has_ended,
             Request::Signal(_) => known.is_some_and(|known| known.process.is_some() || known.waited_for().is_some()),
             _ => true,
         }

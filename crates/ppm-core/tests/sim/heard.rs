@@ -29,7 +29,7 @@ impl Judge {
             Event::Paused { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = true)),
             Event::Resumed { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = false)),
             Event::Signalled(signal) => self.signalled(now, *signal),
-            Event::Sampled { .. } | Event::ClockStepped | Event::Tick => {}
+            Event::Connected { .. } | Event::ConfigRead { .. } | Event::Sampled { .. } | Event::ClockStepped | Event::Tick => {}
         }
     }
 
@@ -134,7 +134,10 @@ impl Judge {
             Request::Reschedule(targets) | Request::Pause(targets) | Request::Resume(targets) => (&targets.services, true),
             Request::Signal(signal) => (&signal.services, true),
             Request::Wait(wait) => (&wait.services, true),
+            Request::Health(which) => (&which.services, false),
+            Request::Why(which) => (&which.services, true),
             Request::Hello | Request::Configuration | Request::Add(_) | Request::Events(_) | Request::Shutdown => return Some(Vec::new()),
+            Request::Reload(_) | Request::Check(_) => return Some(Vec::new()),
         };
         match (words.as_slice(), needs_some) {
             ([], false) => return Some(self.known.keys().copied().collect()),
@@ -158,6 +161,7 @@ impl Judge {
         match request {
             Request::Start(_) | Request::Restart(_) => self.ending.is_some() || leaving(),
             Request::Reschedule(_) => self.ending.is_some() || leaving() || any(|known| known.spec.schedule.is_none()),
+            Request::Reload(again) => !again.plan && self.ending.is_some(),
             Request::Add(add) => {
                 let taken = self.known.values().any(|known| known.name() == add.name);
                 self.ending.is_some() || taken || ServiceSpec::from_request(add, &self.settings).is_err()

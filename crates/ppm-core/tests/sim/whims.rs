@@ -2,7 +2,7 @@
 
 use ppm_core::schedule::Schedule;
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
-use ppm_protocol::message::{AddService, Await, Goal, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Await, Check, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{Request, Signal};
 
 use crate::dice::Dice;
@@ -48,7 +48,7 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
 }
 
 pub fn request(dice: &mut Dice) -> Request {
-    match dice.roll(26) {
+    match dice.roll(28) {
         0 | 1 => Request::List(selection(dice)),
         2 => dice.pick(&[Request::Hello, Request::Configuration]).clone(),
         3 => Request::Info(selection(dice)),
@@ -63,6 +63,10 @@ pub fn request(dice: &mut Dice) -> Request {
         20 => Request::Signal(SendSignal { services: words(dice), signal: signal(dice) }),
         21 if dice.one_in(2) => Request::Stats(selection(dice)),
         21 => Request::Scheduler(selection(dice)),
+        26 if dice.one_in(2) => Request::Health(selection(dice)),
+        26 => Request::Why(selection(dice)),
+        27 if dice.one_in(2) => Request::Reload(ReadAgain { plan: dice.one_in(2) }),
+        27 => Request::Check(Check { text: String::new(), name: String::new() }),
         22 => Request::Events(Watch { services: words(dice), last: Some(dice.roll(3)), follow: dice.one_in(2) }),
         _ => Request::Wait(wait(dice)),
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ppm_core::event::{Action, Event, Group, Pid, ServiceId};
+use ppm_core::reload::NoConfig;
 use ppm_core::spec::Reach;
 use ppm_core::time::Mono;
 use ppm_core::usage::Usage;
@@ -26,6 +27,7 @@ enum Happening {
     OthersEnd { pid: Pid, birth: u64 },
     Reported { pid: Pid, birth: u64 },
     Read { sample: u64, pids: Vec<Pid> },
+    NotRead { read: u64 },
 }
 
 /// What a process does when it is asked to end.
@@ -160,6 +162,10 @@ impl World {
                 let delay = self.dice.up_to_ms(20);
                 self.plan(now, delay, Happening::Read { sample: *sample, pids: pids.clone() });
             }
+            Action::ReadConfig { read, .. } => {
+                let delay = self.dice.up_to_ms(200);
+                self.plan(now, delay, Happening::NotRead { read: *read });
+            }
             Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
         }
     }
@@ -259,6 +265,10 @@ impl World {
                 let alive = |pid: &&Pid| **pid == DAEMON || self.exists(**pid, Reach::Leader);
                 let usages = pids.iter().filter(alive).map(|pid| (*pid, Usage { at: now, ..Usage::default() })).collect();
                 Some(Event::Sampled { sample, usages })
+            }
+            Happening::NotRead { read } => {
+                let config = Err(NoConfig::Unreadable("no such file".to_owned()));
+                Some(Event::ConfigRead { read, config })
             }
         }
     }

@@ -61,7 +61,19 @@ mod tests {
 
     fn event(service: &str, event: EventKind, from: Status, to: Status) -> EventRow {
         let time = "2026-11-23T04:07:41.250Z".parse().unwrap();
-        EventRow { time, service: service.to_owned(), id: 1, event, from, to, pid: None, exit: None, reason: String::new() }
+        EventRow {
+            time,
+            service: service.to_owned(),
+            id: 1,
+            event,
+            from,
+            to,
+            pid: None,
+            exit: None,
+            reason: String::new(),
+            uid: None,
+            ran_ms: None,
+        }
     }
 
     fn several() -> Vec<EventRow> {

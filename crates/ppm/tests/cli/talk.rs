@@ -153,8 +153,7 @@ fn a_start_that_failed_says_why_and_is_exit_code_1() {
         result(&format!(r#"{{"services":[{row}],"failed":[{{"service":"hello","message":"exec: no such file: /bin/ehco"}}]}}"#))
     };
     let row = crashed(1, "hello", "exec: no such file: /bin/ehco");
-    let params =
-        r#"{"name":"hello","command":["/bin/ehco","hi"],"workdir":null,"env":{},"restart":null,"schedule":null,"start":true,"wait":true}"#;
+    let params = r#"{"name":"hello","command":["/bin/ehco","hi"],"workdir":null,"env":{},"restart":null,"schedule":null,"start":true,"wait":true,"replace":false}"#;
     let daemon = Daemon::answering(call("add", params), answer(&row));
     daemon.ppm("add --name hello -- /bin/ehco hi").assert().code(1).stdout_eq("").stderr_eq(str![[r#"
 error: cannot start 'hello': exec: no such file: /bin/ehco
@@ -176,7 +175,7 @@ fn a_folder_is_meant_as_seen_from_here() {
     let here = tempfile::tempdir().unwrap();
     let here = here.path().canonicalize().unwrap();
     let params = format!(
-        r#"{{"name":"x","command":["true"],"workdir":"{}","env":{{"A":"1"}},"restart":null,"schedule":null,"start":true,"wait":true}}"#,
+        r#"{{"name":"x","command":["true"],"workdir":"{}","env":{{"A":"1"}},"restart":null,"schedule":null,"start":true,"wait":true,"replace":false}}"#,
         here.join("sub").display()
     );
     std::fs::create_dir_all(&here).unwrap();

@@ -55,7 +55,7 @@ fn a_change_tells_its_outcome_unless_told_to_be_quiet() {
 
 #[test]
 fn a_new_service_comes_with_what_to_do_next() {
-    let params = r#"{"name":"web","command":["true"],"workdir":null,"env":{},"restart":null,"schedule":null,"start":true,"wait":true}"#;
+    let params = r#"{"name":"web","command":["true"],"workdir":null,"env":{},"restart":null,"schedule":null,"start":true,"wait":true,"replace":false}"#;
     let changed = result(&format!(r#"{{"services":[{}]}}"#, running(1, "web")));
     let daemon = Daemon::answering(call("add", params), changed);
     let expected = "web: running (pid 4242)\n  see it:   ppm info web\n  keep it:  ppm show-configuration > ~/.partner-pm.yml\n";
