@@ -94,7 +94,7 @@ const ABSENCES: [Absence; 17] = [
     Absence {
         under: "",
         words: &["unsafe"],
-        except: &["ppm-daemon/src/spawn.rs", "ppm-daemon/src/reap.rs", "ppm-daemon/src/host.rs", BEFORE_EXEC, DEAFENS],
+        except: &["ppm-daemon/src/spawn.rs", "ppm-daemon/src/reap.rs", "ppm-daemon/src/host.rs", BLACK_BOX],
         why: "few files are read with the manual beside them",
     },
     Absence {
@@ -122,9 +122,8 @@ const ABSENCES: [Absence; 17] = [
     Absence { under: "", words: &["todo!", "unimplemented!", "dbg!"], except: &[], why: "what is there works" },
 ];
 
-/// The black-box tests start the daemon as a careless parent would: these two act between its fork and its exec.
-const BEFORE_EXEC: &str = "ppm-daemon/tests/black_box/harness.rs";
-const DEAFENS: &str = "ppm-daemon/tests/black_box/shutdown.rs";
+/// These tests start the daemon as a careless parent would: they act between its fork and its exec.
+const BLACK_BOX: &str = "ppm-daemon/tests/black_box";
 
 struct Absence {
     under: &'static str,
