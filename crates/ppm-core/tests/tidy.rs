@@ -94,8 +94,8 @@ const ABSENCES: [Absence; 17] = [
     Absence {
         under: "",
         words: &["unsafe"],
-        except: &["ppm-daemon/src/spawn.rs", "ppm-daemon/src/reap.rs", "ppm-daemon/src/host.rs", "ppm-daemon/tests"],
-        why: "three files are read with the manual beside them",
+        except: &["ppm-daemon/src/spawn.rs", "ppm-daemon/src/reap.rs", "ppm-daemon/src/host.rs", BLACK_BOX],
+        why: "few files are read with the manual beside them",
     },
     Absence {
         under: "",
@@ -121,6 +121,9 @@ const ABSENCES: [Absence; 17] = [
     },
     Absence { under: "", words: &["todo!", "unimplemented!", "dbg!"], except: &[], why: "what is there works" },
 ];
+
+/// These tests start the daemon as a careless parent would: they act between its fork and its exec.
+const BLACK_BOX: &str = "ppm-daemon/tests/black_box";
 
 struct Absence {
     under: &'static str,
