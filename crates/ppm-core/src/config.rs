@@ -3,6 +3,7 @@
 //! Reads no file: the text is given, and so are the variables that say where it is looked for. Invariants: a
 //! configuration is right as a whole or not there at all, and what [`render`] writes, [`parse`] reads as the same.
 
+mod env;
 mod field;
 mod problem;
 mod read;
@@ -35,7 +36,8 @@ pub struct Config {
     pub services: Vec<ServiceSpec>,
 }
 
-/// Reads a configuration; `file` is its name in messages and in [`ServiceSpec::source`].
+/// Reads a configuration; `file` is its name in messages and in [`ServiceSpec::source`], and files that it names are
+/// looked for from its folder: so it had better be absolute.
 ///
 /// An empty document is a configuration without services.
 ///
@@ -48,7 +50,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
         return Err(Problems::new(file, vec![Source::new("").problem(Complaint { message, ..Complaint::default() })]));
     }
     let tree = tree::read(text).map_err(|not_yaml| Problems::new(file, vec![not_yaml_problem(&Source::new(text), not_yaml)]))?;
-    let Outcome { mut config, drafts, verbatim, starts } = read::read(&tree, text);
+    let Outcome { mut config, drafts, verbatim, starts } = read::read(&tree, text, folder_of(file));
     if !drafts.is_empty() {
         return Err(problems(text, file, drafts));
     }
@@ -62,11 +64,20 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
         let found = tree::locate(text, &verbatim.iter().map(|verbatim| verbatim.at).collect());
         for Verbatim { service, name, at } in verbatim {
             if let (Some(service), Some(token)) = (config.services.get_mut(service), found.get(&at)) {
-                service.command.env.insert(name, token.text.clone());
+                service.command.env.insert(name, token.text.as_str().into());
             }
         }
     }
     Ok(config)
+}
+
+/// The part of a path before the file's name, empty if there is none.
+fn folder_of(file: &str) -> &str {
+    match file.rsplit_once('/') {
+        Some(("", _)) => "/",
+        Some((folder, _)) => folder,
+        None => "",
+    }
 }
 
 /// Looks up where what is wrong stands; nothing is located that will not be shown.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use ppm_protocol::ReloadAction;
 
+use crate::environment::{EnvValue, Surroundings};
 use crate::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::time::brief;
 
@@ -24,7 +25,7 @@ struct Changes {
 /// enough.
 pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<String>) {
     let mut changes = Changes::default();
-    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, source: _ } = old;
+    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, groups, source: _ } = old;
     changes.command(command, &new.command);
     let text =
         |schedule: &Option<crate::schedule::Schedule>| schedule.as_ref().map_or("none".to_owned(), |schedule| schedule.text().to_owned());
@@ -33,6 +34,7 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<Stri
     changes.stop(*stop, new.stop);
     changes.compare("autostart", autostart, &new.autostart);
     changes.compare("success_exit_codes", format!("{success_exit_codes:?}"), format!("{:?}", new.success_exit_codes));
+    changes.compare("groups", groups.join(" "), new.groups.join(" "));
     if new.id.is_some() && *id != new.id {
         let number = |id: Option<u32>| id.map_or(String::new(), |id| id.to_string());
         changes.words.push(format!("id: {} -> {} (when the daemon starts again)", number(*id), number(new.id)));
@@ -49,11 +51,13 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<Stri
 /// The settings that differ, in words.
 pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     let mut changes = Changes::default();
-    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout } = *old;
+    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref surroundings } = *old;
     changes.compare("stats_interval", brief(stats_interval), brief(new.stats_interval));
     changes.compare("restart_interval", brief(restart_interval), brief(new.restart_interval));
     changes.compare("clock_check_interval", brief(clock_check_interval), brief(new.clock_check_interval));
     changes.compare("shutdown_timeout", brief(shutdown_timeout), brief(new.shutdown_timeout));
+    changes.compare("env_file", surroundings.common.files.join(" "), new.surroundings.common.files.join(" "));
+    changes.environment(&surroundings.common.env, &new.surroundings.common.env);
     changes.words
 }
 
@@ -67,17 +71,30 @@ impl Changes {
     }
 
     fn command(&mut self, old: &Command, new: &Command) {
-        let Command { path, args, workdir, env } = old;
+        let Command { path, args, workdir, env, surroundings } = old;
         let before = self.words.len();
         let line = |path: &String, args: &[String]| shell_words::join(std::iter::once(path).chain(args));
         self.compare("command", line(path, args), line(&new.path, &new.args));
         let folder = |workdir: &Option<String>| workdir.clone().unwrap_or("none".to_owned());
         self.compare("workdir", folder(workdir), folder(&new.workdir));
         self.environment(env, &new.env);
+        self.surroundings(surroundings, &new.surroundings);
         self.of_process |= self.words.len() > before;
     }
 
-    fn environment(&mut self, old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) {
+    /// What is common to all services is told with the settings.
+    fn surroundings(&mut self, old: &Surroundings, new: &Surroundings) {
+        let Surroundings { common, files, inherit } = old;
+        self.compare("env_file", files.join(" "), new.files.join(" "));
+        if *inherit != new.inherit {
+            self.words.push("inherit_env".to_owned());
+        }
+        if *common != new.common {
+            self.words.push("env of all services".to_owned());
+        }
+    }
+
+    fn environment(&mut self, old: &BTreeMap<String, EnvValue>, new: &BTreeMap<String, EnvValue>) {
         let changed = new.iter().filter_map(|(key, value)| match old.get(key) {
             None => Some(format!("env: {key} added")),
             Some(before) if before != value => Some(format!("env: {key} changed")),

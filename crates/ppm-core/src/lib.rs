@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod chance;
 pub mod config;
 pub mod diff;
+pub mod environment;
 pub mod event;
 pub mod journal;
 pub mod names;

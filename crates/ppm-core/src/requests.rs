@@ -296,6 +296,11 @@ impl Supervisor {
         if let Some(id) = self.names.get(wanted) {
             return Ok(vec![*id]);
         }
+        if let Some(group) = wanted.strip_prefix('@') {
+            let is_member = |service: &&Service| service.spec().groups.iter().any(|own| own == group);
+            let members: Vec<ServiceId> = self.services().filter(is_member).map(Service::id).collect();
+            return if members.is_empty() { Err(self.no_such_service(wanted)) } else { Ok(members) };
+        }
         if let Ok(number) = wanted.parse() {
             let id = ServiceId(number);
             return if self.services.contains_key(&id) { Ok(vec![id]) } else { Err(self.no_such_service(wanted)) };
@@ -307,7 +312,11 @@ impl Supervisor {
     fn no_such_service(&self, wanted: &str) -> RpcError {
         const SHOWN: usize = 20;
         let is_glob = wanted.contains(['*', '?', '[']);
-        let message = if is_glob { format!("no service matches `{wanted}`") } else { format!("no such service `{wanted}`") };
+        let message = match wanted.strip_prefix('@') {
+            Some(group) => format!("no service is in the group `{group}`"),
+            None if is_glob => format!("no service matches `{wanted}`"),
+            None => format!("no such service `{wanted}`"),
+        };
         let names = || self.names.keys().map(String::as_str);
         let mut data =
             serde_json::json!({ "service": wanted, "services": names().take(SHOWN).collect::<Vec<_>>(), "count": self.names.len() });

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_protocol::Signal;
 use ppm_protocol::message::AddService;
 
+use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::names;
 use crate::schedule::{Schedule, ScheduleError};
 
@@ -27,6 +29,8 @@ pub struct Settings {
     pub clock_check_interval: Duration,
     /// How long the whole shutdown may take.
     pub shutdown_timeout: Duration,
+    /// Of services that do not say more: `env` and `env_file` of the top.
+    pub surroundings: Arc<Surroundings>,
 }
 
 impl Default for Settings {
@@ -36,6 +40,7 @@ impl Default for Settings {
             restart_interval: Duration::from_secs(1),
             clock_check_interval: Duration::from_secs(3600),
             shutdown_timeout: Duration::from_secs(9),
+            surroundings: Arc::default(),
         }
     }
 }
@@ -59,21 +64,26 @@ pub struct ServiceSpec {
     pub stop: StopPolicy,
     /// When it starts by the wall clock.
     pub schedule: Option<Schedule>,
+    /// What it can be addressed by together with others: `@frontend`. Each once, in the order they are written.
+    pub groups: Vec<String>,
     /// Where it comes from, for people: `file:line`, or `ppm add`.
     pub source: String,
 }
 
-/// What to execute. Nothing in it is expanded.
+/// What to execute, and where. Nothing in the program and its arguments is expanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Command {
     /// The program: a path, or a name to be looked up in the service's PATH.
     pub path: String,
     /// Its arguments, without its own name.
     pub args: Vec<String>,
-    /// The folder to run in, absolute; None: the daemon's own.
+    /// The folder to run in; None: the daemon's own. References are expanded at each start, after which it must be
+    /// absolute.
     pub workdir: Option<String>,
-    /// Added to the daemon's environment.
-    pub env: BTreeMap<String, String>,
+    /// Its own variables: the topmost but for what the daemon tells it.
+    pub env: BTreeMap<String, EnvValue>,
+    /// Where its other variables come from.
+    pub surroundings: Arc<Surroundings>,
 }
 
 /// Which ends are followed by a restart.
@@ -186,12 +196,13 @@ impl ServiceSpec {
         ServiceSpec {
             name: name.into(),
             id: None,
-            command,
+            command: Command { surroundings: Arc::clone(&settings.surroundings), ..command },
             autostart: true,
             restart: RestartPolicy { interval: settings.restart_interval, ..RestartPolicy::default() },
             success_exit_codes: vec![0],
             stop: StopPolicy::default(),
             schedule: None,
+            groups: Vec::new(),
             source: String::new(),
         }
     }
@@ -211,7 +222,9 @@ impl ServiceSpec {
             check_env_name(name)?;
             check_env_value(value)?;
         }
-        let command = Command { path: path.clone(), args: words.cloned().collect(), workdir: add.workdir.clone(), env: add.env.clone() };
+        let env = add.env.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        let (args, workdir) = (words.cloned().collect(), add.workdir.clone());
+        let command = Command { path: path.clone(), args, workdir, env, ..Command::default() };
         let mut spec = ServiceSpec::new(&add.name, command, settings);
         if let Some(restart) = &add.restart {
             spec.restart.when = restart_when(restart)?;
@@ -245,6 +258,15 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
+/// All of it, without what moves the cursor.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    let mut printable = String::new();
+    for c in String::from_utf8_lossy(bytes).chars() {
+        if c.is_control() { printable.extend(c.escape_default()) } else { printable.push(c) }
+    }
+    printable
+}
+
 pub(crate) fn check_program(path: &str) -> Result<(), InvalidSpec> {
     if path.trim().is_empty() {
         return Err(InvalidSpec::new("the program's name is empty").hint("write a path or a name, like `/bin/sh` or `sh`"));
@@ -261,11 +283,21 @@ pub(crate) fn check_argument(argument: &str) -> Result<(), InvalidSpec> {
 
 pub(crate) fn check_workdir(workdir: &str) -> Result<(), InvalidSpec> {
     check_argument(workdir)?;
-    check_not_expanded(workdir, "workdir")?;
-    if !workdir.starts_with('/') {
+    check_references(workdir)?;
+    if !workdir.starts_with('/') && !workdir.starts_with("${") {
         return Err(
             InvalidSpec::new(format!("`{}` is not an absolute path", shown(workdir))).hint("write the whole path, beginning with `/`")
         );
+    }
+    Ok(())
+}
+
+/// A file that is read for variables.
+pub(crate) fn check_file(path: &str) -> Result<(), InvalidSpec> {
+    check_argument(path)?;
+    check_references(path)?;
+    if path.trim().is_empty() {
+        return Err(InvalidSpec::new("the path of a file is empty").hint("write one like `/run/secrets/password`"));
     }
     Ok(())
 }
@@ -289,16 +321,16 @@ pub(crate) fn check_env_name(name: &str) -> Result<(), InvalidSpec> {
 
 pub(crate) fn check_env_value(value: &str) -> Result<(), InvalidSpec> {
     check_argument(value)?;
-    check_not_expanded(value, "env")
+    check_references(value)
 }
 
-/// What will be expanded one day is refused until then, lest its meaning change.
-fn check_not_expanded(value: &str, key: &str) -> Result<(), InvalidSpec> {
-    if value.contains("${") || value.contains("$$") {
-        let message = format!("expansion of ${{VAR}} in `{key}` is not supported yet");
-        return Err(InvalidSpec::new(message).hint("write the value itself; `$VAR` without braces is passed as it is"));
+/// Groups are named like services, without the `@` of their address.
+pub(crate) fn check_group(name: &str) -> Result<(), InvalidSpec> {
+    if let Some(bare) = name.strip_prefix('@') {
+        let hint = format!("write `{}`; the `@` comes where a command names the group", shown(bare));
+        return Err(InvalidSpec::new(format!("the name of the group `{}` begins with `@`", shown(name))).hint(hint));
     }
-    Ok(())
+    names::check(name)
 }
 
 pub(crate) fn restart_when(word: &str) -> Result<RestartWhen, InvalidSpec> {

@@ -2,12 +2,15 @@
 #![expect(clippy::disallowed_methods, reason = "what is decided without files is compared with what stands in them")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
 
 use ppm_core::config::{self, Config};
+use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
 use ppm_core::schedule::Schedule;
 use ppm_core::spec::{Command, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
 use ppm_protocol::Signal;
@@ -69,6 +72,8 @@ fn every_key_is_read() {
         restart_interval: 3s
         clock_check_interval: 0
         shutdown_timeout: 20
+        env: {TOP: "1", SECRET: {file: /run/top}}
+        env_file: top.env
         services:
           - name: web
             id: 7
@@ -92,11 +97,17 @@ fn every_key_is_read() {
               env: {A: inner, B: inner}
             env: {B: outer}
             schedule: {cron: ["0 3 * * *"]}
+            env_file: [/etc/three.env, "${CONF}/three.env"]
+            inherit_env: [HOME, PPM_SOCKET]
+            groups: [frontend, night, frontend]
         "#,
     );
     let settings = &config.settings;
     let seconds = [settings.stats_interval, settings.restart_interval, settings.clock_check_interval, settings.shutdown_timeout];
     assert_eq!(seconds.map(|duration| duration.as_millis()), [500, 3000, 0, 20_000]);
+    let common = &settings.surroundings.common;
+    assert_eq!((common.env["TOP"].clone(), common.env["SECRET"].clone()), ("1".into(), EnvValue::File("/run/top".into())));
+    assert_eq!(common.files, ["top.env"]);
     let [web, two, three] = config.services.as_slice() else { panic!("{config:?}") };
 
     let words: Vec<&str> = web.command.args.iter().map(String::as_str).collect();
@@ -107,7 +118,8 @@ fn every_key_is_read() {
     assert_eq!(web.success_exit_codes, [0, 3, 143]);
     assert_eq!(web.stop, StopPolicy { signal: Signal::HUP, timeout: Duration::from_secs(60), reach: Reach::Leader });
     assert_eq!(web.schedule.as_ref().unwrap().text(), "*/30 * * * * *");
-    assert_eq!(web.source, "ppm.yml:10");
+    assert_eq!((web.source.as_str(), web.groups.len()), ("ppm.yml:12", 0));
+    assert!(Arc::ptr_eq(&web.command.surroundings, &settings.surroundings), "the services share what is common");
 
     assert_eq!((two.command.args.join(" ").as_str(), two.id, two.autostart), ("-c echo ${A} $$", None, true));
     let policy = RestartPolicy {
@@ -126,7 +138,13 @@ fn every_key_is_read() {
         (["-c".into(), String::new()].as_slice(), Some("/inner"))
     );
     assert_eq!(env_of(three), [("A", "inner"), ("B", "outer")]);
-    assert_eq!(three.source, "ppm.yml:24");
+    let Surroundings { common: shared, files, inherit } = &*three.command.surroundings;
+    assert!(Arc::ptr_eq(shared, common), "the services share what is common");
+    assert_eq!(
+        (files.join(" ").as_str(), inherit),
+        ("/etc/three.env ${CONF}/three.env", &Inherit::Only(vec!["HOME".into(), "PPM_SOCKET".into()]))
+    );
+    assert_eq!((three.source.as_str(), three.groups.join(" ").as_str()), ("ppm.yml:26", "frontend night"));
 }
 
 #[test]
@@ -153,7 +171,10 @@ fn numbers_and_booleans_reach_a_service_as_they_are_written() {
     for (number, value) in written.into_iter().enumerate() {
         for text in [format!("{{A: {value}}}"), format!("\n      A: {value}\n      B: x")] {
             let config = read(&format!("services:\n  - name: s{number}\n    command: a\n    env: {text}\n"));
-            assert_eq!(config.services[0].command.env["A"], value);
+            assert_eq!(config.services[0].command.env["A"], value.into());
+            let config = read(&format!("env: {text}\nservices: [{{name: a, command: a}}]\n"));
+            assert_eq!(config.settings.surroundings.common.env["A"], value.into());
+            assert!(Arc::ptr_eq(&config.settings.surroundings, &config.services[0].command.surroundings));
         }
     }
     let both = read(
@@ -238,11 +259,18 @@ fn what_is_written_reads_well() {
          - {name: web, id: 1, command: 'sh -c \"while true; do echo world; sleep 30; done\"', env: {A: x, yes: 'no'}, workdir: /app}\n\
          - {name: job-2, id: 2, command: [/bin/a, --port=80, 'a:', 'a: b', '80'], autostart: false, success_exit_codes: [143], schedule: 0 3 * * *}\n\
          - {name: '1e3', id: 9, command: a, restart: {policy: always, interval: 1500ms, jitter: 5%}, stop: {signal: INT, timeout: 90, group: false}}\n\
-         - {name: d, id: 10, command: a, restart: never}\n- {name: e, id: 11, command: a, restart: {max_retries: 3}, stop: {signal: 32}}\n",
+         - {name: d, id: 10, command: a, restart: never}\n- {name: e, id: 11, command: a, restart: {max_retries: 3}, stop: {signal: 32}}\n\
+         - {name: f, id: 12, command: a, groups: [x, \"1e3\"], env_file: [/a b, c], inherit_env: [A, B], workdir: '${HOME}/f'}\n\
+         - {name: g, id: 13, command: a, env: {PW: {file: /run/pw}, A: '${B:-c}$$'}, env_file: /a, inherit_env: []}\n\
+         env_file: [top.env]\nenv: {TOP: 1.50, T: {file: pw}}\n",
     );
     let wanted = "\
 # ppm configuration
 restart_interval: 2s
+env_file: top.env
+env:
+  T: {file: pw}
+  TOP: \"1.50\"
 services:
   - name: web
     id: 1
@@ -271,6 +299,21 @@ services:
     command: [a]
     restart: {max_retries: 3}
     stop: {signal: SIG32}
+  - name: f
+    id: 12
+    command: [a]
+    workdir: \"${HOME}/f\"
+    env_file: [\"/a b\", c]
+    inherit_env: [A, B]
+    groups: [x, \"1e3\"]
+  - name: g
+    id: 13
+    command: [a]
+    env_file: /a
+    inherit_env: false
+    env:
+      A: \"${B:-c}$$\"
+      PW: {file: /run/pw}
 ";
     assert_eq!(config::render(&config.settings, &config.services), wanted);
     assert_eq!(config::render(&Settings::default(), []), "# ppm configuration\nservices: []\n");
@@ -294,7 +337,14 @@ fn read(text: &str) -> Config {
 }
 
 fn env_of(service: &ServiceSpec) -> Vec<(&str, &str)> {
-    service.command.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    service.command.env.iter().map(|(name, value)| (name.as_str(), text_of(value))).collect()
+}
+
+fn text_of(value: &EnvValue) -> &str {
+    match value {
+        EnvValue::Text(text) => text,
+        EnvValue::File(path) => panic!("the content of {path}"),
+    }
 }
 
 /// Texts that readers of YAML are known to take for something else.
@@ -379,6 +429,28 @@ fn any_text(chance: &mut Chance) -> String {
     }
 }
 
+/// A text in which references may stand.
+fn any_value(chance: &mut Chance) -> String {
+    any_text(chance) + ["", "${A}", "$$", "$x", "${A:-${B:?c d}}"][chance.below(5)]
+}
+
+fn any_files(chance: &mut Chance) -> Vec<String> {
+    (0..chance.below(3)).map(|_| format!("/{}", any_value(chance))).collect()
+}
+
+fn any_env(chance: &mut Chance) -> BTreeMap<String, EnvValue> {
+    let mut env = BTreeMap::new();
+    for _ in 0..chance.below(4) {
+        let name: String = any_text(chance).replace('=', "").chars().take(60).collect();
+        let value = match chance.below(4) {
+            0 => EnvValue::File(format!("/{}", any_value(chance)).into()),
+            _ => any_value(chance).into(),
+        };
+        env.extend((!name.is_empty()).then_some((name, value)));
+    }
+    env
+}
+
 fn any_duration(chance: &mut Chance) -> Duration {
     match chance.below(3) {
         0 => Duration::from_secs(chance.below(100_000) as u64),
@@ -392,7 +464,11 @@ fn any_config(chance: &mut Chance) -> Config {
     if chance.below(2) == 0 {
         let durations = [(); 4].map(|()| any_duration(chance));
         let [stats_interval, restart_interval, clock_check_interval, shutdown_timeout] = durations;
-        settings = Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout };
+        settings = Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ..settings };
+    }
+    if chance.below(2) == 0 {
+        let common = Arc::new(Variables { files: any_files(chance), env: any_env(chance) });
+        settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
     }
     let mut services: Vec<ServiceSpec> = (0..chance.below(4)).map(|number| any_service(chance, &settings, number)).collect();
     assign_ids(&mut services);
@@ -407,14 +483,16 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
         args: (0..chance.below(4)).map(|_| any_text(chance) + ["", "${x}"][chance.below(2)]).collect(),
         ..Command::default()
     };
-    command.workdir = (chance.below(2) == 0).then(|| format!("/{}", any_text(chance)));
-    for _ in 0..chance.below(4) {
-        let name: String = any_text(chance).replace('=', "").chars().take(60).collect();
-        if !name.is_empty() {
-            command.env.insert(name, any_text(chance));
-        }
-    }
+    command.workdir = (chance.below(2) == 0).then(|| format!("{}/{}", ["", "${HOME}"][chance.below(2)], any_value(chance)));
+    command.env = any_env(chance);
     let mut service = ServiceSpec::new(name, command, settings);
+    if chance.below(3) == 0 {
+        let names = any_env(chance).into_keys().collect();
+        let inherit = [Inherit::All, Inherit::Only(Vec::new()), Inherit::Only(names)].into_iter().nth(chance.below(3)).unwrap();
+        service.command.surroundings =
+            Arc::new(Surroundings { files: any_files(chance), inherit, common: Arc::clone(&settings.surroundings.common) });
+    }
+    service.groups = ["web", "1e3", "no"].into_iter().take(chance.below(4)).map(str::to_owned).collect();
     service.id = (chance.below(3) == 0).then(|| u32::try_from(number * 7 + 1 + chance.below(7)).unwrap());
     service.autostart = chance.below(4) > 0;
     if chance.below(2) == 0 {

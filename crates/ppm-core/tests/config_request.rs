@@ -15,8 +15,8 @@ fn request(name: &str, command: &[&str]) -> AddService {
 fn a_request_becomes_the_service_that_a_file_would_give() {
     let settings = Settings { restart_interval: Duration::from_secs(7), ..Settings::default() };
     let mut add = request("web", &["sh", "-c", "echo ${X} $$"]);
-    add.workdir = Some("/srv".into());
-    add.env.insert("A".into(), "b".into());
+    add.workdir = Some("/srv/${X}".into());
+    add.env.insert("A".into(), "${B:-b} $$".into());
     add.restart = Some("always".into());
     add.schedule = Some("*/30 * * * * *".into());
     let spec = ServiceSpec::from_request(&add, &settings).unwrap();
@@ -25,7 +25,7 @@ fn a_request_becomes_the_service_that_a_file_would_give() {
         ("ppm add", RestartWhen::Always, settings.restart_interval)
     );
 
-    let text = "restart_interval: 7s\nservices:\n  - name: web\n    command: [sh, -c, \"echo ${X} $$\"]\n    workdir: /srv\n    env: {A: b}\n    restart: always\n    schedule: \"*/30 * * * * *\"\n";
+    let text = "restart_interval: 7s\nservices:\n  - name: web\n    command: [sh, -c, \"echo ${X} $$\"]\n    workdir: /srv/${X}\n    env: {A: \"${B:-b} $$\"}\n    restart: always\n    schedule: \"*/30 * * * * *\"\n";
     let mut config = config::parse(text, "f").unwrap();
     config.services[0].source = "ppm add".into();
     assert_eq!(spec, config.services.remove(0));
@@ -41,9 +41,9 @@ fn what_a_file_may_not_say_a_request_may_not_either() {
         (|add| add.command = vec![String::new()], "command: [\"\"]"),
         (|add| add.command = vec!["a".into(), "b\0".into()], "command: [a, \"b\\0\"]"),
         (|add| add.workdir = Some("here".into()), "workdir: here"),
-        (|add| add.workdir = Some("/${X}".into()), "workdir: /${X}"),
+        (|add| add.workdir = Some("/${X".into()), "workdir: /${X"),
         (|add| drop(add.env.insert("A=B".into(), "c".into())), "env: {\"A=B\": c}"),
-        (|add| drop(add.env.insert("A".into(), "$$".into())), "env: {A: $$}"),
+        (|add| drop(add.env.insert("A".into(), "${B C}".into())), "env: {A: \"${B C}\"}"),
         (|add| drop(add.env.insert("A".into(), "\0".into())), "env: {A: \"\\0\"}"),
         (|add| add.restart = Some("no".into()), "restart: no"),
         (|add| add.schedule = Some("61 * * * *".into()), "schedule: \"61 * * * *\""),

@@ -6,6 +6,7 @@
 mod clock;
 mod control;
 mod driver;
+mod files;
 mod host;
 mod loader;
 mod log;

@@ -38,6 +38,8 @@ impl Loader {
         let Some(path) = self.path.clone().or_else(search) else { return Ok(Config::default()) };
         let name = path.display().to_string();
         let text = read_text(&path).map_err(|error| NoConfig::Unreadable(format!("cannot read the configuration {name}: {error}")))?;
+        // Files that it names lie beside it, wherever the daemon stands.
+        let name = std::path::absolute(&path).map_or(name, |path| path.display().to_string());
         config::parse(&text, &name).map_err(NoConfig::Wrong)
     }
 

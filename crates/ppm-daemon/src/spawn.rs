@@ -8,8 +8,7 @@
 //! Must be called from the thread that lives as long as the daemon: PR_SET_PDEATHSIG is about the parent *thread*
 //! (R10).
 
-use std::collections::BTreeMap;
-use std::ffi::{CString, OsString, c_char, c_int, c_void};
+use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -17,9 +16,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
+use ppm_core::environment::{self, Help, Resolved};
 use ppm_core::event::{Cause, Launch, Pid};
 
-use crate::reap;
+use crate::{files, reap};
 
 /// Where programs are looked up when nobody says (R8c).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,14 +27,10 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// What the child needs of stack: a few frames of system calls.
 const STACK_WORDS: usize = 16 * 1024 / size_of::<u128>();
 
-/// The daemon's own variables, which services do not see.
-const PRIVATE: [&[u8]; 2] = [b"PPM_SOCKET", b"PPM_CONFIG"];
-
 /// Starts processes, one at a time.
 #[derive(Debug)]
 pub struct Spawner {
     environment: Vec<(OsString, CString)>,
-    path: OsString,
     null: OwnedFd,
     stack: Vec<u128>,
     parent: libc::pid_t,
@@ -62,27 +58,33 @@ struct Order {
     failed: Option<(Stage, c_int)>,
 }
 
+/// A service that is to be started, and what was found out for it.
+struct Start<'a> {
+    launch: &'a Launch,
+    own: Resolved,
+    /// Where programs are looked up that are not paths.
+    path: OsString,
+}
+
 impl Spawner {
-    /// Remembers the daemon's environment, which every service gets.
+    /// Remembers the daemon's environment, which services inherit.
     pub fn new(environment: impl Iterator<Item = (OsString, OsString)>) -> io::Result<Spawner> {
-        let environment: Vec<(OsString, CString)> = environment
-            .filter(|(key, _)| !PRIVATE.contains(&key.as_bytes()))
-            .filter_map(|(key, value)| Some((key.clone(), assignment(key.as_bytes(), value.as_bytes())?)))
-            .collect();
-        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        let environment: Vec<(OsString, CString)> =
+            environment.filter_map(|(key, value)| Some((key.clone(), assignment(key.as_bytes(), value.as_bytes())?))).collect();
         let null = fs::File::options().read(true).open("/dev/null")?.into();
         let parent = nix::unistd::getpid().as_raw();
-        Ok(Spawner { environment, path, null, stack: vec![0; STACK_WORDS], parent })
+        Ok(Spawner { environment, null, stack: vec![0; STACK_WORDS], parent })
     }
 
     /// Starts the program as leader of its own session; the error is for people: stage and cause.
     pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Pid, String> {
+        let start = self.prepare(launch, cause)?;
         let command = &launch.command;
-        let programs = self.programs(launch);
+        let programs = start.programs();
         let argv = strings(std::iter::once(&command.path).chain(&command.args))?;
-        let workdir = command.workdir.as_ref().map(|folder| c_string(folder)).transpose()?;
-        let own = self.own_environment(launch, cause);
-        let envp: Vec<&CString> = self.inherited(&command.env).chain(&own).collect();
+        let workdir = start.own.workdir.as_ref().map(|folder| c_string(&folder.path, "workdir")).transpose()?;
+        let own: Vec<CString> = start.own.variables.iter().filter_map(|(key, value)| assignment(key, value)).collect();
+        let envp: Vec<&CString> = self.inherited(&start).map(|(_, assignment)| assignment).chain(&own).collect();
 
         let (programs_ptr, argv_ptr, envp_ptr) = (pointers(&programs), pointers(&argv), pointers(envp));
         let mut order = Order {
@@ -99,55 +101,68 @@ impl Spawner {
             None => Ok(Pid(pid)),
             Some((stage, errno)) => {
                 reap::discard(pid);
-                Err(self.explain(launch, stage, errno))
+                Err(start.explain(stage, errno))
             }
         }
     }
 
-    /// The files to try, in order: the path itself, or the name in each folder of the service's PATH.
-    fn programs(&self, launch: &Launch) -> Vec<CString> {
-        let program = &launch.command.path;
-        if program.contains('/') {
-            return c_string(program).into_iter().collect();
+    fn prepare<'a>(&self, launch: &'a Launch, cause: Cause) -> Result<Start<'a>, String> {
+        let cause = cause.to_string();
+        let help = Help {
+            told: &[("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", cause.as_str())],
+            inherited: &|name| self.variable(name),
+            read: &files::read,
+        };
+        let own = environment::resolve(&launch.command, help)?;
+        let mut start = Start { launch, own, path: DEFAULT_PATH.into() };
+        let path = match start.own.variables.get(b"PATH".as_slice()) {
+            Some(own) => Some(own.clone()),
+            None => self.inherited(&start).any(|(key, _)| key == "PATH").then(|| self.variable(b"PATH")).flatten(),
+        };
+        if let Some(path) = path {
+            start.path = OsString::from_vec(path);
         }
-        let folders = self.search_path(launch);
-        std::env::split_paths(&folders)
+        Ok(start)
+    }
+
+    /// The value of one of the daemon's variables.
+    fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let (_, assignment) = self.environment.iter().find(|(key, _)| key.as_bytes() == name)?;
+        assignment.as_bytes().get(name.len() + 1..).map(<[u8]>::to_vec)
+    }
+
+    /// What the container gave the daemon, byte for byte (R8), less what the service shall not have or sets itself.
+    fn inherited<'a>(&'a self, start: &'a Start<'_>) -> impl Iterator<Item = (&'a OsStr, &'a CString)> {
+        let inherit = &start.launch.command.surroundings.inherit;
+        let is_kept = |key: &OsString| inherit.passes(key.as_bytes()) && !start.own.variables.contains_key(key.as_bytes());
+        self.environment.iter().filter(move |(key, _)| is_kept(key)).map(|(key, assignment)| (key.as_os_str(), assignment))
+    }
+}
+
+impl Start<'_> {
+    /// The files to try, in order: the path itself, or the name in each folder of the service's PATH.
+    fn programs(&self) -> Vec<CString> {
+        let program = &self.launch.command.path;
+        if program.contains('/') {
+            return c_string(program.as_bytes(), "exec").into_iter().collect();
+        }
+        std::env::split_paths(&self.path)
             .map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder })
             .filter_map(|folder| CString::new(folder.join(program).into_os_string().into_vec()).ok())
             .collect()
     }
 
-    fn search_path(&self, launch: &Launch) -> OsString {
-        launch.command.env.get("PATH").map_or_else(|| self.path.clone(), OsString::from)
-    }
-
-    fn own_environment(&self, launch: &Launch, cause: Cause) -> Vec<CString> {
-        let cause = cause.to_string();
-        let told = [("PPM_SERVICE", &launch.name), ("PPM_START_REASON", &cause)];
-        let own = launch.command.env.iter().map(|(key, value)| (key.as_str(), value));
-        own.chain(told).filter_map(|(key, value)| assignment(key.as_bytes(), value.as_bytes())).collect()
-    }
-
-    /// What the container gave the daemon, byte for byte (R8), less what the service sets itself.
-    fn inherited<'a>(&'a self, own: &'a BTreeMap<String, String>) -> impl Iterator<Item = &'a CString> {
-        let is_replaced = |key: &OsString| {
-            let key = key.as_bytes();
-            key == b"PPM_SERVICE" || key == b"PPM_START_REASON" || std::str::from_utf8(key).is_ok_and(|key| own.contains_key(key))
-        };
-        self.environment.iter().filter(move |(key, _)| !is_replaced(key)).map(|(_, assignment)| assignment)
-    }
-
     /// The failed step in words that name the culprit. Looks at the file system again, so it can only be a guess
     /// where things changed meanwhile.
-    fn explain(&self, launch: &Launch, stage: Stage, errno: c_int) -> String {
-        let program = &launch.command.path;
+    fn explain(&self, stage: Stage, errno: c_int) -> String {
+        let program = &self.launch.command.path;
         let error = io::Error::from_raw_os_error(errno);
         match stage {
             Stage::Session => format!("setsid: {}", in_words(&error)),
             Stage::Parent => format!("prctl: {}", in_words(&error)),
             Stage::Input => format!("stdin: {}", in_words(&error)),
             Stage::Workdir => {
-                let folder = launch.command.workdir.as_deref().unwrap_or("");
+                let folder = self.own.workdir.as_ref().map_or("", |folder| folder.name.as_str());
                 match errno {
                     libc::ENOENT => format!("workdir: no such folder: {folder}"),
                     libc::ENOTDIR => format!("workdir: not a folder: {folder}"),
@@ -155,7 +170,7 @@ impl Spawner {
                 }
             }
             Stage::Exec => {
-                let found = self.found(launch);
+                let found = self.found();
                 match (errno, found) {
                     (libc::ENOENT, Some(file)) => format!("exec: the interpreter of {} does not exist", file.display()),
                     (libc::ENOENT, None) => format!("exec: no such file: {program}"),
@@ -169,14 +184,13 @@ impl Spawner {
         }
     }
 
-    fn found(&self, launch: &Launch) -> Option<PathBuf> {
-        let base = launch.command.workdir.as_ref().map_or_else(PathBuf::new, PathBuf::from);
-        let program = Path::new(&launch.command.path);
-        if launch.command.path.contains('/') {
+    fn found(&self) -> Option<PathBuf> {
+        let base = self.own.workdir.as_ref().map_or_else(PathBuf::new, |folder| PathBuf::from(OsStr::from_bytes(&folder.path)));
+        let program = Path::new(&self.launch.command.path);
+        if self.launch.command.path.contains('/') {
             return Some(base.join(program)).filter(|file| file.exists());
         }
-        let folders = self.search_path(launch);
-        std::env::split_paths(&folders).map(|folder| base.join(folder).join(program)).find(|file| file.exists())
+        std::env::split_paths(&self.path).map(|folder| base.join(folder).join(program)).find(|file| file.exists())
     }
 }
 
@@ -280,7 +294,8 @@ fn errno() -> c_int {
     unsafe { *libc::__errno_location() }
 }
 
-fn in_words(error: &io::Error) -> String {
+/// The error's text without its number.
+pub fn in_words(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_lowercase()
 }
@@ -289,12 +304,12 @@ fn is_executable(file: &Path) -> bool {
     nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok()
 }
 
-fn c_string(text: &str) -> Result<CString, String> {
-    CString::new(text).map_err(|_| format!("exec: a NUL byte in `{}`", text.escape_debug()))
+fn c_string(bytes: &[u8], stage: &str) -> Result<CString, String> {
+    CString::new(bytes).map_err(|_| format!("{stage}: a NUL byte in `{}`", bytes.escape_ascii()))
 }
 
 fn strings<'a>(texts: impl Iterator<Item = &'a String>) -> Result<Vec<CString>, String> {
-    texts.map(|text| c_string(text)).collect()
+    texts.map(|text| c_string(text.as_bytes(), "exec")).collect()
 }
 
 fn assignment(key: &[u8], value: &[u8]) -> Option<CString> {

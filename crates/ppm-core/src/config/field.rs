@@ -106,12 +106,7 @@ impl Reader {
         if let Value::Bool(value) = field.node.value {
             return Some(value);
         }
-        let hint = match field.node.value.as_text().map(str::to_ascii_lowercase).as_deref() {
-            Some("yes" | "on" | "y" | "true") => Some("write `true`, without quotes".to_owned()),
-            Some("no" | "off" | "n" | "false") => Some("write `false`, without quotes".to_owned()),
-            _ => None,
-        };
-        self.wrong_type(field, "`true` or `false`").hint = hint;
+        self.wrong_type(field, "`true` or `false`").hint = meant_boolean(&field.node.value).map(str::to_owned);
         None
     }
 
@@ -183,6 +178,15 @@ impl Reader {
         drafts.push(Draft { at, first: None, complaint: Complaint { message, ..Complaint::default() } });
         let last = drafts.len() - 1;
         &mut drafts[last].complaint
+    }
+}
+
+/// What to write instead of a word that some take for a boolean.
+pub(super) fn meant_boolean(value: &Value) -> Option<&'static str> {
+    match value.as_text()?.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "y" | "true" => Some("write `true`, without quotes"),
+        "no" | "off" | "n" | "false" => Some("write `false`, without quotes"),
+        _ => None,
     }
 }
 

@@ -4,25 +4,40 @@
 //! the checks are those of `ppm add`. Invariant: without a complaint the services are right.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ppm_protocol::Signal;
 
 use super::Config;
+use super::env::Env;
 use super::field::{Draft, Field, Keys, Map, describe};
 use super::tree::{At, Node, Tree, Value};
+use crate::environment::Surroundings;
 use crate::names;
 use crate::schedule::Schedule;
 use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy, shown};
 
 const TOP: Keys = Keys {
-    read: &["stats_interval", "restart_interval", "clock_check_interval", "shutdown_timeout", "services"],
-    later: &["watch_restart_interval", "timezone", "env", "env_file", "logger", "http", "state_dir"],
+    read: &["stats_interval", "restart_interval", "clock_check_interval", "shutdown_timeout", "env", "env_file", "services"],
+    later: &["watch_restart_interval", "timezone", "logger", "http", "state_dir"],
 };
 const SERVICE: Keys = Keys {
-    read: &["name", "id", "command", "workdir", "env", "autostart", "restart", "success_exit_codes", "stop", "schedule"],
-    later: &[
+    read: &[
+        "name",
+        "id",
+        "command",
+        "workdir",
+        "env",
         "env_file",
         "inherit_env",
+        "autostart",
+        "restart",
+        "success_exit_codes",
+        "stop",
+        "schedule",
+        "groups",
+    ],
+    later: &[
         "user",
         "umask",
         "essential",
@@ -38,7 +53,6 @@ const SERVICE: Keys = Keys {
         "hooks",
         "log",
         "replicas",
-        "groups",
     ],
 };
 const COMMAND: Keys = Keys { read: &["path", "args", "workdir", "env"], later: &[] };
@@ -68,14 +82,14 @@ pub(super) struct Outcome {
     pub starts: Vec<At>,
 }
 
-/// Reads the tree of a text.
-pub(super) fn read(tree: &Tree, text: &str) -> Outcome {
+/// Reads the tree of a text that stands in this folder.
+pub(super) fn read(tree: &Tree, text: &str, folder: &str) -> Outcome {
     let canonical = !UNUSUAL.iter().any(|unusual| text.contains(unusual));
-    let mut reader = Reader { outcome: Outcome::default(), canonical };
+    let mut reader = Reader { outcome: Outcome::default(), canonical, folder: folder.to_owned() };
     for key in &tree.duplicates {
         reader.complain(key.at, format!("the key `{}` is there twice", shown(&key.text)));
     }
-    reader.top(&tree.root);
+    reader.top(&tree.root, text);
     reader.outcome
 }
 
@@ -83,20 +97,13 @@ pub(super) fn read(tree: &Tree, text: &str) -> Outcome {
 pub(super) struct Reader {
     pub outcome: Outcome,
     /// Whether integers and booleans are all written as we would write them.
-    canonical: bool,
+    pub canonical: bool,
+    /// Where paths begin that are not absolute.
+    pub folder: String,
 }
-
-/// The value of an environment variable.
-enum EnvValue {
-    Text(String),
-    /// A number or a boolean: what is passed is what is written there.
-    At(At),
-}
-
-type Env = BTreeMap<String, EnvValue>;
 
 impl Reader {
-    fn top(&mut self, root: &Node) {
+    fn top(&mut self, root: &Node, text: &str) {
         if matches!(root.value, Value::Null) {
             return;
         }
@@ -118,6 +125,8 @@ impl Reader {
         for (key, setting) in durations {
             self.set(map.get(key), setting, Self::duration);
         }
+        let common = Arc::new(self.variables(&map, text));
+        settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
         if let Some(field) = map.get("services") {
             self.services(field, &settings);
         }
@@ -174,27 +183,20 @@ impl Reader {
             Some(field) => self.command(field, called),
             None => self.required(map, "command", at, format!("{called} has no `command`"), "add a line like `command: sleep 10`"),
         };
-        let (command, mut env) = command.unwrap_or_default();
+        let (command, env) = command.unwrap_or_default();
         let mut service = ServiceSpec::new(name.unwrap_or_default(), command, settings);
         self.set(map.get("workdir"), &mut service.command.workdir, |reader, field| reader.workdir(field).map(Some));
-        if let Some(field) = map.get("env") {
-            env.extend(self.env(field));
-        }
+        self.service_env(map, env, &mut service);
         self.set(map.get("id"), &mut service.id, |reader, field| reader.whole(field, 1, u32::MAX).map(Some));
         self.set(map.get("autostart"), &mut service.autostart, Self::boolean);
         self.set(map.get("success_exit_codes"), &mut service.success_exit_codes, Self::exit_codes);
         self.set(map.get("schedule"), &mut service.schedule, |reader, field| reader.schedule(field, called).map(Some));
+        self.set(map.get("groups"), &mut service.groups, Self::groups);
         if let Some(field) = map.get("restart") {
             self.restart(field, called, &mut service.restart);
         }
         if let Some(field) = map.get("stop") {
             self.stop(field, called, &mut service.stop);
-        }
-        for (name, value) in env {
-            match value {
-                EnvValue::Text(value) => drop(service.command.env.insert(name, value)),
-                EnvValue::At(at) => self.outcome.verbatim.push(Verbatim { service: self.outcome.config.services.len(), name, at }),
-            }
         }
         self.outcome.config.services.push(service);
         self.outcome.starts.push(at);
@@ -296,45 +298,6 @@ impl Reader {
         let workdir = self.text(field, "text")?;
         self.valid(field.node.at, spec::check_workdir(workdir))?;
         Some(workdir.to_owned())
-    }
-
-    fn env(&mut self, field: Field<'_>) -> Env {
-        let entries = field.node.value.as_map();
-        if entries.is_none() && !field.node.value.is_null() {
-            self.wrong_type(field, "a map").hint = Some("write `NAME: value` for each variable".into());
-        }
-        let mut env = Env::new();
-        for (key, node) in entries.unwrap_or_default() {
-            self.valid(key.at, spec::check_env_name(&key.text));
-            if let Some(value) = self.env_value(Field { key, node, prefix: "env." }) {
-                env.insert(key.text.clone(), value);
-            }
-        }
-        env
-    }
-
-    fn env_value(&mut self, field: Field<'_>) -> Option<EnvValue> {
-        match &field.node.value {
-            Value::Text(value) => {
-                self.valid(field.node.at, spec::check_env_value(value))?;
-                Some(EnvValue::Text(value.clone()))
-            }
-            Value::Bool(value) if self.canonical => Some(EnvValue::Text(value.to_string())),
-            Value::Int(value) if self.canonical => Some(EnvValue::Text(value.to_string())),
-            Value::Bool(_) | Value::Int(_) | Value::Float(_) => Some(EnvValue::At(field.node.at)),
-            Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "file") => {
-                self.complain(field.at(), "a value from a file, `{file: ...}`, is not supported yet".into());
-                None
-            }
-            Value::Null => {
-                self.wrong_type(field, "text").hint = Some("write `\"\"` for an empty value".into());
-                None
-            }
-            Value::List(_) | Value::Map(_) => {
-                self.wrong_type(field, "text");
-                None
-            }
-        }
     }
 
     fn exit_codes(&mut self, field: Field<'_>) -> Option<Vec<i32>> {

@@ -3,9 +3,11 @@
 //! Only what differs from a default is written, and every id, so that a service keeps it. Texts are plain where no
 //! reader of YAML could take them for anything else, and in double quotes otherwise.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::value::write_duration;
+use crate::environment::{EnvValue, Inherit};
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 
 /// Words that some reader of YAML takes for a boolean or for nothing.
@@ -24,6 +26,10 @@ pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a Se
     for (key, value, _) in durations.into_iter().filter(|(_, value, default)| value != default) {
         line(&mut out, key, &write_duration(value));
     }
+    if let Some(files) = env_files(&settings.surroundings.common.files) {
+        line(&mut out, "env_file", &files);
+    }
+    render_env(&mut out, "", &settings.surroundings.common.env);
     let mut services = services.into_iter().peekable();
     line(&mut out, "services", if services.peek().is_some() { "" } else { "[]" });
     for service in services {
@@ -39,17 +45,20 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
         field("id", &id.to_string());
     }
     let command = &service.command;
-    let words: Vec<String> = std::iter::once(&command.path).chain(&command.args).map(|word| quoted(word)).collect();
-    field("command", &format!("[{}]", words.join(", ")));
+    field("command", &list(std::iter::once(&command.path).chain(&command.args)));
     if let Some(workdir) = &command.workdir {
         field("workdir", &quoted(workdir));
     }
-    if !command.env.is_empty() {
-        field("env", "");
+    if let Some(files) = env_files(&command.surroundings.files) {
+        field("env_file", &files);
     }
-    for (name, value) in &command.env {
-        field(&format!("  {}", quoted(name)), &quoted(value));
+    match &command.surroundings.inherit {
+        Inherit::All => {}
+        Inherit::Only(names) if names.is_empty() => field("inherit_env", "false"),
+        Inherit::Only(names) => field("inherit_env", &list(names)),
     }
+    render_env(out, "    ", &command.env);
+    let mut field = |key: &str, value: &str| line(out, &format!("    {key}"), value);
     if !service.autostart {
         field("autostart", "false");
     }
@@ -66,6 +75,35 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
     if let Some(schedule) = &service.schedule {
         field("schedule", &double_quoted(schedule.text()));
     }
+    if !service.groups.is_empty() {
+        field("groups", &list(&service.groups));
+    }
+}
+
+fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) {
+    if !env.is_empty() {
+        line(out, &format!("{indent}env"), "");
+    }
+    for (name, value) in env {
+        let value = match value {
+            EnvValue::Text(text) => quoted(text),
+            EnvValue::File(path) => format!("{{file: {}}}", quoted(path)),
+        };
+        line(out, &format!("{indent}  {}", quoted(name)), &value);
+    }
+}
+
+fn env_files(files: &[String]) -> Option<String> {
+    match files {
+        [] => None,
+        [file] => Some(quoted(file)),
+        several => Some(list(several)),
+    }
+}
+
+fn list<'a>(texts: impl IntoIterator<Item = &'a String>) -> String {
+    let texts: Vec<String> = texts.into_iter().map(|text| quoted(text)).collect();
+    format!("[{}]", texts.join(", "))
 }
 
 fn restart(policy: &RestartPolicy, settings: &Settings) -> Option<String> {

@@ -105,7 +105,7 @@ impl Call {
         match answer {
             Answer::Services(rows) => self.check_rows(now, rows.iter(), judge),
             Answer::Infos(infos) => self.check_rows(now, infos.iter().map(|info| &info.row), judge),
-            Answer::Changed(changed) => self.check_changed(now, changed, judge),
+            Answer::Changed(changed) => self.check_changed(changed, judge),
             Answer::Stats(rows) => {
                 let lives = |id: &ServiceId, pid: i32| judge.known.get(id).is_some_and(|k| k.process.is_some_and(|p| p.pid.0 == pid));
                 let fine = rows.iter().filter_map(|row| Some((row.id?, row.pid?))).all(|(id, pid)| lives(&ServiceId(id), pid));
@@ -136,7 +136,7 @@ impl Call {
             let shown = (row.status, row.pid, row.active, row.crashes, row.restarts, row.name.as_str());
             let pid = known.process.map(|process| process.pid.0);
             let restarts = known.starts.saturating_sub(1);
-            let is = (known.status(now.mono), pid, known.is_wanted(), known.crashes_at(now.mono), restarts, known.name());
+            let is = (known.status(), pid, known.is_wanted(), known.crashes_at(now.mono), restarts, known.name());
             rule(shown == is, "what is shown is true", || format!("{shown:?}, not {is:?}: {known:?}"))?;
             rule(!row.reason.is_empty(), "what is shown is true", || format!("no reason in {row:?}"))?;
             let plans = row.next_start.is_none() || row.active;
@@ -145,7 +145,7 @@ impl Call {
         Ok(())
     }
 
-    fn check_changed(&self, now: Now, changed: &Changed, judge: &Judge) -> Verdict {
+    fn check_changed(&self, changed: &Changed, judge: &Judge) -> Verdict {
         let text = || format!("{self:?} got {changed:?}");
         rule(changed.services.iter().map(|row| ServiceId(row.id)).eq(self.ids.iter().copied()), TRUE, text)?;
         let mut done = 0;
@@ -155,7 +155,7 @@ impl Call {
             let lives = known.is_some_and(|k| k.process.is_some_and(|p| Some(p.pid.0) == row.pid));
             rule(row.pid.is_none() || lives, "what is shown is true", || format!("{row:?} of {known:?}"))?;
             let failure = changed.failed.iter().find(|failure| failure.service == row.name);
-            let is_done = self.is_done(now, id, known);
+            let is_done = self.is_done(id, known);
             // Of what SIGKILL should have reached nothing is there afterwards, whether or not anything was before.
             let is_kill = matches!(&self.request, Request::Signal(sent) if sent.signal == Signal::KILL);
             let is_lie = failure.is_some_and(|failure| failure.message.is_empty() || is_done && self.ids.len() == 1 && !is_kill);
@@ -167,13 +167,12 @@ impl Call {
     }
 
     /// Whether what was asked for is so, or has been.
-    fn is_done(&self, now: Now, id: ServiceId, known: Option<&Known>) -> bool {
+    fn is_done(&self, id: ServiceId, known: Option<&Known>) -> bool {
         let (starts, ends) = self.before.get(&id).copied().unwrap_or_default();
         let process = known.and_then(|known| known.process);
         let has_started = known.is_some_and(|known| known.starts > starts) || process.is_some_and(|process| !process.is_ending());
-        let is_idle = known.is_none_or(|known| known.is_idle(now.mono));
-        let has_ended =
-            is_idle || known.is_some_and(|known| known.ends > ends || known.left.is_some() && known.left_at(now.mono).is_none());
+        let is_idle = known.is_none_or(|known| known.is_idle());
+        let has_ended = is_idle || known.is_some_and(|known| known.ends > ends || known.expires);
         match &self.request {
             Request::Start(targets) | Request::Restart(targets) => !targets.wait || has_started,
             Request::Add(add) => !add.wait || !add.start || add.schedule.is_some() || has_started,
@@ -182,7 +181,7 @@ impl Call {
             Request::Pause(targets) => !targets.wait || process.is_some_and(|process| process.paused && !process.is_ending()),
             Request::Resume(targets) => !targets.wait || process.is_some_and(|process| !process.paused && !process.is_ending()),
             Request::Wait(wait) => {
-                let status = known.map(|known| known.status(now.mono));
+                let status = known.map(|known| known.status());
                 match wait.goal {
                     Goal::Running => status == Some(Status::Running) && process.is_some(),
                     Goal::Ready => process.is_some_and(|process| !process.paused && !process.is_ending()),
@@ -191,7 +190,7 @@ impl Call {
                 }
             }
             Request::Signal(sent) if sent.signal == Signal::KILL => process.is_none() || has_ended,
-            Request::Signal(_) => known.is_some_and(|known| known.process.is_some() || known.left_at(now.mono).is_some()),
+            Request::Signal(_) => known.is_some_and(|known| known.process.is_some() || known.waited_for().is_some()),
             _ => true,
         }
     }

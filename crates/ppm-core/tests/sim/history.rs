@@ -201,15 +201,16 @@ impl History {
         self.turns += 1;
         let mut hands = Hands(Vec::new());
         self.tell(&event, &mut hands);
-        if !matches!(event, Event::Tick) && self.is_due() {
-            self.tell(&Event::Tick, &mut hands); // as the daemon does before it waits
+        let ticks = matches!(event, Event::Tick) || self.is_due() && !self.dice.one_in(4);
+        if ticks && !matches!(event, Event::Tick) {
+            self.tell(&Event::Tick, &mut hands); // as the daemon does before it waits, unless something else is there
         }
         let actions = self.planted.does(&event, hands.0);
         if self.trace == Trace::Kept {
             self.write_down(&event, &actions);
         }
         let deadline = self.planted.wakes(self.now, self.supervisor.deadline());
-        let seen = Turn { now: self.now, event: &event, actions: &actions, deadline, plan: self.supervisor.next_plan() };
+        let seen = Turn { now: self.now, event: &event, actions: &actions, ticks, deadline, plan: self.supervisor.next_plan() };
         self.judge.watch(&seen, &self.world, &self.supervisor)?;
         self.judge.note_plans(&self.supervisor);
         for action in &actions {

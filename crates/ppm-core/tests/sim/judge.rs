@@ -48,6 +48,8 @@ pub struct Turn<'a> {
     pub now: Now,
     pub event: &'a Event,
     pub actions: &'a [Action],
+    /// Whether a tick was part of it: what has come due is done then, and not before.
+    pub ticks: bool,
     /// When the next tick is due afterwards, by each clock.
     pub deadline: Option<Mono>,
     pub plan: Option<Timestamp>,
@@ -111,7 +113,7 @@ impl Judge {
 
     /// Looks at a turn; the world is as it was before its actions.
     pub fn watch(&mut self, turn: &Turn<'_>, world: &World, supervisor: &Supervisor) -> Verdict {
-        self.begin(turn.now);
+        self.begin(turn);
         self.hear(turn.now, turn.event);
         for (at, action) in turn.actions.iter().enumerate() {
             rule(!self.exited, "the exit is the last action", || format!("{action:?}"))?;
@@ -124,7 +126,7 @@ impl Judge {
         self.compare(turn.now, supervisor)
     }
 
-    fn begin(&mut self, now: Now) {
+    fn begin(&mut self, turn: &Turn<'_>) {
         self.user_signals.clear();
         self.paused.clear();
         self.resumed.clear();
@@ -133,7 +135,9 @@ impl Judge {
         self.told.clear();
         self.notified.clear();
         for known in self.known.values_mut() {
-            known.may_fire = known.plan.is_some_and(|plan| plan <= now.wall);
+            let is_over = |at: Mono| at + PATIENCE <= turn.now.mono;
+            known.may_fire = turn.ticks && known.plan.is_some_and(|plan| plan <= turn.now.wall);
+            known.expires = turn.ticks && known.left.and_then(|left| left.killed).is_some_and(is_over);
         }
     }
 }
@@ -162,7 +166,7 @@ impl Judge {
                 Ok(())
             }
             Action::ReadConfig { .. } => Ok(()),
-            Action::Announce(notice) => self.see_notice(now, notice),
+            Action::Announce(notice) => self.see_notice(notice),
             Action::Exit { code } => {
                 rule(*code == 0, "a requested end is a good one", || code.to_string())?;
                 self.exited = true;
@@ -177,7 +181,7 @@ impl Judge {
             return rule(false, "what is stopped stays so", || format!("{id:?} is not known"));
         };
         let text = || format!("spawn by {cause} of {known:?}");
-        rule(known.is_idle(now.mono), "there is one incarnation at most", text)?;
+        rule(known.is_idle(), "there is one incarnation at most", text)?;
         rule(known.is_wanted() && !is_ending, "what is stopped stays so", text)?;
         let window = known.restart_window().filter(|(of, _, _)| *of == cause);
         match cause {
@@ -250,13 +254,13 @@ impl Judge {
         rule(reach == Reach::Group, "signals go to the whole service", text)
     }
 
-    fn see_notice(&mut self, now: Now, notice: &Notice) -> Verdict {
+    fn see_notice(&mut self, notice: &Notice) -> Verdict {
         match notice {
             Notice::Service(row) => {
                 self.told.push((**row).clone());
                 if row.event == EventKind::Removed {
                     let Some(known) = self.known.remove(&ServiceId(row.id)) else { return Ok(()) };
-                    let fine = known.wish == Wish::Gone && known.is_idle(now.mono);
+                    let fine = known.wish == Wish::Gone && known.is_idle();
                     return rule(fine, "only what is gone is removed", || format!("{known:?}"));
                 }
                 Ok(())
@@ -271,7 +275,7 @@ impl Judge {
             return rule(false, "the daemon ends only when asked to", String::new);
         };
         let is_over = ending.killing_since.is_some_and(|since| since + LAST_WAIT <= now.mono);
-        let alone = self.known.values().all(|known| known.is_idle(now.mono));
+        let alone = self.known.values().all(|known| known.is_idle());
         rule(alone || is_over, "no child is left behind", || format!("{:?}", self.known))?;
         let sentenced = |pid: &Pid| {
             self.known.values().filter_map(|known| known.process).any(|process| process.pid == *pid && process.killed.is_some())
@@ -291,26 +295,26 @@ impl Judge {
         if self.exited {
             return Ok(());
         }
-        if let Some(ending) = self.ending.as_mut().filter(|ending| ending.kill_at <= now) {
+        if let Some(ending) = self.ending.as_mut().filter(|ending| turn.ticks && ending.kill_at <= now) {
             ending.killing_since = ending.killing_since.or(Some(now));
         }
         let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some());
         for known in self.known.values_mut() {
-            if known.left.is_some() && known.left_at(now).is_none() {
-                known.drained(now); // it is not waited for any longer
+            if known.expires {
+                known.drained(now);
             }
             let settles = known.process.is_some_and(|process| process.is_ending()) || known.left.is_some();
             if known.may_fire && known.is_wanted() && settles && known.coming.is_none() {
                 known.coming = Some(Cause::Schedule);
             }
             check_ending(known, now, turn.deadline, is_killing)?;
-            check_starting(known, now, turn.deadline)?;
-            known.boots = false;
+            check_starting(known, turn)?;
+            known.boots &= !turn.ticks;
         }
         let stuck = self.calls.stuck(now, self);
-        rule(stuck.is_empty(), "nobody waits for what is stuck", || format!("{stuck:?}"))?;
+        rule(stuck.is_empty() || !turn.ticks, "nobody waits for what is stuck", || format!("{stuck:?}"))?;
         let is_due = turn.deadline.is_some_and(|at| at <= now) || turn.plan.is_some_and(|at| at <= turn.now.wall);
-        self.hurry = if is_due { self.hurry + 1 } else { 0 };
+        self.hurry = if is_due { self.hurry + usize::from(turn.ticks) } else { 0 };
         rule(self.hurry <= HURRY, "ticks make progress", || format!("{:?} or {:?} is due again and again", turn.deadline, turn.plan))?;
         self.check_end(turn)
     }
@@ -318,10 +322,10 @@ impl Judge {
     fn check_end(&self, turn: &Turn<'_>) -> Verdict {
         let Some(ending) = self.ending else { return Ok(()) };
         let now = turn.now.mono;
-        let alone = self.known.values().all(|known| known.is_idle(now));
+        let alone = self.known.values().all(|known| known.is_idle());
         rule(!alone, "the daemon leaves when all have ended", || "nothing is left, and it is still there".to_owned())?;
         let wake = ending.killing_since.map_or(ending.kill_at, |since| since + LAST_WAIT);
-        rule(wake > now, "the shutdown ends in time", || format!("{ending:?} at {now:?}"))?;
+        rule(wake > now || !turn.ticks, "the shutdown ends in time", || format!("{ending:?} at {now:?}"))?;
         rule(turn.deadline.is_some_and(|at| at <= wake), "the shutdown ends in time", || format!("sleeps until {:?}", turn.deadline))
     }
 
@@ -353,7 +357,7 @@ impl Judge {
             let known = &self.known[&service.id()];
             let shown = (service.status(), service.pid(), service.is_active(), service.crashes(now), service.starts());
             let pid = known.process.map(|process| process.pid);
-            let is = (known.status(now.mono), pid, known.is_wanted(), known.crashes_at(now.mono), known.starts);
+            let is = (known.status(), pid, known.is_wanted(), known.crashes_at(now.mono), known.starts);
             rule(shown == is || self.exited, "what is shown is true", || format!("{shown:?}, not {is:?}: {known:?}"))?;
         }
         let pending: BTreeSet<&From> = supervisor.pending().into_iter().collect();
@@ -392,17 +396,18 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
 }
 
 /// Whoever is to start does so in time.
-fn check_starting(known: &Known, now: Mono, deadline: Option<Mono>) -> Verdict {
-    let text = || format!("{known:?} at {now:?}, sleeps until {deadline:?}");
-    if !known.is_idle(now) || !known.is_wanted() {
+fn check_starting(known: &Known, turn: &Turn<'_>) -> Verdict {
+    let text = || format!("{known:?} at {:?}, sleeps until {:?}", turn.now, turn.deadline);
+    if !known.is_idle() || !known.is_wanted() {
         return Ok(());
     }
-    rule(known.coming.is_none() && !known.boots && !known.may_fire, "a start that is owed comes", text)?;
+    let boots = known.boots && turn.ticks;
+    rule(known.coming.is_none() && !boots && !known.may_fire, "a start that is owed comes", text)?;
     match known.restart_window() {
         None => Ok(()),
         Some((_, _, last)) => {
             let due = last.max(known.empty_since);
-            rule(deadline.is_some_and(|deadline| deadline <= due), "a start that is owed comes", text)
+            rule(turn.deadline.is_some_and(|deadline| deadline <= due), "a start that is owed comes", text)
         }
     }
 }

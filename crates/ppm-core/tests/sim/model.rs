@@ -74,6 +74,8 @@ pub struct Known {
     pub plan: Option<Timestamp>,
     /// Its planned time has come with this turn.
     pub may_fire: bool,
+    /// What it left behind is waited for no longer than until this turn.
+    pub expires: bool,
 }
 
 impl Known {
@@ -95,6 +97,7 @@ impl Known {
             ends: 0,
             plan,
             may_fire: false,
+            expires: false,
         }
     }
 
@@ -103,13 +106,13 @@ impl Known {
     }
 
     /// Nothing of it runs, or is about to.
-    pub fn is_idle(&self, now: Mono) -> bool {
-        self.process.is_none() && !self.starting && self.left_at(now).is_none()
+    pub fn is_idle(&self) -> bool {
+        self.process.is_none() && !self.starting && self.waited_for().is_none()
     }
 
     /// What it left behind, while it is waited for.
-    pub fn left_at(&self, now: Mono) -> Option<Left> {
-        self.left.filter(|left| left.killed.is_none_or(|at| at + PATIENCE > now))
+    pub fn waited_for(&self) -> Option<Left> {
+        self.left.filter(|_| !self.expires)
     }
 
     /// It has outlived SIGKILL for longer than a process should.
@@ -209,6 +212,7 @@ impl Known {
 
     pub fn drained(&mut self, now: Mono) {
         self.left = None;
+        self.expires = false;
         self.empty_since = now;
         self.ends += 1;
     }
@@ -232,11 +236,11 @@ impl Known {
         }
     }
 
-    pub fn status(&self, now: Mono) -> Status {
+    pub fn status(&self) -> Status {
         match self.process {
             Some(process) if process.paused && !process.is_ending() => return Status::Stopped,
             Some(_) => return Status::Running,
-            None if self.left_at(now).is_some() => return Status::Running,
+            None if self.waited_for().is_some() => return Status::Running,
             None => {}
         }
         match self.last.map(|last| last.end) {

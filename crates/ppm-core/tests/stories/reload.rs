@@ -59,7 +59,7 @@ fn another_command_is_a_restart_answered_when_it_runs() {
 #[test]
 fn values_of_the_environment_are_compared_but_never_told() {
     let with_env = |pairs: &[(&str, &str)]| {
-        let pairs: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
         svc().with(|spec| spec.command.env = pairs.into_iter().collect())
     };
     story(with_env(&[("KEPT", "1"), ("PASSWORD", "old"), ("GONE", "x")]))

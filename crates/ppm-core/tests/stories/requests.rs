@@ -229,7 +229,7 @@ fn a_row_holds_what_is_known_and_null_where_nothing_is() {
 fn details_say_how_it_is_configured_but_not_what_its_variables_hold() {
     let secret = svc().no_autostart().with(|spec| {
         spec.command.args = vec!["-c".to_owned()];
-        spec.command.env.insert("TOKEN".to_owned(), "hunter2".to_owned());
+        spec.command.env.insert("TOKEN".to_owned(), "hunter2".into());
         spec.restart.max_retries = 4;
     });
     story(secret).request(Request::Info(Selection { services: vec!["svc".to_owned()] })).replies(|reply| {
@@ -254,4 +254,25 @@ fn a_restart_is_known_by_whoever_lists() {
         .starts()
         .replies(done())
         .is(Status::Running, "started by request");
+}
+
+#[test]
+fn a_group_is_addressed_by_its_name_behind_an_at_sign() {
+    let of = |name, groups: &[&str]| named(name).with(|spec| spec.groups = groups.iter().map(|group| (*group).to_owned()).collect());
+    story([of("web", &["front", "all-day"]), of("api", &["front"]), of("db", &[])])
+        .starts()
+        .on("api")
+        .starts()
+        .on("db")
+        .starts()
+        .request(list("@front"))
+        .replies(|reply| match reply {
+            Ok(Answer::Services(rows)) => {
+                let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+                assert_eq!(names, ["web", "api"]);
+            }
+            other => panic!("no rows, but {other:#?}"),
+        })
+        .request(list("@back"))
+        .replies(refused(ErrorCode::NoSuchService, "no service is in the group `back`"));
 }
