@@ -13,11 +13,15 @@ use crate::probe::{Illness, Sign};
 use crate::show;
 use crate::streams::Streams;
 
+/// What a configuration may hold; ppm-core's tests keep it equal to what is read.
+const SCHEMA: &str = include_str!("../../../data/config.schema.json");
+
 /// Does what is asked, and tells what went wrong.
 pub fn perform(streams: &Streams, alone: Alone) -> Code {
     streams.end(match alone {
         Alone::Check(typed) => check(streams, typed),
         Alone::Probe(typed) => probe(streams, &typed),
+        Alone::Schema => streams.print(SCHEMA).map(|()| Code::Done),
         Alone::Completions(typed) => completions(streams, &typed),
     })
 }

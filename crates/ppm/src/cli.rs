@@ -302,6 +302,13 @@ pub enum Alone {
         ],
     ))]
     Probe(Probe),
+    /// Print the JSON Schema of the configuration, for editors
+    #[command(after_help = section![
+        "Examples",
+        "ppm schema > config.schema.json",
+        "# yaml-language-server: $schema=config.schema.json    as the first line of a configuration",
+    ])]
+    Schema,
     /// Print a script that completes commands and options in a shell
     #[command(after_help = section![
         "Examples",

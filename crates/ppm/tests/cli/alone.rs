@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -165,6 +166,14 @@ fn a_server_that_says_nothing_is_given_up_in_time() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let late = "error: http://[..]/: no answer within 100ms\n";
     ppm(&format!("probe {url} --timeout 100ms")).assert().code(1).stdout_eq("").stderr_eq(late);
+}
+
+#[test]
+fn the_schema_is_the_one_that_is_kept_equal_to_the_configuration() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/config.schema.json");
+    let output = ppm("schema").output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), fs::read_to_string(file).unwrap());
 }
 
 #[test]

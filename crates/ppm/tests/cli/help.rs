@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "daemon",
     "info",
     "ls",
@@ -31,6 +31,7 @@ const COMMANDS: [&str; 25] = [
     "version",
     "check",
     "probe",
+    "schema",
     "completions",
 ];
 
