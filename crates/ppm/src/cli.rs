@@ -4,6 +4,8 @@
 //! here are what users read in `--help`, so they are snapshot-tested.
 
 mod arguments;
+#[cfg(test)]
+mod manual;
 pub mod usage;
 
 use std::path::PathBuf;
