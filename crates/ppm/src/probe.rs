@@ -132,14 +132,14 @@ impl Target {
             let _ = steps.send(Step::Over(outcome));
         };
         thread::Builder::new().spawn(work).map_err(|error| Illness::Other(format!("cannot ask it: {}", io_words(&error))))?;
-        let mut late = "no connection";
+        let mut late = "no connection within";
         loop {
             match news.recv_timeout(timeout.saturating_sub(start.elapsed())) {
-                Ok(Step::Connected) => late = "no answer",
+                Ok(Step::Connected) => late = "no answer within",
                 Ok(Step::Over(outcome)) => return outcome,
                 // The thread is left behind: nothing can interrupt a name that is being looked up.
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return Err(Illness::Other(format!("{late} within {}", humantime::format_duration(timeout))));
+                    return Err(Illness::Other(format!("{late} {}", humantime::format_duration(timeout))));
                 }
             }
         }

@@ -24,7 +24,7 @@ pub struct Daemon {
 /// Services to show.
 #[derive(Args, Debug)]
 pub struct Shown {
-    /// Names, ids, globs ('web-*') or 'all'; none means all
+    /// Names, ids, globs ('web-*'), groups ('@front') or 'all'; none means all
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
 }
@@ -32,7 +32,7 @@ pub struct Shown {
 /// Services to change.
 #[derive(Args, Debug)]
 pub struct Changing {
-    /// Names, ids, globs ('web-*') or 'all'
+    /// Names, ids, globs ('web-*'), groups ('@front') or 'all'
     #[arg(value_name = "SERVICE", required = true)]
     pub services: Vec<String>,
     /// Return at once instead of when it is done
@@ -43,7 +43,7 @@ pub struct Changing {
 /// Services that must be named.
 #[derive(Args, Debug)]
 pub struct Named {
-    /// Names, ids, globs ('web-*') or 'all'
+    /// Names, ids, globs ('web-*'), groups ('@front') or 'all'
     #[arg(value_name = "SERVICE", required = true)]
     pub services: Vec<String>,
 }
@@ -54,7 +54,7 @@ pub struct SignalTo {
     /// The signal: HUP, SIGHUP or 1
     #[arg(value_name = "SIGNAL", value_parser = signal)]
     pub signal: Signal,
-    /// Names, ids, globs ('web-*') or 'all'
+    /// Names, ids, globs ('web-*'), groups ('@front') or 'all'
     #[arg(value_name = "SERVICE", required = true)]
     pub services: Vec<String>,
 }
@@ -105,7 +105,7 @@ pub struct Reload {
 /// `ppm events`.
 #[derive(Args, Debug)]
 pub struct Events {
-    /// Names, ids, globs ('web-*') or 'all'; none means all
+    /// Names, ids, globs ('web-*'), groups ('@front') or 'all'; none means all
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// Go on with new events as they happen
@@ -119,7 +119,7 @@ pub struct Events {
 /// `ppm wait`.
 #[derive(Args, Debug)]
 pub struct Wait {
-    /// Names, ids, globs ('web-*') or 'all'
+    /// Names, ids, globs ('web-*'), groups ('@front') or 'all'
     #[arg(value_name = "SERVICE", required = true)]
     pub services: Vec<String>,
     /// What to wait for

@@ -17,8 +17,8 @@ Written from the definition of `ppm --help` by `SNAPSHOTS=overwrite cargo test -
 
 `ppm` asks the daemon over its socket and shows what it says. These hold for all commands:
 
-- SERVICE is a name, an id, a glob (quoted: `'web-*'`) or `all`; several may be given. What changes services must name
-  them; what only shows takes none for all.
+- SERVICE is a name, an id, a glob (quoted: `'web-*'`), a group (`@front`) or `all`; several may be given. What changes
+  services must name them; what only shows takes none for all.
 - What changes services returns when the change is done, `--no-wait` at once.
 - stdout is what was asked for; errors, warnings, hints and progress go to stderr. Hints and progress are for a person at a
   terminal only.

@@ -8,6 +8,8 @@ mod change;
 #[cfg(test)]
 mod daemon;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
 mod help;
 #[cfg(test)]
 mod talk;
