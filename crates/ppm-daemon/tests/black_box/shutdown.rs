@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
-use crate::harness::{DEAF, Daemon, Process, Setup, TIDY, shell, until};
+use crate::harness::{DEAF, Daemon, Process, Setup, TIDY, open_pipe, shell};
 
 /// The service of this name, which must not be killed for its slowness.
 fn patient(name: &str, script: &str) -> Value {
@@ -209,9 +208,7 @@ fn hears_signals_from_the_start(mut setup: Setup) {
     nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
     setup.command.arg("--config").arg(&pipe);
     let mut daemon = setup.launch();
-    // Succeeds as soon as there is a reader (fifo(7)).
-    let open = || fs::File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe).ok();
-    let mut config = until("the daemon reads its configuration", open);
+    let mut config = open_pipe(&pipe);
     daemon.find_itself();
     for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGTERM] {
         daemon.signal(signal);
