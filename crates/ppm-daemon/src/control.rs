@@ -221,7 +221,7 @@ impl Clients {
         entry.heard = now;
         let error = match asked.request {
             Ok(request) if entry.calls < MAX_CALLS => {
-                entry.calls += 1;
+                entry.calls += 1 + usize::from(asked.id.is_some() && is_stream(&request));
                 return Some((From { client, call: asked.id }, request));
             }
             Ok(_) => RpcError::new(
@@ -349,6 +349,11 @@ async fn talk(
         }
     };
     let _ = tokio::time::timeout(LAST_REPLIES, rest).await;
+}
+
+/// Whether it stays under way when it has been answered: its client is not idle, and cannot begin any number of them.
+fn is_stream(request: &Request) -> bool {
+    matches!(request, Request::Events(watch) if watch.follow)
 }
 
 /// Root and the daemon's own user may (R53).

@@ -170,7 +170,10 @@ impl Driver {
             }
             Wake::Gone(client) => self.gone(client),
             Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
-            Wake::ConfigRead(read, config) => self.tell(Event::ConfigRead { read, config }),
+            Wake::ConfigRead(read, config) => {
+                self.hands.reading_ended();
+                self.tell(Event::ConfigRead { read, config });
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Again on a thread of its own: a file may be large, or lie on a file system that hangs, and services are not to wait
 //! for either. What it means is the core's business.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,9 @@ use ppm_core::reload::NoConfig;
 use tokio::sync::mpsc;
 
 use crate::driver::Wake;
+
+/// More readings than this do not wait for their turn.
+const MAX_WAITING: usize = 64;
 
 /// Where the configuration is.
 #[derive(Clone, Debug)]
@@ -43,20 +47,56 @@ impl Loader {
         config::parse(&text, &name).map_err(NoConfig::Wrong)
     }
 
-    /// The same, or a given text, in the background; the outcome goes to the inbox under this number.
-    pub fn read_later(&self, read: u64, text: Text, inbox: mpsc::Sender<Wake>) {
-        let loader = self.clone();
-        let without_thread = inbox.clone();
+    fn read_text_or_file(&self, text: Text) -> Result<Config, NoConfig> {
+        match text {
+            Text::File => self.read(),
+            Text::Given { text, name } => config::parse(&text, &name).map_err(NoConfig::Wrong),
+        }
+    }
+}
+
+/// The readings asked for. One at a time and in their order: a slow one that was overtaken would bring back what stood
+/// in the file before, and a file that hangs costs one thread, however often it is asked for (R50).
+#[derive(Debug)]
+pub struct Readings {
+    loader: Loader,
+    inbox: mpsc::Sender<Wake>,
+    reading: bool,
+    waiting: VecDeque<(u64, Text)>,
+}
+
+impl Readings {
+    /// None yet; their outcomes go to this inbox.
+    pub fn new(loader: Loader, inbox: mpsc::Sender<Wake>) -> Readings {
+        Readings { loader, inbox, reading: false, waiting: VecDeque::new() }
+    }
+
+    /// Reads the file, or a given text, in its turn; the outcome comes under this number. The error: there are too many.
+    pub fn add(&mut self, read: u64, text: Text) -> Result<(), NoConfig> {
+        if self.waiting.len() >= MAX_WAITING {
+            let why = format!("cannot read the configuration: {MAX_WAITING} readings wait for one that does not end");
+            return Err(NoConfig::Unreadable(why));
+        }
+        self.waiting.push_back((read, text));
+        if !self.reading {
+            self.begin_next();
+        }
+        Ok(())
+    }
+
+    /// Begins the next reading, the last one having ended.
+    pub fn begin_next(&mut self) {
+        let next = self.waiting.pop_front();
+        self.reading = next.is_some();
+        let Some((read, text)) = next else { return };
+        let (loader, inbox) = (self.loader.clone(), self.inbox.clone());
         let work = move || {
-            let config = match text {
-                Text::File => loader.read(),
-                Text::Given { text, name } => config::parse(&text, &name).map_err(NoConfig::Wrong),
-            };
-            let _ = inbox.blocking_send(Wake::ConfigRead(read, config));
+            let _ = inbox.blocking_send(Wake::ConfigRead(read, loader.read_text_or_file(text)));
         };
         if let Err(error) = std::thread::Builder::new().name("loader".to_owned()).spawn(work) {
             let why = NoConfig::Unreadable(format!("cannot read the configuration: no thread: {error}"));
-            tokio::spawn(async move { without_thread.send(Wake::ConfigRead(read, Err(why))).await });
+            let inbox = self.inbox.clone();
+            tokio::spawn(async move { inbox.send(Wake::ConfigRead(read, Err(why))).await });
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::control::Clients;
 use crate::driver::Wake;
-use crate::loader::Loader;
+use crate::loader::{Loader, Readings};
 use crate::reap::{self, Change};
 use crate::spawn::Spawner;
 use crate::{log, sampler};
@@ -24,7 +24,7 @@ pub struct Hands {
     /// What came of actions, to be told to the supervisor next.
     pub outcomes: VecDeque<Event>,
     spawner: Spawner,
-    loader: Loader,
+    readings: Readings,
     leaders: BTreeSet<Pid>,
     leftovers: BTreeSet<Pid>,
     inbox: mpsc::Sender<Wake>,
@@ -38,7 +38,7 @@ impl Hands {
             exit: None,
             outcomes: VecDeque::new(),
             spawner,
-            loader,
+            readings: Readings::new(loader, inbox.clone()),
             leaders: BTreeSet::new(),
             leftovers: BTreeSet::new(),
             inbox,
@@ -67,6 +67,11 @@ impl Hands {
             self.leftovers.remove(group);
         }
         empty.into_iter().map(|group| Event::Drained { group }).collect()
+    }
+
+    /// A reading has ended: the next may begin.
+    pub fn reading_ended(&mut self) {
+        self.readings.begin_next();
     }
 
     fn spawned(&mut self, id: ServiceId, pid: Pid) {
@@ -105,7 +110,11 @@ impl Shell for Hands {
             },
             Action::Kill { pid, signal, reach } => self.kill(pid, signal, reach),
             Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),
-            Action::ReadConfig { read, text } => self.loader.read_later(read, text, self.inbox.clone()),
+            Action::ReadConfig { read, text } => {
+                if let Err(why) = self.readings.add(read, text) {
+                    self.outcomes.push_back(Event::ConfigRead { read, config: Err(why) });
+                }
+            }
             Action::Respond { to, result } => self.clients.reply(to, result),
             Action::Notify { to, event } => self.clients.notify(to.client, &event),
             Action::Announce(notice) => log::tell(&notice),

@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -360,6 +361,12 @@ impl Drop for Daemon {
             assert!(!self.stderr().contains(word), "{}", self.stderr());
         }
     }
+}
+
+/// The writing end of a named pipe, as soon as somebody reads it (fifo(7)).
+pub fn open_pipe(path: &Path) -> File {
+    let open = || File::options().write(true).custom_flags(libc::O_NONBLOCK).open(path).ok();
+    until("somebody reads the pipe", open)
 }
 
 fn kill_all(processes: &[Process]) {

@@ -166,6 +166,35 @@ fn r55_calls_under_way_are_limited_for_each_connection() {
     client.call("list", &json!({}));
 }
 
+/// Each event is written once for every stream.
+#[test]
+fn r55_streams_are_calls_that_stay_under_way() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client();
+    let follow = json!({"follow": true, "last": 0});
+    for _ in 0..32 {
+        client.call("events", &follow);
+    }
+    assert_eq!(client.refused("events", &follow)["code"], 1004);
+    assert_eq!(client.refused("list", &json!({}))["code"], 1004);
+    daemon.add("svc", "exec sleep 1000");
+    for _ in 0..64 {
+        assert_eq!(client.line().unwrap()["params"]["service"], "svc");
+    }
+}
+
+#[test]
+fn r57_who_follows_is_not_idle() {
+    let daemon = Daemon::start();
+    let mut events = daemon.events();
+    let mut crowd: Vec<Client> = (0..70).map(|_| daemon.client()).collect();
+    for client in crowd.iter_mut().rev().take(63) {
+        client.call("hello", &json!({}));
+    }
+    daemon.add("svc", "exec sleep 1000");
+    events.until("svc", "started");
+}
+
 #[test]
 fn r55_calls_that_want_no_answer_are_limited_as_well() {
     let daemon = Daemon::start();

@@ -1,11 +1,15 @@
 //! A configuration that is read again.
 
 use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Setup, pid_of, shell, until};
+use crate::harness::{Daemon, Setup, open_pipe, pid_of, shell, until};
 
 const SLEEPS: &str = "exec sleep 1000";
 
@@ -114,4 +118,46 @@ fn why_tells_who_asked_and_how_long_it_ran() {
     assert_eq!(kinds, ["added", "started", "stopping", "exited"]);
     assert_eq!(events[2]["uid"], json!(nix::unistd::getuid().as_raw()));
     assert!(events[3]["ran_ms"].is_u64(), "{lives}");
+}
+
+/// Puts a pipe in the configuration's place: whoever reads it waits for what the test will write.
+fn replace_with_pipe(daemon: &Daemon) -> PathBuf {
+    let path = daemon.path("config.yml");
+    fs::remove_file(&path).unwrap();
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    path
+}
+
+#[test]
+fn r61_a_slow_reading_is_not_overtaken_by_a_later_one() {
+    let daemon = Setup::new().services(&[]).start();
+    let pipe = replace_with_pipe(&daemon);
+    let mut slow = daemon.client();
+    let first = slow.send("reload", &json!({}));
+    let mut old = open_pipe(&pipe);
+    fs::remove_file(&pipe).unwrap();
+    write(&daemon, &[service("new", SLEEPS)]);
+    let mut quick = daemon.client();
+    quick.send("reload", &json!({}));
+    quick.send("hello", &json!({}));
+    quick.line().unwrap();
+    old.write_all(json!({"services": [service("old", SLEEPS)]}).to_string().as_bytes()).unwrap();
+    drop(old);
+    slow.reply(first).unwrap();
+    quick.line().unwrap();
+    let list = daemon.call("list", &json!({}));
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["name"]), (1, &json!("new")), "{list}");
+}
+
+#[test]
+fn r50_a_file_that_cannot_be_read_to_its_end_costs_one_thread_however_often_it_is_asked_for() {
+    let daemon = Setup::new().services(&[service("svc", SLEEPS)]).start();
+    replace_with_pipe(&daemon);
+    for _ in 0..100 {
+        daemon.signal(Signal::SIGHUP);
+        daemon.call("list", &json!({}));
+    }
+    let threads = fs::read_dir(format!("/proc/{}/task", daemon.pid)).unwrap().count();
+    assert!(threads <= 2, "{threads} threads");
+    daemon.tell("svc", "restart");
 }

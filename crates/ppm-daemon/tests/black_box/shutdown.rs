@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
-use crate::harness::{DEAF, Daemon, Process, Setup, TIDY, shell, until};
+use crate::harness::{DEAF, Daemon, Process, Setup, TIDY, open_pipe, shell, until};
 
 /// The service of this name, which must not be killed for its slowness.
 fn patient(name: &str, script: &str) -> Value {
@@ -62,6 +61,17 @@ fn r26_process_one_lets_all_services_clean_up_and_leaves_nothing() {
     if let Some(setup) = Setup::as_process_one() {
         ends_in_order(setup, Signal::SIGTERM);
     }
+}
+
+#[test]
+fn r21_what_left_its_service_ends_with_process_one() {
+    let Some(setup) = Setup::as_process_one() else { return };
+    let mut daemon = setup.start();
+    daemon.add("svc", "setsid -f sleep 1000; exec sleep 1000");
+    until("the sleeper has gone its own way", || (daemon.descendants().len() == 2).then_some(()));
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), 0);
+    until("nothing is left", || daemon.processes().is_empty().then_some(()));
 }
 
 #[test]
@@ -209,9 +219,7 @@ fn hears_signals_from_the_start(mut setup: Setup) {
     nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
     setup.command.arg("--config").arg(&pipe);
     let mut daemon = setup.launch();
-    // Succeeds as soon as there is a reader (fifo(7)).
-    let open = || fs::File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe).ok();
-    let mut config = until("the daemon reads its configuration", open);
+    let mut config = open_pipe(&pipe);
     daemon.find_itself();
     for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGTERM] {
         daemon.signal(signal);
