@@ -225,10 +225,11 @@ impl Supervisor {
     }
 
     fn change(&mut self, now: Now, from: From, targets: &Targets, input: &Input) -> Result<(), RpcError> {
-        let ids = self.targets(&targets.services)?;
+        let mut ids = self.targets(&targets.services)?;
         if matches!(input, Input::Start | Input::Restart | Input::Reschedule) {
             self.refuse_when_ending()?;
-            self.refuse_when_leaving(&ids)?;
+            self.refuse_when_leaving(&targets.services)?;
+            ids.retain(|id| self.is_staying(*id));
         }
         if *input == Input::Reschedule {
             self.refuse_without_schedule(&ids)?;
@@ -309,6 +310,12 @@ impl Supervisor {
         if found.is_empty() { Err(self.no_such_service(wanted)) } else { Ok(found) }
     }
 
+    /// The one service that has this name or number.
+    fn named(&self, wanted: &str) -> Option<&Service> {
+        let id = self.names.get(wanted).copied().or_else(|| wanted.parse().ok().map(ServiceId))?;
+        self.service(id)
+    }
+
     fn no_such_service(&self, wanted: &str) -> RpcError {
         const SHOWN: usize = 20;
         let is_glob = wanted.contains(['*', '?', '[']);
@@ -346,8 +353,9 @@ impl Supervisor {
         }
     }
 
-    fn refuse_when_leaving(&self, ids: &[ServiceId]) -> Result<(), RpcError> {
-        match ids.iter().filter_map(|id| self.service(*id)).find(|service| service.want() == Want::Gone) {
+    /// Who is named cannot be had any more; `all`, a group or a pattern means those that stay.
+    fn refuse_when_leaving(&self, typed: &[String]) -> Result<(), RpcError> {
+        match typed.iter().filter_map(|wanted| self.named(wanted)).find(|service| service.want() == Want::Gone) {
             Some(service) => Err(RpcError::new(ErrorCode::Refused, format!("`{}` is being removed", service.spec().name))),
             None => Ok(()),
         }

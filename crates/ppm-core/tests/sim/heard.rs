@@ -152,7 +152,9 @@ impl Judge {
             }
             ids.extend(found);
         }
-        Some(ids.into_iter().collect())
+        let starts = matches!(request, Request::Start(_) | Request::Restart(_) | Request::Reschedule(_));
+        let stays = |id: &ServiceId| self.known.get(id).is_none_or(|known| known.wish != Wish::Gone || is_named(words, known));
+        Some(ids.into_iter().filter(|id| !starts || stays(id)).collect())
     }
 
     fn refuses(&self, request: &Request, ids: &[ServiceId]) -> bool {
@@ -169,6 +171,11 @@ impl Judge {
             _ => false,
         }
     }
+}
+
+/// Whether a service itself is named, and not only meant by a pattern.
+fn is_named(words: &[String], known: &Known) -> bool {
+    words.iter().any(|word| word == known.name() || word.parse() == Ok(known.id.0))
 }
 
 /// Whether a word as typed means a service.
