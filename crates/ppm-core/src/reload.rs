@@ -4,7 +4,7 @@
 //! told apart by name. Those that were added by hand stay, and so does what nobody changed: reloading twice does
 //! nothing the second time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use ppm_protocol::message::Answer;
 use ppm_protocol::{Checked, ErrorCode, EventKind, Reload, ReloadAction, ReloadRow, RpcError};
@@ -37,21 +37,29 @@ enum Purpose {
 }
 
 /// The configurations that are being read.
+///
+/// The file is read by one at a time: of two the earlier could come to its end last, and would bring back what the file
+/// held before.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     purposes: BTreeMap<u64, Purpose>,
+    /// The number under which the file is being read, whether or not anybody still wants it.
+    file: Option<u64>,
+    /// Those for whom it is read next.
+    waiting: VecDeque<Purpose>,
     next: u64,
 }
 
 impl Reading {
     /// The calls not answered yet.
     pub(crate) fn calls(&self) -> impl Iterator<Item = &From> {
-        self.purposes.values().filter_map(Purpose::call)
+        self.purposes.values().chain(&self.waiting).filter_map(Purpose::call)
     }
 
     /// Forgets all calls: somebody else answers them.
     pub(crate) fn take_calls(&mut self) -> impl Iterator<Item = From> + use<> {
-        std::mem::take(&mut self.purposes).into_values().filter_map(|purpose| purpose.call().cloned())
+        let waiting = std::mem::take(&mut self.waiting);
+        std::mem::take(&mut self.purposes).into_values().chain(waiting).filter_map(|purpose| purpose.call().cloned())
     }
 
     /// What a client that is gone has begun goes on; only nobody is told.
@@ -61,7 +69,18 @@ impl Reading {
                 *purpose = Purpose::Apply(None);
             }
         }
-        self.purposes.retain(|_, purpose| purpose.call().is_none_or(|from| from.client != client));
+        let is_theirs = |purpose: &Purpose| purpose.call().is_some_and(|from| from.client == client);
+        self.purposes.retain(|_, purpose| !is_theirs(purpose));
+        let was_begun = self.waiting.iter().any(|purpose| is_theirs(purpose) && matches!(purpose, Purpose::Apply(_)));
+        self.waiting.retain(|purpose| !is_theirs(purpose));
+        if was_begun && !self.is_in_vain(&Purpose::Apply(None)) {
+            self.waiting.push_back(Purpose::Apply(None));
+        }
+    }
+
+    /// One reload more that nobody waits for adds nothing to one that has not begun.
+    fn is_in_vain(&self, purpose: &Purpose) -> bool {
+        matches!(purpose, Purpose::Apply(None)) && self.waiting.iter().any(|other| matches!(other, Purpose::Apply(_)))
     }
 }
 
@@ -98,12 +117,12 @@ enum Target {
 impl Supervisor {
     /// Asks for the configuration file, to do what has changed.
     pub(crate) fn reload(&mut self, from: Option<From>) {
-        self.read(Purpose::Apply(from), Text::File);
+        self.read_file(Purpose::Apply(from));
     }
 
     /// Asks for the configuration file, to tell what would be done.
     pub(crate) fn plan_reload(&mut self, from: From) {
-        self.read(Purpose::Plan(from), Text::File);
+        self.read_file(Purpose::Plan(from));
     }
 
     /// Has a configuration looked at.
@@ -113,7 +132,18 @@ impl Supervisor {
 
     /// A configuration has been read, or could not be.
     pub(crate) fn config_read(&mut self, now: Now, read: u64, config: Result<Config, NoConfig>) {
-        let Some(purpose) = self.reading.purposes.remove(&read) else { return };
+        if let Some(purpose) = self.reading.purposes.remove(&read) {
+            self.use_config(now, purpose, config);
+        }
+        if self.reading.file == Some(read) {
+            self.reading.file = None;
+            if let Some(next) = self.reading.waiting.pop_front() {
+                self.read_file(next);
+            }
+        }
+    }
+
+    fn use_config(&mut self, now: Now, purpose: Purpose, config: Result<Config, NoConfig>) {
         match (purpose, config) {
             (Purpose::Check(to), Ok(config)) => self.answer(to, Ok(Answer::Checked(checked(&config)))),
             (Purpose::Plan(to), Ok(config)) => match self.steps(now, &config) {
@@ -126,6 +156,15 @@ impl Supervisor {
             },
             (Purpose::Plan(to) | Purpose::Check(to), Err(why)) => self.answer(to, Err(no_config(why))),
             (Purpose::Apply(to), Err(why)) => self.refuse_reload(to, no_config(why)),
+        }
+    }
+
+    fn read_file(&mut self, purpose: Purpose) {
+        if self.reading.file.is_none() {
+            self.reading.file = Some(self.reading.next);
+            self.read(purpose, Text::File);
+        } else if !self.reading.is_in_vain(&purpose) {
+            self.reading.waiting.push_back(purpose);
         }
     }
 

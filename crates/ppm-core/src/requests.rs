@@ -292,7 +292,7 @@ impl Supervisor {
         self.targets(typed)?;
         let mut ids = BTreeSet::new();
         for wanted in typed {
-            let is_one = self.names.contains_key(wanted) || wanted.parse::<u32>().is_ok();
+            let is_one = self.named(wanted).is_some();
             for service in self.find(wanted)?.into_iter().filter_map(|id| self.service(id)) {
                 match unsuitable(service, input) {
                     Some(why) if is_one => return Err(RpcError::new(ErrorCode::Refused, why)),
@@ -322,6 +322,12 @@ impl Supervisor {
         }
         let found: Vec<ServiceId> = self.names.iter().filter(|(name, _)| glob_matches(wanted, name)).map(|(_, id)| *id).collect();
         if found.is_empty() { Err(self.no_such_service(wanted)) } else { Ok(found) }
+    }
+
+    /// The one service that has this name or number.
+    fn named(&self, wanted: &str) -> Option<&Service> {
+        let id = self.names.get(wanted).copied().or_else(|| wanted.parse().ok().map(ServiceId))?;
+        self.service(id)
     }
 
     fn no_such_service(&self, wanted: &str) -> RpcError {

@@ -320,25 +320,33 @@ async fn talk(
     let mut lines = Lines::up_to(MAX_LINE);
     let mut buffer = vec![0; READ_SIZE];
     loop {
-        tokio::select! {
-            bytes = queue.recv() => {
-                let Some(bytes) = bytes else { break };
-                if write.write_all(&bytes).await.is_err() {
-                    break;
-                }
-                unread.fetch_sub(bytes.len(), Ordering::Relaxed);
-            }
-            count = read.read(&mut buffer) => {
-                let Ok(count @ 1..) = count else { break };
-                lines.push(&buffer[..count]);
-                while let Some(line) = lines.next_line() {
+        // Without this order much is read while little is written, and one client's replies fill the memory.
+        let bytes = match queue.try_recv() {
+            Ok(bytes) => Some(bytes),
+            Err(mpsc::error::TryRecvError::Disconnected) => break,
+            Err(mpsc::error::TryRecvError::Empty) => {
+                if let Some(line) = lines.next_line() {
                     let asked = Asked::read(line);
                     if inbox.send(Wake::Asked(id, asked)).await.is_err() {
                         return;
                     }
+                    continue;
+                }
+                tokio::select! {
+                    bytes = queue.recv() => bytes,
+                    count = read.read(&mut buffer) => {
+                        let Ok(count @ 1..) = count else { break };
+                        lines.push(&buffer[..count]);
+                        continue;
+                    }
                 }
             }
+        };
+        let Some(bytes) = bytes else { break };
+        if write.write_all(&bytes).await.is_err() {
+            break;
         }
+        unread.fetch_sub(bytes.len(), Ordering::Relaxed);
     }
     let _ = inbox.send(Wake::Gone(id)).await;
     let rest = async {

@@ -76,7 +76,7 @@ fn reset_signals() -> io::Result<()> {
     for signal in Signal::iterator() {
         let action = match signal {
             Signal::SIGKILL | Signal::SIGSTOP => continue,
-            Signal::SIGPIPE | Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => &ignore,
+            Signal::SIGPIPE | Signal::SIGUSR2 | Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => &ignore,
             _ => &default,
         };
         // SAFETY: sigaction(2) with SIG_IGN or SIG_DFL installs no code.

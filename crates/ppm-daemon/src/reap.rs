@@ -63,10 +63,14 @@ pub fn signal(pid: Pid, signal: Signal, reach: Reach) -> io::Result<()> {
     kill(target, signal.number())
 }
 
-/// Whether the group has members. Its dead are reaped first where they are ours: they count as members.
+/// Whether the group has members, also such as may not be signalled (R73). Its dead are reaped first where they are
+/// ours: they count as members.
 pub fn what_is_left(group: Pid) -> Group {
     while wait(libc::P_PGID, group.0, libc::WEXITED).is_some() {}
-    if kill(-group.0, 0).is_ok() { Group::Left } else { Group::Empty }
+    match kill(-group.0, 0) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Group::Empty,
+        Ok(()) | Err(_) => Group::Left,
+    }
 }
 
 struct Seen {
@@ -100,5 +104,34 @@ fn kill(target: libc::pid_t, number: libc::c_int) -> io::Result<()> {
     match unsafe { libc::kill(target, number) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn r73_members_that_may_not_be_signalled_are_there() {
+        const NOBODY: libc::c_long = 65534;
+        if !nix::unistd::Uid::effective().is_root() {
+            eprintln!("skipped: only root can become somebody who may not");
+            return;
+        }
+        let mut child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+        let group = Pid(child.id().cast_signed());
+        let seen = std::thread::spawn(move || {
+            // SAFETY: setresuid(2) with numbers only. The raw call changes this thread alone, which ends soon.
+            let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+            (result, kill(-group.0, 0).unwrap_err().raw_os_error(), what_is_left(group))
+        });
+        let seen = seen.join();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(seen.unwrap(), (0, Some(libc::EPERM), Group::Left));
+        assert_eq!(what_is_left(group), Group::Empty);
     }
 }

@@ -71,10 +71,11 @@ fn read_one(pid: Pid, detail: Detail, system: &System) -> Option<Usage> {
     })
 }
 
+/// A process chooses its own name, which need not be UTF-8; figures are.
 fn read_file(pid: Pid, name: &str) -> Option<String> {
-    let mut text = String::with_capacity(1024);
-    fs::File::open(format!("/proc/{pid}/{name}")).ok()?.read_to_string(&mut text).ok()?;
-    Some(text)
+    let mut bytes = Vec::with_capacity(1024);
+    fs::File::open(format!("/proc/{pid}/{name}")).ok()?.read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn field_of(text: &str, name: &str) -> Option<u64> {

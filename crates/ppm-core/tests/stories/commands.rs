@@ -198,6 +198,28 @@ fn nothing_starts_what_is_being_removed() {
 }
 
 #[test]
+fn what_is_being_removed_does_not_keep_others_of_a_pattern_from_starting() {
+    for wanted in ["all", "?", "@both"] {
+        story([
+            named("a").with(|spec| spec.groups = vec!["both".to_owned()]),
+            named("b").no_autostart().with(|spec| spec.groups = vec!["both".to_owned()]),
+        ])
+        .on("a")
+        .starts()
+        .ask("remove", remove("a"))
+        .asks_to_stop(Signal::TERM)
+        .request(start(wanted))
+        .on("b")
+        .starts()
+        .replies(done())
+        .on("a")
+        .exits(code(0))
+        .answers("remove", done())
+        .vanished();
+    }
+}
+
+#[test]
 fn a_removed_service_is_in_the_answer_of_who_waits_for_another() {
     story([named("a").no_autostart(), named("b").no_autostart()])
         .ask("start", start("a b"))

@@ -1,7 +1,7 @@
 //! Reload: only what changed is touched, and a wrong file changes nothing.
 
 use ppm_core::config::{self, Config};
-use ppm_core::event::{Cause, Event};
+use ppm_core::event::{Action, Cause, Event};
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::{RestartWhen, Settings};
 use ppm_protocol::message::{Answer, Check, ReadAgain};
@@ -287,6 +287,54 @@ fn a_client_that_is_gone_gets_no_answer_but_its_reload_is_done() {
         .announces("reload: added new")
         .on("new")
         .starts_by(Cause::Boot);
+}
+
+/// Of two that read at once the earlier could come to its end last, and bring the older file back.
+#[test]
+fn a_reload_that_comes_while_another_reads_is_begun_after_it() {
+    running()
+        .ask("first", reload())
+        .ask("second", reload())
+        .event(Event::Signalled(Signal::HUP))
+        .event(Event::Signalled(Signal::HUP))
+        .reads([svc(), named("new")])
+        .announces("reload: added new")
+        .on("new")
+        .starts_by(Cause::Boot)
+        .answers("first", reloaded(&[("svc", ReloadAction::Keep, ""), ("new", ReloadAction::Add, "")]))
+        .reads_again()
+        .announces("reload: nothing has changed")
+        .answers("second", reloaded(&[("svc", ReloadAction::Keep, ""), ("new", ReloadAction::Keep, "")]))
+        .quiet();
+}
+
+#[test]
+fn a_reload_that_waits_is_done_also_when_both_who_asked_are_gone() {
+    running()
+        .ask("first", Request::Reload(ReadAgain { plan: true }))
+        .ask("second", reload())
+        .ask("third", reload())
+        .event(Event::Disconnected { client: ppm_core::event::ClientId(1) })
+        .reads_again()
+        .reads([svc(), named("new")])
+        .announces("reload: added new")
+        .on("new")
+        .starts_by(Cause::Boot)
+        .quiet();
+}
+
+#[test]
+fn a_reload_that_waits_for_another_is_answered_when_the_daemon_ends() {
+    let over = || refused(ErrorCode::Refused, "the daemon has shut down");
+    let mut story = running().ask("first", reload()).ask("second", Request::Reload(ReadAgain { plan: true }));
+    story.take("a configuration to be read", |action| matches!(action, Action::ReadConfig { .. }));
+    story
+        .event(Event::Signalled(Signal::TERM))
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .answers("first", over())
+        .answers("second", over())
+        .leaves(0);
 }
 
 #[test]

@@ -148,6 +148,24 @@ fn r55_who_asks_and_never_reads_delays_nobody() {
     serves(&daemon);
 }
 
+/// Its answers are far more than is kept for one client, so as long as it does not read them it is not read from.
+#[test]
+fn r55_who_asks_much_at_once_and_reads_later_gets_every_answer() {
+    const AT_ONCE: usize = 100;
+    let services: Vec<Value> = (0..20).map(|number| shell(&format!("svc-{number}"), "exec sleep 1000", &json!({}))).collect();
+    let daemon = Setup::new().services(&services).start();
+    daemon.wait("all", "running");
+    let before = daemon.memory();
+    let mut client = daemon.client();
+    let asked = AT_ONCE * client.flood(&b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"list\"}\n".repeat(AT_ONCE), 1000);
+    let grown = daemon.memory().saturating_sub(before);
+    assert!(grown < 4 << 20, "{grown} bytes for a client that does not read");
+    for answered in 0..asked {
+        assert!(client.line().is_some(), "asked {asked} times, dropped after {answered} answers");
+    }
+    serves(&daemon);
+}
+
 #[test]
 fn r55_calls_under_way_are_limited_for_each_connection() {
     let daemon = Daemon::start();

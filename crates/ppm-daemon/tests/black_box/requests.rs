@@ -268,6 +268,16 @@ fn statistics_are_of_the_services_and_of_the_daemon() {
 }
 
 #[test]
+fn statistics_are_of_processes_whatever_they_call_themselves() {
+    let daemon = Daemon::start();
+    let script = r#"name=$(printf 'a\377) R 1 ('); cp "$(command -v sleep)" "$name" && exec "./$name" 1000"#;
+    let pid = pid_of(&daemon.add("svc", script));
+    until("it has its name", || std::fs::read(format!("/proc/{pid}/comm")).unwrap().starts_with(b"a\xff)").then_some(()));
+    let row = &daemon.call("stats", &json!({}))[0];
+    assert!(row["memory_rss"].as_u64() > Some(0) && row["cpu_percent"].is_number() && row["threads"] == 1, "{row}");
+}
+
+#[test]
 fn the_running_configuration_loads_to_the_same() {
     let services =
         [shell("svc", "exec sleep 1000", &json!({"restart": {"interval": "7s"}, "env": {"A": "b c"}, "stop": {"signal": "INT"}}))];

@@ -190,9 +190,9 @@ fn r27_quit_ends_everything_now_in_process_one() {
 }
 
 fn survives_other_signals(daemon: &Daemon) {
-    use Signal::{SIGCONT, SIGHUP, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGWINCH};
+    use Signal::{SIGCONT, SIGHUP, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH};
     let row = daemon.add("svc", "exec sleep 1000");
-    for signal in [SIGHUP, SIGUSR1, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGWINCH] {
+    for signal in [SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGWINCH] {
         daemon.signal(signal);
         assert_eq!(daemon.row("svc")["pid"], row["pid"], "{signal}");
         assert_ne!(Process::find(daemon.pid.as_raw()).unwrap().state, 'T', "{signal}");
