@@ -10,6 +10,8 @@ use std::sync::Arc;
 use ppm_protocol::message::Answer;
 use ppm_protocol::{EventRow, Exit, Request, RpcError, RpcId, Signal};
 
+use crate::config::Config;
+use crate::reload::NoConfig;
 use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
 use crate::time::Now;
@@ -61,6 +63,13 @@ pub enum Event {
         /// What.
         request: Request,
     },
+    /// A client is there, and this user runs it.
+    Connected {
+        /// Which.
+        client: ClientId,
+        /// As the kernel tells.
+        uid: u32,
+    },
     /// A client is gone: nothing it waited for need be answered.
     Disconnected {
         /// Which.
@@ -111,6 +120,13 @@ pub enum Event {
         /// One entry for each process asked for that could be read.
         usages: Vec<(Pid, Usage)>,
     },
+    /// The configuration asked for with [`Action::ReadConfig`].
+    ConfigRead {
+        /// The action's.
+        read: u64,
+        /// The configuration, or why there is none.
+        config: Result<Config, NoConfig>,
+    },
     /// The daemon got a signal.
     Signalled(Signal),
     /// The wall clock was set, or may have been.
@@ -149,6 +165,13 @@ pub enum Action {
         /// Whether to read the costly figures too.
         detail: Detail,
     },
+    /// Read a configuration; answered by [`Event::ConfigRead`].
+    ReadConfig {
+        /// To be given back.
+        read: u64,
+        /// Where it stands.
+        text: Text,
+    },
     /// Answer a call.
     Respond {
         /// Whom.
@@ -169,6 +192,20 @@ pub enum Action {
     Exit {
         /// 0 to 255.
         code: u8,
+    },
+}
+
+/// Where a configuration stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// In the daemon's configuration file.
+    File,
+    /// Here.
+    Given {
+        /// The text.
+        text: String,
+        /// Its name in messages.
+        name: String,
     },
 }
 

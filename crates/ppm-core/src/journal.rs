@@ -10,15 +10,19 @@ use ppm_protocol::{EventKind, EventRow, Exit, Status};
 use crate::event::{Action, ClientId, From, Notice, Pid};
 use crate::names::glob_matches;
 use crate::service::Service;
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 
 /// How many past events are kept, over all services.
 pub const KEPT: usize = 100;
+
+/// How many past events of one service are kept besides.
+pub const KEPT_EACH: usize = 50;
 
 /// The past, and who wants to hear of the future.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     past: VecDeque<Arc<EventRow>>,
+    lives: BTreeMap<u32, VecDeque<Arc<EventRow>>>,
     followers: BTreeMap<From, Vec<String>>,
 }
 
@@ -26,10 +30,8 @@ impl Journal {
     /// Keeps the event and tells the log and everybody who follows.
     pub(crate) fn tell(&mut self, row: EventRow, actions: &mut Vec<Action>) {
         let row = Arc::new(row);
-        if self.past.len() == KEPT {
-            self.past.pop_front();
-        }
-        self.past.push_back(row.clone());
+        keep(&mut self.past, KEPT, &row);
+        keep(self.lives.entry(row.id).or_default(), KEPT_EACH, &row);
         for (to, services) in &self.followers {
             if matches(services, &row) {
                 actions.push(Action::Notify { to: to.clone(), event: row.clone() });
@@ -46,6 +48,16 @@ impl Journal {
         rows
     }
 
+    /// The last events of one service, oldest first.
+    pub(crate) fn life(&self, id: u32) -> Vec<EventRow> {
+        self.lives.get(&id).into_iter().flatten().map(|row| (**row).clone()).collect()
+    }
+
+    /// Forgets a service; what happened to it stays in the common past.
+    pub(crate) fn forget(&mut self, id: u32) {
+        self.lives.remove(&id);
+    }
+
     /// From now on this call hears of these services.
     pub(crate) fn follow(&mut self, to: From, services: Vec<String>) {
         self.followers.insert(to, services);
@@ -54,6 +66,18 @@ impl Journal {
     pub(crate) fn unfollow(&mut self, client: ClientId) {
         self.followers.retain(|from, _| from.client != client);
     }
+}
+
+fn keep(rows: &mut VecDeque<Arc<EventRow>>, most: usize, row: &Arc<EventRow>) {
+    if rows.len() == most {
+        rows.pop_front();
+    }
+    rows.push_back(row.clone());
+}
+
+/// Whether an event tells of a bad end: worth a warning in the daemon's own log.
+pub fn is_bad_end(row: &EventRow) -> bool {
+    row.event == EventKind::Exited && row.to == Status::Crashed
 }
 
 /// An event of a service as it is now.
@@ -67,7 +91,9 @@ pub(crate) fn event_row(
     reason: String,
 ) -> EventRow {
     let (name, id, to) = (service.spec().name.clone(), service.id().0, service.status());
-    EventRow { time: now.wall, service: name, id, event, from, to, pid: pid.map(|pid| pid.0), exit, reason }
+    let ran = |started: Timestamp| u64::try_from(now.wall.0.saturating_sub(started.0)).unwrap_or(0);
+    let ran_ms = exit.and(service.started()).map(ran);
+    EventRow { time: now.wall, service: name, id, event, from, to, pid: pid.map(|pid| pid.0), exit, reason, uid: None, ran_ms }
 }
 
 /// Whether an event is of one of the services meant: by name, number or glob. None at all means every service.

@@ -8,10 +8,12 @@
 pub mod backoff;
 pub mod chance;
 pub mod config;
+pub mod diff;
 pub mod environment;
 pub mod event;
 pub mod journal;
 pub mod names;
+pub mod reload;
 mod requests;
 mod sampling;
 pub mod schedule;

@@ -6,19 +6,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, SendSignal, Targets, Watch};
 use ppm_protocol::{
-    Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, History, InfoRow, PlanEvent, PlanRow, Request, RpcError, ServiceRow,
-    Why,
+    Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, Health, HealthRow, History, InfoRow, Life, PlanEvent, PlanRow,
+    Request, RpcError, ServiceRow, Signal, Status, Why,
 };
 
 use crate::config;
+use crate::diff::{self, name_of};
 use crate::event::{Action, From, ServiceId};
-use crate::journal::{KEPT, event_row};
+use crate::journal::KEPT;
 use crate::names::{glob_matches, similar};
-use crate::service::{Input, Service, Want};
+use crate::service::{Input, Run, Service, Want};
 use crate::spec::{MAX_SERVICES, RestartPolicy, RestartWhen, ServiceSpec, StopPolicy};
-use crate::supervisor::{Phase, Supervisor};
+use crate::supervisor::{Origin, Phase, Supervisor};
 use crate::time::{Now, brief};
 use crate::waiting::{Aim, Kind};
 
@@ -47,6 +48,20 @@ impl Supervisor {
             Request::Resume(targets) => self.change(now, from, &targets, &Input::Resume).map(|()| None),
             Request::Signal(signal) => self.signal(now, from, &signal).map(|()| None),
             Request::Wait(wait) => self.wait(now, from, &wait).map(|()| None),
+            Request::Health(which) => self.chosen(&which.services).map(|ids| Some(Answer::Health(self.health(now, &ids)))),
+            Request::Why(which) => self.targets(&which.services).map(|ids| Some(Answer::Lives(self.lives(now, &ids)))),
+            Request::Reload(ReadAgain { plan: false }) => self.refuse_when_ending().map(|()| {
+                self.reload(Some(from));
+                None
+            }),
+            Request::Reload(ReadAgain { plan: true }) => {
+                self.plan_reload(from);
+                Ok(None)
+            }
+            Request::Check(check) => {
+                self.check(from, check.text, check.name);
+                Ok(None)
+            }
             Request::Shutdown => {
                 let farewell = Farewell { stopping: self.busy() };
                 self.actions.push(Action::Respond { to, result: Ok(Answer::Farewell(farewell)) });
@@ -111,6 +126,25 @@ impl Supervisor {
         ids.iter().filter_map(|id| self.service(*id)).map(info).collect()
     }
 
+    fn lives(&self, now: Now, ids: &[ServiceId]) -> Vec<Life> {
+        let life = |service: &Service| Life { row: self.row_of(now, service), events: self.journal.life(service.id().0) };
+        ids.iter().filter_map(|id| self.service(*id)).map(life).collect()
+    }
+
+    /// Whether every active service that should run does, and is ready. What ended well and what waits for its schedule
+    /// should not run.
+    fn health(&self, now: Now, ids: &[ServiceId]) -> Health {
+        let row = |service: &Service| HealthRow {
+            id: service.id().0,
+            name: service.spec().name.clone(),
+            healthy: is_well(service),
+            status: service.status(),
+            reason: service.reason(now),
+        };
+        let services: Vec<HealthRow> = ids.iter().filter_map(|id| self.service(*id)).map(row).collect();
+        Health { healthy: services.iter().all(|row| row.healthy), services }
+    }
+
     /// Everything that will happen by itself, the soonest first.
     fn plan_rows(&self, now: Now, ids: &[ServiceId]) -> Vec<PlanRow> {
         let mut rows: Vec<PlanRow> = ids.iter().filter_map(|id| self.service(*id)).flat_map(|service| plans_of(now, service)).collect();
@@ -145,20 +179,23 @@ impl Supervisor {
             let data = invalid.hint.map(|hint| serde_json::json!({ "hint": hint }));
             RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
         })?;
-        self.refuse_taken(&spec.name)?;
         spec.autostart = add.start;
+        if let Some(id) = self.names.get(&spec.name).copied().filter(|id| add.replace && self.is_staying(*id)) {
+            self.replace(now, from, add, id, spec);
+            return Ok(());
+        }
+        self.refuse_taken(&spec.name)?;
         if self.services.len() >= MAX_SERVICES {
             return Err(RpcError::new(ErrorCode::Refused, format!("there are {MAX_SERVICES} services already; more are not supported")));
         }
         if self.next_id.is_none() {
             return Err(RpcError::new(ErrorCode::Refused, "there is no number left for another service"));
         }
-        let id = self.insert(now, spec);
+        let id = self.insert(now, spec, Origin::Hand);
         let Some(service) = self.service(id) else { return Ok(()) };
-        let row = event_row(now, service, EventKind::Added, service.status(), None, None, String::new());
         let is_planned = service.spec().schedule.is_some();
         let aim = if add.wait && add.start && !is_planned { started_from(service) } else { Aim::Asked };
-        self.journal.tell(row, &mut self.actions);
+        self.tell_of(now, id, EventKind::Added, String::new());
         let key = self.wait_for(from, Kind::Change, vec![(id, aim)], Vec::new());
         if add.start && !is_planned {
             self.step(now, id, &Input::Start);
@@ -167,15 +204,32 @@ impl Supervisor {
         Ok(())
     }
 
+    /// A service takes another's place under its name and number: no moment without it, and never two of them.
+    fn replace(&mut self, now: Now, from: From, add: &AddService, id: ServiceId, spec: ServiceSpec) {
+        let input = match (add.start, spec.schedule.is_some()) {
+            (true, false) => Input::Restart,
+            (true, true) => Input::Reschedule,
+            (false, _) => Input::Stop,
+        };
+        let changes = self.service(id).map(|service| diff::services(service.spec(), &spec).1).unwrap_or_default();
+        self.configure(now, id, spec, Origin::Hand);
+        self.tell_of(now, id, EventKind::Changed, changes.join(", "));
+        let aim = self.service(id).filter(|_| add.wait).map_or(Aim::Asked, |service| aim_of(service, &input));
+        let key = self.wait_for(from, Kind::Change, vec![(id, aim)], Vec::new());
+        self.step(now, id, &input);
+        self.look_at_waiter(now, key, None);
+    }
+
+    fn is_staying(&self, id: ServiceId) -> bool {
+        self.service(id).is_some_and(|service| service.want() != Want::Gone)
+    }
+
     fn change(&mut self, now: Now, from: From, targets: &Targets, input: &Input) -> Result<(), RpcError> {
-        let ids = self.targets(&targets.services)?;
         if matches!(input, Input::Start | Input::Restart | Input::Reschedule) {
+            self.targets(&targets.services)?;
             self.refuse_when_ending()?;
-            self.refuse_when_leaving(&ids)?;
         }
-        if *input == Input::Reschedule {
-            self.refuse_without_schedule(&ids)?;
-        }
+        let ids = self.suitable(&targets.services, input)?;
         let aims: Vec<(ServiceId, Aim)> =
             ids.iter().filter_map(|id| Some((*id, if targets.wait { aim_of(self.service(*id)?, input) } else { Aim::Asked }))).collect();
         let key = self.wait_for(from, Kind::Change, aims, Vec::new());
@@ -196,7 +250,10 @@ impl Supervisor {
             .filter_map(idle)
             .map(|service| Failure { service: service.spec().name.clone(), message: "it is not running".to_owned() });
         let failed = failed.collect();
-        let key = self.wait_for(from, Kind::Change, ids.iter().map(|id| (*id, Aim::Asked)).collect(), failed);
+        // What gets SIGKILL is over in a moment, and who sent it wants it over; other signals may mean anything.
+        let ends = |id: &ServiceId| self.service(*id).filter(|_| request.signal == Signal::KILL).map(Service::ends);
+        let aims = ids.iter().map(|id| (*id, ends(id).map_or(Aim::Asked, |ends| Aim::Over { ends }))).collect();
+        let key = self.wait_for(from, Kind::Change, aims, failed);
         for id in ids {
             self.step(now, id, &Input::Signal(request.signal));
         }
@@ -229,12 +286,35 @@ impl Supervisor {
         Ok(ids.into_iter().collect())
     }
 
+    /// The services meant that can do what is asked. One that was named and cannot is an error; `all`, a glob and a group
+    /// mean those that can.
+    fn suitable(&self, typed: &[String], input: &Input) -> Result<Vec<ServiceId>, RpcError> {
+        self.targets(typed)?;
+        let mut ids = BTreeSet::new();
+        for wanted in typed {
+            let is_one = self.names.contains_key(wanted) || wanted.parse::<u32>().is_ok();
+            for service in self.find(wanted)?.into_iter().filter_map(|id| self.service(id)) {
+                match unsuitable(service, input) {
+                    Some(why) if is_one => return Err(RpcError::new(ErrorCode::Refused, why)),
+                    Some(_) => {}
+                    None => drop(ids.insert(service.id())),
+                }
+            }
+        }
+        Ok(ids.into_iter().collect())
+    }
+
     fn find(&self, wanted: &str) -> Result<Vec<ServiceId>, RpcError> {
         if wanted == "all" {
             return Ok(self.services.keys().copied().collect());
         }
         if let Some(id) = self.names.get(wanted) {
             return Ok(vec![*id]);
+        }
+        if let Some(group) = wanted.strip_prefix('@') {
+            let is_member = |service: &&Service| service.spec().groups.iter().any(|own| own == group);
+            let members: Vec<ServiceId> = self.services().filter(is_member).map(Service::id).collect();
+            return if members.is_empty() { Err(self.no_such_service(wanted)) } else { Ok(members) };
         }
         if let Ok(number) = wanted.parse() {
             let id = ServiceId(number);
@@ -247,7 +327,11 @@ impl Supervisor {
     fn no_such_service(&self, wanted: &str) -> RpcError {
         const SHOWN: usize = 20;
         let is_glob = wanted.contains(['*', '?', '[']);
-        let message = if is_glob { format!("no service matches `{wanted}`") } else { format!("no such service `{wanted}`") };
+        let message = match wanted.strip_prefix('@') {
+            Some(group) => format!("no service is in the group `{group}`"),
+            None if is_glob => format!("no service matches `{wanted}`"),
+            None => format!("no such service `{wanted}`"),
+        };
         let names = || self.names.keys().map(String::as_str);
         let mut data =
             serde_json::json!({ "service": wanted, "services": names().take(SHOWN).collect::<Vec<_>>(), "count": self.names.len() });
@@ -268,7 +352,7 @@ impl Supervisor {
         Err(RpcError { data: Some(data), ..RpcError::new(ErrorCode::NameTaken, message) })
     }
 
-    fn refuse_when_ending(&self) -> Result<(), RpcError> {
+    pub(crate) fn refuse_when_ending(&self) -> Result<(), RpcError> {
         match self.phase {
             Phase::Running => Ok(()),
             Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Over => {
@@ -276,20 +360,22 @@ impl Supervisor {
             }
         }
     }
+}
 
-    fn refuse_when_leaving(&self, ids: &[ServiceId]) -> Result<(), RpcError> {
-        match ids.iter().filter_map(|id| self.service(*id)).find(|service| service.want() == Want::Gone) {
-            Some(service) => Err(RpcError::new(ErrorCode::Refused, format!("`{}` is being removed", service.spec().name))),
-            None => Ok(()),
-        }
+/// Why a service cannot do what is asked; None: it can.
+fn unsuitable(service: &Service, input: &Input) -> Option<String> {
+    let name = &service.spec().name;
+    let wants_up = matches!(input, Input::Start | Input::Restart | Input::Reschedule);
+    if wants_up && service.want() == Want::Gone {
+        return Some(format!("`{name}` is being removed"));
     }
+    (*input == Input::Reschedule && service.spec().schedule.is_none()).then(|| format!("`{name}` has no schedule"))
+}
 
-    fn refuse_without_schedule(&self, ids: &[ServiceId]) -> Result<(), RpcError> {
-        match ids.iter().filter_map(|id| self.service(*id)).find(|service| service.spec().schedule.is_none()) {
-            Some(service) => Err(RpcError::new(ErrorCode::Refused, format!("`{}` has no schedule", service.spec().name))),
-            None => Ok(()),
-        }
-    }
+fn is_well(service: &Service) -> bool {
+    let waits_for_schedule = service.plan().is_some() && !service.is_busy() && service.status() != Status::Crashed;
+    let has_ended_well = service.run() == Run::Idle && service.status() == Status::Finished;
+    !service.is_active() || service.is_ready() || waits_for_schedule || has_ended_well
 }
 
 fn started_from(service: &Service) -> Aim {
@@ -344,11 +430,10 @@ fn plans_of(now: Now, service: &Service) -> Vec<PlanRow> {
 }
 
 fn restart_in_words(policy: &RestartPolicy) -> String {
-    let when = match policy.when {
-        RestartWhen::Never => return "never".to_owned(),
-        RestartWhen::OnFailure => "on-failure",
-        RestartWhen::Always => "always",
-    };
+    let when = name_of(policy.when);
+    if policy.when == RestartWhen::Never {
+        return when.to_owned();
+    }
     let retries = if policy.max_retries == 0 { String::new() } else { format!(", at most {} retries", policy.max_retries) };
     format!("{when}, backoff {} to {}{retries}", brief(policy.interval), brief(policy.max_interval.max(policy.interval)))
 }

@@ -53,6 +53,11 @@ impl Sampling {
         self.jobs.values().map(|job| &job.to)
     }
 
+    /// Whose readings are kept.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = ServiceId> + '_ {
+        self.last.keys().filter_map(|whose| *whose)
+    }
+
     /// Forgets all calls: somebody else answers them.
     pub(crate) fn take_calls(&mut self) -> impl Iterator<Item = From> + use<> {
         std::mem::take(&mut self.jobs).into_values().map(|job| job.to)

@@ -18,7 +18,6 @@
 //! Invariants: at most one incarnation (R24): only a run without any process leads to `Starting`. The last command
 //! wins (R23). A timer is a field of the run that needs it, so leaving the run cancels it. Nothing here waits.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -244,7 +243,6 @@ macro_rules! never {
 pub struct Service {
     id: ServiceId,
     spec: ServiceSpec,
-    launch: Arc<Launch>,
     want: Want,
     run: Run,
     last: Option<End>,
@@ -260,12 +258,10 @@ pub struct Service {
 impl Service {
     /// A service that has never run. Wanted up if `autostart`, but nothing starts before [`Input::Boot`] or a command.
     pub fn new(id: ServiceId, spec: ServiceSpec, ctx: &Context<'_>) -> Service {
-        let launch = Arc::new(Launch { name: spec.name.clone(), command: spec.command.clone() });
         let want = if spec.autostart { Want::Up { plan: next_fire(&spec, ctx) } } else { Want::Down };
         Service {
             id,
             spec,
-            launch,
             want,
             run: Run::Idle,
             last: None,
@@ -524,6 +520,17 @@ impl Service {
         !matches!(self.run, Run::Idle | Run::Waiting { .. })
     }
 
+    /// Whether a start is under way, or follows as soon as nothing is left of the run that is ending.
+    pub fn is_about_to_start(&self) -> bool {
+        match self.run {
+            Run::Starting { .. } => true,
+            Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => {
+                matches!(then, Next::Start(_))
+            }
+            Run::Idle | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => false,
+        }
+    }
+
     /// Whether it is to be removed and nothing of it is left.
     pub fn is_gone(&self) -> bool {
         self.want == Want::Gone && self.run == Run::Idle
@@ -550,6 +557,11 @@ impl Service {
     /// Whether dependants may start: as soon as it runs.
     pub fn is_ready(&self) -> bool {
         matches!(self.run, Run::Up(_))
+    }
+
+    /// Whether the daemon will start it as soon as its turn comes.
+    pub fn awaits_boot(&self) -> bool {
+        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.schedule.is_none()
     }
 
     /// Whether its user wants it.
@@ -617,8 +629,18 @@ impl Service {
     }
 
     /// What is needed to start it.
-    pub fn launch_data(&self) -> &Arc<Launch> {
-        &self.launch
+    pub fn launch_data(&self) -> Launch {
+        Launch { name: self.spec.name.clone(), command: self.spec.command.clone() }
+    }
+
+    /// Takes another form: what runs goes on as it is, and everything that comes follows the new one. A schedule that
+    /// did not change keeps its plan.
+    pub fn configure(&mut self, spec: ServiceSpec, now: Now, zone: &TimeZone) {
+        let is_planned_anew = spec.schedule != self.spec.schedule;
+        self.spec = spec;
+        if is_planned_anew && self.is_active() {
+            self.want = Want::Up { plan: next_fire(&self.spec, &Context { now, zone, chance: 0 }) };
+        }
     }
 
     /// What its user asked for last.
@@ -704,9 +726,8 @@ impl Service {
     }
 
     fn boot(&mut self, out: &mut Vec<Effect>) {
-        match self.want {
-            Want::Up { plan: None } if self.attempts == 0 && self.spec.schedule.is_none() => self.launch(Cause::Boot, out),
-            Want::Up { .. } | Want::Down | Want::Gone => {}
+        if self.awaits_boot() {
+            self.launch(Cause::Boot, out);
         }
     }
 

@@ -62,24 +62,7 @@ pub fn row(id: Option<u32>, name: &str, pid: Pid, earlier: &Usage, latest: &Usag
 
 /// The row of a service without a process: everything is null.
 pub fn empty_row(id: u32, name: &str) -> StatsRow {
-    StatsRow {
-        id: Some(id),
-        name: name.to_owned(),
-        pid: None,
-        cpu_percent: None,
-        cpu_time_ms: None,
-        memory_rss: None,
-        memory_pss: None,
-        memory_vsz: None,
-        io_read: None,
-        io_write: None,
-        io_read_rate: None,
-        io_write_rate: None,
-        processes: None,
-        threads: None,
-        fds: None,
-        uptime_ms: None,
-    }
+    StatsRow { id: Some(id), name: name.to_owned(), ..StatsRow::default() }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ppm_protocol::message::{Answer, Goal};
-use ppm_protocol::{Changed, ErrorCode, Failure, RpcError, ServiceRow, Status};
+use ppm_protocol::{Changed, ErrorCode, Failure, Reload, RpcError, ServiceRow, Status};
 
 use crate::event::{Action, ClientId, From, ServiceId};
 use crate::service::{Run, STUCK_AFTER, Service};
@@ -31,6 +31,11 @@ pub(crate) enum Aim {
         /// Ends before.
         ends: u64,
     },
+    /// The end of the main process that there is.
+    Over {
+        /// Ends before.
+        ends: u64,
+    },
     /// Not being there.
     Removed,
     /// A paused process.
@@ -48,12 +53,14 @@ enum Progress {
 }
 
 /// What becomes of a call when one of its services fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The others go on; the failures are listed.
     Change,
     /// It is answered with the failure at once.
     Await,
+    /// The others go on; the answer is this, with the failures.
+    Reload(Box<Reload>),
 }
 
 #[derive(Debug)]
@@ -98,6 +105,18 @@ impl Waiting {
         for key in keys {
             self.take(key);
         }
+    }
+
+    /// What must hold between any two events; for tests.
+    pub(crate) fn check_invariants(&self) -> Result<(), String> {
+        let awaited: BTreeSet<(ServiceId, u64)> =
+            self.waiters.iter().flat_map(|(key, waiter)| waiter.left.keys().map(|id| (*id, *key))).collect();
+        let deadlines: BTreeSet<(Mono, u64)> = self.waiters.iter().filter_map(|(key, waiter)| Some((waiter.deadline?, *key))).collect();
+        let idle: Vec<&From> = self.waiters.values().filter(|waiter| waiter.left.is_empty()).map(|waiter| &waiter.to).collect();
+        if (&awaited, &deadlines) != (&self.awaited, &self.deadlines) {
+            return Err(format!("awaited are {awaited:?} and {deadlines:?}, indexed {:?} and {:?}", self.awaited, self.deadlines));
+        }
+        if idle.is_empty() { Ok(()) } else { Err(format!("{idle:?} wait for nothing")) }
     }
 
     fn insert(&mut self, waiter: Waiter) -> u64 {
@@ -164,7 +183,7 @@ impl Supervisor {
         for key in self.waiting.of(id) {
             let Some(aim) = self.waiting.waiters.get(&key).and_then(|waiter| waiter.left.get(&id)) else { continue };
             let progress = match aim {
-                Aim::Removed | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped) => Progress::Done,
+                Aim::Removed | Aim::Over { .. } | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped) => Progress::Done,
                 Aim::Started { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_) => Progress::Failed("it was removed".to_owned()),
             };
             self.progress(now, service.spec().name.clone(), id, key, progress);
@@ -213,7 +232,7 @@ impl Supervisor {
         self.waiting.awaited.remove(&(id, key));
         let Some(waiter) = self.waiting.waiters.get_mut(&key) else { return };
         let aim = waiter.left.remove(&id);
-        if let (Some(message), Kind::Await, Some(Aim::Reached(goal))) = (&message, waiter.kind, aim) {
+        if let (Some(message), Kind::Await, Some(Aim::Reached(goal))) = (&message, &waiter.kind, aim) {
             let text = format!("`{name}` will not be {goal}: {message}");
             let data = serde_json::json!({ "service": name });
             let error = RpcError { data: Some(data), ..RpcError::new(ErrorCode::NotReached, text) };
@@ -235,8 +254,11 @@ impl Supervisor {
             None => waiter.removed.remove(id),
         };
         let services = waiter.services.iter().filter_map(row).collect();
-        let changed = Changed { services, failed: waiter.failed };
-        self.actions.push(Action::Respond { to: waiter.to, result: Ok(Answer::Changed(changed)) });
+        let answer = match waiter.kind {
+            Kind::Change | Kind::Await => Answer::Changed(Changed { services, failed: waiter.failed }),
+            Kind::Reload(reload) => Answer::Reload(Reload { failed: waiter.failed, ..*reload }),
+        };
+        self.actions.push(Action::Respond { to: waiter.to, result: Ok(answer) });
     }
 
     fn state_in_words(&self, now: Now, service: &Service) -> String {
@@ -247,7 +269,8 @@ impl Supervisor {
 fn progress_of(service: &Service, aim: Aim) -> Progress {
     match aim {
         Aim::Asked => Progress::Done,
-        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed if service.is_stuck() => {
+        Aim::Over { ends } if service.ends() > ends || service.live().is_none() => Progress::Done,
+        Aim::Over { .. } | Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed if service.is_stuck() => {
             Progress::Failed(format!("still there {} after SIGKILL", brief(STUCK_AFTER)))
         }
         Aim::Started { .. } if matches!(service.run(), Run::Up(_) | Run::Paused(_)) => Progress::Done,
@@ -259,13 +282,16 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
             }
         }
         Aim::Started { .. } if !service.is_active() => Progress::Failed("it was stopped by another request".to_owned()),
+        Aim::Started { .. } if !service.is_about_to_start() && !service.awaits_boot() => {
+            Progress::Failed("it was rescheduled by another request".to_owned())
+        }
         Aim::Ended { ends } if service.ends() > ends || !service.is_busy() => Progress::Done,
         Aim::Ended { .. } if is_wanted_as_it_runs(service) => Progress::Failed("it was started by another request".to_owned()),
         Aim::Paused if matches!(service.run(), Run::Paused(_)) => Progress::Done,
         Aim::Resumed if matches!(service.run(), Run::Up(_)) => Progress::Done,
         Aim::Paused | Aim::Resumed => hope_for_a_pause(service.run()),
         Aim::Reached(goal) => progress_to(service, goal),
-        Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed => Progress::Pending,
+        Aim::Over { .. } | Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed => Progress::Pending,
     }
 }
 
@@ -292,8 +318,7 @@ fn progress_to(service: &Service, goal: Goal) -> Progress {
         Goal::Finished => !service.is_busy() && service.status() == Status::Finished,
         Goal::Stopped => !service.is_busy(),
     };
-    let about_to_boot = service.is_active() && service.attempts() == 0 && service.spec().schedule.is_none();
-    let nothing_is_coming = service.run() == Run::Idle && service.plan().is_none() && !about_to_boot;
+    let nothing_is_coming = service.run() == Run::Idle && service.plan().is_none() && !service.awaits_boot();
     match (reached, nothing_is_coming) {
         (true, _) => Progress::Done,
         (false, false) => Progress::Pending,

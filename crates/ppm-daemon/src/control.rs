@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -14,10 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
-use ppm_core::event::{ClientId, From};
+use ppm_core::event::{ClientId, Event, From};
 use ppm_core::time::Mono;
 use ppm_protocol::line::{Lines, MAX_LINE, encode};
 use ppm_protocol::message::{Asked, Notification, Reply};
@@ -41,6 +44,9 @@ const MAX_UNREAD: usize = 8 << 20;
 
 /// How long accepting pauses when there are no descriptors left (R49).
 const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// How long a client that has stopped writing may take to read the replies to what it asked before.
+const LAST_REPLIES: Duration = Duration::from_secs(5);
 
 const READ_SIZE: usize = 16 * 1024;
 
@@ -126,13 +132,24 @@ fn remove_stale(path: &Path) -> Result<(), NoSocket> {
         let message = format!("{} exists and is not a socket", path.display());
         return Err(NoSocket { message, hint: "remove it, or choose another place with --socket or PPM_SOCKET" });
     }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+    if is_live(path) {
         return Err(in_use(path));
     }
     fs::remove_file(path).map_err(|error| NoSocket {
         message: format!("cannot replace the stale socket {}: {error}", path.display()),
         hint: "choose another place with --socket or PPM_SOCKET",
     })
+}
+
+/// Whether it may be somebody's: only a refused connection tells that nobody listens (R54). Does not wait for who
+/// listens but accepts nobody.
+fn is_live(path: &Path) -> bool {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let attempt = UnixAddr::new(path).and_then(|address| {
+        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        connect(socket.as_raw_fd(), &address)
+    });
+    !matches!(attempt, Err(Errno::ECONNREFUSED | Errno::ENOENT))
 }
 
 /// The folder under /tmp is made by us, and used only if nobody else could have made it.
@@ -143,7 +160,7 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match nix::unistd::mkdir(&folder, Mode::S_IRWXU) {
-        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno.into()),
     }
     let found = fs::symlink_metadata(&folder)?;
@@ -174,12 +191,15 @@ impl Clients {
         Clients { clients: BTreeMap::new(), next: 1, inbox }
     }
 
-    /// Takes up a connection, if its peer is root or the daemon's own user. Returns a client that had to go for it.
-    pub fn accept(&mut self, now: Mono, stream: UnixStream) -> Option<ClientId> {
-        if let Err(error) = permit(&stream) {
-            refuse(&stream, &error);
-            return None;
-        }
+    /// Takes up a connection, if its peer is root or the daemon's own user; another may have to go for it.
+    pub fn accept(&mut self, now: Mono, stream: UnixStream) -> Vec<Event> {
+        let uid = match permit(&stream) {
+            Ok(uid) => uid,
+            Err(error) => {
+                refuse(&stream, &error);
+                return Vec::new();
+            }
+        };
         let evicted = if self.clients.len() >= MAX_CLIENTS { self.longest_idle() } else { None };
         if let Some(client) = evicted {
             self.drop_client(client);
@@ -191,7 +211,8 @@ impl Clients {
         let unread = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(talk(id, read, write, queue, unread.clone(), self.inbox.clone())).abort_handle();
         self.clients.insert(id, Client { outbox, unread, task, heard: now, calls: 0 });
-        evicted
+        let gone = evicted.map(|client| Event::Disconnected { client });
+        gone.into_iter().chain([Event::Connected { client: id, uid }]).collect()
     }
 
     /// Looks at a line: the request to be handled, if it is one and the client has not too many under way.
@@ -200,7 +221,7 @@ impl Clients {
         entry.heard = now;
         let error = match asked.request {
             Ok(request) if entry.calls < MAX_CALLS => {
-                entry.calls += usize::from(asked.id.is_some());
+                entry.calls += 1 + usize::from(asked.id.is_some() && is_stream(&request));
                 return Some((From { client, call: asked.id }, request));
             }
             Ok(_) => RpcError::new(
@@ -215,11 +236,11 @@ impl Clients {
         None
     }
 
-    /// Answers a call. A call without an id gets no answer.
+    /// Answers a call. A call without an id gets no answer, but is under way until then like any other.
     pub fn reply(&mut self, to: From, result: Result<ppm_protocol::message::Answer, RpcError>) {
-        let Some(id) = to.call else { return };
-        if let Some(client) = self.clients.get_mut(&to.client) {
-            client.calls = client.calls.saturating_sub(1);
+        let Some(client) = self.clients.get_mut(&to.client) else { return };
+        client.calls = client.calls.saturating_sub(1);
+        if let Some(id) = to.call {
             self.send(to.client, encode(&Reply { id, result }));
         }
     }
@@ -229,8 +250,13 @@ impl Clients {
         self.send(client, encode(&Notification::event(event)));
     }
 
-    /// Forgets a client; its task ends when what was sent to it has been written, or cannot be.
-    pub fn drop_client(&mut self, client: ClientId) {
+    /// Forgets a client that says nothing any more; what is on its way to it is still delivered.
+    pub fn let_go(&mut self, client: ClientId) {
+        self.clients.remove(&client);
+    }
+
+    /// Forgets a client at once.
+    fn drop_client(&mut self, client: ClientId) {
         if let Some(client) = self.clients.remove(&client) {
             client.task.abort();
         }
@@ -281,7 +307,8 @@ pub async fn listen(listener: UnixListener, inbox: mpsc::Sender<Wake>) {
     }
 }
 
-/// One connection's life. Reads nothing while its replies are not taken.
+/// One connection's life. Reads nothing while its replies are not taken. Who stops writing has its last replies, as
+/// far as they were there to be given.
 async fn talk(
     id: ClientId,
     mut read: OwnedReadHalf,
@@ -314,13 +341,26 @@ async fn talk(
         }
     }
     let _ = inbox.send(Wake::Gone(id)).await;
+    let rest = async {
+        while let Some(bytes) = queue.recv().await {
+            if write.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LAST_REPLIES, rest).await;
+}
+
+/// Whether it stays under way when it has been answered: its client is not idle, and cannot begin any number of them.
+fn is_stream(request: &Request) -> bool {
+    matches!(request, Request::Events(watch) if watch.follow)
 }
 
 /// Root and the daemon's own user may (R53).
-fn permit(stream: &UnixStream) -> Result<(), RpcError> {
+fn permit(stream: &UnixStream) -> Result<u32, RpcError> {
     let own = Uid::effective().as_raw();
     match stream.peer_cred().map(|peer| peer.uid()) {
-        Ok(uid) if uid == 0 || uid == own => Ok(()),
+        Ok(uid) if uid == 0 || uid == own => Ok(uid),
         Ok(uid) => Err(RpcError {
             data: Some(serde_json::json!({ "permission": true })),
             ..RpcError::new(ErrorCode::Refused, format!("not permitted: you are uid {uid}, the daemon belongs to uid {own}"))

@@ -6,7 +6,9 @@
 use std::io;
 use std::time::Duration;
 
+use ppm_core::config::Config;
 use ppm_core::event::{ClientId, Event, Pid, turn};
+use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
 use ppm_core::usage::Usage;
@@ -36,6 +38,8 @@ pub enum Wake {
     Gone(ClientId),
     /// A sample was read.
     Sampled(u64, Vec<(Pid, Usage)>),
+    /// A configuration was read, or could not be.
+    ConfigRead(u64, Result<Config, NoConfig>),
 }
 
 /// The signals that the daemon answers to. Registered before the first child exists.
@@ -166,17 +170,21 @@ impl Driver {
             }
             Wake::Gone(client) => self.gone(client),
             Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
+            Wake::ConfigRead(read, config) => {
+                self.hands.reading_ended();
+                self.tell(Event::ConfigRead { read, config });
+            }
         }
     }
 
     fn connected(&mut self, now: Mono, stream: UnixStream) {
-        if let Some(evicted) = self.hands.clients.accept(now, stream) {
-            self.tell(Event::Disconnected { client: evicted });
+        for event in self.hands.clients.accept(now, stream) {
+            self.tell(event);
         }
     }
 
     fn gone(&mut self, client: ClientId) {
-        self.hands.clients.drop_client(client);
+        self.hands.clients.let_go(client);
         self.tell(Event::Disconnected { client });
     }
 

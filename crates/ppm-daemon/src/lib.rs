@@ -8,6 +8,7 @@ mod control;
 mod driver;
 mod files;
 mod host;
+mod loader;
 mod log;
 mod reap;
 mod sampler;
@@ -15,18 +16,20 @@ mod shell;
 mod spawn;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use jiff::tz::TimeZone;
 use nix::unistd::Uid;
-use ppm_core::config::{self, Config};
+use ppm_core::config::Config;
 use ppm_core::event::Pid;
+use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::{Boot, Supervisor};
 use ppm_protocol::socket;
 use tokio::sync::mpsc;
 
 use crate::driver::{Driver, Signals};
+use crate::loader::Loader;
 use crate::shell::Hands;
 use crate::spawn::Spawner;
 
@@ -75,16 +78,19 @@ impl From<std::io::Error> for Failure {
 fn serve(options: &Options) -> Result<u8, Failure> {
     host::prepare()?;
     log::start(std::env::var("PPM_LOG").ok().as_deref());
-    let (config, source) = read_config(options.config.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anything that may take its time: process 1 never hears what it does not handle, others die of it (R30).
+    let signals = runtime.block_on(async { Signals::register() })?;
+    let loader = Loader::new(options.config.as_deref());
+    let config = loader.read().map_err(wrong_config)?;
     let path = socket::path(options.socket.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
     let (listener, address) = control::bind(&path)
         .map_err(|error| Failure { message: format!("error: {}\n  hint: {}", error.message, error.hint), code: EXIT_SOCKET })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let signals = Signals::register()?;
         let (sender, inbox) = mpsc::channel(INBOX);
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        let hands = Hands::new(Spawner::new(std::env::vars_os())?, sender.clone());
+        let source = loader.name();
+        let hands = Hands::new(Spawner::new(std::env::vars_os())?, loader, sender.clone());
         tokio::spawn(control::listen(listener, sender));
         tracing::info!(
             "{}, pid {}, {source}: {} services, socket {}",
@@ -112,6 +118,14 @@ fn boot(config: Config) -> Boot {
     }
 }
 
+fn wrong_config(why: NoConfig) -> Failure {
+    let message = match why {
+        NoConfig::Unreadable(why) => format!("error: {why}\n  hint: name a file that can be read with --config or PPM_CONFIG"),
+        NoConfig::Wrong(problems) => problems.to_string(),
+    };
+    Failure { message, code: EXIT_CONFIG }
+}
+
 /// The zone of `TZ`, else the system's; UTC where there is none. A misspelt one is told, not guessed.
 fn zone() -> TimeZone {
     TimeZone::try_system().unwrap_or_else(|error| {
@@ -120,21 +134,4 @@ fn zone() -> TimeZone {
         }
         TimeZone::UTC
     })
-}
-
-/// The configuration and where it came from. A file that was asked for must exist (R63).
-fn read_config(asked: Option<&Path>) -> Result<(Config, String), Failure> {
-    let asked = asked.map(Path::to_owned).or_else(|| std::env::var_os("PPM_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
-    let found = asked.clone().or_else(|| config::candidates(|name| std::env::var_os(name)).into_iter().find(|path| path.exists()));
-    let Some(path) = found else {
-        return Ok((Config::default(), "no configuration".to_owned()));
-    };
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        let hint = "hint: name a file that can be read with --config or PPM_CONFIG";
-        Failure { message: format!("error: cannot read the configuration {name}: {error}\n  {hint}"), code: EXIT_CONFIG }
-    })?;
-    let name = std::path::absolute(&path).map_or(name, |path| path.display().to_string());
-    let config = config::parse(&text, &name).map_err(|problems| Failure { message: problems.to_string(), code: EXIT_CONFIG })?;
-    Ok((config, name))
 }

@@ -3,12 +3,16 @@
 //! A line that would block is dropped and counted; the count is told as soon as lines pass again (R41).
 
 use std::fmt::{self, Write as _};
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
 use ppm_core::event::Notice;
-use ppm_protocol::{EventKind, EventRow, Status};
+use ppm_core::journal::is_bad_end;
+use ppm_protocol::{EventKind, EventRow};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
@@ -20,13 +24,14 @@ const LONGEST_LINE: usize = 4096;
 struct Lines {
     most: Level,
     dropped: AtomicU64,
+    own: Option<File>,
 }
 
 /// Starts logging at the level that `PPM_LOG` names: `error`, `warn`, `info` (default), `debug` or `trace`.
 pub fn start(level: Option<&str>) {
     let most = level.and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
     // A second daemon in one process would find a logger that serves as well.
-    let _ = tracing::subscriber::set_global_default(Lines { most, dropped: AtomicU64::new(0) });
+    let _ = tracing::subscriber::set_global_default(Lines { most, dropped: AtomicU64::new(0), own: own_pipe() });
 }
 
 /// Logs what the core has to say.
@@ -46,9 +51,10 @@ fn tell_service(row: &EventRow) {
     match row.event {
         EventKind::Added => tracing::info!("{name}: added"),
         EventKind::Removed => tracing::info!("{name}: removed"),
+        EventKind::Changed => tracing::info!("{name}: changed: {reason}"),
         EventKind::Started => tracing::info!("{name}: started (pid {pid}, {reason})"),
         EventKind::StartFailed => tracing::error!("{name}: cannot start: {reason}"),
-        EventKind::Exited if row.to == Status::Crashed => tracing::warn!("{name}: {reason} (pid {pid})"),
+        EventKind::Exited if is_bad_end(row) => tracing::warn!("{name}: {reason} (pid {pid})"),
         EventKind::Exited => tracing::info!("{name}: {reason} (pid {pid})"),
         EventKind::Stopping => tracing::info!("{name}: stopping ({reason})"),
         EventKind::Killed | EventKind::Stuck => tracing::warn!("{name}: {}: {reason}", row.event),
@@ -61,21 +67,32 @@ fn tell_service(row: &EventRow) {
 impl Lines {
     fn write(&self, text: &str) {
         let missed = self.dropped.swap(0, Ordering::Relaxed);
-        if missed > 0 && !write_if_ready(&format!("ppm | {missed} lines left out: nobody reads this\n")) {
+        if missed > 0 && !self.write_if_ready(&format!("ppm | {missed} lines left out: nobody reads this\n")) {
             self.dropped.fetch_add(missed + 1, Ordering::Relaxed);
             return;
         }
-        if !write_if_ready(text) {
+        if !self.write_if_ready(text) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    fn write_if_ready(&self, text: &str) -> bool {
+        if let Some(own) = &self.own {
+            return nix::unistd::write(own, text.as_bytes()).is_ok();
+        }
+        let stderr = std::io::stderr();
+        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        let ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0);
+        ready && nix::unistd::write(stderr.as_fd(), text.as_bytes()).is_ok()
+    }
 }
 
-fn write_if_ready(text: &str) -> bool {
-    let stderr = std::io::stderr();
-    let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    let ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0);
-    ready && nix::unistd::write(stderr.as_fd(), text.as_bytes()).is_ok()
+/// Standard error opened once more, if it is a pipe: between a look at a shared one and the write to it a service can
+/// fill it. Not to wait is a property of the opening, which services must not inherit.
+fn own_pipe() -> Option<File> {
+    let mode = fstat(std::io::stderr()).ok()?.st_mode;
+    let is_pipe = SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFIFO;
+    is_pipe.then(|| File::options().write(true).custom_flags(libc::O_NONBLOCK).open("/proc/self/fd/2").ok())?
 }
 
 impl Subscriber for Lines {

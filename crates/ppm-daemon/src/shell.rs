@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::control::Clients;
 use crate::driver::Wake;
+use crate::loader::{Loader, Readings};
 use crate::reap::{self, Change};
 use crate::spawn::Spawner;
 use crate::{log, sampler};
@@ -23,6 +24,7 @@ pub struct Hands {
     /// What came of actions, to be told to the supervisor next.
     pub outcomes: VecDeque<Event>,
     spawner: Spawner,
+    readings: Readings,
     leaders: BTreeSet<Pid>,
     leftovers: BTreeSet<Pid>,
     inbox: mpsc::Sender<Wake>,
@@ -30,12 +32,13 @@ pub struct Hands {
 
 impl Hands {
     /// Hands that hold nothing yet.
-    pub fn new(spawner: Spawner, inbox: mpsc::Sender<Wake>) -> Hands {
+    pub fn new(spawner: Spawner, loader: Loader, inbox: mpsc::Sender<Wake>) -> Hands {
         Hands {
             clients: Clients::new(inbox.clone()),
             exit: None,
             outcomes: VecDeque::new(),
             spawner,
+            readings: Readings::new(loader, inbox.clone()),
             leaders: BTreeSet::new(),
             leftovers: BTreeSet::new(),
             inbox,
@@ -66,6 +69,11 @@ impl Hands {
         empty.into_iter().map(|group| Event::Drained { group }).collect()
     }
 
+    /// A reading has ended: the next may begin.
+    pub fn reading_ended(&mut self) {
+        self.readings.begin_next();
+    }
+
     fn spawned(&mut self, id: ServiceId, pid: Pid) {
         if self.leftovers.remove(&pid) {
             // The kernel gave the number out again, so the group is empty; it must not be taken for the new one's.
@@ -82,7 +90,12 @@ impl Hands {
         }
         match reap::signal(pid, signal, reach) {
             Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            // Its last member had a parent elsewhere, and only that parent was told.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                if self.leftovers.remove(&pid) {
+                    self.outcomes.push_back(Event::Drained { group: pid });
+                }
+            }
             Err(error) => tracing::warn!("cannot send {signal} to process {pid}: {error}"),
         }
     }
@@ -97,6 +110,11 @@ impl Shell for Hands {
             },
             Action::Kill { pid, signal, reach } => self.kill(pid, signal, reach),
             Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),
+            Action::ReadConfig { read, text } => {
+                if let Err(why) = self.readings.add(read, text) {
+                    self.outcomes.push_back(Event::ConfigRead { read, config: Err(why) });
+                }
+            }
             Action::Respond { to, result } => self.clients.reply(to, result),
             Action::Notify { to, event } => self.clients.notify(to.client, &event),
             Action::Announce(notice) => log::tell(&notice),

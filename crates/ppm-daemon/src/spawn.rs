@@ -188,7 +188,7 @@ impl Start<'_> {
         let base = self.own.workdir.as_ref().map_or_else(PathBuf::new, |folder| PathBuf::from(OsStr::from_bytes(&folder.path)));
         let program = Path::new(&self.launch.command.path);
         if self.launch.command.path.contains('/') {
-            return Some(base.join(program)).filter(|file| file.symlink_metadata().is_ok());
+            return Some(base.join(program)).filter(|file| file.exists());
         }
         std::env::split_paths(&self.path).map(|folder| base.join(folder).join(program)).find(|file| file.exists())
     }

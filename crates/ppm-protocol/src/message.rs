@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::line::{self, MAX_LINE, TooLong};
-use crate::types::{Changed, Configuration, EventRow, Farewell, Greeting, History, InfoRow, PlanRow, ServiceRow, Signal, StatsRow};
+use crate::types::{
+    Changed, Checked, Configuration, EventRow, Farewell, Greeting, Health, History, InfoRow, Life, PlanRow, Reload, ServiceRow, Signal,
+    StatsRow,
+};
 
 /// The protocol's version, as `hello` tells it.
 pub const PROTOCOL: u32 = 1;
@@ -71,6 +74,27 @@ pub struct AddService {
     /// Answer when it has started (default), or at once.
     #[serde(default = "yes")]
     pub wait: bool,
+    /// Take the place of a service of this name, which is stopped first. It keeps its id.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// How to read the configuration again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAgain {
+    /// Only tell what would be done.
+    #[serde(default)]
+    pub plan: bool,
+}
+
+/// A configuration to be checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// The text, YAML.
+    pub text: String,
+    /// Its name in messages.
+    #[serde(default)]
+    pub name: String,
 }
 
 /// A signal for services.
@@ -171,6 +195,14 @@ pub enum Request {
     Events(Watch),
     /// Wait until services have reached something.
     Wait(Await),
+    /// Whether all is well.
+    Health(Selection),
+    /// What happened to services lately.
+    Why(Selection),
+    /// Read the configuration again, and do what has changed.
+    Reload(ReadAgain),
+    /// Look at a configuration without using it.
+    Check(Check),
     /// End everything, in order.
     Shutdown,
 }
@@ -196,12 +228,16 @@ pub enum Method {
     Scheduler,
     Events,
     Wait,
+    Health,
+    Why,
+    Reload,
+    Check,
     Shutdown,
 }
 
 impl Method {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Method); 18] = [
+    pub const ALL: [(&'static str, Method); 22] = [
         ("hello", Method::Hello),
         ("list", Method::List),
         ("info", Method::Info),
@@ -219,6 +255,10 @@ impl Method {
         ("scheduler", Method::Scheduler),
         ("events", Method::Events),
         ("wait", Method::Wait),
+        ("health", Method::Health),
+        ("why", Method::Why),
+        ("reload", Method::Reload),
+        ("check", Method::Check),
         ("shutdown", Method::Shutdown),
     ];
 
@@ -254,6 +294,10 @@ impl Request {
             Request::Scheduler(_) => Method::Scheduler,
             Request::Events(_) => Method::Events,
             Request::Wait(_) => Method::Wait,
+            Request::Health(_) => Method::Health,
+            Request::Why(_) => Method::Why,
+            Request::Reload(_) => Method::Reload,
+            Request::Check(_) => Method::Check,
             Request::Shutdown => Method::Shutdown,
         }
     }
@@ -262,12 +306,15 @@ impl Request {
         match self {
             Request::Hello | Request::Configuration | Request::Shutdown => None,
             Request::List(p) | Request::Info(p) | Request::Stats(p) | Request::Scheduler(p) => raw(p),
+            Request::Health(p) | Request::Why(p) => raw(p),
             Request::Add(p) => raw(p),
             Request::Remove(p) | Request::Start(p) | Request::Stop(p) | Request::Restart(p) => raw(p),
             Request::Reschedule(p) | Request::Pause(p) | Request::Resume(p) => raw(p),
             Request::Signal(p) => raw(p),
             Request::Events(p) => raw(p),
             Request::Wait(p) => raw(p),
+            Request::Reload(p) => raw(p),
+            Request::Check(p) => raw(p),
         }
     }
 
@@ -292,6 +339,10 @@ impl Request {
             Method::Scheduler => Request::Scheduler(decode(method, params)?),
             Method::Events => Request::Events(decode(method, params)?),
             Method::Wait => Request::Wait(targeted(method, params, |wait: &Await| &wait.services)?),
+            Method::Health => Request::Health(decode(method, params)?),
+            Method::Why => Request::Why(targeted(method, params, |which: &Selection| &which.services)?),
+            Method::Reload => Request::Reload(decode(method, params)?),
+            Method::Check => Request::Check(decode(method, params)?),
             Method::Shutdown => nothing().map(|_| Request::Shutdown)?,
         })
     }
@@ -508,6 +559,9 @@ pub enum ErrorCode {
     TimedOut,
     /// 1006: what was waited for will not happen. Data: `service`.
     NotReached,
+    /// 1007: the configuration is wrong; nothing was changed. Data: `text`, all problems as people read them, and
+    /// `problems`, each with `line`, `column`, `message` and `hint`.
+    WrongConfiguration,
     /// A code this side does not know.
     Other(i64),
 }
@@ -526,6 +580,7 @@ impl ErrorCode {
             ErrorCode::Refused => 1004,
             ErrorCode::TimedOut => 1005,
             ErrorCode::NotReached => 1006,
+            ErrorCode::WrongConfiguration => 1007,
             ErrorCode::Other(number) => number,
         }
     }
@@ -533,11 +588,11 @@ impl ErrorCode {
     fn from_number(number: i64) -> ErrorCode {
         use ErrorCode::{
             BadParams, Invalid, InvalidService, NameTaken, NoSuchService, NotReached, Other, Parse, Refused, TimedOut, UnknownMethod,
+            WrongConfiguration,
         };
-        [Parse, Invalid, UnknownMethod, BadParams, NoSuchService, NameTaken, InvalidService, Refused, TimedOut, NotReached]
-            .into_iter()
-            .find(|code| code.number() == number)
-            .unwrap_or(Other(number))
+        let known = [Parse, Invalid, UnknownMethod, BadParams, NoSuchService, NameTaken, InvalidService, Refused, TimedOut, NotReached];
+        let mut codes = known.into_iter().chain([WrongConfiguration]);
+        codes.find(|code| code.number() == number).unwrap_or(Other(number))
     }
 }
 
@@ -592,6 +647,14 @@ pub enum Answer {
     Plans(Vec<PlanRow>),
     /// To `events`.
     History(History),
+    /// To `health`.
+    Health(Health),
+    /// To `why`.
+    Lives(Vec<Life>),
+    /// To `reload`.
+    Reload(Reload),
+    /// To `check`.
+    Checked(Checked),
     /// To `shutdown`.
     Farewell(Farewell),
 }

@@ -320,7 +320,7 @@ pub enum PlanEvent {
 }
 
 /// Resource usage of one service, or of the daemon (`<ppm>`, id null). Null without a process.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatsRow {
     /// Null for the daemon.
     pub id: Option<u32>,
@@ -388,6 +388,8 @@ pub enum EventKind {
     GaveUp,
     /// It is no longer wanted.
     Deactivated,
+    /// Its configuration is another now.
+    Changed,
 }
 
 impl fmt::Display for EventKind {
@@ -407,6 +409,7 @@ impl fmt::Display for EventKind {
             EventKind::Planned => "planned",
             EventKind::GaveUp => "gave up",
             EventKind::Deactivated => "deactivated",
+            EventKind::Changed => "changed",
         })
     }
 }
@@ -432,6 +435,99 @@ pub struct EventRow {
     pub exit: Option<Exit>,
     /// Why, in one short sentence; may be empty.
     pub reason: String,
+    /// The user who asked for it, where somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// How long it had run, for `exited`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran_ms: Option<u64>,
+}
+
+/// The life of one service, as `why` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// The service as it is now.
+    #[serde(flatten)]
+    pub row: ServiceRow,
+    /// Its last state changes, oldest first.
+    pub events: Vec<EventRow>,
+}
+
+/// Whether all is well, as `health` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Whether every active service that should run does, and is ready.
+    pub healthy: bool,
+    /// The services looked at.
+    pub services: Vec<HealthRow>,
+}
+
+/// Whether one service is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthRow {
+    /// The service's id.
+    pub id: u32,
+    /// The service's name.
+    pub name: String,
+    /// Whether it is as it should be: ready, or not wanted, or ended well, or waiting for its schedule.
+    pub healthy: bool,
+    /// One of the five states.
+    pub status: Status,
+    /// Why it is in this state.
+    pub reason: String,
+}
+
+/// What a reload does to one service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReloadAction {
+    /// It is new.
+    Add,
+    /// What it executes has changed: it is restarted if it runs.
+    Restart,
+    /// Its schedule has changed: it is planned again.
+    Reschedule,
+    /// Only its policies have changed: nothing is touched.
+    Update,
+    /// It is not in the configuration any more: it is stopped and removed.
+    Remove,
+    /// Nothing has changed.
+    Keep,
+}
+
+/// One service in a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadRow {
+    /// The service's name.
+    pub service: String,
+    /// What is done to it.
+    pub action: ReloadAction,
+    /// What has changed, each in words: `command: nginx -> nginx -q`.
+    pub changes: Vec<String>,
+}
+
+/// The answer to `reload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// Whether it was done, or only planned.
+    pub applied: bool,
+    /// The settings that have changed, each in words.
+    pub settings: Vec<String>,
+    /// Every service of the configuration, and those removed from it.
+    pub services: Vec<ReloadRow>,
+    /// Those that could not be started.
+    #[serde(default)]
+    pub failed: Vec<Failure>,
+}
+
+/// The answer to `check`: a right configuration. A wrong one is an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The services that it holds.
+    pub services: usize,
+    /// What is right but may surprise.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What a changing command did.

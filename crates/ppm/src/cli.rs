@@ -3,12 +3,14 @@
 //! These types are read from arguments and never serialized; [`crate::request`] says what they mean. The texts
 //! here are what users read in `--help`, so they are snapshot-tested.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod arguments;
+pub mod usage;
 
-use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
-use ppm_protocol::Signal;
+use std::path::PathBuf;
+
+use clap::{Args, ColorChoice, Parser, Subcommand};
+
+pub use arguments::{Add, Changing, Check, Completions, Daemon, Events, Named, Probe, Reload, Shown, SignalTo, Until, Wait};
 
 /// A section of help text under a heading, one line an entry.
 macro_rules! section {
@@ -25,6 +27,7 @@ macro_rules! examples {
             "ppm ls                                   list the services",
             "ppm add --name web -- ./web --port 80    add a service and start it",
             "ppm restart web                          end it and start it again",
+            "ppm why web                              what happened to it",
         ]
     };
 }
@@ -37,19 +40,19 @@ const MORE: &str = concat!(
         "0    done",
         "1    it was tried and failed",
         "2    wrong use",
-        "3    not running or not ready (info NAME, wait)",
+        "3    not running or not ready (info NAME, health, wait)",
         "4    no such service",
         "5    waited too long",
         "6    the daemon cannot be reached",
         "7    not permitted",
-        "78   the configuration is wrong (daemon)",
+        "78   the configuration is wrong (check, reload, daemon)",
         "130  interrupted",
     ],
     "\n\n",
     section![
         "Environment",
         "PPM_SOCKET      the daemon's socket, unless --socket names it",
-        "PPM_CONFIG      the configuration of 'ppm daemon', unless --config names it",
+        "PPM_CONFIG      the configuration of 'ppm daemon' and 'ppm check', unless another is named",
         "NO_COLOR        no colour, unless --color asks for it",
         "CLICOLOR_FORCE  colour also where the output is no terminal",
         "TZ              the time zone of the times shown",
@@ -115,6 +118,9 @@ pub enum Command {
     /// What is asked of the daemon.
     #[command(flatten)]
     Ask(Ask),
+    /// What needs no daemon.
+    #[command(flatten)]
+    Alone(Alone),
 }
 
 /// What is asked of the daemon.
@@ -140,12 +146,15 @@ pub enum Ask {
             "ppm add --name web -- /app/web --port 80",
             "ppm add --name loop --env 'GREETING=hi' -- sh -c 'while :; do echo $GREETING; sleep 5; done'",
             "ppm add --name cleanup --schedule '0 3 * * *' -- /app/cleanup --older-than 7d",
+            "ppm add --replace --name web -- /app/web --port 81",
+            "ppm add --save ~/.partner-pm.yml --name web -- /app/web",
         ],
         "\n\n",
         section![
             "Exit codes",
             "0  its program was executed, or it waits for its time",
-            "1  the name is taken, or the program could not be executed (the service stays, Crashed)",
+            "1  the name is taken, the program could not be executed (the service stays, Crashed),",
+            "   or the file could not be written",
         ],
     ))]
     Add(Add),
@@ -192,6 +201,46 @@ pub enum Ask {
     /// Show what is planned: scheduled runs and restarts
     #[command(after_help = section!["Examples", "ppm show-scheduler", "ppm show-scheduler cleanup --utc"])]
     ShowScheduler(Shown),
+    /// Read the configuration again and do what has changed
+    #[command(after_help = concat!(
+        section!["Examples", "ppm reload --plan", "ppm reload", "ppm reload --plan --json"],
+        "\n\n",
+        section![
+            "What is printed",
+            "+  a service that is new: it is started",
+            "~  a service that has changed: it is restarted, planned again, or only its policies are others",
+            "-  a service that is not there any more: it is stopped and removed",
+            "=  services that stay as they are",
+        ],
+        "\n\n",
+        section![
+            "Exit codes",
+            "1   a program could not be executed",
+            "78  the configuration is wrong; nothing was changed",
+        ],
+    ))]
+    Reload(Reload),
+    /// Tell why services are in their states: what happened to them lately
+    #[command(after_help = concat!(
+        section!["Examples", "ppm why web", "ppm why 'web-*' --json"],
+        "\n\n",
+        section!["Exit codes", "4  no such service"],
+    ))]
+    Why(Named),
+    /// Tell whether all services that should run do and are ready
+    #[command(visible_alias = "is-ready")]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm health", "ppm health web db -q", "HEALTHCHECK CMD [\"ppm\", \"health\"]"],
+        "\n\n",
+        section![
+            "Exit codes",
+            "0  all is well",
+            "3  some are not: they are printed with the reason",
+            "4  no such service",
+            "6  the daemon cannot be reached",
+        ],
+    ))]
+    Health(Shown),
     /// Show what happened to services, and what happens
     #[command(after_help = section![
         "Examples",
@@ -220,129 +269,47 @@ pub enum Ask {
     Version,
 }
 
-/// `ppm daemon`.
-#[derive(Args, Debug)]
-pub struct Daemon {
-    /// The configuration file, which must exist [env: PPM_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-/// Services to show.
-#[derive(Args, Debug)]
-pub struct Shown {
-    /// Names, ids, globs ('web-*') or 'all'; none means all
-    #[arg(value_name = "SERVICE")]
-    pub services: Vec<String>,
-}
-
-/// Services to change.
-#[derive(Args, Debug)]
-pub struct Changing {
-    /// Names, ids, globs ('web-*') or 'all'
-    #[arg(value_name = "SERVICE", required = true)]
-    pub services: Vec<String>,
-    /// Return at once instead of when it is done
-    #[arg(long)]
-    pub no_wait: bool,
-}
-
-/// `ppm signal`.
-#[derive(Args, Debug)]
-pub struct SignalTo {
-    /// The signal: HUP, SIGHUP or 1
-    #[arg(value_name = "SIGNAL")]
-    pub signal: Signal,
-    /// Names, ids, globs ('web-*') or 'all'
-    #[arg(value_name = "SERVICE", required = true)]
-    pub services: Vec<String>,
-}
-
-/// `ppm add`.
-#[derive(Args, Debug)]
-pub struct Add {
-    /// Its name: letters, digits and . _ - @
-    #[arg(long)]
-    pub name: String,
-    /// An environment variable of its own; may be given again
-    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
-    pub env: Vec<(String, String)>,
-    /// When to run it, as five or six cron fields
-    #[arg(long, value_name = "CRON")]
-    pub schedule: Option<String>,
-    /// The folder to run it in; relative to the current one
-    #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
-    pub workdir: Option<String>,
-    /// After which ends it is started again
-    #[arg(long, value_name = "POLICY", value_parser = ["never", "on-failure", "always"])]
-    pub restart: Option<String>,
-    /// Only add it; 'ppm start' starts it
-    #[arg(long)]
-    pub no_start: bool,
-    /// Return at once instead of when its program was executed
-    #[arg(long)]
-    pub no_wait: bool,
-    /// The program and its arguments, as they are: no shell, no expansion
-    #[arg(value_name = "COMMAND", required = true, last = true)]
-    pub command: Vec<String>,
-}
-
-/// `ppm events`.
-#[derive(Args, Debug)]
-pub struct Events {
-    /// Names, ids, globs ('web-*') or 'all'; none means all
-    #[arg(value_name = "SERVICE")]
-    pub services: Vec<String>,
-    /// Go on with new events as they happen
-    #[arg(short, long)]
-    pub follow: bool,
-    /// How many past events to show [default: 100, with --follow none]
-    #[arg(short = 'n', long = "last", value_name = "N")]
-    pub last: Option<usize>,
-}
-
-/// `ppm wait`.
-#[derive(Args, Debug)]
-pub struct Wait {
-    /// Names, ids, globs ('web-*') or 'all'
-    #[arg(value_name = "SERVICE", required = true)]
-    pub services: Vec<String>,
-    /// What to wait for
-    #[arg(long = "for", value_name = "STATE")]
-    pub until: Until,
-    /// Give up after this long: 30s, 1m 30s, or seconds [default: never]
-    #[arg(long, value_name = "TIME", value_parser = period)]
-    pub timeout: Option<Duration>,
-}
-
-/// What `ppm wait` can wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Until {
-    /// It has a process
-    Running,
-    /// It is ready
-    Ready,
-    /// Its last run ended well
-    Finished,
-    /// It has no process left
-    Stopped,
-}
-
-fn variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some(("", _)) => Err("there is no name in front of `=`".to_owned()),
-        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-        None => Err("there is no `=`; write KEY=VALUE".to_owned()),
-    }
-}
-
-fn period(text: &str) -> Result<Duration, String> {
-    if text.starts_with(|first: char| first.is_ascii_digit())
-        && let Ok(seconds) = text.parse::<f64>()
-    {
-        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
-    }
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write a number and a unit: `10s`, `1m 30s`, `2h`"))
+/// What needs no daemon.
+#[derive(Debug, Subcommand)]
+pub enum Alone {
+    /// Check a configuration
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm check",
+            "ppm check ppm.yml --grace 30s",
+            "ppm show-configuration | ppm check -",
+            "ppm check --json ppm.yml",
+        ],
+        "\n\n",
+        section!["Exit codes", "0   it is right", "78  it is wrong, or there is none"],
+    ))]
+    Check(Check),
+    /// Ask a server whether it is well: for health checks in images without curl
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm probe http://127.0.0.1:8080/health",
+            "ppm probe tcp://db:5432 --timeout 500ms",
+            "ppm probe unix:/run/app.sock",
+        ],
+        "\n\n",
+        section![
+            "Exit codes",
+            "0  the answer has a status of 200 to 399; tcp and unix: the connection was taken",
+            "1  anything else; stderr says what",
+            "2  the URL is not one that can be probed",
+        ],
+    ))]
+    Probe(Probe),
+    /// Print a script that completes commands and options in a shell
+    #[command(after_help = section![
+        "Examples",
+        "ppm completions bash > /usr/share/bash-completion/completions/ppm",
+        "ppm completions zsh > ~/.zfunc/_ppm",
+        "ppm completions fish > ~/.config/fish/completions/ppm.fish",
+    ])]
+    Completions(Completions),
 }
 
 #[cfg(test)]
@@ -350,6 +317,7 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
     use clap::error::ErrorKind;
+    use ppm_protocol::Signal;
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
@@ -373,7 +341,7 @@ mod tests {
     fn ask(line: &str) -> Ask {
         match typed(line).unwrap().command {
             Command::Ask(ask) => ask,
-            Command::Daemon(_) => panic!("{line}"),
+            Command::Daemon(_) | Command::Alone(_) => panic!("{line}"),
         }
     }
 
@@ -407,6 +375,7 @@ mod tests {
             ("signal", vec!["kill"]),
             ("stats", vec!["statistics", "details"]),
             ("show-configuration", vec!["show-config", "config"]),
+            ("health", vec!["is-ready"]),
         ];
         for (name, aliases) in same {
             let command = Cli::command();
@@ -443,7 +412,7 @@ mod tests {
 
     #[test]
     fn what_changes_services_must_name_them() {
-        for verb in ["rm", "start", "stop", "restart", "reschedule", "pause", "resume", "signal HUP", "wait --for ready"] {
+        for verb in ["rm", "start", "stop", "restart", "reschedule", "pause", "resume", "signal HUP", "why", "wait --for ready"] {
             assert_eq!(refused(&format!("ppm {verb}")), ErrorKind::MissingRequiredArgument, "{verb}");
         }
     }

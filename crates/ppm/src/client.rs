@@ -1,4 +1,4 @@
-//! The client's end of the socket: blocking, one connection a command, one write a request.
+//! The client's end of the socket: blocking, one call at a time, one write a request.
 //!
 //! It never waits without a limit for what the daemon answers at once, and never interprets a result: that is its
 //! caller's business.
@@ -29,7 +29,7 @@ const STARTING: Duration = Duration::from_millis(300);
 /// The pause between two tries.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// The id of the only call on a connection.
+/// The id of the calls on a connection, which follow one another.
 const CALL: i64 = 1;
 
 /// A connection to the daemon.
@@ -58,15 +58,51 @@ impl Client {
 
     /// Asks, and waits for the answer: the result as JSON.
     pub fn call(&mut self, request: &Request) -> Result<Box<RawValue>, Failure> {
+        self.ask(request)?;
+        loop {
+            match self.answer()? {
+                Some(answer) => return Ok(answer),
+                None => self.fill()?,
+            }
+        }
+    }
+
+    /// Asks, and waits for the answer; as long as that takes, `meanwhile` is called after `first` and then every `pause`.
+    pub fn call_while(
+        &mut self,
+        request: &Request,
+        first: Duration,
+        pause: Duration,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<Box<RawValue>, Failure> {
+        self.ask(request)?;
+        let mut wait = first;
+        loop {
+            match self.answer()? {
+                Some(answer) => return Ok(answer),
+                None if self.speaks_within(wait)? => self.fill()?,
+                None => {
+                    meanwhile();
+                    wait = pause;
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, request: &Request) -> Result<(), Failure> {
         self.be_patient(if waits(request) { None } else { Some(self.patience) })?;
-        self.send(&Call::new(CALL, request).line())?;
+        self.send(&Call::new(CALL, request).line())
+    }
+
+    /// The answer to the call, if it has come.
+    fn answer(&mut self) -> Result<Option<Box<RawValue>>, Failure> {
         loop {
             match self.heard()? {
-                Some(Heard::Reply { id: RpcId::Number(CALL), result }) => return result.map_err(Failure::said),
+                Some(Heard::Reply { id: RpcId::Number(CALL), result }) => return result.map(Some).map_err(Failure::said),
                 // The daemon could not tell whose request it refuses; there is only this one.
                 Some(Heard::Reply { id: RpcId::Null, result: Err(error) }) => return Err(Failure::said(error)),
                 Some(Heard::Reply { .. } | Heard::Event(_)) => {}
-                None => self.fill()?,
+                None => return Ok(None),
             }
         }
     }
@@ -137,6 +173,16 @@ impl Client {
         }
     }
 
+    /// Whether the daemon says something, or hangs up, within this time.
+    fn speaks_within(&self, time: Duration) -> Result<bool, Failure> {
+        let mut stream = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut stream, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::EINTR) => Ok(false),
+            Err(error) => Err(self.broken(&error.into())),
+        }
+    }
+
     /// Waits until the daemon says something or the reader has gone, who would else be noticed by the next write only.
     fn wait_beside(&self, reader: &impl AsFd) -> Result<(), Stop> {
         let mut both = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN), PollFd::new(reader.as_fd(), PollFlags::empty())];
@@ -186,10 +232,10 @@ fn waits(request: &Request) -> bool {
         | Request::Reschedule(targets)
         | Request::Pause(targets)
         | Request::Resume(targets) => targets.wait,
-        Request::Wait(_) | Request::Shutdown => true,
-        Request::Hello | Request::Configuration => false,
+        Request::Reload(_) | Request::Wait(_) | Request::Shutdown => true,
+        Request::Hello | Request::Configuration | Request::Check(_) => false,
         Request::List(_) | Request::Info(_) | Request::Stats(_) | Request::Scheduler(_) => false,
-        Request::Signal(_) | Request::Events(_) => false,
+        Request::Signal(_) | Request::Events(_) | Request::Health(_) | Request::Why(_) => false,
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Code {
     Unreachable,
     /// 7: not permitted.
     Forbidden,
+    /// 78: the configuration is wrong (sysexits.h: EX_CONFIG).
+    WrongConfiguration,
 }
 
 impl Code {
@@ -51,6 +53,7 @@ impl Code {
             Code::TimedOut => 5,
             Code::Unreachable => 6,
             Code::Forbidden => 7,
+            Code::WrongConfiguration => 78,
         }
     }
 }
@@ -81,6 +84,8 @@ impl From<Failure> for Stop {
 pub struct Failure {
     /// For the shell.
     pub code: Code,
+    /// What was drawn to show where something is wrong, printed before all else; empty: nothing.
+    pub excerpt: String,
     /// What was wanted and what was found, after `error: `.
     pub message: String,
     /// What else is known, one line each.
@@ -92,7 +97,14 @@ pub struct Failure {
 impl Failure {
     /// A failure of which no more is known.
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into(), facts: Vec::new(), hints: Vec::new() }
+        Failure { code, excerpt: String::new(), message: message.into(), facts: Vec::new(), hints: Vec::new() }
+    }
+
+    /// A configuration is wrong: `text` is all that is wrong with it as the core draws it, the message its last line.
+    pub fn wrong_configuration(text: &str, message: impl Into<String>) -> Failure {
+        let failure = Failure::new(Code::WrongConfiguration, message);
+        let excerpt = text.strip_suffix(&format!("error: {}", failure.message)).unwrap_or(text);
+        Failure { excerpt: excerpt.trim_end().to_owned(), ..failure }
     }
 
     /// The same with one more fact.
@@ -152,11 +164,19 @@ impl Failure {
             ErrorCode::NoSuchService => Code::NoSuchService,
             ErrorCode::TimedOut => Code::TimedOut,
             ErrorCode::NotReached => Code::NotRunning,
+            ErrorCode::WrongConfiguration => Code::WrongConfiguration,
             ErrorCode::Refused if data.permission => Code::Forbidden,
             ErrorCode::Refused | ErrorCode::NameTaken | ErrorCode::InvalidService => Code::Failed,
             ErrorCode::Parse | ErrorCode::Invalid | ErrorCode::UnknownMethod | ErrorCode::BadParams | ErrorCode::Other(_) => Code::Failed,
         };
-        let failure = Failure::new(code, error.message);
+        let failure = match data.text {
+            Some(text) if code == Code::WrongConfiguration => Failure::wrong_configuration(&text, error.message),
+            Some(_) | None => Failure::new(code, error.message),
+        };
+        let failure = data.hint.into_iter().fold(failure, Failure::hint);
+        if error.code == ErrorCode::NameTaken {
+            return failure.hint("choose another name, or change the one there is with 'ppm add --replace'");
+        }
         match (data.similar, data.services, data.waiting.as_slice()) {
             (Some(similar), _, _) => failure.hint(format!("did you mean '{similar}'?")),
             (None, Some(services), _) => failure.fact(there_are(&services)),
@@ -179,6 +199,8 @@ struct Data {
     services: Option<Vec<String>>,
     waiting: Vec<String>,
     permission: bool,
+    hint: Option<String>,
+    text: Option<String>,
 }
 
 fn there_are(services: &[String]) -> String {
@@ -224,6 +246,7 @@ mod tests {
             (ErrorCode::Refused, 1),
             (ErrorCode::TimedOut, 5),
             (ErrorCode::NotReached, 3),
+            (ErrorCode::WrongConfiguration, 78),
             (ErrorCode::UnknownMethod, 1),
             (ErrorCode::Other(4711), 1),
         ];
@@ -247,6 +270,25 @@ mod tests {
         for data in [json!(null), json!([1]), json!({"services": 7}), json!("web")] {
             assert_eq!(said(ErrorCode::NoSuchService, data), Failure::new(Code::NoSuchService, "no"));
         }
+    }
+
+    #[test]
+    fn what_the_daemon_advises_is_passed_on() {
+        assert_eq!(said(ErrorCode::InvalidService, json!({"hint": "write `never`"})).hints, ["write `never`"]);
+        let taken = said(ErrorCode::NameTaken, json!({"service": "web"}));
+        assert_eq!(taken.hints, ["choose another name, or change the one there is with 'ppm add --replace'"]);
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_shown_where_it_is_wrong_and_its_last_line_is_not_said_twice() {
+        let failure = |text: &str| {
+            let error =
+                RpcError { data: Some(json!({ "text": text })), ..RpcError::new(ErrorCode::WrongConfiguration, "1 problem in x.yml") };
+            Failure::said(error)
+        };
+        let drawn = failure("error: `a` is no time\n --> x.yml:1:2\n\nerror: 1 problem in x.yml");
+        assert_eq!((drawn.excerpt.as_str(), drawn.message.as_str()), ("error: `a` is no time\n --> x.yml:1:2", "1 problem in x.yml"));
+        assert_eq!(failure("whatever").excerpt, "whatever");
     }
 
     #[test]

@@ -1,38 +1,62 @@
 //! The command line of PPM: speaks and shows.
 //!
 //! What was typed (`cli`) becomes a request (`request`), goes over the socket and back (`client`) and is
-//! shown (`show`); `session` strings these together. Nothing here decides anything about services, nothing
-//! is asynchronous, and nothing ends the process but the return of `main`.
+//! shown (`show`); `session` strings these together. What needs no daemon is done by `alone`. Nothing here decides
+//! anything about services, nothing is asynchronous, and nothing ends the process but the return of `main`.
 
+mod alone;
+mod check;
 mod cli;
 mod client;
 mod elsewhere;
 mod failure;
+mod probe;
+mod progress;
 mod request;
+mod save;
 mod session;
 mod show;
+mod streams;
 mod zone;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Code;
 use crate::session::Session;
+use crate::streams::Streams;
 
 /// Does what the arguments say, the program's own name first, and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match Cli::try_parse_from(args) {
-        Ok(Cli { globals, command: Command::Daemon(daemon) }) => {
-            ppm_daemon::run(&ppm_daemon::Options { config: daemon.config, socket: globals.socket })
-        }
-        Ok(Cli { globals, command: Command::Ask(ask) }) => Session::new(globals).perform(ask).into(),
-        Err(error) => {
-            // Help goes to stdout and mistakes to stderr; a reader who has gone is no reason to complain.
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Cli::try_parse_from(&args) {
+        Ok(Cli { globals, command }) => match command {
+            Command::Daemon(daemon) => ppm_daemon::run(&ppm_daemon::Options { config: daemon.config, socket: globals.socket }),
+            Command::Ask(ask) => Session::new(&globals).perform(ask).into(),
+            Command::Alone(alone) => alone::perform(&Streams::new(&globals), alone).into(),
+        },
+        Err(error) => not_understood(&error, &args).into(),
+    }
+}
+
+/// Help goes to stdout and mistakes to stderr; a reader who has gone is no reason to complain.
+fn not_understood(error: &clap::Error, args: &[OsString]) -> Code {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
-            if error.use_stderr() { Code::Usage.into() } else { Code::Done.into() }
+            Code::Done
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            Code::Usage
+        }
+        _ => {
+            streams::complain_of_use(&cli::usage::failure(error, args));
+            Code::Usage
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ppm_protocol::Request;
-use ppm_protocol::message::{AddService, Await, Goal, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Await, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
 
 use crate::cli::{Add, Ask, Changing, Events, Shown, Until, Wait};
 use crate::failure::{Code, Failure, io_words};
@@ -32,6 +32,9 @@ pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<Req
         Ask::Stats(shown) => Request::Stats(selection(shown)),
         Ask::ShowConfiguration => Request::Configuration,
         Ask::ShowScheduler(shown) => Request::Scheduler(selection(shown)),
+        Ask::Reload(reload) => Request::Reload(ReadAgain { plan: reload.plan }),
+        Ask::Why(named) => Request::Why(Selection { services: named.services }),
+        Ask::Health(shown) => Request::Health(selection(shown)),
         Ask::Events(events) => Request::Events(watch(events)),
         Ask::Wait(wait) => Request::Wait(patience(wait)),
         Ask::Shutdown => Request::Shutdown,
@@ -73,6 +76,7 @@ fn service(add: Add, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<AddSe
         schedule: add.schedule,
         start: !add.no_start,
         wait: !add.no_wait,
+        replace: add.replace,
     })
 }
 
@@ -102,7 +106,7 @@ mod tests {
     fn asked(line: &str) -> Ask {
         match Cli::try_parse_from(shell_words::split(line).unwrap()).unwrap().command {
             Command::Ask(ask) => ask,
-            Command::Daemon(_) => panic!("{line}"),
+            Command::Daemon(_) | Command::Alone(_) => panic!("{line}"),
         }
     }
 
@@ -140,7 +144,7 @@ mod tests {
 
     #[test]
     fn add_carries_everything_that_was_typed() {
-        let line = "ppm add --name x --env A=1 --env A=2 --schedule '0 3 * * *' --restart never --no-start --no-wait -- sh -c 'echo ${A}'";
+        let line = "ppm add --name x --env A=1 --env A=2 --schedule '0 3 * * *' --restart never --replace --no-start --no-wait -- sh -c 'echo ${A}'";
         let expected = AddService {
             name: "x".to_owned(),
             command: names(&["sh", "-c", "echo ${A}"]),
@@ -150,6 +154,7 @@ mod tests {
             schedule: Some("0 3 * * *".to_owned()),
             start: false,
             wait: false,
+            replace: true,
         };
         assert_eq!(request(line), Request::Add(expected));
     }
@@ -170,6 +175,12 @@ mod tests {
         assert_eq!(failure.message, "cannot tell where 'app' is: the current folder: no such file");
         let odd = || Ok(OsString::from_vec(b"/\xff".to_vec()).into());
         assert_eq!(meant(asked("ppm add --name x --workdir app -- true"), odd).unwrap_err().code, Code::Usage);
+    }
+
+    #[test]
+    fn the_configuration_is_read_again_and_done_unless_only_the_plan_is_wanted() {
+        assert_eq!(request("ppm reload"), Request::Reload(ReadAgain { plan: false }));
+        assert_eq!(request("ppm reload --plan"), Request::Reload(ReadAgain { plan: true }));
     }
 
     #[test]

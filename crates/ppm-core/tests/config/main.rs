@@ -1,6 +1,11 @@
 //! Configurations: what is refused and in which words, what is read, and that what is written reads the same. And the
 //! table of keys: that the schema and the reference are written from it, and that the schema says what the parser says.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "what is decided without files is compared with what stands in them"
+)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
 
 mod agreement;

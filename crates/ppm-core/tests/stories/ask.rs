@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ppm_protocol::message::{AddService, Await, Goal, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Await, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{Request, Signal};
 
 fn words(services: &str) -> Vec<String> {
@@ -74,6 +74,10 @@ pub fn list(services: &str) -> Request {
 
 pub fn stats(services: &str) -> Request {
     Request::Stats(Selection { services: words(services) })
+}
+
+pub fn reload() -> Request {
+    Request::Reload(ReadAgain { plan: false })
 }
 
 pub fn scheduler() -> Request {

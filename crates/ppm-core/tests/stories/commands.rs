@@ -3,8 +3,8 @@
 use ppm_core::event::Cause;
 use ppm_protocol::{Signal, Status};
 
-use crate::ask::{no_wait, remove, restart, start, stop};
-use crate::story::{Span, code, done, failed, named, story, svc};
+use crate::ask::{no_wait, remove, reschedule, restart, signal, start, stop};
+use crate::story::{Span, by, code, done, failed, named, story, svc};
 
 #[test]
 fn a_restart_stops_waits_and_starts_r24() {
@@ -74,6 +74,23 @@ fn a_stop_cancels_the_start_of_a_restart_r23() {
         .answers("stop", done())
         .is(Status::Finished, "stopped by request")
         .after(60.m());
+}
+
+#[test]
+fn a_reschedule_cancels_the_start_of_a_restart_r23() {
+    story(svc().scheduled("0 * * * *"))
+        .request(start("svc"))
+        .starts()
+        .replies(done())
+        .ask("restart", restart("svc"))
+        .asks_to_stop(Signal::TERM)
+        .ask("reschedule", reschedule("svc"))
+        .answers("reschedule", done())
+        .answers("restart", failed("it was rescheduled by another request"))
+        .exits(code(0))
+        .is(Status::Finished, "stopped by request")
+        .after(55.m())
+        .quiet();
 }
 
 #[test]
@@ -198,4 +215,19 @@ fn a_removed_service_is_in_the_answer_of_who_waits_for_another() {
                 assert_eq!(names, ["a", "b"]);
             }),
         );
+}
+
+#[test]
+fn sigkill_is_answered_when_the_process_is_gone_and_any_other_signal_at_once() {
+    story(svc())
+        .starts()
+        .request(signal(Signal::HUP, "svc"))
+        .sends(Signal::HUP)
+        .replies(done())
+        .ask("kill", signal(Signal::KILL, "svc"))
+        .sends(Signal::KILL)
+        .quiet()
+        .exits(by(Signal::KILL))
+        .answers("kill", done())
+        .is(Status::Crashed, "killed by SIGKILL, retry 1 in 1s");
 }

@@ -125,8 +125,8 @@ fn a_kill_by_hand_is_a_crash_like_any_other() {
         .starts()
         .request(signal(Signal::KILL, "svc"))
         .sends(Signal::KILL)
-        .replies(done())
         .reaps()
+        .replies(done())
         .is(Status::Crashed, "killed by SIGKILL, retry 1 in 1s")
         .starts_after(1.s());
 }

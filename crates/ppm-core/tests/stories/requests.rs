@@ -3,7 +3,7 @@
 use ppm_protocol::message::{AddService, Answer, Selection, Targets};
 use ppm_protocol::{ErrorCode, Request, Signal, Status};
 
-use crate::ask::{add, list, no_wait, reschedule, restart, start, stop};
+use crate::ask::{add, list, no_wait, remove, reschedule, restart, start, stop};
 use crate::story::{Reply, Span, changed, code, done, failed, named, refused, story, svc};
 
 /// The names in an answer to `list` or to a change.
@@ -71,7 +71,7 @@ fn a_misspelt_name_is_answered_with_the_one_that_was_meant() {
 
 #[test]
 fn a_change_of_all_without_any_service_is_done() {
-    story(svc().no_autostart()).request(crate::ask::remove("all")).replies(done()).request(stop("all")).replies(names(&[]));
+    story(svc().no_autostart()).request(remove("all")).replies(done()).request(stop("all")).replies(names(&[]));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_name_is_taken_until_its_service_is_gone() {
         .starts()
         .request(Request::Add(add("svc")))
         .replies(refused(ErrorCode::NameTaken, "there is a service `svc` already (Running, from test.yml:1)"))
-        .ask("remove", crate::ask::remove("svc"))
+        .ask("remove", remove("svc"))
         .asks_to_stop(Signal::TERM)
         .request(Request::Add(add("svc")))
         .replies(refused(ErrorCode::NameTaken, "there is a service `svc` already (being removed, from test.yml:1)"))
@@ -254,4 +254,48 @@ fn a_restart_is_known_by_whoever_lists() {
         .starts()
         .replies(done())
         .is(Status::Running, "started by request");
+}
+
+#[test]
+fn a_group_is_addressed_by_its_name_behind_an_at_sign() {
+    let of = |name, groups: &[&str]| named(name).with(|spec| spec.groups = groups.iter().map(|group| (*group).to_owned()).collect());
+    story([of("web", &["front", "all-day"]), of("api", &["front"]), of("db", &[])])
+        .starts()
+        .on("api")
+        .starts()
+        .on("db")
+        .starts()
+        .request(list("@front"))
+        .replies(|reply| match reply {
+            Ok(Answer::Services(rows)) => {
+                let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+                assert_eq!(names, ["web", "api"]);
+            }
+            other => panic!("no rows, but {other:#?}"),
+        })
+        .request(list("@back"))
+        .replies(refused(ErrorCode::NoSuchService, "no service is in the group `back`"));
+}
+
+#[test]
+fn all_means_those_that_can_and_a_name_means_that_one() {
+    story([svc(), named("leaving"), named("nightly").scheduled("0 3 * * *")])
+        .starts()
+        .on("leaving")
+        .starts()
+        .ask("remove", remove("leaving"))
+        .asks_to_stop(Signal::TERM)
+        .ask("all", start("svc nightl*"))
+        .on("nightly")
+        .starts()
+        .answers("all", done())
+        .ask("start", start("all"))
+        .answers("start", done())
+        .ask("plan", reschedule("all"))
+        .answers("plan", changed(|changed| assert_eq!(changed.services.len(), 1, "{changed:#?}")))
+        .ask("named", start("all leaving"))
+        .answers("named", refused(ErrorCode::Refused, "`leaving` is being removed"))
+        .on("leaving")
+        .exits(code(0))
+        .answers("remove", done());
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use ppm_core::config::Config;
 use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId};
+use ppm_core::reload::NoConfig;
 use ppm_core::schedule::Schedule;
 use ppm_core::service::Service;
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
@@ -201,6 +202,26 @@ impl Story {
             }
         }
         panic!("the supervisor does not come to rest within {duration:?}");
+    }
+
+    /// The configuration file is read again, and holds these services now.
+    pub fn reads(self, cast: impl Cast) -> Story {
+        self.reads_config(Ok(Config { settings: Settings::default(), services: cast.list() }))
+    }
+
+    /// The configuration file is read again, and holds what it held.
+    pub fn reads_again(self) -> Story {
+        let services = self.supervisor.services().map(|service| ServiceSpec { id: None, ..service.spec().clone() }).collect();
+        self.reads_config(Ok(Config { settings: Settings::default(), services }))
+    }
+
+    /// The configuration file is read again, with this outcome.
+    pub fn reads_config(mut self, config: Result<Config, NoConfig>) -> Story {
+        let Action::ReadConfig { read, .. } = self.take("a configuration to be read", |action| matches!(action, Action::ReadConfig { .. }))
+        else {
+            unreachable!("it was taken")
+        };
+        self.event(Event::ConfigRead { read, config })
     }
 
     /// Time passes while the daemon cannot run at all: it wakes once, and late.

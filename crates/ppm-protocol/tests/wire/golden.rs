@@ -114,6 +114,10 @@ fn read_answer(method: Method, answer: &RawValue) -> Answer {
         Method::Configuration => Answer::Configuration(read(answer)),
         Method::Scheduler => Answer::Plans(read(answer)),
         Method::Events => Answer::History(read(answer)),
+        Method::Health => Answer::Health(read(answer)),
+        Method::Why => Answer::Lives(read(answer)),
+        Method::Reload => Answer::Reload(read(answer)),
+        Method::Check => Answer::Checked(read(answer)),
         Method::Shutdown => Answer::Farewell(read(answer)),
     }
 }

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ppm_protocol::message::{AddService, Answer, Await, Goal, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Answer, Await, Check, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{
-    Changed, Configuration, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, History, InfoRow, Method, NextStart,
-    PlanEvent, PlanRow, Reply, Request, RpcError, RpcId, ServiceRow, Signal, StatsRow, Status, Timestamp, Why,
+    Changed, Checked, Configuration, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, Health, HealthRow, History,
+    InfoRow, Life, Method, NextStart, PlanEvent, PlanRow, Reload, ReloadAction, ReloadRow, Reply, Request, RpcError, RpcId, ServiceRow,
+    Signal, StatsRow, Status, Timestamp, Why,
 };
 use serde_json::json;
 
@@ -63,7 +64,7 @@ pub fn values() -> BTreeMap<String, Line> {
     values
 }
 
-const ERRORS: [ErrorCode; 11] = [
+const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Parse,
     ErrorCode::Invalid,
     ErrorCode::UnknownMethod,
@@ -74,10 +75,11 @@ const ERRORS: [ErrorCode; 11] = [
     ErrorCode::Refused,
     ErrorCode::TimedOut,
     ErrorCode::NotReached,
+    ErrorCode::WrongConfiguration,
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 14] = [
+const EVENTS: [EventKind; 15] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -92,6 +94,7 @@ const EVENTS: [EventKind; 14] = [
     EventKind::Planned,
     EventKind::GaveUp,
     EventKind::Deactivated,
+    EventKind::Changed,
 ];
 
 fn request(method: Method) -> Request {
@@ -115,6 +118,10 @@ fn request(method: Method) -> Request {
         Method::Scheduler => Request::Scheduler(selection()),
         Method::Events => Request::Events(Watch { services: vec!["web".to_owned()], last: Some(20), follow: true }),
         Method::Wait => Request::Wait(await_all(Goal::Running)),
+        Method::Health => Request::Health(selection()),
+        Method::Why => Request::Why(selection()),
+        Method::Reload => Request::Reload(ReadAgain { plan: true }),
+        Method::Check => Request::Check(Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned() }),
         Method::Shutdown => Request::Shutdown,
     }
 }
@@ -134,6 +141,12 @@ fn answer(method: Method) -> Answer {
         }
         Method::Scheduler => Answer::Plans(plans()),
         Method::Events => Answer::History(History { events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)] }),
+        Method::Health => Answer::Health(health()),
+        Method::Why => Answer::Lives(vec![life()]),
+        Method::Reload => Answer::Reload(reload()),
+        Method::Check => {
+            Answer::Checked(Checked { services: 2, warnings: vec!["`backup`: `*/10` beside a weekday means both".to_owned()] })
+        }
         Method::Shutdown => Answer::Farewell(Farewell { stopping: 2 }),
     }
 }
@@ -150,6 +163,7 @@ fn error_name(code: ErrorCode) -> String {
         ErrorCode::Refused => "refused",
         ErrorCode::TimedOut => "timed-out",
         ErrorCode::NotReached => "not-reached",
+        ErrorCode::WrongConfiguration => "wrong-configuration",
         ErrorCode::Other(_) => "other",
     };
     format!("error-{kind}")
@@ -171,6 +185,7 @@ fn error(code: ErrorCode) -> Reply {
         ErrorCode::Refused => ("the daemon is shutting down; nothing is started any more", None),
         ErrorCode::TimedOut => ("`db` is not ready yet: Running, not ready", Some(json!({ "waiting": ["db"] }))),
         ErrorCode::NotReached => ("`migrate` will not be finished: Crashed, exit code 1", Some(json!({ "service": "migrate" }))),
+        ErrorCode::WrongConfiguration => ("1 problem in ppm.yml; nothing was changed", Some(wrong_configuration())),
         ErrorCode::Other(_) => ("something that only a newer daemon knows", None),
     };
     let unread = matches!(code, ErrorCode::Parse | ErrorCode::Invalid);
@@ -195,9 +210,12 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::Drained => (Finished, Finished, None, ""),
         EventKind::Planned => (Crashed, Crashed, None, "retry 1 in 1s"),
         EventKind::GaveUp => (Crashed, Crashed, None, "gave up after 5 retries"),
-        EventKind::Deactivated => (Running, Running, Some(4242), ""),
+        EventKind::Deactivated => (Finished, Finished, None, "stopped by request"),
+        EventKind::Changed => (Running, Running, None, "stop: 5s -> 10s"),
     };
     let exit = (event == EventKind::Exited).then_some(Exit::Code(1));
+    let ran_ms = exit.map(|_| 4200);
+    let uid = (event == EventKind::Stopping).then_some(1000);
     EventRow {
         time: at("2026-01-02T03:04:06.912Z"),
         service: "web".to_owned(),
@@ -208,7 +226,43 @@ fn event_row(event: EventKind) -> EventRow {
         pid,
         exit,
         reason: reason.to_owned(),
+        uid,
+        ran_ms,
     }
+}
+
+fn health() -> Health {
+    let row =
+        |id, name: &str, healthy, status, reason: &str| HealthRow { id, name: name.to_owned(), healthy, status, reason: reason.to_owned() };
+    let web = row(1, "web", true, Status::Running, "started with the daemon");
+    Health { healthy: false, services: vec![web, row(2, "db", false, Status::Crashed, "exit code 1, retry 3 in 3.9s")] }
+}
+
+fn life() -> Life {
+    Life { row: crashed(), events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)] }
+}
+
+fn reload() -> Reload {
+    let row = |service: &str, action, changes: &[&str]| ReloadRow {
+        service: service.to_owned(),
+        action,
+        changes: changes.iter().map(|change| (*change).to_owned()).collect(),
+    };
+    let services = vec![
+        row("cache", ReloadAction::Add, &[]),
+        row("web", ReloadAction::Restart, &["command: web --port 8080 -> web --port 9090"]),
+        row("cleanup", ReloadAction::Reschedule, &["schedule: */15 * * * * -> */30 * * * *"]),
+        row("worker", ReloadAction::Update, &["stop.timeout: 5s -> 10s"]),
+        row("indexer", ReloadAction::Remove, &[]),
+        row("db", ReloadAction::Keep, &[]),
+    ];
+    let failed = vec![Failure { service: "cache".to_owned(), message: "exec: no such file: cache".to_owned() }];
+    Reload { applied: true, settings: vec!["shutdown_timeout: 9s -> 25s".to_owned()], services, failed }
+}
+
+fn wrong_configuration() -> serde_json::Value {
+    let problem = json!({ "line": 4, "column": 12, "message": "`10 parsecs` is not a duration", "hint": "write a number and a unit" });
+    json!({ "text": "error: `10 parsecs` is not a duration\n --> ppm.yml:4:12", "problems": [problem] })
 }
 
 fn reply(method: Method, answer: Answer) -> Line {
@@ -238,6 +292,7 @@ fn add_all() -> AddService {
         schedule: Some("*/30 * * * * *".to_owned()),
         start: false,
         wait: false,
+        replace: true,
     }
 }
 
@@ -371,24 +426,7 @@ fn stats() -> StatsRow {
 }
 
 fn stats_of_nothing() -> StatsRow {
-    StatsRow {
-        id: Some(2),
-        name: "worker-1".to_owned(),
-        pid: None,
-        cpu_percent: None,
-        cpu_time_ms: None,
-        memory_rss: None,
-        memory_pss: None,
-        memory_vsz: None,
-        io_read: None,
-        io_write: None,
-        io_read_rate: None,
-        io_write_rate: None,
-        processes: None,
-        threads: None,
-        fds: None,
-        uptime_ms: None,
-    }
+    StatsRow { id: Some(2), name: "worker-1".to_owned(), ..StatsRow::default() }
 }
 
 fn stats_of_daemon() -> StatsRow {

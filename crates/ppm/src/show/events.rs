@@ -1,5 +1,6 @@
 //! The lines of `events`.
 
+use anstyle::Style;
 use ppm_protocol::{EventRow, Status};
 
 use super::text::{clean, width};
@@ -32,14 +33,18 @@ impl Lines {
     }
 }
 
-fn state(event: &EventRow, look: &Look) -> String {
-    let style = match event.to {
+/// The colour of the state that the event led to.
+pub fn style(event: &EventRow) -> Style {
+    match event.to {
         Status::Running => GOOD,
         Status::Stopped => FAIR,
         Status::Crashed => BAD,
         Status::Created | Status::Finished => QUIET,
-    };
-    let to = look.paint(style, &event.to.to_string());
+    }
+}
+
+fn state(event: &EventRow, look: &Look) -> String {
+    let to = look.paint(style(event), &event.to.to_string());
     if event.from == event.to { to } else { format!("{} -> {to}", event.from) }
 }
 
@@ -61,7 +66,19 @@ mod tests {
 
     fn event(service: &str, event: EventKind, from: Status, to: Status) -> EventRow {
         let time = "2026-11-23T04:07:41.250Z".parse().unwrap();
-        EventRow { time, service: service.to_owned(), id: 1, event, from, to, pid: None, exit: None, reason: String::new() }
+        EventRow {
+            time,
+            service: service.to_owned(),
+            id: 1,
+            event,
+            from,
+            to,
+            pid: None,
+            exit: None,
+            reason: String::new(),
+            uid: None,
+            ran_ms: None,
+        }
     }
 
     fn several() -> Vec<EventRow> {

@@ -12,7 +12,15 @@ pub fn details(services: &[InfoRow], look: &Look) -> String {
 }
 
 fn one(service: &InfoRow, look: &Look) -> String {
-    let row = &service.row;
+    let mut out = headline(&service.row, look);
+    for (label, value) in facts(service, look) {
+        out.push_str(&format!("{label:>12}   {}\n", clean(&value)));
+    }
+    out
+}
+
+/// The service, its state, since when and why: `web: Running for 3d 4h (pid 31)`.
+pub fn headline(row: &ServiceRow, look: &Look) -> String {
     let (dot, style) = mark(row);
     let dot = match look.medium {
         Medium::Terminal(_) => format!("{} ", look.paint(style, &dot.to_string())),
@@ -20,11 +28,7 @@ fn one(service: &InfoRow, look: &Look) -> String {
     };
     let name = look.paint(STRONG, &clean(&row.name));
     let state = look.paint(style, &row.status.to_string());
-    let mut out = format!("{dot}{name}: {state}{}\n", clean(&since(row, look)));
-    for (label, value) in facts(service, look) {
-        out.push_str(&format!("{label:>12}   {}\n", clean(&value)));
-    }
-    out
+    format!("{dot}{name}: {state}{}\n", clean(&since(row, look)))
 }
 
 /// What stands behind the state in the headline.

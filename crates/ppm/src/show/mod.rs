@@ -6,14 +6,17 @@
 
 pub mod events;
 pub mod failure;
+pub mod health;
 pub mod info;
 pub mod outcome;
 pub mod plans;
+pub mod reload;
 pub mod services;
 pub mod stats;
 mod table;
 pub mod text;
 pub mod units;
+pub mod why;
 
 use std::cell::LazyCell;
 

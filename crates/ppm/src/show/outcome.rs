@@ -1,20 +1,21 @@
 //! What a changing command did, told to a person, and what of it failed.
 
-use ppm_protocol::types::Changed;
+use std::path::Path;
+
+use ppm_protocol::types::{Changed, Checked};
 use ppm_protocol::{Request, ServiceRow, Status};
 
 use super::services::note;
 use super::{Look, text::clean};
 use crate::failure::{Code, Failure};
 
-/// One line a service that was changed, and for `add` what may come next.
+/// One line a service that was changed, and for `add` how to see more of it.
 pub fn told(request: &Request, changed: &Changed, look: &Look) -> Vec<String> {
     let well = changed.services.iter().filter(|service| !changed.failed.iter().any(|failure| failure.service == service.name));
     let mut lines: Vec<String> =
         well.map(|service| clean(&format!("{}: {}", service.name, did(request, service, look))).into_owned()).collect();
     if let (Request::Add(add), true) = (request, changed.failed.is_empty()) {
         lines.push(format!("  see it:   ppm info {}", add.name));
-        lines.push("  keep it:  ppm show-configuration > ~/.partner-pm.yml".to_owned());
     }
     lines
 }
@@ -25,11 +26,32 @@ pub fn failures(request: &Request, changed: &Changed) -> Vec<Failure> {
         let name = &failure.service;
         let told = Failure::new(Code::Failed, format!("cannot {} '{name}': {}", verb(request), failure.message));
         match (request, changed.services.iter().find(|service| service.name == *name)) {
-            (Request::Add(_), Some(row)) => told.fact(format!("it was added and is {}; 'ppm rm {name}' removes it", row.status)),
+            (Request::Add(add), Some(row)) => {
+                let done = if add.replace { "has its new form" } else { "was added" };
+                told.fact(format!("it {done} and is {}; 'ppm rm {name}' removes it", row.status))
+            }
             _ => told,
         }
     });
     failed.collect()
+}
+
+/// Where the configuration was written, or how to.
+pub fn kept(saved: Option<&Path>) -> String {
+    match saved {
+        Some(file) => format!("  kept in:  {}", clean(&file.to_string_lossy())),
+        None => "  keep it:  ppm show-configuration > ~/.partner-pm.yml".to_owned(),
+    }
+}
+
+/// A configuration that is right, as a line.
+pub fn checked(checked: &Checked, file: &str) -> String {
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let warnings = match checked.warnings.len() {
+        0 => String::new(),
+        count => format!(", with {}", counted(count, "warning")),
+    };
+    format!("{}: {}, all right{warnings}\n", clean(file), counted(checked.services, "service"))
 }
 
 fn did(request: &Request, service: &ServiceRow, look: &Look) -> String {
@@ -44,6 +66,7 @@ fn did(request: &Request, service: &ServiceRow, look: &Look) -> String {
         Request::Reschedule(_) | Request::Pause(_) | Request::Resume(_) => state(service, look),
         Request::Hello | Request::List(_) | Request::Info(_) | Request::Stats(_) => state(service, look),
         Request::Configuration | Request::Scheduler(_) | Request::Events(_) | Request::Shutdown => state(service, look),
+        Request::Health(_) | Request::Why(_) | Request::Reload(_) | Request::Check(_) => state(service, look),
     }
 }
 
@@ -69,7 +92,9 @@ fn verb(request: &Request) -> &'static str {
         Request::Signal(_) => "signal",
         Request::Wait(_) => "wait for",
         Request::Hello | Request::List(_) | Request::Info(_) | Request::Stats(_) => "show",
-        Request::Configuration | Request::Scheduler(_) | Request::Events(_) => "show",
+        Request::Configuration | Request::Scheduler(_) | Request::Events(_) | Request::Health(_) | Request::Why(_) => "show",
+        Request::Reload(_) => "start",
+        Request::Check(_) => "check",
         Request::Shutdown => "end",
     }
 }
@@ -112,7 +137,9 @@ mod tests {
     fn a_new_service_comes_with_what_to_do_next() {
         let add = Request::Add(AddService { name: "web".to_owned(), ..AddService::default() });
         let lines = told(&add, &Changed { services: vec![web()], failed: vec![] }, &piped());
-        assert_eq!(lines, ["web: running (pid 31)", "  see it:   ppm info web", "  keep it:  ppm show-configuration > ~/.partner-pm.yml"]);
+        assert_eq!(lines, ["web: running (pid 31)", "  see it:   ppm info web"]);
+        assert_eq!(kept(None), "  keep it:  ppm show-configuration > ~/.partner-pm.yml");
+        assert_eq!(kept(Some(Path::new("x\n.yml"))), "  kept in:  x\\n.yml");
     }
 
     #[test]
@@ -125,7 +152,20 @@ mod tests {
         let expected = Failure::new(Code::Failed, "cannot start 'web': exec: no such file: /bin/ehco")
             .fact("it was added and is Crashed; 'ppm rm web' removes it");
         assert_eq!(failures(&add, &changed), [expected]);
+        let replace = Request::Add(AddService { name: "web".to_owned(), replace: true, ..AddService::default() });
+        assert_eq!(failures(&replace, &changed)[0].facts, ["it has its new form and is Crashed; 'ppm rm web' removes it"]);
         let restart = Request::Restart(targets(true));
         assert_eq!(failures(&restart, &changed), [Failure::new(Code::Failed, "cannot restart 'web': exec: no such file: /bin/ehco")]);
+    }
+
+    #[test]
+    fn a_configuration_that_is_right_is_counted() {
+        let told = |services, warnings: &[&str]| {
+            let warnings = warnings.iter().map(|warning| (*warning).to_owned()).collect();
+            checked(&Checked { services, warnings }, "ppm.yml")
+        };
+        assert_eq!(told(4, &[]), "ppm.yml: 4 services, all right\n");
+        assert_eq!(told(1, &["a"]), "ppm.yml: 1 service, all right, with 1 warning\n");
+        assert_eq!(told(0, &["a", "b"]), "ppm.yml: 0 services, all right, with 2 warnings\n");
     }
 }

@@ -50,24 +50,7 @@ mod tests {
     use super::*;
 
     fn idle(id: Option<u32>, name: &str) -> StatsRow {
-        StatsRow {
-            id,
-            name: name.to_owned(),
-            pid: None,
-            cpu_percent: None,
-            cpu_time_ms: None,
-            memory_rss: None,
-            memory_pss: None,
-            memory_vsz: None,
-            io_read: None,
-            io_write: None,
-            io_read_rate: None,
-            io_write_rate: None,
-            processes: None,
-            threads: None,
-            fds: None,
-            uptime_ms: None,
-        }
+        StatsRow { id, name: name.to_owned(), ..StatsRow::default() }
     }
 
     fn several() -> Vec<StatsRow> {

@@ -51,6 +51,38 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The text in lines of at most `limit` columns, broken between words, and within those that fit into no line.
+pub fn wrap(text: &str, limit: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for piece in text.split(' ').flat_map(|word| pieces(word, limit)) {
+        if !line.is_empty() && width(&line) + 1 + width(piece) > limit {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(piece);
+    }
+    lines.push(line);
+    lines
+}
+
+/// The word in pieces of at most `limit` columns, but of one letter at least.
+fn pieces(word: &str, limit: usize) -> Vec<&str> {
+    let (mut pieces, mut begin, mut taken) = (Vec::new(), 0, 0);
+    for (at, letter) in word.char_indices() {
+        let wide = letter.width().unwrap_or(0);
+        if taken + wide > limit && at > begin {
+            pieces.push(&word[begin..at]);
+            (begin, taken) = (at, 0);
+        }
+        taken += wide;
+    }
+    pieces.push(&word[begin..]);
+    pieces
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +113,20 @@ mod tests {
         assert_eq!(cut("日本語", 4), "日…");
         for limit in 0..20 {
             assert!(width(&cut("日本語 e\u{301}te\u{301} and more", limit)) <= limit, "{limit}");
+        }
+    }
+
+    #[test]
+    fn lines_break_between_words_and_lose_nothing() {
+        assert_eq!(wrap("exit code 3, retry 1 in 1s", 12), ["exit code 3,", "retry 1 in", "1s"]);
+        assert_eq!(wrap("", 12), [""]);
+        assert_eq!(wrap("exec: /usr/local/bin/program x", 10), ["exec:", "/usr/local", "/bin/progr", "am x"]);
+        assert_eq!(wrap("日本語 x", 4), ["日本", "語 x"]);
+        for limit in 0..40 {
+            let text = "exec: no such file: /usr/local/bin/日本語, retry 3";
+            let lines = wrap(text, limit);
+            assert!(lines.iter().all(|line| width(line) <= limit.max(2)), "{limit}: {lines:?}");
+            assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""), "{limit}");
         }
     }
 }

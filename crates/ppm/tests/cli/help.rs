@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 25] = [
     "daemon",
     "info",
     "ls",
@@ -22,10 +22,16 @@ const COMMANDS: [&str; 19] = [
     "stats",
     "show-configuration",
     "show-scheduler",
+    "reload",
+    "why",
+    "health",
     "events",
     "wait",
     "shutdown",
     "version",
+    "check",
+    "probe",
+    "completions",
 ];
 
 fn snapshot(name: &str) -> Data {

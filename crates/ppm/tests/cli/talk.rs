@@ -153,8 +153,7 @@ fn a_start_that_failed_says_why_and_is_exit_code_1() {
         result(&format!(r#"{{"services":[{row}],"failed":[{{"service":"hello","message":"exec: no such file: /bin/ehco"}}]}}"#))
     };
     let row = crashed(1, "hello", "exec: no such file: /bin/ehco");
-    let params =
-        r#"{"name":"hello","command":["/bin/ehco","hi"],"workdir":null,"env":{},"restart":null,"schedule":null,"start":true,"wait":true}"#;
+    let params = r#"{"name":"hello","command":["/bin/ehco","hi"],"workdir":null,"env":{},"restart":null,"schedule":null,"start":true,"wait":true,"replace":false}"#;
     let daemon = Daemon::answering(call("add", params), answer(&row));
     daemon.ppm("add --name hello -- /bin/ehco hi").assert().code(1).stdout_eq("").stderr_eq(str![[r#"
 error: cannot start 'hello': exec: no such file: /bin/ehco
@@ -176,7 +175,7 @@ fn a_folder_is_meant_as_seen_from_here() {
     let here = tempfile::tempdir().unwrap();
     let here = here.path().canonicalize().unwrap();
     let params = format!(
-        r#"{{"name":"x","command":["true"],"workdir":"{}","env":{{"A":"1"}},"restart":null,"schedule":null,"start":true,"wait":true}}"#,
+        r#"{{"name":"x","command":["true"],"workdir":"{}","env":{{"A":"1"}},"restart":null,"schedule":null,"start":true,"wait":true,"replace":false}}"#,
         here.join("sub").display()
     );
     std::fs::create_dir_all(&here).unwrap();
@@ -227,7 +226,7 @@ fn a_wait_ends_with_0_3_or_5() {
 
 #[test]
 fn other_refusals_are_exit_code_1() {
-    for code in [1002, 1003, 1004, -32601, 9999] {
+    for code in [1003, 1004, -32601, 9999] {
         let daemon = Daemon::answering(call("start", WAIT_WEB), error(code, "it is being removed", "null"));
         daemon.ppm("start web").assert().code(1).stdout_eq("").stderr_eq("error: it is being removed\n");
         daemon.finish();
@@ -506,7 +505,9 @@ fn wrong_use_is_exit_code_2_on_stderr() {
     }
     let bad = std::ffi::OsString::from_vec(b"\xff".to_vec());
     ppm("add --name x --").arg(bad).assert().code(2).stdout_eq("").stderr_eq(str![[r#"
-error: invalid UTF-8 was detected in one or more arguments
-...
+error: an argument is not UTF-8
+  usage: ppm add [OPTIONS] --name <NAME> -- <COMMAND>...
+  hint: 'ppm add --help' tells more
+
 "#]]);
 }

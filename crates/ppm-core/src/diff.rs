@@ -1,0 +1,132 @@
+//! What differs between two versions of a service, in words, and how much it matters.
+//!
+//! Values of environment variables may be secret: they are compared, never told. Every field of a service is named
+//! here, so that a new one cannot be forgotten.
+
+use std::collections::BTreeMap;
+
+use ppm_protocol::ReloadAction;
+
+use crate::environment::{EnvValue, Surroundings};
+use crate::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
+use crate::time::brief;
+
+/// The differences found so far.
+#[derive(Debug, Default)]
+struct Changes {
+    words: Vec<String>,
+    of_process: bool,
+    of_schedule: bool,
+}
+
+/// What it takes to get from the old service to the new one, and what has changed.
+///
+/// What is executed is renewed by a restart. A service with a schedule is not restarted for it: its next run is soon
+/// enough.
+pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<String>) {
+    let mut changes = Changes::default();
+    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, groups, source: _ } = old;
+    changes.command(command, &new.command);
+    let text =
+        |schedule: &Option<crate::schedule::Schedule>| schedule.as_ref().map_or("none".to_owned(), |schedule| schedule.text().to_owned());
+    changes.of_schedule = changes.compare("schedule", text(schedule), text(&new.schedule));
+    changes.restart(restart, &new.restart);
+    changes.stop(*stop, new.stop);
+    changes.compare("autostart", autostart, &new.autostart);
+    changes.compare("success_exit_codes", format!("{success_exit_codes:?}"), format!("{:?}", new.success_exit_codes));
+    changes.compare("groups", groups.join(" "), new.groups.join(" "));
+    if new.id.is_some() && *id != new.id {
+        let number = |id: Option<u32>| id.map_or(String::new(), |id| id.to_string());
+        changes.words.push(format!("id: {} -> {} (when the daemon starts again)", number(*id), number(new.id)));
+    }
+    let action = match (changes.of_process, changes.of_schedule, changes.words.is_empty()) {
+        (true, _, _) if new.schedule.is_none() => ReloadAction::Restart,
+        (_, true, _) => ReloadAction::Reschedule,
+        (_, false, false) => ReloadAction::Update,
+        (_, false, true) => ReloadAction::Keep,
+    };
+    (action, changes.words)
+}
+
+/// The settings that differ, in words.
+pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
+    let mut changes = Changes::default();
+    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref surroundings } = *old;
+    changes.compare("stats_interval", brief(stats_interval), brief(new.stats_interval));
+    changes.compare("restart_interval", brief(restart_interval), brief(new.restart_interval));
+    changes.compare("clock_check_interval", brief(clock_check_interval), brief(new.clock_check_interval));
+    changes.compare("shutdown_timeout", brief(shutdown_timeout), brief(new.shutdown_timeout));
+    changes.compare("env_file", surroundings.common.files.join(" "), new.surroundings.common.files.join(" "));
+    changes.environment(&surroundings.common.env, &new.surroundings.common.env);
+    changes.words
+}
+
+impl Changes {
+    fn compare<T: PartialEq + std::fmt::Display>(&mut self, key: &str, old: T, new: T) -> bool {
+        if old == new {
+            return false;
+        }
+        self.words.push(format!("{key}: {old} -> {new}"));
+        true
+    }
+
+    fn command(&mut self, old: &Command, new: &Command) {
+        let Command { path, args, workdir, env, surroundings } = old;
+        let before = self.words.len();
+        let line = |path: &String, args: &[String]| shell_words::join(std::iter::once(path).chain(args));
+        self.compare("command", line(path, args), line(&new.path, &new.args));
+        let folder = |workdir: &Option<String>| workdir.clone().unwrap_or("none".to_owned());
+        self.compare("workdir", folder(workdir), folder(&new.workdir));
+        self.environment(env, &new.env);
+        self.surroundings(surroundings, &new.surroundings);
+        self.of_process |= self.words.len() > before;
+    }
+
+    /// What is common to all services is told with the settings.
+    fn surroundings(&mut self, old: &Surroundings, new: &Surroundings) {
+        let Surroundings { common, files, inherit } = old;
+        self.compare("env_file", files.join(" "), new.files.join(" "));
+        if *inherit != new.inherit {
+            self.words.push("inherit_env".to_owned());
+        }
+        if *common != new.common {
+            self.words.push("env of all services".to_owned());
+        }
+    }
+
+    fn environment(&mut self, old: &BTreeMap<String, EnvValue>, new: &BTreeMap<String, EnvValue>) {
+        let changed = new.iter().filter_map(|(key, value)| match old.get(key) {
+            None => Some(format!("env: {key} added")),
+            Some(before) if before != value => Some(format!("env: {key} changed")),
+            Some(_) => None,
+        });
+        let removed = old.keys().filter(|key| !new.contains_key(*key)).map(|key| format!("env: {key} removed"));
+        self.words.extend(changed.chain(removed));
+    }
+
+    fn restart(&mut self, old: &RestartPolicy, new: &RestartPolicy) {
+        let RestartPolicy { when, interval, max_interval, jitter_percent, max_retries, reset_after } = *old;
+        self.compare("restart.policy", name_of(when), name_of(new.when));
+        self.compare("restart.interval", brief(interval), brief(new.interval));
+        self.compare("restart.max_interval", brief(max_interval), brief(new.max_interval));
+        self.compare("restart.jitter", format!("{jitter_percent}%"), format!("{}%", new.jitter_percent));
+        self.compare("restart.max_retries", max_retries, new.max_retries);
+        self.compare("restart.reset_after", brief(reset_after), brief(new.reset_after));
+    }
+
+    fn stop(&mut self, old: StopPolicy, new: StopPolicy) {
+        let StopPolicy { signal, timeout, reach } = old;
+        self.compare("stop.signal", signal, new.signal);
+        self.compare("stop.timeout", brief(timeout), brief(new.timeout));
+        self.compare("stop.group", reach == Reach::Group, new.reach == Reach::Group);
+    }
+}
+
+/// The policy's name in the configuration.
+pub fn name_of(when: RestartWhen) -> &'static str {
+    match when {
+        RestartWhen::Never => "never",
+        RestartWhen::OnFailure => "on-failure",
+        RestartWhen::Always => "always",
+    }
+}

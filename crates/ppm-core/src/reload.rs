@@ -1,0 +1,316 @@
+//! Reload: the configuration file is read again, and what has changed is done.
+//!
+//! The whole file is read and found right before anything happens; a wrong one changes nothing (R61). Services are
+//! told apart by name. Those that were added by hand stay, and so does what nobody changed: reloading twice does
+//! nothing the second time.
+
+use std::collections::BTreeMap;
+
+use ppm_protocol::message::Answer;
+use ppm_protocol::{Checked, ErrorCode, EventKind, Reload, ReloadAction, ReloadRow, RpcError};
+
+use crate::config::{Config, Problems};
+use crate::diff;
+use crate::event::{Action, ClientId, From, Notice, ServiceId, Text};
+use crate::journal::event_row;
+use crate::service::{Input, Service, Want};
+use crate::spec::{MAX_SERVICES, ServiceSpec};
+use crate::supervisor::{Origin, Supervisor, shortened};
+use crate::time::Now;
+use crate::waiting::{Aim, Kind};
+
+/// Why a configuration could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoConfig {
+    /// There is no file, or it cannot be read: why, in words.
+    Unreadable(String),
+    /// It is wrong.
+    Wrong(Problems),
+}
+
+/// What is to become of a configuration that is being read.
+#[derive(Clone, Debug)]
+enum Purpose {
+    Apply(Option<From>),
+    Plan(From),
+    Check(From),
+}
+
+/// The configurations that are being read.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    purposes: BTreeMap<u64, Purpose>,
+    next: u64,
+}
+
+impl Reading {
+    /// The calls not answered yet.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = &From> {
+        self.purposes.values().filter_map(Purpose::call)
+    }
+
+    /// Forgets all calls: somebody else answers them.
+    pub(crate) fn take_calls(&mut self) -> impl Iterator<Item = From> + use<> {
+        std::mem::take(&mut self.purposes).into_values().filter_map(|purpose| purpose.call().cloned())
+    }
+
+    /// What a client that is gone has begun goes on; only nobody is told.
+    pub(crate) fn disconnect(&mut self, client: ClientId) {
+        for purpose in self.purposes.values_mut() {
+            if matches!(purpose, Purpose::Apply(Some(from)) if from.client == client) {
+                *purpose = Purpose::Apply(None);
+            }
+        }
+        self.purposes.retain(|_, purpose| purpose.call().is_none_or(|from| from.client != client));
+    }
+}
+
+impl Purpose {
+    fn call(&self) -> Option<&From> {
+        match self {
+            Purpose::Apply(from) => from.as_ref(),
+            Purpose::Plan(from) | Purpose::Check(from) => Some(from),
+        }
+    }
+}
+
+/// What a service must be told once it has its new form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Todo {
+    Nothing,
+    Boot,
+    Restart,
+    Remove,
+}
+
+/// One service of a reload, decided.
+struct Step {
+    row: ReloadRow,
+    target: Target,
+}
+
+enum Target {
+    Comes(ServiceSpec),
+    Stays(ServiceId, ServiceSpec),
+    Goes(ServiceId),
+}
+
+impl Supervisor {
+    /// Asks for the configuration file, to do what has changed.
+    pub(crate) fn reload(&mut self, from: Option<From>) {
+        self.read(Purpose::Apply(from), Text::File);
+    }
+
+    /// Asks for the configuration file, to tell what would be done.
+    pub(crate) fn plan_reload(&mut self, from: From) {
+        self.read(Purpose::Plan(from), Text::File);
+    }
+
+    /// Has a configuration looked at.
+    pub(crate) fn check(&mut self, from: From, text: String, name: String) {
+        self.read(Purpose::Check(from), Text::Given { text, name });
+    }
+
+    /// A configuration has been read, or could not be.
+    pub(crate) fn config_read(&mut self, now: Now, read: u64, config: Result<Config, NoConfig>) {
+        let Some(purpose) = self.reading.purposes.remove(&read) else { return };
+        match (purpose, config) {
+            (Purpose::Check(to), Ok(config)) => self.answer(to, Ok(Answer::Checked(checked(&config)))),
+            (Purpose::Plan(to), Ok(config)) => match self.steps(now, &config) {
+                Ok(steps) => self.answer(to, Ok(Answer::Reload(self.outlook(&config, &steps)))),
+                Err(error) => self.answer(to, Err(error)),
+            },
+            (Purpose::Apply(to), Ok(config)) => match self.steps(now, &config) {
+                Ok(steps) => self.apply_config(now, to, config, steps),
+                Err(error) => self.refuse_reload(to, error),
+            },
+            (Purpose::Plan(to) | Purpose::Check(to), Err(why)) => self.answer(to, Err(no_config(why))),
+            (Purpose::Apply(to), Err(why)) => self.refuse_reload(to, no_config(why)),
+        }
+    }
+
+    fn read(&mut self, purpose: Purpose, text: Text) {
+        let read = self.reading.next;
+        self.reading.next += 1;
+        self.reading.purposes.insert(read, purpose);
+        self.actions.push(Action::ReadConfig { read, text });
+    }
+
+    fn answer(&mut self, to: From, result: Result<Answer, RpcError>) {
+        self.actions.push(Action::Respond { to, result });
+    }
+
+    fn refuse_reload(&mut self, to: Option<From>, error: RpcError) {
+        let text = error.data.as_ref().and_then(|data| data.get("text")?.as_str()).unwrap_or(&error.message);
+        self.actions.push(Action::Announce(Notice::Warning(format!("reload: {}", text.replace('\n', "; ")))));
+        if let Some(to) = to {
+            self.answer(to, Err(error));
+        }
+    }
+
+    /// What the configuration means for each service, in its order, then what it has no more.
+    fn steps(&self, now: Now, config: &Config) -> Result<Vec<Step>, RpcError> {
+        self.refuse_when_ending()?;
+        let mut steps = Vec::with_capacity(config.services.len());
+        for spec in &config.services {
+            steps.push(self.step_to(now, spec)?);
+        }
+        let kept: std::collections::BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
+        for entry in self.services.values().filter(|entry| entry.origin == Origin::File && entry.service.want() != Want::Gone) {
+            let name = &entry.service.spec().name;
+            if !kept.contains(name.as_str()) {
+                let row = ReloadRow { service: name.clone(), action: ReloadAction::Remove, changes: Vec::new() };
+                steps.push(Step { row, target: Target::Goes(entry.service.id()) });
+            }
+        }
+        let added = steps.iter().filter(|step| matches!(step.target, Target::Comes(_))).count();
+        if self.services.len() + added > MAX_SERVICES {
+            return Err(RpcError::new(ErrorCode::Refused, format!("more than {MAX_SERVICES} services are not supported")));
+        }
+        Ok(steps)
+    }
+
+    fn step_to(&self, now: Now, spec: &ServiceSpec) -> Result<Step, RpcError> {
+        let row = |action, changes| ReloadRow { service: spec.name.clone(), action, changes };
+        let Some(service) = self.names.get(&spec.name).and_then(|id| self.service(*id)) else {
+            if let Some(other) = spec.id.and_then(|id| self.service(ServiceId(id))) {
+                let message =
+                    format!("id {} of `{}` belongs to `{}` until the daemon starts again", other.id().0, spec.name, other.spec().name);
+                return Err(RpcError::new(ErrorCode::Refused, message));
+            }
+            return Ok(Step { row: row(ReloadAction::Add, Vec::new()), target: Target::Comes(spec.clone()) });
+        };
+        if service.want() == Want::Gone {
+            return Err(RpcError::new(ErrorCode::Refused, format!("`{}` is still being removed; try again", spec.name)));
+        }
+        let (action, changes) = match diff::services(service.spec(), spec) {
+            (ReloadAction::Restart, changes) if !runs(now, service) => (ReloadAction::Update, changes),
+            difference => difference,
+        };
+        Ok(Step { row: row(action, changes), target: Target::Stays(service.id(), spec.clone()) })
+    }
+
+    fn outlook(&self, config: &Config, steps: &[Step]) -> Reload {
+        Reload {
+            applied: false,
+            settings: diff::settings(&self.settings, &config.settings),
+            services: steps.iter().map(|step| step.row.clone()).collect(),
+            failed: Vec::new(),
+        }
+    }
+
+    fn apply_config(&mut self, now: Now, to: Option<From>, config: Config, steps: Vec<Step>) {
+        let outlook = Reload { applied: true, ..self.outlook(&config, &steps) };
+        self.actions.push(Action::Announce(Notice::Info(in_words(&outlook))));
+        self.set_settings(now, config.settings);
+        let mut todo = Vec::with_capacity(steps.len());
+        for step in steps {
+            todo.push(self.change_service(now, step));
+        }
+        let aims = todo.iter().filter_map(|(id, todo)| Some((*id, self.aim_of_reload(*id, *todo)?))).collect();
+        let key = to.map(|to| self.wait_for(to, Kind::Reload(Box::new(outlook)), aims, Vec::new()));
+        for (id, todo) in todo {
+            match todo {
+                Todo::Nothing => {}
+                Todo::Boot => self.boot_later(id),
+                Todo::Restart => self.step(now, id, &Input::Restart),
+                Todo::Remove => self.step(now, id, &Input::Remove),
+            }
+        }
+        if let Some(key) = key {
+            self.look_at_waiter(now, key, None);
+        }
+    }
+
+    /// Gives a service its new form, and says what it must be told then.
+    fn change_service(&mut self, now: Now, step: Step) -> (ServiceId, Todo) {
+        match step.target {
+            Target::Stays(id, spec) => {
+                self.configure(now, id, spec, Origin::File);
+                if step.row.action != ReloadAction::Keep {
+                    self.tell_of(now, id, EventKind::Changed, step.row.changes.join(", "));
+                }
+                (id, if step.row.action == ReloadAction::Restart { Todo::Restart } else { Todo::Nothing })
+            }
+            Target::Comes(spec) => {
+                let starts = spec.autostart && spec.schedule.is_none();
+                let id = self.insert(now, spec, Origin::File);
+                self.tell_of(now, id, EventKind::Added, String::new());
+                (id, if starts { Todo::Boot } else { Todo::Nothing })
+            }
+            Target::Goes(id) => (id, Todo::Remove),
+        }
+    }
+
+    /// Gives a service another form under its number.
+    pub(crate) fn configure(&mut self, now: Now, id: ServiceId, spec: ServiceSpec, origin: Origin) {
+        if let Some(entry) = self.services.get_mut(&id) {
+            entry.origin = origin;
+            entry.service.configure(ServiceSpec { id: Some(id.0), ..spec }, now, &self.zone);
+        }
+        self.index(id);
+    }
+
+    fn aim_of_reload(&self, id: ServiceId, todo: Todo) -> Option<Aim> {
+        let service = self.service(id)?;
+        match todo {
+            Todo::Nothing => None,
+            Todo::Remove => Some(Aim::Removed),
+            Todo::Boot | Todo::Restart => Some(Aim::Started { attempts: service.attempts(), starts: service.starts() }),
+        }
+    }
+
+    /// Tells that something happened to a service other than by a step of its own.
+    pub(crate) fn tell_of(&mut self, now: Now, id: ServiceId, kind: EventKind, reason: String) {
+        let Some(service) = self.service(id) else { return };
+        let row = event_row(now, service, kind, service.status(), None, None, reason);
+        self.tell(row);
+    }
+}
+
+/// Whether it runs, or is about to, because its user wants it to.
+fn runs(now: Now, service: &Service) -> bool {
+    service.is_active() && (service.is_busy() || service.restart_at(now).is_some())
+}
+
+fn checked(config: &Config) -> Checked {
+    let warnings = |spec: &ServiceSpec| {
+        let schedule = spec.schedule.as_ref().map(|schedule| schedule.warnings().to_vec()).unwrap_or_default();
+        schedule.into_iter().map(|warning| format!("`{}`: {warning}", spec.name)).collect::<Vec<_>>()
+    };
+    Checked { services: config.services.len(), warnings: config.services.iter().flat_map(warnings).collect() }
+}
+
+fn no_config(why: NoConfig) -> RpcError {
+    match why {
+        NoConfig::Unreadable(message) => RpcError::new(ErrorCode::WrongConfiguration, format!("{message}; nothing was changed")),
+        NoConfig::Wrong(problems) => {
+            let count = problems.list.len() + problems.omitted;
+            let plural = if count == 1 { "" } else { "s" };
+            let list: Vec<serde_json::Value> = problems
+                .list
+                .iter()
+                .map(|problem| serde_json::json!({ "line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint }))
+                .collect();
+            let data = serde_json::json!({ "text": problems.to_string(), "problems": list });
+            let message = format!("{count} problem{plural} in {}; nothing was changed", problems.file);
+            RpcError { data: Some(data), ..RpcError::new(ErrorCode::WrongConfiguration, message) }
+        }
+    }
+}
+
+fn in_words(reload: &Reload) -> String {
+    let of = |action, verb: &str| {
+        let names: Vec<&str> = reload.services.iter().filter(|row| row.action == action).map(|row| row.service.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{verb} {}", shortened(&names)))
+    };
+    let kinds = [
+        of(ReloadAction::Add, "added"),
+        of(ReloadAction::Restart, "restarted"),
+        of(ReloadAction::Reschedule, "rescheduled"),
+        of(ReloadAction::Update, "updated"),
+        of(ReloadAction::Remove, "removed"),
+    ];
+    let words: Vec<String> = kinds.into_iter().flatten().chain(reload.settings.iter().cloned()).collect();
+    if words.is_empty() { "reload: nothing has changed".to_owned() } else { format!("reload: {}", words.join("; ")) }
+}

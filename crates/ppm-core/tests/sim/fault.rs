@@ -1,0 +1,262 @@
+//! Planted faults: what a broken core would do, made by distorting what goes into a right one and what comes out.
+//!
+//! The judge sees the events as they were and the actions as they became. Each fault says by which rules it may be
+//! found; one that is not found, or by another rule, is a hole in the judge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid};
+use ppm_core::spec::Reach;
+use ppm_core::time::{Mono, Now};
+use ppm_protocol::message::{Answer, Targets};
+use ppm_protocol::{Changed, EventKind, Exit, Request, Signal};
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    NeverKills,
+    KillsAtOnce,
+    KillsTheLeaderOnly,
+    NeverAsks,
+    AsksTheWrongOne,
+    LeavesThePausedAsleep,
+    SignalsTheReaped,
+    SpawnsTwice,
+    RestartsTooEarly,
+    ForgetsToRestart,
+    ForgetsTheSchedule,
+    LiesAboutTheCause,
+    StartsAfterStop,
+    StartsAtItsRemoval,
+    LosesAnExit,
+    AnswersTwice,
+    ForgetsAnAnswer,
+    ForgetsWhoWaitsForTheRemoved,
+    AnswersTooSoon,
+    AnswersTheGone,
+    RefusesNothing,
+    ShowsADeadPid,
+    ReadsTheReaped,
+    RemovesTheLiving,
+    ForgetsAFollower,
+    OversleepsDeadlines,
+    SpinsAtDeadlines,
+    ExitsEarly,
+    ExitsUnasked,
+    ActsAfterTheExit,
+    NeverExits,
+    ExitsBadly,
+}
+
+const STAYS: &str = "what is stopped stays so";
+const SHOWN: &str = "what is shown is true";
+const ONCE: &str = "every call is answered once";
+const OWED: &str = "a start that is owed comes";
+const OWNED: &str = "signals reach only what is owned";
+const MUST: &str = "who is to stop is asked";
+const IN_TIME: &str = "sigkill comes in time";
+
+/// Every fault, and the rules that may find it.
+pub const TABLE: [(Fault, &[&str]); 32] = [
+    (Fault::NeverKills, &[IN_TIME]),
+    (Fault::KillsAtOnce, &["sigkill comes only when it must"]),
+    (Fault::KillsTheLeaderOnly, &["signals go to the whole service"]),
+    (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
+    (Fault::AsksTheWrongOne, &["only who is to stop is asked", "who is asked to stop is woken"]),
+    (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
+    // The number may be another's by then.
+    (Fault::SignalsTheReaped, &[OWNED, "only who is to stop is asked"]),
+    (Fault::SpawnsTwice, &["there is one incarnation at most"]),
+    (Fault::RestartsTooEarly, &["a restart comes after its delay"]),
+    (Fault::ForgetsToRestart, &[OWED]),
+    (Fault::ForgetsTheSchedule, &[OWED]),
+    (Fault::LiesAboutTheCause, &["a start has a cause"]),
+    (Fault::StartsAfterStop, &[STAYS, SHOWN]),
+    (Fault::StartsAtItsRemoval, &[STAYS]),
+    (Fault::LosesAnExit, &[SHOWN, MUST, "only what is gone is removed", OWED, "ticks make progress"]),
+    (Fault::AnswersTwice, &[ONCE]),
+    (Fault::ForgetsAnAnswer, &[ONCE]),
+    (Fault::ForgetsWhoWaitsForTheRemoved, &[ONCE]),
+    (Fault::AnswersTooSoon, &["answers are true"]),
+    (Fault::AnswersTheGone, &[ONCE, "who follows hears it all"]),
+    (Fault::RefusesNothing, &["answers are true"]),
+    (Fault::ShowsADeadPid, &[SHOWN]),
+    (Fault::ReadsTheReaped, &["only living processes are read"]),
+    (Fault::RemovesTheLiving, &["only what is gone is removed"]),
+    (Fault::ForgetsAFollower, &["who follows hears it all"]),
+    (Fault::OversleepsDeadlines, &[IN_TIME, OWED, "the shutdown ends in time"]),
+    (Fault::SpinsAtDeadlines, &["ticks make progress"]),
+    (Fault::ExitsEarly, &["no child is left behind"]),
+    (Fault::ExitsUnasked, &["the daemon ends only when asked to"]),
+    (Fault::ActsAfterTheExit, &["the exit is the last action"]),
+    (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
+    (Fault::ExitsBadly, &["a requested end is a good one"]),
+];
+
+/// The client that the faults themselves use.
+const GHOST: ClientId = ClientId(u64::MAX);
+
+/// A fault at work, or none.
+#[derive(Debug, Default)]
+pub struct Planted {
+    fault: Option<Fault>,
+    count: usize,
+    reaped: Option<Pid>,
+    alive: Vec<Pid>,
+    answered: Option<From>,
+}
+
+impl Planted {
+    pub fn new(fault: Option<Fault>) -> Planted {
+        Planted { fault, ..Planted::default() }
+    }
+
+    /// When the core believes it to be.
+    pub fn clock(&self, now: Now, event: &Event) -> Now {
+        match (self.fault, event) {
+            (Some(Fault::RestartsTooEarly), Event::Exited { group: Group::Empty, .. }) => {
+                Now { mono: Mono(now.mono.0 - 400_000_000), ..now } // 400 ms ago
+            }
+            _ => now,
+        }
+    }
+
+    /// What the core is told instead.
+    pub fn hears(&mut self, event: &Event) -> Vec<Event> {
+        self.note(event);
+        match (self.fault, event) {
+            (Some(Fault::LosesAnExit), Event::Exited { .. }) if self.now_and_then(3) => Vec::new(),
+            (Some(Fault::AnswersTooSoon), Event::Requested { from, request: Request::Stop(targets) }) => {
+                let request = Request::Stop(Targets { wait: false, ..targets.clone() });
+                vec![Event::Requested { from: from.clone(), request }]
+            }
+            (Some(Fault::StartsAfterStop), Event::Requested { request: Request::Stop(targets), .. }) => {
+                let from = From { client: GHOST, call: None };
+                let request = Request::Start(Targets { wait: false, ..targets.clone() });
+                vec![event.clone(), Event::Requested { from, request }]
+            }
+            (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
+            _ => vec![event.clone()],
+        }
+    }
+
+    /// What is done instead.
+    pub fn does(&mut self, event: &Event, actions: Vec<Action>) -> Vec<Action> {
+        let mut actions: Vec<Action> =
+            actions.into_iter().filter(|action| !matches!(action, Action::Respond { to, .. } if to.client == GHOST)).collect();
+        let Some(fault) = self.fault else { return actions };
+        let has = |actions: &[Action], is: fn(&Action) -> bool| actions.iter().any(is);
+        match fault {
+            Fault::NeverKills => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::KILL, .. })),
+            Fault::NeverAsks => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::TERM, .. })),
+            Fault::LeavesThePausedAsleep => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::CONT, .. })),
+            Fault::ForgetsToRestart => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Backoff, .. })),
+            Fault::ForgetsTheSchedule => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Schedule, .. })),
+            Fault::ForgetsWhoWaitsForTheRemoved if has(&actions, is_removal) => {
+                actions.retain(|action| !matches!(action, Action::Respond { .. }));
+            }
+            Fault::ForgetsAnAnswer if self.now_and_then(20) => actions.retain(|action| !matches!(action, Action::Respond { .. })),
+            Fault::ForgetsAFollower => actions.retain(|action| !matches!(action, Action::Notify { .. })),
+            Fault::NeverExits => actions.retain(|action| !matches!(action, Action::Exit { .. })),
+            Fault::SignalsTheReaped => {
+                if let (Some(pid), Event::Tick) = (self.reaped, event) {
+                    actions.push(Action::Kill { pid, signal: Signal::TERM, reach: Reach::Group });
+                }
+            }
+            Fault::AnswersTwice if self.now_and_then(20) => {
+                if let Some(to) = self.answered.clone() {
+                    actions.push(Action::Respond { to, result: Ok(Answer::Changed(Changed::default())) });
+                }
+            }
+            Fault::SpawnsTwice => {
+                let spawn = actions.iter().find(|action| matches!(action, Action::Spawn { .. })).cloned();
+                actions.extend(spawn);
+            }
+            Fault::StartsAtItsRemoval => {
+                let gone = actions.iter().find_map(removed_by);
+                let launch = ppm_core::event::Launch { name: "gone".to_owned(), command: ppm_core::spec::Command::default() };
+                actions.extend(gone.map(|id| Action::Spawn { id, launch: Arc::new(launch), cause: Cause::Request }));
+            }
+            Fault::ExitsEarly if has(&actions, is_stop_signal) && matches!(event, Event::Signalled(_)) => {
+                actions.push(Action::Exit { code: 0 });
+            }
+            Fault::ExitsUnasked if matches!(event, Event::Signalled(Signal::HUP)) => actions.push(Action::Exit { code: 0 }),
+            Fault::ActsAfterTheExit if has(&actions, is_exit) => actions.push(Action::Announce(Notice::Info("bye".to_owned()))),
+            _ => actions.iter_mut().for_each(|action| self.distort(fault, action)),
+        }
+        self.answered =
+            actions.iter().rev().find_map(|action| if let Action::Respond { to, .. } = action { Some(to.clone()) } else { None });
+        actions
+    }
+
+    /// When the daemon is woken instead.
+    pub fn wakes(&self, now: Now, deadline: Option<Mono>) -> Option<Mono> {
+        match self.fault {
+            Some(Fault::OversleepsDeadlines) => deadline.map(|at| at + Duration::from_secs(2)),
+            Some(Fault::SpinsAtDeadlines) => deadline.map(|_| now.mono),
+            Some(_) | None => deadline,
+        }
+    }
+
+    fn distort(&mut self, fault: Fault, action: &mut Action) {
+        match (fault, action) {
+            (Fault::KillsAtOnce, Action::Kill { signal, reach, .. }) if *signal == Signal::TERM => {
+                (*signal, *reach) = (Signal::KILL, Reach::Group);
+            }
+            (Fault::KillsTheLeaderOnly, Action::Kill { signal: Signal::KILL, reach, .. }) => *reach = Reach::Leader,
+            (Fault::AsksTheWrongOne, Action::Kill { pid, signal: Signal::TERM, .. }) => {
+                let other = self.alive.iter().find(|alive| *alive != pid);
+                *pid = other.copied().unwrap_or(*pid);
+            }
+            (Fault::LiesAboutTheCause, Action::Spawn { cause, .. }) if *cause == Cause::Backoff => *cause = Cause::Request,
+            (Fault::ReadsTheReaped, Action::Sample { pids, .. }) => pids.extend(self.reaped.filter(|pid| !self.alive.contains(pid))),
+            (Fault::RefusesNothing, Action::Respond { result, .. }) if result.is_err() => *result = Ok(Answer::Changed(Changed::default())),
+            (Fault::ShowsADeadPid, Action::Respond { result: Ok(Answer::Services(rows)), .. }) => {
+                for row in rows.iter_mut().filter(|row| row.pid.is_none()) {
+                    row.pid = self.reaped.map(|pid| pid.0);
+                }
+            }
+            (Fault::RemovesTheLiving, Action::Announce(Notice::Service(row))) if row.event == EventKind::Stopping => {
+                *row = Arc::new(ppm_protocol::EventRow { event: EventKind::Removed, ..(**row).clone() });
+            }
+            (Fault::ExitsBadly, Action::Exit { code }) => *code = 1,
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Spawned { pid, .. } => self.alive.push(*pid),
+            Event::Exited { pid, exit, .. } => {
+                self.alive.retain(|alive| alive != pid);
+                self.reaped = (*exit != Exit::Code(77)).then_some(*pid);
+            }
+            _ => {}
+        }
+    }
+
+    fn now_and_then(&mut self, every: usize) -> bool {
+        self.count += 1;
+        self.count.is_multiple_of(every)
+    }
+}
+
+fn is_exit(action: &Action) -> bool {
+    matches!(action, Action::Exit { .. })
+}
+
+fn is_stop_signal(action: &Action) -> bool {
+    matches!(action, Action::Kill { signal: Signal::CONT, .. })
+}
+
+fn is_removal(action: &Action) -> bool {
+    removed_by(action).is_some()
+}
+
+fn removed_by(action: &Action) -> Option<ppm_core::event::ServiceId> {
+    match action {
+        Action::Announce(Notice::Service(row)) if row.event == EventKind::Removed => Some(ppm_core::event::ServiceId(row.id)),
+        _ => None,
+    }
+}

@@ -1,0 +1,192 @@
+//! What a judge hears: how each event changes what must be.
+
+use std::collections::BTreeSet;
+
+use ppm_core::event::{Cause, ClientId, Event, From, Group, Pid, ServiceId};
+use ppm_core::names::glob_matches;
+use ppm_core::spec::ServiceSpec;
+use ppm_core::time::Now;
+use ppm_protocol::{Request, Signal};
+
+use crate::calls::Call;
+use crate::judge::{Ending, Judge};
+use crate::model::{Known, Wish};
+
+impl Judge {
+    pub fn hear(&mut self, now: Now, event: &Event) {
+        match event {
+            Event::Requested { from, request } => self.requested(now, from, request),
+            Event::Disconnected { client } => self.disconnected(*client),
+            Event::Spawned { id, pid } => self.with(*id, |known| known.came_up(now.mono, *pid)),
+            Event::SpawnFailed { id, .. } => self.with(*id, |known| known.did_not_come_up(now.mono)),
+            Event::Exited { pid, exit, group } => {
+                self.with_process(*pid, |known| known.ended(now.mono, *exit, *group == Group::Left));
+            }
+            Event::Drained { group } => {
+                let is_owner = |known: &&mut Known| known.left.is_some_and(|left| left.group == *group);
+                self.known.values_mut().filter(is_owner).for_each(|known| known.drained(now.mono));
+            }
+            Event::Paused { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = true)),
+            Event::Resumed { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = false)),
+            Event::Signalled(signal) => self.signalled(now, *signal),
+            Event::Connected { .. } | Event::ConfigRead { .. } | Event::Sampled { .. } | Event::ClockStepped | Event::Tick => {}
+        }
+    }
+
+    pub fn with(&mut self, id: ServiceId, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.known.get_mut(&id) {
+            change(known);
+        }
+    }
+
+    fn with_process(&mut self, pid: Pid, change: impl FnOnce(&mut Known)) {
+        let is_owner = |known: &&mut Known| known.process.is_some_and(|process| process.pid == pid);
+        if let Some(known) = self.known.values_mut().find(is_owner) {
+            change(known);
+        }
+    }
+
+    fn disconnected(&mut self, client: ClientId) {
+        self.calls.forget(client);
+        self.followers.retain(|from, _| from.client != client);
+    }
+
+    fn signalled(&mut self, now: Now, signal: Signal) {
+        match signal {
+            Signal::TERM => self.end(now),
+            Signal::INT => {
+                self.interrupts += 1;
+                self.end(now);
+                if self.interrupts > 1 {
+                    self.kill(now);
+                }
+            }
+            Signal::QUIT => {
+                self.end(now);
+                self.kill(now);
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, now: Now) {
+        if self.ending.is_none() {
+            self.ending = Some(Ending { kill_at: now.mono + self.settings.shutdown_timeout, killing_since: None });
+            self.known.values_mut().for_each(|known| known.wish_down(Wish::Down));
+        }
+    }
+
+    fn kill(&mut self, now: Now) {
+        if let Some(Ending { killing_since: since @ None, .. }) = &mut self.ending {
+            *since = Some(now.mono);
+        }
+    }
+
+    fn requested(&mut self, now: Now, from: &From, request: &Request) {
+        let ids = self.meant(request);
+        let refused = ids.is_none() || self.refuses(request, ids.as_deref().unwrap_or_default());
+        let ids = ids.unwrap_or_default();
+        let before = ids.iter().filter_map(|id| self.known.get(id)).map(|known| (known.id, (known.starts, known.ends))).collect();
+        self.calls.insert(from, Call { request: request.clone(), ids: ids.clone(), at: now.mono, refused, before });
+        if refused {
+            return;
+        }
+        if let Request::Events(watch) = request
+            && watch.follow
+        {
+            self.followers.insert(from.clone(), watch.services.clone());
+        }
+        if *request == Request::Shutdown {
+            self.end(now);
+        }
+        if let Request::Add(add) = request {
+            let mut spec = ServiceSpec::from_request(add, &self.settings).unwrap();
+            (spec.autostart, spec.id) = (add.start, Some(self.next_id));
+            let mut known = Known::new(ServiceId(self.next_id), spec, None);
+            known.boots = false;
+            known.coming = (add.start && known.spec.schedule.is_none()).then_some(Cause::Request);
+            self.calls.added(from, known.id);
+            self.known.insert(known.id, known);
+            self.next_id += 1;
+        }
+        for id in ids {
+            match request {
+                Request::Start(_) => self.with(id, Known::wish_start),
+                Request::Restart(_) => self.with(id, Known::wish_restart),
+                Request::Reschedule(_) => self.with(id, Known::wish_rest),
+                Request::Stop(_) => self.with(id, |known| known.wish_down(Wish::Down)),
+                Request::Remove(_) => self.with(id, |known| known.wish_down(Wish::Gone)),
+                Request::Signal(signal) => drop(self.user_signals.insert(id, signal.signal)),
+                Request::Pause(_) => drop(self.paused.insert(id)),
+                Request::Resume(_) => drop(self.resumed.insert(id)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The services that a request means; None: it means none that there is.
+    fn meant(&self, request: &Request) -> Option<Vec<ServiceId>> {
+        let (words, needs_some) = match request {
+            Request::List(which) | Request::Info(which) | Request::Stats(which) | Request::Scheduler(which) => (&which.services, false),
+            Request::Start(targets) | Request::Stop(targets) | Request::Restart(targets) | Request::Remove(targets) => {
+                (&targets.services, true)
+            }
+            Request::Reschedule(targets) | Request::Pause(targets) | Request::Resume(targets) => (&targets.services, true),
+            Request::Signal(signal) => (&signal.services, true),
+            Request::Wait(wait) => (&wait.services, true),
+            Request::Health(which) => (&which.services, false),
+            Request::Why(which) => (&which.services, true),
+            Request::Hello | Request::Configuration | Request::Add(_) | Request::Events(_) | Request::Shutdown => return Some(Vec::new()),
+            Request::Reload(_) | Request::Check(_) => return Some(Vec::new()),
+        };
+        match (words.as_slice(), needs_some) {
+            ([], false) => return Some(self.known.keys().copied().collect()),
+            ([], true) => return None,
+            _ => {}
+        }
+        let mut ids = BTreeSet::new();
+        for word in words {
+            let found: Vec<&Known> = self.known.values().filter(|known| means(word, known)).collect();
+            if found.is_empty() && word != "all" {
+                return None;
+            }
+            let is_one = self.names_one(word);
+            ids.extend(found.into_iter().filter(|known| is_one || suits(request, known)).map(|known| known.id));
+        }
+        Some(ids.into_iter().collect())
+    }
+
+    fn names_one(&self, word: &str) -> bool {
+        word.parse::<u32>().is_ok() || self.known.values().any(|known| known.name() == word)
+    }
+
+    fn refuses(&self, request: &Request, ids: &[ServiceId]) -> bool {
+        let is_any_unfit = || ids.iter().filter_map(|id| self.known.get(id)).any(|known| !suits(request, known));
+        match request {
+            Request::Start(_) | Request::Restart(_) | Request::Reschedule(_) => self.ending.is_some() || is_any_unfit(),
+            Request::Reload(again) => !again.plan && self.ending.is_some(),
+            Request::Add(add) => {
+                let taken = self.known.values().any(|known| known.name() == add.name);
+                self.ending.is_some() || taken || ServiceSpec::from_request(add, &self.settings).is_err()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a service can do what is asked.
+fn suits(request: &Request, known: &Known) -> bool {
+    match request {
+        Request::Start(_) | Request::Restart(_) => known.wish != Wish::Gone,
+        Request::Reschedule(_) => known.wish != Wish::Gone && known.spec.schedule.is_some(),
+        _ => true,
+    }
+}
+
+/// Whether a word as typed means a service.
+fn means(word: &str, known: &Known) -> bool {
+    match word.parse::<u32>() {
+        Ok(number) => known.id.0 == number,
+        Err(_) => word == "all" || glob_matches(word, known.name()),
+    }
+}

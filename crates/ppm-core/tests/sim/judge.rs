@@ -1,0 +1,413 @@
+//! The invariants, checked with every turn against what a judge knows from the outside.
+//!
+//! Each rule has a name; a planted fault says by which of them it is found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use ppm_core::event::{Action, Cause, Event, From, Notice, Pid, ServiceId};
+use ppm_core::names::glob_matches;
+use ppm_core::spec::{Reach, Settings};
+use ppm_core::supervisor::Supervisor;
+use ppm_core::time::{Mono, Now, Timestamp};
+use ppm_protocol::{EventKind, EventRow, Signal};
+
+use crate::calls::Calls;
+use crate::model::{Known, PATIENCE, Wish};
+use crate::world::{DAEMON, World};
+
+/// How long a shutdown waits for what got the last SIGKILL.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
+/// How many turns in a row may leave something due: a turn has a limit, but not that many are reached here.
+const HURRY: usize = 3;
+
+/// A rule that was broken.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub rule: &'static str,
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "broken: {}\n    {}", self.rule, self.detail)
+    }
+}
+
+pub type Verdict = Result<(), Violation>;
+
+/// Breaks the rule unless it holds.
+pub fn rule(holds: bool, rule: &'static str, detail: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(Violation { rule, detail: detail() }) }
+}
+
+/// An event and what followed from it.
+pub struct Turn<'a> {
+    pub now: Now,
+    pub event: &'a Event,
+    pub actions: &'a [Action],
+    /// Whether a tick was part of it: what has come due is done then, and not before.
+    pub ticks: bool,
+    /// When the next tick is due afterwards, by each clock.
+    pub deadline: Option<Mono>,
+    pub plan: Option<Timestamp>,
+}
+
+/// How far the end of the daemon has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    pub kill_at: Mono,
+    pub killing_since: Option<Mono>,
+}
+
+pub struct Judge {
+    pub known: BTreeMap<ServiceId, Known>,
+    pub calls: Calls,
+    pub settings: Settings,
+    pub next_id: u32,
+    pub ending: Option<Ending>,
+    pub interrupts: u32,
+    pub exited: bool,
+    pub hurry: usize,
+    pub followers: BTreeMap<From, Vec<String>>,
+    // Of one turn:
+    pub user_signals: BTreeMap<ServiceId, Signal>,
+    pub paused: BTreeSet<ServiceId>,
+    pub resumed: BTreeSet<ServiceId>,
+    pub asked: BTreeSet<ServiceId>,
+    pub woken: BTreeSet<ServiceId>,
+    pub told: Vec<EventRow>,
+    pub notified: Vec<(From, EventRow)>,
+}
+
+impl Judge {
+    pub fn new(settings: Settings, supervisor: &Supervisor) -> Judge {
+        let known: BTreeMap<ServiceId, Known> =
+            supervisor.services().map(|service| (service.id(), Known::new(service.id(), service.spec().clone(), service.plan()))).collect();
+        Judge {
+            next_id: known.keys().map(|id| id.0 + 1).max().unwrap_or(1),
+            known,
+            calls: Calls::default(),
+            settings,
+            ending: None,
+            interrupts: 0,
+            exited: false,
+            hurry: 0,
+            followers: BTreeMap::new(),
+            user_signals: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            resumed: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            woken: BTreeSet::new(),
+            told: Vec::new(),
+            notified: Vec::new(),
+        }
+    }
+
+    /// Whether the last action has been given.
+    pub fn has_seen_the_exit(&self) -> bool {
+        self.exited
+    }
+
+    /// Looks at a turn; the world is as it was before its actions.
+    pub fn watch(&mut self, turn: &Turn<'_>, world: &World, supervisor: &Supervisor) -> Verdict {
+        self.begin(turn);
+        self.hear(turn.now, turn.event);
+        for (at, action) in turn.actions.iter().enumerate() {
+            rule(!self.exited, "the exit is the last action", || format!("{action:?}"))?;
+            self.see(turn.now, action, world)?;
+            if matches!(action, Action::Exit { .. }) {
+                rule(at + 1 == turn.actions.len(), "the exit is the last action", || format!("{:?}", turn.actions))?;
+            }
+        }
+        self.conclude(turn)?;
+        self.compare(turn.now, supervisor)
+    }
+
+    fn begin(&mut self, turn: &Turn<'_>) {
+        self.user_signals.clear();
+        self.paused.clear();
+        self.resumed.clear();
+        self.asked.clear();
+        self.woken.clear();
+        self.told.clear();
+        self.notified.clear();
+        for known in self.known.values_mut() {
+            let is_over = |at: Mono| at + PATIENCE <= turn.now.mono;
+            known.may_fire = turn.ticks && known.plan.is_some_and(|plan| plan <= turn.now.wall);
+            known.expires = turn.ticks && known.left.and_then(|left| left.killed).is_some_and(is_over);
+        }
+    }
+}
+
+/// What came out.
+impl Judge {
+    fn see(&mut self, now: Now, action: &Action, world: &World) -> Verdict {
+        match action {
+            Action::Spawn { id, cause, .. } => self.see_spawn(now, *id, *cause),
+            Action::Kill { pid, signal, reach } => {
+                rule(world.exists(*pid, *reach), "signals reach only what is owned", || format!("{signal} to {pid}, which is not"))?;
+                self.see_kill(now, *pid, *signal, *reach)
+            }
+            Action::Sample { pids, .. } => {
+                let is_known = |pid: &Pid| *pid == DAEMON || self.known.values().any(|known| known.process.is_some_and(|p| p.pid == *pid));
+                rule(pids.iter().all(is_known), "only living processes are read", || format!("{pids:?}"))
+            }
+            Action::Respond { to, result } => {
+                let Some(call) = self.calls.take(to) else {
+                    return rule(false, "every call is answered once", || format!("{to:?} has no open call"));
+                };
+                call.check(now, result, self)
+            }
+            Action::Notify { to, event } => {
+                self.notified.push((to.clone(), (**event).clone()));
+                Ok(())
+            }
+            Action::ReadConfig { .. } => Ok(()),
+            Action::Announce(notice) => self.see_notice(notice),
+            Action::Exit { code } => {
+                rule(*code == 0, "a requested end is a good one", || code.to_string())?;
+                self.exited = true;
+                self.see_exit(now, world)
+            }
+        }
+    }
+
+    fn see_spawn(&mut self, now: Now, id: ServiceId, cause: Cause) -> Verdict {
+        let is_ending = self.ending.is_some();
+        let Some(known) = self.known.get_mut(&id) else {
+            return rule(false, "what is stopped stays so", || format!("{id:?} is not known"));
+        };
+        let text = || format!("spawn by {cause} of {known:?}");
+        rule(known.is_idle(), "there is one incarnation at most", text)?;
+        rule(known.is_wanted() && !is_ending, "what is stopped stays so", text)?;
+        let window = known.restart_window().filter(|(of, _, _)| *of == cause);
+        match cause {
+            Cause::Boot => rule(known.boots, "a start has a cause", text)?,
+            Cause::Request => rule(known.coming == Some(cause), "a start has a cause", text)?,
+            Cause::Schedule => rule(known.coming == Some(cause) || known.may_fire, "a start has a cause", text)?,
+            Cause::Backoff | Cause::Restart => {
+                rule(window.is_some(), "a start has a cause", text)?;
+                rule(window.is_some_and(|(_, first, _)| first <= now.mono), "a restart comes after its delay", text)?;
+            }
+        }
+        known.boots = false;
+        known.coming = None;
+        known.starting = true;
+        known.attempts += 1;
+        Ok(())
+    }
+
+    fn see_kill(&mut self, now: Now, pid: Pid, signal: Signal, reach: Reach) -> Verdict {
+        let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some() || ending.kill_at <= now.mono);
+        let owns = |known: &&mut Known| known.process.is_some_and(|p| p.pid == pid) || known.left.is_some_and(|left| left.group == pid);
+        let Some(known) = self.known.values_mut().find(owns) else {
+            return rule(false, "signals reach only what is owned", || format!("{signal} to {pid}, which is nobody's"));
+        };
+        let (wish, coming, process, left) = (known.wish, known.coming, known.process, known.left);
+        let text = || format!("{signal} to {reach:?} of {pid}: wish {wish:?}, coming {coming:?}, {process:?}, {left:?}");
+        let (id, stop, grace) = (known.id, known.spec.stop.signal, known.spec.stop.timeout);
+        if self.user_signals.get(&id) == Some(&signal) {
+            self.user_signals.remove(&id);
+            return rule(reach == Reach::Group, "signals go to the whole service", text);
+        }
+        if let Some(left) = known.left.as_mut().filter(|left| left.group == pid) {
+            rule(reach == Reach::Group, "signals go to the whole service", text)?;
+            if signal == stop && !left.asked {
+                left.asked = true;
+                self.asked.insert(id);
+                return Ok(());
+            }
+            if signal == Signal::KILL {
+                rule(left.kill_at <= now.mono || is_killing, "sigkill comes only when it must", text)?;
+                left.killed = left.killed.or(Some(now.mono));
+                return Ok(());
+            }
+        } else if let Some(process) = &mut known.process {
+            if signal == stop && process.asked.is_none() && reach == known.spec.stop.reach {
+                let fires = known.wish == Wish::Up && known.may_fire;
+                let reason = known.wish != Wish::Up || known.coming.is_some() || fires;
+                rule(reason, "only who is to stop is asked", text)?;
+                process.asked = Some(now.mono);
+                if fires && known.coming.is_none() {
+                    known.coming = Some(Cause::Schedule);
+                }
+                self.asked.insert(id);
+                return Ok(());
+            }
+            if signal == Signal::KILL {
+                rule(reach == Reach::Group, "signals go to the whole service", text)?;
+                let is_due = process.asked.is_some_and(|at| at + grace <= now.mono);
+                rule(is_due || is_killing, "sigkill comes only when it must", text)?;
+                process.killed = process.killed.or(Some(now.mono));
+                return Ok(());
+            }
+        }
+        match signal {
+            Signal::CONT if self.asked.contains(&id) => drop(self.woken.insert(id)),
+            Signal::CONT => rule(self.resumed.contains(&id), "only who is to stop is asked", text)?,
+            Signal::STOP => rule(self.paused.contains(&id), "only who is to stop is asked", text)?,
+            _ => rule(false, "only who is to stop is asked", text)?,
+        }
+        rule(reach == Reach::Group, "signals go to the whole service", text)
+    }
+
+    fn see_notice(&mut self, notice: &Notice) -> Verdict {
+        match notice {
+            Notice::Service(row) => {
+                self.told.push((**row).clone());
+                if row.event == EventKind::Removed {
+                    let Some(known) = self.known.remove(&ServiceId(row.id)) else { return Ok(()) };
+                    let fine = known.wish == Wish::Gone && known.is_idle();
+                    return rule(fine, "only what is gone is removed", || format!("{known:?}"));
+                }
+                Ok(())
+            }
+            Notice::Impossible(text) => rule(false, "the impossible does not happen", || text.clone()),
+            Notice::Info(_) | Notice::Warning(_) => Ok(()),
+        }
+    }
+
+    fn see_exit(&self, now: Now, world: &World) -> Verdict {
+        let Some(ending) = self.ending else {
+            return rule(false, "the daemon ends only when asked to", String::new);
+        };
+        let is_over = ending.killing_since.is_some_and(|since| since + LAST_WAIT <= now.mono);
+        let alone = self.known.values().all(|known| known.is_idle());
+        rule(alone || is_over, "no child is left behind", || format!("{:?}", self.known))?;
+        let sentenced = |pid: &Pid| {
+            self.known.values().filter_map(|known| known.process).any(|process| process.pid == *pid && process.killed.is_some())
+        };
+        let spared: Vec<Pid> = world.spared().into_iter().filter(|pid| !sentenced(pid)).collect();
+        rule(spared.is_empty(), "no child is left behind", || format!("{spared:?} live"))?;
+        rule(self.calls.is_empty(), "every call is answered once", || format!("left open at the exit: {:?}", self.calls))
+    }
+}
+
+/// What is owed at the end of a turn.
+impl Judge {
+    fn conclude(&mut self, turn: &Turn<'_>) -> Verdict {
+        let now = turn.now.mono;
+        rule(self.asked == self.woken, "who is asked to stop is woken", || format!("{:?} asked, {:?} woken", self.asked, self.woken))?;
+        self.check_followers()?;
+        if self.exited {
+            return Ok(());
+        }
+        if let Some(ending) = self.ending.as_mut().filter(|ending| turn.ticks && ending.kill_at <= now) {
+            ending.killing_since = ending.killing_since.or(Some(now));
+        }
+        let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some());
+        for known in self.known.values_mut() {
+            if known.expires {
+                known.drained(now);
+            }
+            let settles = known.process.is_some_and(|process| process.is_ending()) || known.left.is_some();
+            if known.may_fire && known.is_wanted() && settles && known.coming.is_none() {
+                known.coming = Some(Cause::Schedule);
+            }
+            check_ending(known, now, turn.deadline, is_killing)?;
+            check_starting(known, turn)?;
+            known.boots &= !turn.ticks;
+        }
+        let stuck = self.calls.stuck(now, self);
+        rule(stuck.is_empty() || !turn.ticks, "nobody waits for what is stuck", || format!("{stuck:?}"))?;
+        let is_due = turn.deadline.is_some_and(|at| at <= now) || turn.plan.is_some_and(|at| at <= turn.now.wall);
+        self.hurry = if is_due { self.hurry + usize::from(turn.ticks) } else { 0 };
+        rule(self.hurry <= HURRY, "ticks make progress", || format!("{:?} or {:?} is due again and again", turn.deadline, turn.plan))?;
+        self.check_end(turn)
+    }
+
+    fn check_end(&self, turn: &Turn<'_>) -> Verdict {
+        let Some(ending) = self.ending else { return Ok(()) };
+        let now = turn.now.mono;
+        let alone = self.known.values().all(|known| known.is_idle());
+        rule(!alone, "the daemon leaves when all have ended", || "nothing is left, and it is still there".to_owned())?;
+        let wake = ending.killing_since.map_or(ending.kill_at, |since| since + LAST_WAIT);
+        rule(wake > now || !turn.ticks, "the shutdown ends in time", || format!("{ending:?} at {now:?}"))?;
+        rule(turn.deadline.is_some_and(|at| at <= wake), "the shutdown ends in time", || format!("sleeps until {:?}", turn.deadline))
+    }
+
+    fn check_followers(&mut self) -> Verdict {
+        let hears = |words: &[String], row: &EventRow| {
+            let is_meant = |word: &String| match word.parse::<u32>() {
+                Ok(number) => number == row.id,
+                Err(_) => word == "all" || glob_matches(word, &row.service),
+            };
+            words.is_empty() || words.iter().any(is_meant)
+        };
+        let followers = &self.followers;
+        let to_all = |row: &EventRow| {
+            let row = row.clone();
+            followers.iter().filter(move |(_, words)| hears(words, &row)).map(|(from, _)| from.clone()).collect::<Vec<_>>()
+        };
+        let wanted: Vec<(From, EventRow)> =
+            self.told.iter().flat_map(|row| to_all(row).into_iter().map(|from| (from, row.clone()))).collect();
+        rule(wanted == self.notified, "who follows hears it all", || format!("{:?} instead of {wanted:?}", self.notified))
+    }
+
+    /// The core's own view must be the judge's.
+    fn compare(&self, now: Now, supervisor: &Supervisor) -> Verdict {
+        supervisor.check_invariants().or_else(|text| rule(false, "the indices are right", || text))?;
+        let seen: BTreeSet<ServiceId> = supervisor.services().map(|service| service.id()).collect();
+        let known: BTreeSet<ServiceId> = self.known.keys().copied().collect();
+        rule(seen == known, "what is shown is true", || format!("{seen:?}, not {known:?}"))?;
+        for service in supervisor.services() {
+            let known = &self.known[&service.id()];
+            let shown = (service.status(), service.pid(), service.is_active(), service.crashes(now), service.starts());
+            let pid = known.process.map(|process| process.pid);
+            let is = (known.status(), pid, known.is_wanted(), known.crashes_at(now.mono), known.starts);
+            rule(shown == is || self.exited, "what is shown is true", || format!("{shown:?}, not {is:?}: {known:?}"))?;
+        }
+        let pending: BTreeSet<&From> = supervisor.pending().into_iter().collect();
+        let open: BTreeSet<&From> = self.calls.open().collect();
+        rule(pending == open, "every call is answered once", || format!("the core keeps {pending:?}, open are {open:?}"))
+    }
+
+    /// Notes when services are planned, for the next turn.
+    pub fn note_plans(&mut self, supervisor: &Supervisor) {
+        for service in supervisor.services() {
+            self.with(service.id(), |known| known.plan = service.plan());
+        }
+    }
+}
+
+/// Whoever is to end was asked to, and is killed in time.
+fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bool) -> Verdict {
+    let wakes_by = |at: Mono| deadline.is_some_and(|deadline| deadline <= at);
+    let text = || format!("{known:?} at {now:?}, sleeps until {deadline:?}");
+    if let Some(process) = known.process {
+        let must_end = known.wish != Wish::Up || known.coming.is_some() || known.may_fire && process.since < now;
+        rule(!must_end || process.is_ending(), "who is to stop is asked", text)?;
+        rule(!is_killing || process.killed.is_some(), "sigkill comes in time", text)?;
+        if let (Some(asked), None) = (process.asked, process.killed) {
+            let due = asked + known.spec.stop.timeout;
+            rule(wakes_by(due), "sigkill comes in time", text)?;
+        }
+    }
+    if let Some(left) = known.left {
+        rule(left.asked, "who is to stop is asked", text)?;
+        rule(!is_killing || left.killed.is_some(), "sigkill comes in time", text)?;
+        let due = left.killed.map_or(left.kill_at, |at| at + PATIENCE);
+        rule(wakes_by(due), "sigkill comes in time", text)?;
+    }
+    Ok(())
+}
+
+/// Whoever is to start does so in time.
+fn check_starting(known: &Known, turn: &Turn<'_>) -> Verdict {
+    let text = || format!("{known:?} at {:?}, sleeps until {:?}", turn.now, turn.deadline);
+    if !known.is_idle() || !known.is_wanted() {
+        return Ok(());
+    }
+    let boots = known.boots && turn.ticks;
+    rule(known.coming.is_none() && !boots && !known.may_fire, "a start that is owed comes", text)?;
+    match known.restart_window() {
+        None => Ok(()),
+        Some((_, _, last)) => {
+            let due = last.max(known.empty_since);
+            rule(turn.deadline.is_some_and(|deadline| deadline <= due), "a start that is owed comes", text)
+        }
+    }
+}

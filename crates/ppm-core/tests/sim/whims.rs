@@ -1,0 +1,114 @@
+//! What users might configure and ask for, sense and nonsense.
+
+use ppm_core::schedule::Schedule;
+use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
+use ppm_protocol::message::{AddService, Await, Check, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::{Request, Signal};
+
+use crate::dice::Dice;
+
+const NAMES: [&str; 6] = ["a", "b", "web-1", "web-2", "db", "x.y"];
+const NONSENSE: [&str; 14] = ["nope", "", "a b", "*", "web-*", "z*", "all", "1", "2", "4294967295", "-1", "[", "ppm-daemon", "?"];
+const SIGNALS: [&str; 7] = ["HUP", "USR1", "TERM", "KILL", "STOP", "CONT", "RTMIN+3"];
+
+pub fn settings(dice: &mut Dice) -> Settings {
+    Settings {
+        stats_interval: dice.pick_ms(&[500, 10_000]),
+        shutdown_timeout: dice.pick_ms(&[0, 200, 2000, 9000]),
+        clock_check_interval: dice.pick_ms(&[0, 10_000, 3_600_000]),
+        ..Settings::default()
+    }
+}
+
+pub fn services(dice: &mut Dice) -> Vec<ServiceSpec> {
+    let count = 1 + dice.roll(NAMES.len() - 1);
+    let mut services: Vec<ServiceSpec> = NAMES[..count].iter().map(|name| service(dice, name)).collect();
+    for (spec, id) in services.iter_mut().zip([7, 2, 30, 1, 9, 40]) {
+        spec.id = dice.one_in(10).then_some(id);
+    }
+    services
+}
+
+fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
+    let mut spec = ServiceSpec::new(name, Command { path: "/bin/x".to_owned(), ..Command::default() }, &Settings::default());
+    spec.autostart = !dice.one_in(6);
+    spec.restart.when = *dice.pick(&[RestartWhen::OnFailure, RestartWhen::OnFailure, RestartWhen::Always, RestartWhen::Never]);
+    spec.restart.interval = dice.pick_ms(&[0, 10, 100, 1000, 1000]);
+    spec.restart.max_interval = dice.pick_ms(&[10, 1000, 5000, 60_000]);
+    spec.restart.jitter_percent = *dice.pick(&[0, 0, 20, 100]);
+    spec.restart.max_retries = *dice.pick(&[0, 0, 1, 3]);
+    spec.restart.reset_after = dice.pick_ms(&[500, 5000, 60_000]);
+    spec.success_exit_codes = dice.pick(&[vec![0], vec![0, 3], vec![]]).clone();
+    spec.stop.signal = dice.pick(&["TERM", "TERM", "INT", "QUIT", "HUP"]).parse().unwrap();
+    spec.stop.timeout = dice.pick_ms(&[0, 50, 1000, 5000, 5000]);
+    spec.stop.reach = *dice.pick(&[Reach::Group, Reach::Group, Reach::Leader]);
+    let text = dice.pick(&["", "", "", "", "*/10 * * * * *", "*/10 * * * * *", "* * * * *", "0 0 0 1 1 * 2020"]);
+    spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap());
+    spec
+}
+
+pub fn request(dice: &mut Dice) -> Request {
+    match dice.roll(28) {
+        0 | 1 => Request::List(selection(dice)),
+        2 => dice.pick(&[Request::Hello, Request::Configuration]).clone(),
+        3 => Request::Info(selection(dice)),
+        4 | 5 => Request::Add(add(dice)),
+        6 | 7 => Request::Remove(targets(dice)),
+        8..=10 => Request::Start(targets(dice)),
+        11..=13 => Request::Stop(targets(dice)),
+        14..=16 => Request::Restart(targets(dice)),
+        17 | 24 | 25 => Request::Reschedule(targets(dice)),
+        18 => Request::Pause(targets(dice)),
+        19 => Request::Resume(targets(dice)),
+        20 => Request::Signal(SendSignal { services: words(dice), signal: signal(dice) }),
+        21 if dice.one_in(2) => Request::Stats(selection(dice)),
+        21 => Request::Scheduler(selection(dice)),
+        26 if dice.one_in(2) => Request::Health(selection(dice)),
+        26 => Request::Why(selection(dice)),
+        27 if dice.one_in(2) => Request::Reload(ReadAgain { plan: dice.one_in(2) }),
+        27 => Request::Check(Check { text: String::new(), name: String::new() }),
+        22 => Request::Events(Watch { services: words(dice), last: Some(dice.roll(3)), follow: dice.one_in(2) }),
+        _ => Request::Wait(wait(dice)),
+    }
+}
+
+pub fn signal(dice: &mut Dice) -> Signal {
+    dice.pick(&SIGNALS).parse().unwrap()
+}
+
+fn words(dice: &mut Dice) -> Vec<String> {
+    let count = *dice.pick(&[0, 1, 1, 1, 1, 1, 2, 3]);
+    let mut word = || match dice.roll(8) {
+        0 | 1 => *dice.pick(&NONSENSE),
+        2..=4 => *dice.pick(&NAMES),
+        _ => *dice.pick(&NAMES[..2]), // who is asked again and again is asked while it is on its way
+    };
+    (0..count).map(|_| word().to_owned()).collect()
+}
+
+fn selection(dice: &mut Dice) -> Selection {
+    Selection { services: words(dice) }
+}
+
+fn targets(dice: &mut Dice) -> Targets {
+    Targets { services: words(dice), wait: !dice.one_in(4) }
+}
+
+fn add(dice: &mut Dice) -> AddService {
+    let name = *dice.pick(&["a", "new", "new-2", "web-1", "", "7", "all", "a b"]);
+    AddService {
+        name: name.to_owned(),
+        command: if dice.one_in(8) { Vec::new() } else { vec!["/bin/x".to_owned()] },
+        restart: dice.pick(&[None, Some("always"), Some("never"), Some("sometimes")]).map(str::to_owned),
+        schedule: dice.pick(&[None, None, None, Some("*/10 * * * * *"), Some("nonsense")]).map(str::to_owned),
+        start: !dice.one_in(4),
+        wait: !dice.one_in(4),
+        ..AddService::default()
+    }
+}
+
+fn wait(dice: &mut Dice) -> Await {
+    let goal = *dice.pick(&[Goal::Running, Goal::Ready, Goal::Finished, Goal::Stopped]);
+    let timeout_ms = *dice.pick(&[None, Some(0), Some(700), Some(60_000)]);
+    Await { services: words(dice), goal, timeout_ms }
+}

@@ -1,0 +1,379 @@
+//! A make-believe kernel: processes that obey or do not, groups, and pids that are given again at once.
+//!
+//! What is done to it has its effects later; [`World::happen`] turns them into the events that the daemon would see.
+//! A child is reaped when its event is taken, never before: until then its number is its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ppm_core::event::{Action, Event, Group, Pid, ServiceId};
+use ppm_core::reload::NoConfig;
+use ppm_core::spec::Reach;
+use ppm_core::time::Mono;
+use ppm_core::usage::Usage;
+use ppm_protocol::{Exit, Signal};
+
+use crate::dice::Dice;
+
+/// The daemon's own process.
+pub const DAEMON: Pid = Pid(1);
+
+/// What will happen to whom; the number tells a process from an earlier one of the same pid.
+#[derive(Debug)]
+enum Happening {
+    Born { id: ServiceId, pid: Pid },
+    NotBorn { id: ServiceId },
+    Dies { pid: Pid, birth: u64, exit: Exit },
+    OthersEnd { pid: Pid, birth: u64 },
+    Reported { pid: Pid, birth: u64 },
+    Read { sample: u64, pids: Vec<Pid> },
+    NotRead { read: u64 },
+}
+
+/// What a process does when it is asked to end.
+#[derive(Clone, Copy, Debug)]
+enum Temper {
+    /// It ends, after a while.
+    Obeys { delay: Duration, exit: Option<i32> },
+    /// It does not care.
+    Deaf,
+}
+
+/// A main process and the group that it leads.
+#[derive(Debug)]
+struct Process {
+    birth: u64,
+    /// The daemon has heard of it.
+    told: bool,
+    temper: Temper,
+    /// Survives SIGKILL for long.
+    stuck: bool,
+    reaped: bool,
+    /// Its end is certain, and comes soon.
+    dying: bool,
+    killed: bool,
+    stopped: bool,
+    reported: bool,
+    held: Vec<Signal>,
+    /// Ended while it was stopped: it does so when it goes on.
+    overdue: Option<Exit>,
+    others: Option<Others>,
+}
+
+/// The other members of a group.
+#[derive(Debug)]
+struct Others {
+    deaf: bool,
+    outlive: bool,
+    stuck: bool,
+    stopped: bool,
+    asked: bool,
+    killed: bool,
+}
+
+/// The kernel.
+pub struct World {
+    dice: Dice,
+    due: BTreeMap<(Mono, u64), Happening>,
+    processes: BTreeMap<Pid, Process>,
+    count: u64,
+    /// How ill everything is: one in so many starts fails or crashes at once.
+    luck: usize,
+    calm: bool,
+}
+
+impl World {
+    pub fn new(mut dice: Dice) -> World {
+        let luck = *dice.pick(&[2, 4, 10]);
+        World { dice, due: BTreeMap::new(), processes: BTreeMap::new(), count: 0, luck, calm: false }
+    }
+
+    /// From now on whatever starts lives and obeys, and nothing withstands SIGKILL.
+    pub fn calm_down(&mut self, now: Mono) {
+        self.calm = true;
+        let mut released = Vec::new();
+        for (pid, process) in &mut self.processes {
+            process.stuck = false;
+            process.temper = Temper::Obeys { delay: Duration::from_millis(3), exit: None };
+            if process.killed && !process.reaped {
+                released.push(Happening::Dies { pid: *pid, birth: process.birth, exit: Exit::Signal(Signal::KILL) });
+            }
+            if let Some(others) = &mut process.others {
+                (others.stuck, others.deaf) = (false, false);
+                if others.killed {
+                    released.push(Happening::OthersEnd { pid: *pid, birth: process.birth });
+                }
+            }
+        }
+        for happening in released {
+            self.plan(now, Duration::from_millis(1), happening);
+        }
+    }
+
+    /// When something happens next.
+    pub fn next(&self) -> Option<Mono> {
+        self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Lets the next thing happen that has come due, and tells of it if there is something to be told.
+    pub fn happen(&mut self, now: Mono) -> Option<Event> {
+        while self.next().is_some_and(|at| at <= now) {
+            let (_, happening) = self.due.pop_first()?;
+            if let Some(event) = self.perform_happening(now, happening) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// Whether a signal for this process, or for this group, reaches anybody at all.
+    pub fn exists(&self, pid: Pid, reach: Reach) -> bool {
+        self.processes.get(&pid).is_some_and(|process| match reach {
+            Reach::Leader => !process.reaped,
+            Reach::Group => !process.reaped || process.others.is_some(),
+        })
+    }
+
+    /// Known children that have not been sentenced: whom no exit may leave behind.
+    pub fn spared(&self) -> Vec<Pid> {
+        let is_spared = |process: &Process| {
+            let leader = !process.reaped && !process.killed;
+            process.told && (leader || process.others.as_ref().is_some_and(|others| !others.killed))
+        };
+        self.processes.iter().filter(|(_, process)| is_spared(process)).map(|(pid, _)| *pid).collect()
+    }
+
+    /// Somebody else sends a signal to a process.
+    pub fn meddle(&mut self, now: Mono, signal: Signal) {
+        let lives = |process: &Process| process.told && !process.reaped;
+        let leaders: Vec<Pid> = self.processes.iter().filter(|(_, process)| lives(process)).map(|(pid, _)| *pid).collect();
+        if !leaders.is_empty() {
+            let pid = *self.dice.pick(&leaders);
+            self.signal(now, pid, signal, Reach::Leader);
+        }
+    }
+
+    /// Does what the daemon asks for.
+    pub fn perform(&mut self, now: Mono, action: &Action) {
+        match action {
+            Action::Spawn { id, .. } => self.spawn(now, *id),
+            Action::Kill { pid, signal, reach } => self.signal(now, *pid, *signal, *reach),
+            Action::Sample { sample, pids, .. } => {
+                let delay = self.dice.up_to_ms(20);
+                self.plan(now, delay, Happening::Read { sample: *sample, pids: pids.clone() });
+            }
+            Action::ReadConfig { read, .. } => {
+                let delay = self.dice.up_to_ms(200);
+                self.plan(now, delay, Happening::NotRead { read: *read });
+            }
+            Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
+        }
+    }
+
+    fn plan(&mut self, now: Mono, delay: Duration, happening: Happening) {
+        self.count += 1;
+        self.due.insert((now + delay, self.count), happening);
+    }
+
+    fn spawn(&mut self, now: Mono, id: ServiceId) {
+        let delay = if self.dice.one_in(5) { self.dice.up_to_ms(3000) } else { self.dice.up_to_ms(5) };
+        if !self.calm && self.dice.one_in(self.luck * 2) {
+            return self.plan(now, delay, Happening::NotBorn { id });
+        }
+        let taken: BTreeSet<Pid> = self.processes.keys().copied().collect();
+        let pid = (2..).map(Pid).find(|pid| !taken.contains(pid)).unwrap_or(Pid(i32::MAX));
+        self.plan(now, delay, Happening::Born { id, pid });
+        self.count += 1;
+        let birth = self.count;
+        let process = self.new_process(birth);
+        self.processes.insert(pid, process);
+        if let Some(life) = self.life() {
+            let exit = self.exit();
+            self.plan(now, delay + life, Happening::Dies { pid, birth, exit });
+        }
+    }
+
+    fn new_process(&mut self, birth: u64) -> Process {
+        let dice = &mut self.dice;
+        let ill = !self.calm && dice.one_in(self.luck);
+        let delay = if ill { dice.up_to_ms(12_000) } else { dice.up_to_ms(30) };
+        let exit = *dice.pick(&[None, None, Some(0), Some(1), Some(143)]);
+        let temper = if ill && dice.one_in(2) { Temper::Deaf } else { Temper::Obeys { delay, exit } };
+        let others = dice.one_in(2).then(|| Others {
+            deaf: ill && dice.one_in(2),
+            outlive: dice.one_in(2),
+            stuck: ill && dice.one_in(4),
+            stopped: false,
+            asked: false,
+            killed: false,
+        });
+        Process {
+            birth,
+            told: false,
+            temper,
+            stuck: ill && dice.one_in(6),
+            reaped: false,
+            dying: false,
+            killed: false,
+            stopped: false,
+            reported: false,
+            held: Vec::new(),
+            overdue: None,
+            others,
+        }
+    }
+
+    /// How long it would live if it were left alone; None: for ever.
+    fn life(&mut self) -> Option<Duration> {
+        if self.calm {
+            return None;
+        }
+        let most = match self.dice.roll(6) {
+            0 => 5,
+            1 => 300,
+            2 => 3000,
+            3 => 90_000,
+            _ => return None,
+        };
+        Some(self.dice.up_to_ms(most))
+    }
+
+    fn exit(&mut self) -> Exit {
+        let codes = [0, 0, 1, 1, 3, 255];
+        let signals = ["TERM", "KILL", "SEGV", "QUIT", "RTMIN+5"];
+        if self.dice.one_in(4) { Exit::Signal(self.dice.pick(&signals).parse().unwrap()) } else { Exit::Code(*self.dice.pick(&codes)) }
+    }
+
+    fn perform_happening(&mut self, now: Mono, happening: Happening) -> Option<Event> {
+        match happening {
+            Happening::Born { id, pid } => {
+                self.processes.get_mut(&pid)?.told = true;
+                Some(Event::Spawned { id, pid })
+            }
+            Happening::NotBorn { id } => Some(Event::SpawnFailed { id, error: "exec: no such file: x".to_owned() }),
+            Happening::Dies { pid, birth, exit } => self.reap(now, pid, birth, exit),
+            Happening::OthersEnd { pid, birth } => self.drain(pid, birth),
+            Happening::Reported { pid, birth } => {
+                let process = self.of(pid, birth).filter(|process| !process.reaped)?;
+                if process.stopped == process.reported {
+                    return None; // both came and went: levels are told, not a history
+                }
+                process.reported = process.stopped;
+                Some(if process.stopped { Event::Paused { pid } } else { Event::Resumed { pid } })
+            }
+            Happening::Read { sample, pids } => {
+                let alive = |pid: &&Pid| **pid == DAEMON || self.exists(**pid, Reach::Leader);
+                let usages = pids.iter().filter(alive).map(|pid| (*pid, Usage { at: now, ..Usage::default() })).collect();
+                Some(Event::Sampled { sample, usages })
+            }
+            Happening::NotRead { read } => {
+                let config = Err(NoConfig::Unreadable("no such file".to_owned()));
+                Some(Event::ConfigRead { read, config })
+            }
+        }
+    }
+
+    fn of(&mut self, pid: Pid, birth: u64) -> Option<&mut Process> {
+        self.processes.get_mut(&pid).filter(|process| process.birth == birth)
+    }
+
+    fn reap(&mut self, now: Mono, pid: Pid, birth: u64, exit: Exit) -> Option<Event> {
+        let process = self.of(pid, birth).filter(|process| !process.reaped)?;
+        if process.stopped && exit != Exit::Signal(Signal::KILL) {
+            process.overdue = Some(exit);
+            return None;
+        }
+        process.reaped = true;
+        let outlives = process.others.as_ref().is_some_and(|others| others.outlive && !others.killed || others.stuck);
+        if !outlives {
+            self.processes.remove(&pid);
+            return Some(Event::Exited { pid, exit, group: Group::Empty });
+        }
+        if self.dice.one_in(3) {
+            let life = self.dice.up_to_ms(8000);
+            self.plan(now, life, Happening::OthersEnd { pid, birth });
+        }
+        Some(Event::Exited { pid, exit, group: Group::Left })
+    }
+
+    fn drain(&mut self, pid: Pid, birth: u64) -> Option<Event> {
+        let process = self.of(pid, birth)?;
+        process.others.take()?;
+        if !process.reaped {
+            return None; // they go before their leader, and nobody is told
+        }
+        self.processes.remove(&pid);
+        Some(Event::Drained { group: pid })
+    }
+
+    fn signal(&mut self, now: Mono, pid: Pid, signal: Signal, reach: Reach) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let birth = process.birth;
+        let mut planned = Vec::new();
+        if !process.reaped {
+            planned.extend(process.hears(pid, signal));
+        }
+        if let (Reach::Group, Some(others)) = (reach, &mut process.others) {
+            planned.extend(others.hear(signal).map(|delay| (delay, Happening::OthersEnd { pid, birth })));
+        }
+        for (delay, happening) in planned {
+            let lag = self.dice.up_to_ms(10);
+            self.plan(now, delay + lag, happening);
+        }
+    }
+}
+
+impl Process {
+    fn hears(&mut self, pid: Pid, signal: Signal) -> Vec<(Duration, Happening)> {
+        let (birth, soon) = (self.birth, Duration::ZERO);
+        let report = || Happening::Reported { pid, birth };
+        match signal {
+            Signal::KILL => {
+                self.killed = true;
+                let delay = if self.stuck { Duration::from_secs(20) } else { soon };
+                vec![(delay, Happening::Dies { pid, birth, exit: Exit::Signal(Signal::KILL) })]
+            }
+            Signal::STOP => {
+                self.stopped = true;
+                vec![(soon, report())]
+            }
+            Signal::CONT => {
+                self.stopped = false;
+                let mut planned = vec![(soon, report())];
+                planned.extend(self.overdue.take().map(|exit| (soon, Happening::Dies { pid, birth, exit })));
+                for held in std::mem::take(&mut self.held) {
+                    planned.extend(self.hears(pid, held));
+                }
+                planned
+            }
+            other if self.stopped => {
+                self.held.push(other);
+                Vec::new()
+            }
+            other => match self.temper {
+                Temper::Obeys { delay, exit } if !self.dying => {
+                    self.dying = true;
+                    let exit = exit.map_or(Exit::Signal(other), Exit::Code);
+                    vec![(delay, Happening::Dies { pid, birth, exit })]
+                }
+                Temper::Obeys { .. } | Temper::Deaf => Vec::new(),
+            },
+        }
+    }
+}
+
+impl Others {
+    /// They end so much later.
+    fn hear(&mut self, signal: Signal) -> Option<Duration> {
+        match signal {
+            Signal::KILL => {
+                self.killed = true;
+                return Some(if self.stuck { Duration::from_secs(30) } else { Duration::ZERO });
+            }
+            Signal::STOP => self.stopped = true,
+            Signal::CONT => self.stopped = false,
+            _ => self.asked = true,
+        }
+        (self.asked && !self.stopped && !self.deaf).then_some(Duration::from_millis(20))
+    }
+}

@@ -1,0 +1,331 @@
+//! Reload: only what changed is touched, and a wrong file changes nothing.
+
+use ppm_core::config::{self, Config};
+use ppm_core::event::{Cause, Event};
+use ppm_core::reload::NoConfig;
+use ppm_core::spec::{RestartWhen, Settings};
+use ppm_protocol::message::{Answer, Check, ReadAgain};
+use ppm_protocol::{ErrorCode, EventKind, ReloadAction, Request, Signal, Status};
+
+use crate::ask::{add, reload, remove, start, stop};
+use crate::story::{Make, Reply, Span, Story, code, done, named, refused, story, svc};
+
+/// The answer to a reload: each service with what became of it, and what had changed.
+fn reloaded(expected: &'static [(&'static str, ReloadAction, &'static str)]) -> impl Fn(&Reply) {
+    move |reply| match reply {
+        Ok(Answer::Reload(reload)) => {
+            let rows: Vec<(&str, ReloadAction, String)> =
+                reload.services.iter().map(|row| (row.service.as_str(), row.action, row.changes.join(", "))).collect();
+            let expected: Vec<_> = expected.iter().map(|(name, action, changes)| (*name, *action, (*changes).to_owned())).collect();
+            assert_eq!(rows, expected);
+        }
+        other => panic!("no reload, but {other:#?}"),
+    }
+}
+
+fn running() -> Story {
+    story(svc()).starts()
+}
+
+fn with_args(args: &str) -> Make {
+    svc().with(|spec| spec.command.args = vec![args.to_owned()])
+}
+
+#[test]
+fn what_did_not_change_is_not_touched_r61() {
+    running()
+        .request(reload())
+        .reads(svc())
+        .replies(reloaded(&[("svc", ReloadAction::Keep, "")]))
+        .announces("reload: nothing has changed")
+        .is(Status::Running, "started with the daemon");
+}
+
+#[test]
+fn another_command_is_a_restart_answered_when_it_runs() {
+    running()
+        .request(reload())
+        .reads(with_args("-v"))
+        .announces("reload: restarted svc")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .spawns()
+        .look(|story| assert_eq!(story.supervisor.services().next().unwrap().spec().command.args, ["-v"]))
+        .comes_up()
+        .replies(reloaded(&[("svc", ReloadAction::Restart, "command: /bin/svc -> /bin/svc -v")]))
+        .row(|row| assert_eq!((row.id, row.restarts), (1, 1)));
+}
+
+#[test]
+fn values_of_the_environment_are_compared_but_never_told() {
+    let with_env = |pairs: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+        svc().with(|spec| spec.command.env = pairs.into_iter().collect())
+    };
+    story(with_env(&[("KEPT", "1"), ("PASSWORD", "old"), ("GONE", "x")]))
+        .starts()
+        .request(Request::Reload(ReadAgain { plan: true }))
+        .reads(with_env(&[("KEPT", "1"), ("PASSWORD", "new"), ("NEW", "y")]))
+        .replies(reloaded(&[("svc", ReloadAction::Restart, "env: NEW added, env: PASSWORD changed, env: GONE removed")]));
+}
+
+#[test]
+fn another_policy_is_taken_over_without_a_restart() {
+    running()
+        .request(reload())
+        .reads(svc().restart(RestartWhen::Never).with(|spec| spec.stop.timeout = 20.s()))
+        .replies(reloaded(&[("svc", ReloadAction::Update, "restart.policy: on-failure -> never, stop.timeout: 5s -> 20s")]))
+        .announces("reload: updated svc")
+        .told(&[(EventKind::Started, "boot"), (EventKind::Changed, "restart.policy: on-failure -> never, stop.timeout: 5s -> 20s")])
+        .exits(code(1))
+        .after(10.m())
+        .is(Status::Crashed, "exit code 1");
+}
+
+#[test]
+fn services_come_and_go_with_the_file() {
+    running()
+        .request(reload())
+        .reads(named("new"))
+        .announces("reload: added new; removed svc")
+        .asks_to_stop(Signal::TERM)
+        .on("new")
+        .starts_by(Cause::Boot)
+        .row(|row| assert_eq!(row.id, 2))
+        .on("svc")
+        .exits(code(0))
+        .replies(reloaded(&[("new", ReloadAction::Add, ""), ("svc", ReloadAction::Remove, "")]))
+        .vanished();
+}
+
+#[test]
+fn a_new_service_that_cannot_start_is_told() {
+    running()
+        .request(reload())
+        .reads([svc(), named("new")])
+        .announces("reload: added new")
+        .on("new")
+        .fails_to_start("exec: no such file: /bin/new")
+        .replies(|reply| match reply {
+            Ok(Answer::Reload(reload)) => assert_eq!(reload.failed.len(), 1, "{reload:#?}"),
+            other => panic!("no reload, but {other:#?}"),
+        });
+}
+
+#[test]
+fn services_added_by_hand_stay() {
+    running()
+        .request(Request::Add(add("hand")))
+        .on("hand")
+        .starts()
+        .replies(done())
+        .request(reload())
+        .reads(svc())
+        .replies(reloaded(&[("svc", ReloadAction::Keep, "")]))
+        .announces("reload: nothing has changed")
+        .is(Status::Running, "started by request");
+}
+
+#[test]
+fn a_service_added_by_hand_belongs_to_the_file_once_that_names_it() {
+    story([])
+        .request(Request::Add(add("svc")))
+        .on("svc")
+        .starts()
+        .replies(done())
+        .request(reload())
+        .reads(svc().with(|spec| spec.command.path = "/bin/true".to_owned()))
+        .replies(reloaded(&[("svc", ReloadAction::Keep, "")]))
+        .announces("reload: nothing has changed")
+        .request(reload())
+        .reads([])
+        .announces("reload: removed svc")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .replies(reloaded(&[("svc", ReloadAction::Remove, "")]));
+}
+
+#[test]
+fn a_service_that_was_stopped_stays_stopped_and_starts_with_its_new_command() {
+    running()
+        .request(stop("svc"))
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .replies(done())
+        .request(reload())
+        .reads(with_args("-v"))
+        .replies(reloaded(&[("svc", ReloadAction::Update, "command: /bin/svc -> /bin/svc -v")]))
+        .announces("reload: updated svc")
+        .after(10.m())
+        .is(Status::Finished, "stopped by request")
+        .request(start("svc"))
+        .starts()
+        .replies(done());
+}
+
+#[test]
+fn a_crashed_service_is_tried_at_once_when_its_command_was_mended() {
+    story(svc())
+        .fails_to_start("exec: no such file: /bin/svc")
+        .request(reload())
+        .reads(svc().with(|spec| spec.command.path = "/bin/mended".to_owned()))
+        .announces("reload: restarted svc")
+        .starts()
+        .replies(reloaded(&[("svc", ReloadAction::Restart, "command: /bin/svc -> /bin/mended")]))
+        .row(|row| assert_eq!(row.crashes, 0));
+}
+
+#[test]
+fn a_task_that_has_ended_is_not_run_again_for_a_new_command() {
+    running()
+        .exits(code(0))
+        .request(reload())
+        .reads(with_args("-v"))
+        .replies(reloaded(&[("svc", ReloadAction::Update, "command: /bin/svc -> /bin/svc -v")]))
+        .announces("reload: updated svc")
+        .after(10.m())
+        .is(Status::Finished, "exit code 0");
+}
+
+#[test]
+fn another_schedule_is_planned_anew_and_the_same_keeps_its_plan() {
+    story(svc().scheduled("0 * * * *"))
+        .request(reload())
+        .reads(svc().scheduled("30 * * * *"))
+        .replies(reloaded(&[("svc", ReloadAction::Reschedule, "schedule: 0 * * * * -> 30 * * * *")]))
+        .announces("reload: rescheduled svc")
+        .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T03:30:00.000Z"))
+        .request(reload())
+        .reads(svc().scheduled("30 * * * *").with(|spec| spec.command.args = vec!["-v".to_owned()]))
+        .replies(reloaded(&[("svc", ReloadAction::Update, "command: /bin/svc -> /bin/svc -v")]))
+        .announces("reload: updated svc")
+        .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T03:30:00.000Z"));
+}
+
+#[test]
+fn a_plan_only_tells() {
+    running()
+        .request(Request::Reload(ReadAgain { plan: true }))
+        .reads([with_args("-v"), named("new")])
+        .replies(reloaded(&[("svc", ReloadAction::Restart, "command: /bin/svc -> /bin/svc -v"), ("new", ReloadAction::Add, "")]))
+        .look(|story| assert_eq!(story.supervisor.services().count(), 1))
+        .is(Status::Running, "started with the daemon");
+}
+
+#[test]
+fn settings_are_taken_over() {
+    let config = Config { settings: Settings { shutdown_timeout: 25.s(), ..Settings::default() }, services: vec![svc().0] };
+    running()
+        .request(reload())
+        .reads_config(Ok(config))
+        .announces("reload: shutdown_timeout: 9s -> 25s")
+        .replies(|reply| assert!(matches!(reply, Ok(Answer::Reload(reload)) if reload.settings == ["shutdown_timeout: 9s -> 25s"])));
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_and_says_where_r61() {
+    let wrong = || config::parse("services:\n  - nam: x\n", "ppm.yml").unwrap_err();
+    let text = wrong().to_string();
+    running()
+        .request(reload())
+        .reads_config(Err(NoConfig::Wrong(wrong())))
+        .replies(move |reply| {
+            let error = reply.as_ref().unwrap_err();
+            assert_eq!(error.code, ErrorCode::WrongConfiguration);
+            let data = error.data.as_ref().unwrap();
+            assert_eq!(data["text"], text.as_str());
+            assert_eq!(data["problems"][0]["line"], 2);
+        })
+        .is(Status::Running, "started with the daemon");
+    running()
+        .request(reload())
+        .reads_config(Err(NoConfig::Unreadable("cannot read the configuration ppm.yml: no such file".to_owned())))
+        .replies(refused(ErrorCode::WrongConfiguration, "cannot read the configuration ppm.yml: no such file; nothing was changed"));
+}
+
+#[test]
+fn a_name_that_is_still_being_removed_makes_the_whole_reload_wait_for_another_time() {
+    running()
+        .request(remove("svc"))
+        .asks_to_stop(Signal::TERM)
+        .ask("again", reload())
+        .reads([svc(), named("new")])
+        .answers("again", refused(ErrorCode::Refused, "`svc` is still being removed; try again"))
+        .look(|story| assert_eq!(story.supervisor.services().count(), 1))
+        .exits(code(0))
+        .replies(done());
+}
+
+#[test]
+fn a_number_that_is_taken_makes_the_whole_reload_fail() {
+    running()
+        .request(reload())
+        .reads([svc(), named("new").with(|spec| spec.id = Some(1))])
+        .replies(refused(ErrorCode::Refused, "id 1 of `new` belongs to `svc` until the daemon starts again"));
+}
+
+#[test]
+fn nothing_is_reloaded_while_the_daemon_ends() {
+    running()
+        .ask("again", reload())
+        .event(Event::Signalled(Signal::TERM))
+        .asks_to_stop(Signal::TERM)
+        .reads([svc(), named("new")])
+        .answers("again", refused(ErrorCode::Refused, "the daemon is shutting down; nothing is started any more"))
+        .ask("late", reload())
+        .answers("late", refused(ErrorCode::Refused, "the daemon is shutting down; nothing is started any more"))
+        .exits(code(0))
+        .leaves(0);
+}
+
+#[test]
+fn a_client_that_is_gone_gets_no_answer_but_its_reload_is_done() {
+    running()
+        .request(reload())
+        .event(Event::Disconnected { client: ppm_core::event::ClientId(1) })
+        .reads([svc(), named("new")])
+        .announces("reload: added new")
+        .on("new")
+        .starts_by(Cause::Boot);
+}
+
+#[test]
+fn a_configuration_is_checked_without_being_used() {
+    let check = Request::Check(Check { text: "services: []".to_owned(), name: "x.yml".to_owned() });
+    running()
+        .request(check)
+        .reads([svc(), named("new"), named("often").scheduled("0 0 */10 * FRI")])
+        .replies(|reply| match reply {
+            Ok(Answer::Checked(checked)) => assert_eq!((checked.services, checked.warnings.len()), (3, 1), "{checked:#?}"),
+            other => panic!("not checked, but {other:#?}"),
+        })
+        .look(|story| assert_eq!(story.supervisor.services().count(), 1));
+}
+
+#[test]
+fn add_with_replace_takes_the_place_of_a_service_under_its_number() {
+    let again = |start| {
+        let mut add = add("svc");
+        (add.replace, add.start) = (true, start);
+        Request::Add(add)
+    };
+    running()
+        .request(again(true))
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .starts()
+        .replies(done())
+        .row(|row| assert_eq!((row.id, row.restarts), (1, 1)))
+        .request(again(false))
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .replies(done())
+        .is(Status::Finished, "stopped by request");
+}
+
+#[test]
+fn add_with_replace_of_nothing_is_a_plain_add() {
+    let mut first = add("svc");
+    first.replace = true;
+    story([]).request(Request::Add(first)).on("svc").starts().replies(done());
+}

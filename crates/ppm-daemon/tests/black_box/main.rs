@@ -1,0 +1,19 @@
+//! The daemon from outside: the real program, real processes, a real socket, a folder of its own for each test.
+//!
+//! Nothing here sleeps and hopes: a test waits for a reply, an event or a condition, and [`harness::PATIENCE`] only
+//! bounds how long a failure takes. When a test ends, no process of it may be left.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
+
+mod client;
+mod harness;
+mod hostile;
+mod reap;
+mod reload;
+mod requests;
+mod restart;
+mod schedule;
+mod shutdown;
+mod socket;
+mod spawn;
+mod stop;

@@ -1,0 +1,81 @@
+//! Commands that need no daemon, from arguments to exit code.
+
+use std::env;
+
+use clap::CommandFactory;
+use ppm_protocol::Checked;
+use serde_json::json;
+
+use crate::check::{self, Wrong};
+use crate::cli::{Alone, Check, Cli, Completions, Probe};
+use crate::failure::{Code, Failure, Stop};
+use crate::probe::{Illness, Sign};
+use crate::show;
+use crate::streams::Streams;
+
+/// Does what is asked, and tells what went wrong.
+pub fn perform(streams: &Streams, alone: Alone) -> Code {
+    streams.end(match alone {
+        Alone::Check(typed) => check(streams, typed),
+        Alone::Probe(typed) => probe(streams, &typed),
+        Alone::Completions(typed) => completions(streams, &typed),
+    })
+}
+
+fn check(streams: &Streams, typed: Check) -> Result<Code, Stop> {
+    let source = check::read(typed.file, |name| env::var_os(name));
+    let outcome = source.map_err(Wrong::from).and_then(|source| Ok((check::check(&source, typed.grace)?, source.name)));
+    match outcome {
+        Ok((checked, file)) => right(streams, &checked, &file),
+        Err(Wrong { problems, failures }) => {
+            for failure in &failures {
+                streams.complain(failure);
+            }
+            if streams.json {
+                streams.print_line(&json!({ "problems": problems }))?;
+            }
+            Ok(Code::WrongConfiguration)
+        }
+    }
+}
+
+fn right(streams: &Streams, checked: &Checked, file: &str) -> Result<Code, Stop> {
+    match (streams.json, streams.quiet) {
+        (true, _) => streams.print_json(checked)?,
+        (false, true) => {}
+        (false, false) => {
+            streams.print(&show::outcome::checked(checked, file))?;
+            streams.warn(&checked.warnings);
+        }
+    }
+    Ok(Code::Done)
+}
+
+fn probe(streams: &Streams, typed: &Probe) -> Result<Code, Stop> {
+    let outcome = typed.target.probe(typed.timeout);
+    if streams.json {
+        let (status, error) = match &outcome {
+            Ok(Sign::Status(status)) => (Some(status.code), None),
+            Ok(Sign::Connection) => (None, None),
+            Err(illness @ Illness::Status(status)) => (Some(status.code), Some(illness.to_string())),
+            Err(illness @ Illness::Other(_)) => (None, Some(illness.to_string())),
+        };
+        let url = typed.target.to_string();
+        streams.print_line(&json!({ "url": url, "healthy": outcome.is_ok(), "status": status, "error": error }))?;
+    }
+    match outcome {
+        Ok(sign) => {
+            streams.say([show::text::clean(&format!("{}: {sign}", typed.target))]);
+            Ok(Code::Done)
+        }
+        Err(illness) => Err(Failure::new(Code::Failed, format!("{}: {illness}", typed.target)).into()),
+    }
+}
+
+fn completions(streams: &Streams, typed: &Completions) -> Result<Code, Stop> {
+    // Into memory first: the generator would panic where a reader has gone.
+    let mut script = Vec::new();
+    clap_complete::generate(typed.shell, &mut Cli::command(), "ppm", &mut script);
+    streams.print(&String::from_utf8_lossy(&script))?;
+    Ok(Code::Done)
+}

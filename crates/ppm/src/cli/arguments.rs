@@ -1,0 +1,200 @@
+//! The arguments of each command, and how their values are read.
+//!
+//! What is wrong with a value is told in two lines: what it is not, and what to write instead ([`super::usage`]
+//! shows the second as a hint).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, ValueEnum};
+use clap_complete::Shell;
+use ppm_protocol::Signal;
+
+use crate::probe::Target;
+
+/// `ppm daemon`.
+#[derive(Args, Debug)]
+pub struct Daemon {
+    /// The configuration file, which must exist [env: PPM_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Services to show.
+#[derive(Args, Debug)]
+pub struct Shown {
+    /// Names, ids, globs ('web-*') or 'all'; none means all
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+}
+
+/// Services to change.
+#[derive(Args, Debug)]
+pub struct Changing {
+    /// Names, ids, globs ('web-*') or 'all'
+    #[arg(value_name = "SERVICE", required = true)]
+    pub services: Vec<String>,
+    /// Return at once instead of when it is done
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Services that must be named.
+#[derive(Args, Debug)]
+pub struct Named {
+    /// Names, ids, globs ('web-*') or 'all'
+    #[arg(value_name = "SERVICE", required = true)]
+    pub services: Vec<String>,
+}
+
+/// `ppm signal`.
+#[derive(Args, Debug)]
+pub struct SignalTo {
+    /// The signal: HUP, SIGHUP or 1
+    #[arg(value_name = "SIGNAL", value_parser = signal)]
+    pub signal: Signal,
+    /// Names, ids, globs ('web-*') or 'all'
+    #[arg(value_name = "SERVICE", required = true)]
+    pub services: Vec<String>,
+}
+
+/// `ppm add`.
+#[derive(Args, Debug)]
+pub struct Add {
+    /// Its name: letters, digits and . _ - @
+    #[arg(long)]
+    pub name: String,
+    /// An environment variable of its own; may be given again
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+    /// When to run it, as five or six cron fields
+    #[arg(long, value_name = "CRON")]
+    pub schedule: Option<String>,
+    /// The folder to run it in; relative to the current one
+    #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
+    pub workdir: Option<String>,
+    /// After which ends it is started again
+    #[arg(long, value_name = "POLICY", value_parser = ["never", "on-failure", "always"])]
+    pub restart: Option<String>,
+    /// Take the place of a service of this name, which is stopped first; it keeps its id
+    #[arg(long)]
+    pub replace: bool,
+    /// Then write the running configuration to this file
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Only add it; 'ppm start' starts it
+    #[arg(long)]
+    pub no_start: bool,
+    /// Return at once instead of when its program was executed
+    #[arg(long)]
+    pub no_wait: bool,
+    /// The program and its arguments, as they are: no shell, no expansion
+    #[arg(value_name = "COMMAND", required = true, last = true)]
+    pub command: Vec<String>,
+}
+
+/// `ppm reload`.
+#[derive(Args, Debug)]
+pub struct Reload {
+    /// Only show what would be done
+    #[arg(long)]
+    pub plan: bool,
+}
+
+/// `ppm events`.
+#[derive(Args, Debug)]
+pub struct Events {
+    /// Names, ids, globs ('web-*') or 'all'; none means all
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Go on with new events as they happen
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many past events to show [default: 100, with --follow none]
+    #[arg(short = 'n', long = "last", value_name = "N", value_parser = number)]
+    pub last: Option<usize>,
+}
+
+/// `ppm wait`.
+#[derive(Args, Debug)]
+pub struct Wait {
+    /// Names, ids, globs ('web-*') or 'all'
+    #[arg(value_name = "SERVICE", required = true)]
+    pub services: Vec<String>,
+    /// What to wait for
+    #[arg(long = "for", value_name = "STATE")]
+    pub until: Until,
+    /// Give up after this long: 30s, 1m 30s, or seconds [default: never]
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub timeout: Option<Duration>,
+}
+
+/// What `ppm wait` can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Until {
+    /// It has a process
+    Running,
+    /// It is ready
+    Ready,
+    /// Its last run ended well
+    Finished,
+    /// It has no process left
+    Stopped,
+}
+
+/// `ppm check`.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// The configuration, '-' for stdin [env: PPM_CONFIG] [default: the one that 'ppm daemon' would find]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Also fail if the services may need longer to stop than they are given: docker gives 10s, kubernetes 30s
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub grace: Option<Duration>,
+}
+
+/// `ppm probe`.
+#[derive(Args, Debug)]
+pub struct Probe {
+    /// http://HOST[:PORT][/PATH], tcp://HOST:PORT or unix:PATH
+    #[arg(value_name = "URL", value_parser = Target::read)]
+    pub target: Target,
+    /// Give up after this long: 2s, 500ms, or seconds
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = period)]
+    pub timeout: Duration,
+}
+
+/// `ppm completions`.
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// For which shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err(format!("there is no name in front of the '=' of '{text}'\nwrite KEY=VALUE")),
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(format!("there is no '=' in '{text}'\nwrite KEY=VALUE")),
+    }
+}
+
+fn signal(text: &str) -> Result<Signal, String> {
+    text.parse().map_err(|_| format!("'{text}' is not a signal\nwrite a name or a number: HUP, SIGHUP, 1, RTMIN+3"))
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("'{text}' is not a number\nwrite one like 20, or 0 for none"))
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    let no = || format!("'{text}' is not a duration\nwrite a number and a unit: 10s, 1m 30s, 500ms");
+    if text.starts_with(|first: char| first.is_ascii_digit())
+        && let Ok(seconds) = text.parse::<f64>()
+    {
+        return Duration::try_from_secs_f64(seconds).map_err(|_| no());
+    }
+    humantime::parse_duration(text).map_err(|_| no())
+}
