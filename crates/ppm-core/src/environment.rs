@@ -117,10 +117,18 @@ pub struct Help<'a> {
 /// What a service gets at one start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// Its own variables; they hide inherited ones.
-    pub variables: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Its own variables and their values, in the order of their names; they hide inherited ones.
+    pub variables: Vec<(Vec<u8>, Vec<u8>)>,
     /// The folder to run in, absolute.
     pub workdir: Option<Folder>,
+}
+
+impl Resolved {
+    /// The value of one of its own variables.
+    pub fn variable(&self, name: &[u8]) -> Option<&[u8]> {
+        let at = self.variables.binary_search_by(|(own, _)| own.as_slice().cmp(name)).ok()?;
+        self.variables.get(at).map(|(_, value)| value.as_slice())
+    }
 }
 
 /// A folder, and what to call it.
@@ -151,10 +159,9 @@ pub fn resolve<'a>(command: &'a Command, help: Help<'a>) -> Result<Resolved, Str
     definitions.add_told(help.told);
 
     let mut expansion = Expansion::new(&definitions, help, budget);
-    let mut variables = BTreeMap::new();
+    let mut variables = Vec::with_capacity(definitions.by_name.len());
     for name in definitions.by_name.keys() {
-        let value = expansion.value(name)?.unwrap_or_default();
-        variables.insert(name.to_vec(), value);
+        variables.push((name.to_vec(), expansion.value(name)?.unwrap_or_default()));
     }
     let workdir = command.workdir.as_deref().map(|written| expansion.folder(written)).transpose()?;
     Ok(Resolved { variables, workdir })
@@ -271,14 +278,14 @@ struct Expansion<'a> {
     /// What is being expanded: each because of the one before.
     active: Vec<usize>,
     /// The files that have been read.
-    contents: BTreeMap<usize, Rc<[u8]>>,
+    contents: Vec<(usize, Rc<[u8]>)>,
     /// How often something of a file has been used.
     secrets: usize,
 }
 
 impl<'a> Expansion<'a> {
     fn new(definitions: &'a Definitions<'a>, help: Help<'a>, budget: Budget) -> Self {
-        Expansion { definitions, help, budget, active: Vec::new(), contents: BTreeMap::new(), secrets: 0 }
+        Expansion { definitions, help, budget, active: Vec::new(), contents: Vec::new(), secrets: 0 }
     }
 
     /// What a name means here: the topmost definition of it, or the one beneath that which is being expanded.
@@ -327,7 +334,7 @@ impl<'a> Expansion<'a> {
 
     /// What stands in the file of a definition; read once.
     fn content(&mut self, at: usize, written: &str, place: &Place<'_>) -> Result<Rc<[u8]>, String> {
-        let content = if let Some(content) = self.contents.get(&at) {
+        let content = if let Some((_, content)) = self.contents.iter().find(|(own, _)| *own == at) {
             Rc::clone(content)
         } else {
             let before = self.secrets;
@@ -338,7 +345,7 @@ impl<'a> Expansion<'a> {
                 return Err(place.error(&format!("a NUL byte cannot be in a variable: {name}")));
             }
             let content: Rc<[u8]> = without_newline(&content).into();
-            self.contents.insert(at, Rc::clone(&content));
+            self.contents.push((at, Rc::clone(&content)));
             content
         };
         self.secrets += 1;

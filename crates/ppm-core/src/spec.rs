@@ -218,11 +218,12 @@ impl ServiceSpec {
         check_program(path)?;
         add.command.iter().try_for_each(|word| check_argument(word))?;
         add.workdir.iter().try_for_each(|workdir| check_workdir(workdir))?;
+        let mut env = BTreeMap::new();
         for (name, value) in &add.env {
             check_env_name(name)?;
             check_env_value(value)?;
+            env.insert(name.clone(), value.as_str().into());
         }
-        let env = add.env.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
         let (args, workdir) = (words.cloned().collect(), add.workdir.clone());
         let command = Command { path: path.clone(), args, workdir, env, ..Command::default() };
         let mut spec = ServiceSpec::new(&add.name, command, settings);

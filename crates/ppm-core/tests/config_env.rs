@@ -282,8 +282,8 @@ fn bytes_that_are_no_text_pass_through() {
     let world =
         World { daemon: vec![("RAW", b"\xff\xfe")], ..world().file("/etc/ppm/f", b"A=\xc3${RAW}\n\xe9='\x80'\n").file("/pw", b"\xf0\n") };
     let text = "services: [{name: a, command: a, env_file: f, env: {B: '<${A}>', PW: {file: /pw}}}]";
-    let env = world.resolve(&service(text)).unwrap().variables;
-    let value = |name: &[u8]| env[name].as_slice();
+    let resolved = world.resolve(&service(text)).unwrap();
+    let value = |name: &[u8]| resolved.variable(name).unwrap();
     assert_eq!((value(b"A"), value(b"B"), value(b"PW")), (b"\xc3\xff\xfe".as_slice(), b"<\xc3\xff\xfe>".as_slice(), b"\xf0".as_slice()));
     assert_eq!(value(b"\xe9"), b"\x80");
 }
@@ -310,8 +310,5 @@ fn what_is_inherited_is_said_by_name_or_is_all_but_the_daemons_own_business() {
 #[test]
 fn what_the_daemon_tells_wins_over_what_is_written() {
     let resolved = world().resolve(&service("services: [{name: web, command: a, env: {PPM_SERVICE: me, A: '${PPM_SERVICE}'}}]")).unwrap();
-    assert_eq!(
-        (&resolved.variables[b"PPM_SERVICE".as_slice()], &resolved.variables[b"A".as_slice()]),
-        (&b"web".to_vec(), &b"web".to_vec())
-    );
+    assert_eq!(["PPM_SERVICE", "A", "B"].map(|name| resolved.variable(name.as_bytes())), [Some(b"web".as_slice()), Some(b"web"), None]);
 }

@@ -115,8 +115,8 @@ impl Spawner {
         };
         let own = environment::resolve(&launch.command, help)?;
         let mut start = Start { launch, own, path: DEFAULT_PATH.into() };
-        let path = match start.own.variables.get(b"PATH".as_slice()) {
-            Some(own) => Some(own.clone()),
+        let path = match start.own.variable(b"PATH") {
+            Some(own) => Some(own.to_vec()),
             None => self.inherited(&start).any(|(key, _)| key == "PATH").then(|| self.variable(b"PATH")).flatten(),
         };
         if let Some(path) = path {
@@ -134,7 +134,7 @@ impl Spawner {
     /// What the container gave the daemon, byte for byte (R8), less what the service shall not have or sets itself.
     fn inherited<'a>(&'a self, start: &'a Start<'_>) -> impl Iterator<Item = (&'a OsStr, &'a CString)> {
         let inherit = &start.launch.command.surroundings.inherit;
-        let is_kept = |key: &OsString| inherit.passes(key.as_bytes()) && !start.own.variables.contains_key(key.as_bytes());
+        let is_kept = |key: &OsString| inherit.passes(key.as_bytes()) && start.own.variable(key.as_bytes()).is_none();
         self.environment.iter().filter(move |(key, _)| is_kept(key)).map(|(key, assignment)| (key.as_os_str(), assignment))
     }
 }

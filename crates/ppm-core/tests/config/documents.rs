@@ -59,8 +59,8 @@ fn every_file_of_variables_in_the_documents_is_read() {
         for block in blocks(&fs::read_to_string(&path).unwrap()).into_iter().filter(|block| block.kind == "dotenv") {
             let config = read("services: [{name: web, command: a, env_file: /file}]");
             let help = Help { told: &[], inherited: &|_| None, read: &|_| Ok(block.text.clone().into_bytes()) };
-            let variables = resolve(&config.services[0].command, help).unwrap().variables;
-            let value = |name: &str| String::from_utf8_lossy(&variables[name.as_bytes()]).into_owned();
+            let resolved = resolve(&config.services[0].command, help).unwrap();
+            let value = |name: &str| String::from_utf8_lossy(resolved.variable(name.as_bytes()).unwrap()).into_owned();
             assert_eq!((value("PORT"), value("GREETING")), ("8080".to_owned(), "hello\nexample.org".to_owned()));
             assert_eq!((value("PATTERN"), value("KEY").lines().count()), (r"^\d+ ${taken as it is}$".to_owned(), 3));
             shown += 1;
