@@ -225,14 +225,11 @@ impl Supervisor {
     }
 
     fn change(&mut self, now: Now, from: From, targets: &Targets, input: &Input) -> Result<(), RpcError> {
-        let ids = self.targets(&targets.services)?;
         if matches!(input, Input::Start | Input::Restart | Input::Reschedule) {
+            self.targets(&targets.services)?;
             self.refuse_when_ending()?;
-            self.refuse_when_leaving(&ids)?;
         }
-        if *input == Input::Reschedule {
-            self.refuse_without_schedule(&ids)?;
-        }
+        let ids = self.suitable(&targets.services, input)?;
         let aims: Vec<(ServiceId, Aim)> =
             ids.iter().filter_map(|id| Some((*id, if targets.wait { aim_of(self.service(*id)?, input) } else { Aim::Asked }))).collect();
         let key = self.wait_for(from, Kind::Change, aims, Vec::new());
@@ -285,6 +282,24 @@ impl Supervisor {
         let mut ids = BTreeSet::new();
         for wanted in typed {
             ids.extend(self.find(wanted)?);
+        }
+        Ok(ids.into_iter().collect())
+    }
+
+    /// The services meant that can do what is asked. One that was named and cannot is an error; `all`, a glob and a group
+    /// mean those that can.
+    fn suitable(&self, typed: &[String], input: &Input) -> Result<Vec<ServiceId>, RpcError> {
+        self.targets(typed)?;
+        let mut ids = BTreeSet::new();
+        for wanted in typed {
+            let is_one = self.names.contains_key(wanted) || wanted.parse::<u32>().is_ok();
+            for service in self.find(wanted)?.into_iter().filter_map(|id| self.service(id)) {
+                match unsuitable(service, input) {
+                    Some(why) if is_one => return Err(RpcError::new(ErrorCode::Refused, why)),
+                    Some(_) => {}
+                    None => drop(ids.insert(service.id())),
+                }
+            }
         }
         Ok(ids.into_iter().collect())
     }
@@ -345,20 +360,16 @@ impl Supervisor {
             }
         }
     }
+}
 
-    fn refuse_when_leaving(&self, ids: &[ServiceId]) -> Result<(), RpcError> {
-        match ids.iter().filter_map(|id| self.service(*id)).find(|service| service.want() == Want::Gone) {
-            Some(service) => Err(RpcError::new(ErrorCode::Refused, format!("`{}` is being removed", service.spec().name))),
-            None => Ok(()),
-        }
+/// Why a service cannot do what is asked; None: it can.
+fn unsuitable(service: &Service, input: &Input) -> Option<String> {
+    let name = &service.spec().name;
+    let wants_up = matches!(input, Input::Start | Input::Restart | Input::Reschedule);
+    if wants_up && service.want() == Want::Gone {
+        return Some(format!("`{name}` is being removed"));
     }
-
-    fn refuse_without_schedule(&self, ids: &[ServiceId]) -> Result<(), RpcError> {
-        match ids.iter().filter_map(|id| self.service(*id)).find(|service| service.spec().schedule.is_none()) {
-            Some(service) => Err(RpcError::new(ErrorCode::Refused, format!("`{}` has no schedule", service.spec().name))),
-            None => Ok(()),
-        }
-    }
+    (*input == Input::Reschedule && service.spec().schedule.is_none()).then(|| format!("`{name}` has no schedule"))
 }
 
 fn is_well(service: &Service) -> bool {

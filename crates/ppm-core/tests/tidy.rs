@@ -38,6 +38,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm", "anstream", "knows whether a stream wants colour; comes with clap"),
     ("ppm", "anstyle", "the colours; comes with clap"),
     ("ppm", "clap", "the command line and its help"),
+    ("ppm", "clap_complete", "what a shell proposes, out of the same definition as the help"),
     ("ppm", "humantime", "durations as people write them"),
     ("ppm", "jiff", "local times for people"),
     ("ppm", "nix", "the terminal, and whose socket it is"),

@@ -146,21 +146,24 @@ impl Judge {
         }
         let mut ids = BTreeSet::new();
         for word in words {
-            let found: Vec<ServiceId> = self.known.values().filter(|known| means(word, known)).map(|known| known.id).collect();
+            let found: Vec<&Known> = self.known.values().filter(|known| means(word, known)).collect();
             if found.is_empty() && word != "all" {
                 return None;
             }
-            ids.extend(found);
+            let is_one = self.names_one(word);
+            ids.extend(found.into_iter().filter(|known| is_one || suits(request, known)).map(|known| known.id));
         }
         Some(ids.into_iter().collect())
     }
 
+    fn names_one(&self, word: &str) -> bool {
+        word.parse::<u32>().is_ok() || self.known.values().any(|known| known.name() == word)
+    }
+
     fn refuses(&self, request: &Request, ids: &[ServiceId]) -> bool {
-        let any = |is: fn(&Known) -> bool| ids.iter().filter_map(|id| self.known.get(id)).any(is);
-        let leaving = || any(|known| known.wish == Wish::Gone);
+        let is_any_unfit = || ids.iter().filter_map(|id| self.known.get(id)).any(|known| !suits(request, known));
         match request {
-            Request::Start(_) | Request::Restart(_) => self.ending.is_some() || leaving(),
-            Request::Reschedule(_) => self.ending.is_some() || leaving() || any(|known| known.spec.schedule.is_none()),
+            Request::Start(_) | Request::Restart(_) | Request::Reschedule(_) => self.ending.is_some() || is_any_unfit(),
             Request::Reload(again) => !again.plan && self.ending.is_some(),
             Request::Add(add) => {
                 let taken = self.known.values().any(|known| known.name() == add.name);
@@ -168,6 +171,15 @@ impl Judge {
             }
             _ => false,
         }
+    }
+}
+
+/// Whether a service can do what is asked.
+fn suits(request: &Request, known: &Known) -> bool {
+    match request {
+        Request::Start(_) | Request::Restart(_) => known.wish != Wish::Gone,
+        Request::Reschedule(_) => known.wish != Wish::Gone && known.spec.schedule.is_some(),
+        _ => true,
     }
 }
 

@@ -3,7 +3,7 @@
 use ppm_protocol::message::{AddService, Answer, Selection, Targets};
 use ppm_protocol::{ErrorCode, Request, Signal, Status};
 
-use crate::ask::{add, list, no_wait, reschedule, restart, start, stop};
+use crate::ask::{add, list, no_wait, remove, reschedule, restart, start, stop};
 use crate::story::{Reply, Span, changed, code, done, failed, named, refused, story, svc};
 
 /// The names in an answer to `list` or to a change.
@@ -275,4 +275,27 @@ fn a_group_is_addressed_by_its_name_behind_an_at_sign() {
         })
         .request(list("@back"))
         .replies(refused(ErrorCode::NoSuchService, "no service is in the group `back`"));
+}
+
+#[test]
+fn all_means_those_that_can_and_a_name_means_that_one() {
+    story([svc(), named("leaving"), named("nightly").scheduled("0 3 * * *")])
+        .starts()
+        .on("leaving")
+        .starts()
+        .ask("remove", remove("leaving"))
+        .asks_to_stop(Signal::TERM)
+        .ask("all", start("svc nightl*"))
+        .on("nightly")
+        .starts()
+        .answers("all", done())
+        .ask("start", start("all"))
+        .answers("start", done())
+        .ask("plan", reschedule("all"))
+        .answers("plan", changed(|changed| assert_eq!(changed.services.len(), 1, "{changed:#?}")))
+        .ask("named", start("all leaving"))
+        .answers("named", refused(ErrorCode::Refused, "`leaving` is being removed"))
+        .on("leaving")
+        .exits(code(0))
+        .answers("remove", done());
 }
