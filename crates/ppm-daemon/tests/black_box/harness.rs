@@ -396,7 +396,6 @@ pub struct Process {
     pub session: i32,
     /// As in proc(5): `S`, `T`, `Z`...
     pub state: char,
-    #[expect(dead_code, reason = "shown when something is left behind")]
     pub name: String,
 }
 
