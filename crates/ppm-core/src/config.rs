@@ -5,6 +5,7 @@
 
 mod env;
 mod field;
+pub mod keys;
 mod problem;
 mod read;
 mod render;

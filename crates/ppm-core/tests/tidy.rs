@@ -21,6 +21,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm-core", "jiff", "zones, their changes of clocks, and civil dates"),
     ("ppm-core", "ppm-protocol", "requests, answers and rows"),
     ("ppm-core", "serde", "the configuration as typed"),
+    ("ppm-core", "regex-lite", "in tests only: the patterns of the schema"),
     ("ppm-core", "serde_json", "what errors carry for programs"),
     ("ppm-core", "serde_yaml", "the configuration is YAML"),
     ("ppm-core", "shell-words", "splits a command like a shell does"),

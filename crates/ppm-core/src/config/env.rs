@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::field::{Field, Keys, Map, describe, meant_boolean};
+use super::field::{Field, Map, describe, meant_boolean};
+use super::keys::FILE_KEYS;
 use super::read::{Reader, Verbatim};
 use super::tree::{At, Node, Value, locate};
 use crate::environment::{EnvValue, Inherit, Surroundings, Variables, path_from};
 use crate::spec::{self, ServiceSpec};
-
-const FILE: Keys = Keys { read: &["file"], later: &[] };
 
 /// The value of an environment variable.
 pub(super) enum Written {
@@ -86,7 +85,7 @@ impl Reader {
             Value::Bool(_) | Value::Int(_) | Value::Float(_) => Some(Written::At(field.node.at)),
             Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "file") => {
                 let map = Map { place: format!(" in `{}`", field.name()), prefix: "file.", entries };
-                self.check_keys(&map, &FILE);
+                self.check_keys(&map, &FILE_KEYS);
                 let file = map.get("file")?;
                 let Some(path) = file.node.value.as_text() else {
                     let found = describe(&file.node.value);

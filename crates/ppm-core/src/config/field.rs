@@ -4,18 +4,13 @@
 
 use std::time::Duration;
 
+use super::keys::{Known, SERVICE_KEYS};
 use super::problem::Complaint;
 use super::read::Reader;
 use super::tree::{At, Key, Node, Value};
 use super::value::{DURATION_HINT, read_duration, read_percent, read_seconds};
 use crate::names;
 use crate::spec::{InvalidSpec, shown};
-
-/// The keys of each kind of map: those that are read, and those that will be.
-pub(super) struct Keys {
-    pub read: &'static [&'static str],
-    pub later: &'static [&'static str],
-}
 
 /// A complaint, and the scalar that it is about.
 #[derive(Debug)]
@@ -119,20 +114,24 @@ impl Reader {
     }
 
     /// Complains about keys that mean nothing here, or nothing yet.
-    pub(super) fn check_keys(&mut self, map: &Map<'_>, keys: &Keys) {
+    pub(super) fn check_keys(&mut self, map: &Map<'_>, keys: &[Known]) {
         for (key, _) in map.entries {
             let name = key.text.as_str();
-            if keys.read.contains(&name) || (map.prefix.is_empty() && name.starts_with("x-")) {
+            let known = keys.iter().find(|known| known.name == name);
+            if known.is_some_and(|known| known.is_read) || (map.prefix.is_empty() && name.starts_with("x-")) {
                 continue;
             }
-            if keys.later.contains(&name) {
+            if known.is_some() {
                 self.complain(key.at, format!("`{}{name}` is not supported yet", map.prefix));
             } else if name == "<<" {
                 self.complain(key.at, "`<<` merges in a map or a list of maps, found something else".into());
             } else {
                 let complaint = self.complain(key.at, format!("unknown key `{}`{}", shown(name), map.place));
-                let near = names::similar(name, keys.read.iter().chain(keys.later).copied());
-                complaint.label = near.map(|near| format!("did you mean `{near}`?"));
+                let near = names::similar(name, keys.iter().map(|known| known.name));
+                complaint.label = match near {
+                    Some(near) => Some(format!("did you mean `{near}`?")),
+                    None => SERVICE_KEYS.iter().any(|known| known.name == name).then(|| "it is a key of a service".into()),
+                };
             }
         }
     }

@@ -10,56 +10,13 @@ use ppm_protocol::Signal;
 
 use super::Config;
 use super::env::Env;
-use super::field::{Draft, Field, Keys, Map, describe};
+use super::field::{Draft, Field, Map, describe};
+use super::keys;
 use super::tree::{At, Node, Tree, Value};
 use crate::environment::Surroundings;
 use crate::names;
 use crate::schedule::Schedule;
 use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy, shown};
-
-const TOP: Keys = Keys {
-    read: &["stats_interval", "restart_interval", "clock_check_interval", "shutdown_timeout", "env", "env_file", "services"],
-    later: &["watch_restart_interval", "timezone", "logger", "http", "state_dir"],
-};
-const SERVICE: Keys = Keys {
-    read: &[
-        "name",
-        "id",
-        "command",
-        "workdir",
-        "env",
-        "env_file",
-        "inherit_env",
-        "autostart",
-        "restart",
-        "success_exit_codes",
-        "stop",
-        "schedule",
-        "groups",
-    ],
-    later: &[
-        "user",
-        "umask",
-        "essential",
-        "depends_on",
-        "on_dependency_restart",
-        "ready",
-        "health",
-        "watch",
-        "max_memory",
-        "limits",
-        "nice",
-        "oom_score_adj",
-        "hooks",
-        "log",
-        "replicas",
-    ],
-};
-const COMMAND: Keys = Keys { read: &["path", "args", "workdir", "env"], later: &[] };
-const RESTART: Keys = Keys { read: &["policy", "interval", "max_interval", "jitter", "max_retries", "reset_after"], later: &[] };
-const STOP: Keys = Keys { read: &["signal", "timeout", "group"], later: &["command"] };
-const SCHEDULE: Keys =
-    Keys { read: &["cron"], later: &["timezone", "overlap", "missed", "deadline", "jitter", "timeout", "retry", "on_start", "history"] };
 
 /// Without these in the text every integer and boolean is written as we would write it.
 const UNUSUAL: [&str; 9] = ["0x", "0o", "0b", "+", "-0", "True", "TRUE", "False", "FALSE"];
@@ -114,7 +71,7 @@ impl Reader {
             return;
         };
         let map = Map { place: String::new(), prefix: "", entries };
-        self.check_keys(&map, &TOP);
+        self.check_keys(&map, &keys::TOP_KEYS);
         let mut settings = Settings::default();
         let durations = [
             ("stats_interval", &mut settings.stats_interval),
@@ -174,7 +131,7 @@ impl Reader {
     }
 
     fn service(&mut self, at: At, called: &str, map: &Map<'_>, settings: &Settings) {
-        self.check_keys(map, &SERVICE);
+        self.check_keys(map, &keys::SERVICE_KEYS);
         let name = match map.get("name") {
             Some(field) => self.name(field),
             None => self.required(map, "name", at, format!("{called} has no `name`"), "add a line like `name: web`"),
@@ -246,7 +203,7 @@ impl Reader {
     }
 
     fn command_map(&mut self, field: Field<'_>, map: &Map<'_>) -> Option<(Command, Env)> {
-        self.check_keys(map, &COMMAND);
+        self.check_keys(map, &keys::COMMAND_KEYS);
         let (mut command, mut env) = (Command::default(), Env::new());
         match map.get("path") {
             Some(field) => self.set(Some(field), &mut command.path, Self::program),
@@ -322,7 +279,7 @@ impl Reader {
             return self.set(Some(field), &mut policy.when, Self::restart_when);
         };
         let map = Map { place: format!(" in `restart` of {called}"), prefix: "restart.", entries };
-        self.check_keys(&map, &RESTART);
+        self.check_keys(&map, &keys::RESTART_KEYS);
         self.set(map.get("policy"), &mut policy.when, Self::restart_when);
         self.set(map.get("interval"), &mut policy.interval, Self::duration);
         self.set(map.get("max_interval"), &mut policy.max_interval, Self::duration);
@@ -346,7 +303,7 @@ impl Reader {
             return;
         };
         let map = Map { place: format!(" in `stop` of {called}"), prefix: "stop.", entries };
-        self.check_keys(&map, &STOP);
+        self.check_keys(&map, &keys::STOP_KEYS);
         self.set(map.get("signal"), &mut policy.signal, Self::signal);
         self.set(map.get("timeout"), &mut policy.timeout, Self::duration);
         self.set(map.get("group"), &mut policy.reach, |reader, field| {
@@ -366,7 +323,7 @@ impl Reader {
     fn schedule(&mut self, field: Field<'_>, called: &str) -> Option<Schedule> {
         let Value::Map(entries) = &field.node.value else { return self.cron(field) };
         let map = Map { place: format!(" in `schedule` of {called}"), prefix: "schedule.", entries };
-        self.check_keys(&map, &SCHEDULE);
+        self.check_keys(&map, &keys::SCHEDULE_KEYS);
         let Some(cron) = map.get("cron") else {
             return self.required(&map, "cron", field.at(), "the schedule has no `cron`".into(), "add a line like `cron: \"0 3 * * *\"`");
         };

@@ -71,7 +71,7 @@ fn a_misspelt_name_is_answered_with_the_one_that_was_meant() {
 
 #[test]
 fn a_change_of_all_without_any_service_is_done() {
-    story(svc().no_autostart()).request(crate::ask::remove("all")).replies(done()).request(stop("all")).replies(names(&[]));
+    story(svc().no_autostart()).request(remove("all")).replies(done()).request(stop("all")).replies(names(&[]));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_name_is_taken_until_its_service_is_gone() {
         .starts()
         .request(Request::Add(add("svc")))
         .replies(refused(ErrorCode::NameTaken, "there is a service `svc` already (Running, from test.yml:1)"))
-        .ask("remove", crate::ask::remove("svc"))
+        .ask("remove", remove("svc"))
         .asks_to_stop(Signal::TERM)
         .request(Request::Add(add("svc")))
         .replies(refused(ErrorCode::NameTaken, "there is a service `svc` already (being removed, from test.yml:1)"))

@@ -61,17 +61,29 @@ pub struct Daemon {
 impl Daemon {
     /// Accepts one client and talks to it as told.
     pub fn new(talk: impl FnOnce(UnixStream) + Send + 'static) -> Daemon {
+        Daemon::listening(move |listener| talk(listener.accept().unwrap().0))
+    }
+
+    /// Talks to as many clients as it wants to.
+    pub fn listening(serve: impl FnOnce(UnixListener) + Send + 'static) -> Daemon {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("ppm.sock")).unwrap();
-        let thread = thread::spawn(move || talk(listener.accept().unwrap().0));
+        let thread = thread::spawn(move || serve(listener));
         Daemon { folder, thread }
     }
 
     /// Expects this one request, gives this answer and hangs up.
     pub fn answering(request: String, answer: String) -> Daemon {
+        Daemon::conversing(vec![(request, answer)])
+    }
+
+    /// Expects these requests from one client, gives each its answer and hangs up.
+    pub fn conversing(turns: Vec<(String, String)>) -> Daemon {
         Daemon::new(move |mut client| {
-            hear(&mut client, &request);
-            client.write_all(answer.as_bytes()).unwrap();
+            for (request, answer) in turns {
+                hear(&mut client, &request);
+                client.write_all(answer.as_bytes()).unwrap();
+            }
         })
     }
 

@@ -2,6 +2,10 @@
 
 // The attribute tells clippy that helpers may unwrap here as tests may.
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
+mod change;
+#[cfg(test)]
 mod daemon;
 #[cfg(test)]
 mod help;
@@ -9,3 +13,5 @@ mod help;
 mod talk;
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod wrong;

@@ -1,11 +1,11 @@
 //! What a person at a terminal sees, on a terminal of our own.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 
 use nix::pty::{Winsize, openpty};
 
-use crate::daemon::{Daemon, call, crashed, result, running};
+use crate::daemon::{Daemon, call, crashed, hear, result, running};
 
 /// What the command writes to a terminal of this width that is its stdout and its stderr.
 fn seen(mut command: std::process::Command, columns: u16) -> String {
@@ -60,5 +60,79 @@ fn a_new_service_comes_with_what_to_do_next() {
     let daemon = Daemon::answering(call("add", params), changed);
     let expected = "web: running (pid 4242)\n  see it:   ppm info web\n  keep it:  ppm show-configuration > ~/.partner-pm.yml\n";
     assert_eq!(seen(daemon.spawn("add --name web -- true"), 80), expected);
+    daemon.finish();
+}
+
+/// Rows for three services, of which some have no process any more.
+fn three(gone: [bool; 3]) -> String {
+    let row = |(at, gone): (usize, &bool)| {
+        let row = running(u32::try_from(at).unwrap() + 1, &format!("web-{}", at + 1));
+        if *gone { row.replace("4242", "null").replace("running", "finished") } else { row }
+    };
+    gone.iter().enumerate().map(row).collect::<Vec<_>>().join(",")
+}
+
+const SEVERAL: &str = r#"{"services":["web-*"],"wait":true}"#;
+
+#[test]
+fn who_waits_for_several_sees_how_far_they_are_until_they_are_there() {
+    let daemon = Daemon::listening(|listener| {
+        let mut client = listener.accept().unwrap().0;
+        hear(&mut client, &call("list", r#"{"services":["web-*"]}"#));
+        client.write_all(result(&format!("[{}]", three([false; 3]))).as_bytes()).unwrap();
+        hear(&mut client, &call("stop", SEVERAL));
+        let mut curious = listener.accept().unwrap().0;
+        for gone in [[false; 3], [true, false, false]] {
+            hear(&mut curious, &call("list", r#"{"services":[]}"#));
+            curious.write_all(result(&format!("[{}]", three(gone))).as_bytes()).unwrap();
+        }
+        // The next look comes when both lines are drawn.
+        hear(&mut curious, &call("list", r#"{"services":[]}"#));
+        client.write_all(result(&format!(r#"{{"services":[{}]}}"#, three([true; 3]))).as_bytes()).unwrap();
+        curious.write_all(result("[]").as_bytes()).unwrap();
+    });
+    let expected = "\r\u{1b}[2Kstopping 0/3, waiting for web-1, web-2 and 1 m…\
+                    \r\u{1b}[2Kstopping 1/3, waiting for web-2, web-3\
+                    \r\u{1b}[2Kstopping 3/3\
+                    \r\u{1b}[2Kweb-1: finished\nweb-2: finished\nweb-3: finished\n";
+    assert_eq!(seen(daemon.spawn("stop 'web-*'"), 48), expected);
+    daemon.finish();
+}
+
+#[test]
+fn a_daemon_that_does_not_say_how_far_it_is_changes_nothing() {
+    let daemon = Daemon::listening(|listener| {
+        let mut client = listener.accept().unwrap().0;
+        hear(&mut client, &call("list", r#"{"services":["web-*"]}"#));
+        client.write_all(result(&format!("[{}]", three([false; 3]))).as_bytes()).unwrap();
+        hear(&mut client, &call("stop", SEVERAL));
+        drop(listener.accept().unwrap());
+        client.write_all(result(&format!(r#"{{"services":[{}]}}"#, three([true; 3]))).as_bytes()).unwrap();
+    });
+    assert_eq!(seen(daemon.spawn("stop 'web-*'"), 80), "web-1: finished\nweb-2: finished\nweb-3: finished\n");
+    daemon.finish();
+}
+
+#[test]
+fn who_is_quiet_or_no_person_is_not_told_how_far_they_are() {
+    let changed = result(&format!(r#"{{"services":[{}]}}"#, three([true; 3])));
+    let daemon = Daemon::answering(call("stop", SEVERAL), changed.clone());
+    assert_eq!(seen(daemon.spawn("stop 'web-*' -q"), 80), "");
+    daemon.finish();
+    let daemon = Daemon::answering(call("stop", SEVERAL), changed);
+    daemon.ppm("stop 'web-*'").assert().code(0).stdout_eq("").stderr_eq("");
+    daemon.finish();
+}
+
+#[test]
+fn a_person_is_told_that_all_is_well_and_that_a_plan_is_only_one() {
+    let well = r#"{"healthy":true,"services":[{"id":1,"name":"web","healthy":true,"status":"running","reason":""}]}"#;
+    let daemon = Daemon::answering(call("health", r#"{"services":[]}"#), result(well));
+    assert_eq!(seen(daemon.spawn("health"), 80), "1 service is well\n");
+    daemon.finish();
+    let plan = r#"{"applied":false,"settings":[],"services":[{"service":"web","action":"add","changes":[]}],"failed":[]}"#;
+    let daemon = Daemon::answering(call("reload", r#"{"plan":true}"#), result(plan));
+    let expected = "  \u{1b}[32m+\u{1b}[0m web  start\nnothing was changed; 'ppm reload' does it\n";
+    assert_eq!(seen(daemon.spawn("reload --plan"), 80), expected);
     daemon.finish();
 }

@@ -1,31 +1,24 @@
-//! Configurations: what is refused and in which words, what is read, and that what is written reads the same.
-#![expect(clippy::disallowed_methods, reason = "what is decided without files is compared with what stands in them")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
+//! What is refused and in which words, and what is read.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
 
 use ppm_core::config::{self, Config};
-use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
-use ppm_core::schedule::Schedule;
-use ppm_core::spec::{Command, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
+use ppm_core::environment::{EnvValue, Inherit, Surroundings};
+use ppm_core::spec::{MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, StopPolicy};
 use ppm_protocol::Signal;
+
+use crate::any::Chance;
+use crate::{read, wrong_files};
 
 /// Every `tests/config/*.yml` is wrong in some way; beside it stands what is said about it, letter by letter.
 /// `UPDATE=1` writes it anew.
 #[test]
 fn wrong_configurations_are_refused_in_these_words() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "yml"));
-    files.sort();
-    assert!(files.len() >= 60, "only {} files", files.len());
     let mut different = Vec::new();
-    for file in files {
+    for file in wrong_files() {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let said = match config::parse(&fs::read_to_string(&file).unwrap(), &name) {
             Ok(_) => panic!("{name} is accepted"),
@@ -252,90 +245,6 @@ fn no_text_makes_it_panic_and_every_mark_is_in_its_line() {
     }
 }
 
-#[test]
-fn what_is_written_reads_well() {
-    let config = read(
-        "restart_interval: 2s\nservices:\n\
-         - {name: web, id: 1, command: 'sh -c \"while true; do echo world; sleep 30; done\"', env: {A: x, yes: 'no'}, workdir: /app}\n\
-         - {name: job-2, id: 2, command: [/bin/a, --port=80, 'a:', 'a: b', '80'], autostart: false, success_exit_codes: [143], schedule: 0 3 * * *}\n\
-         - {name: '1e3', id: 9, command: a, restart: {policy: always, interval: 1500ms, jitter: 5%}, stop: {signal: INT, timeout: 90, group: false}}\n\
-         - {name: d, id: 10, command: a, restart: never}\n- {name: e, id: 11, command: a, restart: {max_retries: 3}, stop: {signal: 32}}\n\
-         - {name: f, id: 12, command: a, groups: [x, \"1e3\"], env_file: [/a b, c], inherit_env: [A, B], workdir: '${HOME}/f'}\n\
-         - {name: g, id: 13, command: a, env: {PW: {file: /run/pw}, A: '${B:-c}$$'}, env_file: /a, inherit_env: []}\n\
-         env_file: [top.env]\nenv: {TOP: 1.50, T: {file: pw}}\n",
-    );
-    let wanted = "\
-# ppm configuration
-restart_interval: 2s
-env_file: top.env
-env:
-  T: {file: pw}
-  TOP: \"1.50\"
-services:
-  - name: web
-    id: 1
-    command: [sh, -c, \"while true; do echo world; sleep 30; done\"]
-    workdir: /app
-    env:
-      A: x
-      \"yes\": \"no\"
-  - name: job-2
-    id: 2
-    command: [/bin/a, --port=80, \"a:\", \"a: b\", \"80\"]
-    autostart: false
-    success_exit_codes: [0, 143]
-    schedule: \"0 3 * * *\"
-  - name: \"1e3\"
-    id: 9
-    command: [a]
-    restart: {policy: always, interval: 1s 500ms, jitter: 5%}
-    stop: {signal: SIGINT, timeout: 1m 30s, group: false}
-  - name: d
-    id: 10
-    command: [a]
-    restart: never
-  - name: e
-    id: 11
-    command: [a]
-    restart: {max_retries: 3}
-    stop: {signal: SIG32}
-  - name: f
-    id: 12
-    command: [a]
-    workdir: \"${HOME}/f\"
-    env_file: [\"/a b\", c]
-    inherit_env: [A, B]
-    groups: [x, \"1e3\"]
-  - name: g
-    id: 13
-    command: [a]
-    env_file: /a
-    inherit_env: false
-    env:
-      A: \"${B:-c}$$\"
-      PW: {file: /run/pw}
-";
-    assert_eq!(config::render(&config.settings, &config.services), wanted);
-    assert_eq!(config::render(&Settings::default(), []), "# ppm configuration\nservices: []\n");
-}
-
-#[test]
-fn what_is_written_reads_the_same() {
-    let mut chance = Chance(3);
-    for round in 0..3000 {
-        let config = any_config(&mut chance);
-        let yaml = config::render(&config.settings, &config.services);
-        let mut again = config::parse(&yaml, "f").unwrap_or_else(|problems| panic!("round {round}: {problems}\n{yaml}"));
-        again.services.iter_mut().for_each(|service| service.source.clear());
-        assert_eq!(again, config, "round {round}:\n{yaml}");
-        assert_eq!(config::render(&again.settings, &again.services), yaml);
-    }
-}
-
-fn read(text: &str) -> Config {
-    config::parse(text, "ppm.yml").unwrap_or_else(|problems| panic!("{problems}"))
-}
-
 fn env_of(service: &ServiceSpec) -> Vec<(&str, &str)> {
     service.command.env.iter().map(|(name, value)| (name.as_str(), text_of(value))).collect()
 }
@@ -344,182 +253,5 @@ fn text_of(value: &EnvValue) -> &str {
     match value {
         EnvValue::Text(text) => text,
         EnvValue::File(path) => panic!("the content of {path}"),
-    }
-}
-
-/// Texts that readers of YAML are known to take for something else.
-const ODD: [&str; 70] = [
-    "a",
-    "web",
-    "yes",
-    "No",
-    "on",
-    "TRUE",
-    "null",
-    "Null",
-    "~",
-    "",
-    " ",
-    "  a",
-    "a  ",
-    "\n",
-    "a\nb\n",
-    "\t",
-    "\ta",
-    "a: b",
-    "a:",
-    ":a",
-    ": ",
-    "#",
-    "a #b",
-    "a#b",
-    "'",
-    "it's",
-    "\"",
-    "\\",
-    "\\n",
-    "é",
-    "日本語",
-    "\u{1f600}",
-    "\u{feff}",
-    "\u{85}",
-    "\u{a0}",
-    "\u{2028}",
-    "\u{7f}",
-    "\u{1}",
-    "\u{ffff}",
-    "\u{e000}",
-    "-",
-    "--",
-    "-x",
-    "---",
-    "...",
-    "- a",
-    "0",
-    "1e3",
-    "0x1F",
-    "1_000",
-    "022",
-    ".5",
-    ".inf",
-    ".NaN",
-    "+1",
-    "1:30",
-    "2001-01-01",
-    "=",
-    "!x",
-    "&a",
-    "*a",
-    "%a",
-    "@a",
-    "`a",
-    "{a: b}",
-    "[x]",
-    "a,b",
-    "? x",
-    "|",
-    ">-",
-];
-
-fn any_text(chance: &mut Chance) -> String {
-    match chance.below(4) {
-        0 => (0..chance.below(4)).map(|_| ODD[chance.below(ODD.len())]).collect(),
-        1 => ODD[chance.below(ODD.len())].repeat(1 + chance.below(200)),
-        _ => ODD[chance.below(ODD.len())].into(),
-    }
-}
-
-/// A text in which references may stand.
-fn any_value(chance: &mut Chance) -> String {
-    any_text(chance) + ["", "${A}", "$$", "$x", "${A:-${B:?c d}}"][chance.below(5)]
-}
-
-fn any_files(chance: &mut Chance) -> Vec<String> {
-    (0..chance.below(3)).map(|_| format!("/{}", any_value(chance))).collect()
-}
-
-fn any_env(chance: &mut Chance) -> BTreeMap<String, EnvValue> {
-    let mut env = BTreeMap::new();
-    for _ in 0..chance.below(4) {
-        let name: String = any_text(chance).replace('=', "").chars().take(60).collect();
-        let value = match chance.below(4) {
-            0 => EnvValue::File(format!("/{}", any_value(chance)).into()),
-            _ => any_value(chance).into(),
-        };
-        env.extend((!name.is_empty()).then_some((name, value)));
-    }
-    env
-}
-
-fn any_duration(chance: &mut Chance) -> Duration {
-    match chance.below(3) {
-        0 => Duration::from_secs(chance.below(100_000) as u64),
-        1 => Duration::from_millis(chance.below(100_000) as u64),
-        _ => Duration::from_nanos((chance.below(1 << 31) as u64) << chance.below(30)),
-    }
-}
-
-fn any_config(chance: &mut Chance) -> Config {
-    let mut settings = Settings::default();
-    if chance.below(2) == 0 {
-        let durations = [(); 4].map(|()| any_duration(chance));
-        let [stats_interval, restart_interval, clock_check_interval, shutdown_timeout] = durations;
-        settings = Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ..settings };
-    }
-    if chance.below(2) == 0 {
-        let common = Arc::new(Variables { files: any_files(chance), env: any_env(chance) });
-        settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
-    }
-    let mut services: Vec<ServiceSpec> = (0..chance.below(4)).map(|number| any_service(chance, &settings, number)).collect();
-    assign_ids(&mut services);
-    Config { settings, services }
-}
-
-fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> ServiceSpec {
-    let name = format!("{}{number}", ["n", "true", "1e", "0x", "@", ".", "_-", "null."][chance.below(8)]);
-    let path = ["a".to_owned(), any_text(chance)].into_iter().rfind(|path| !path.trim().is_empty()).unwrap();
-    let mut command = Command {
-        path,
-        args: (0..chance.below(4)).map(|_| any_text(chance) + ["", "${x}"][chance.below(2)]).collect(),
-        ..Command::default()
-    };
-    command.workdir = (chance.below(2) == 0).then(|| format!("{}/{}", ["", "${HOME}"][chance.below(2)], any_value(chance)));
-    command.env = any_env(chance);
-    let mut service = ServiceSpec::new(name, command, settings);
-    if chance.below(3) == 0 {
-        let names = any_env(chance).into_keys().collect();
-        let inherit = [Inherit::All, Inherit::Only(Vec::new()), Inherit::Only(names)].into_iter().nth(chance.below(3)).unwrap();
-        service.command.surroundings =
-            Arc::new(Surroundings { files: any_files(chance), inherit, common: Arc::clone(&settings.surroundings.common) });
-    }
-    service.groups = ["web", "1e3", "no"].into_iter().take(chance.below(4)).map(str::to_owned).collect();
-    service.id = (chance.below(3) == 0).then(|| u32::try_from(number * 7 + 1 + chance.below(7)).unwrap());
-    service.autostart = chance.below(4) > 0;
-    if chance.below(2) == 0 {
-        service.restart.when = [RestartWhen::Never, RestartWhen::OnFailure, RestartWhen::Always][chance.below(3)];
-        let durations = [&mut service.restart.interval, &mut service.restart.max_interval, &mut service.restart.reset_after];
-        durations.into_iter().for_each(|duration| *duration = any_duration(chance));
-        service.restart.jitter_percent = u8::try_from(chance.below(101)).unwrap();
-        service.restart.max_retries = u32::try_from(chance.below(5)).unwrap();
-    }
-    if chance.below(2) == 0 {
-        let signal = Signal::from_number(i32::try_from(1 + chance.below(64)).unwrap()).unwrap();
-        service.stop = StopPolicy { signal, timeout: any_duration(chance), reach: [Reach::Leader, Reach::Group][chance.below(2)] };
-    }
-    if chance.below(2) == 0 {
-        service.success_exit_codes = vec![0, i32::try_from(1 + chance.below(100)).unwrap(), 143];
-    }
-    service.schedule = (chance.below(2) == 0)
-        .then(|| Schedule::parse(["* * * * *", "@daily", "0 0 3\t* * FRI", "1,2 * ? * 5#1"][chance.below(4)]).unwrap());
-    service
-}
-
-/// A small generator of the numbers that tests need; the same seed gives the same numbers.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % limit
     }
 }

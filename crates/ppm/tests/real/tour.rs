@@ -3,54 +3,9 @@
 //! Every `console` block after a `<!-- tour -->` mark is run line by line against a real daemon with
 //! data/example.yml. Numbers, times and sizes differ from run to run, so that only their kind is compared.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
-
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
-/// A daemon with the example, in a folder of its own.
-struct Daemon {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Daemon {
-    /// Returns when it listens: it says so in its first line.
-    fn start(config: &Path) -> Daemon {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = command(Path::new(env!("CARGO_BIN_EXE_ppm")), folder.path());
-        let mut child = command.arg("daemon").arg("--config").arg(config).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        assert!(first.contains("socket"), "{first}");
-        std::thread::spawn(move || lines.for_each(drop));
-        Daemon { child, folder }
-    }
-
-    /// What a shell prints for this line: both streams, as at a terminal.
-    fn run(&self, line: &str) -> String {
-        let output = command(Path::new("sh"), self.folder.path()).args(["-c", &format!("exec 2>&1; {line}")]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Where a test failed the daemon still runs; services die with it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(program: &Path, folder: &Path) -> Command {
-    let programs = Path::new(env!("CARGO_BIN_EXE_ppm")).parent().unwrap();
-    let path = std::env::join_paths([programs, Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
-    let mut command = Command::new(program);
-    command.env_clear().env("PATH", path).env("HOME", folder).env("PPM_SOCKET", folder.join("socket")).env("TZ", "UTC");
-    command.current_dir(folder).stdin(Stdio::null());
-    command
-}
+use crate::daemon::Daemon;
 
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()

@@ -1,0 +1,384 @@
+//! Every key of the configuration: where it stands, what it takes, what it does.
+//!
+//! The one table of them. The reader knows its keys from here; the schema and the reference are written from it by the
+//! tests (`data/config.schema.json`, `docs/configuration.md`). It is all constants: a program that has no use for the
+//! descriptions does not contain them. Invariant: every example and every default is read without complaint.
+
+/// A kind of map.
+#[derive(Debug)]
+pub struct Table {
+    /// What it is called, also in the schema.
+    pub name: &'static str,
+    /// In the order of the reference.
+    pub keys: &'static [Key],
+    /// Whether there may be keys that begin with `x-`, which mean nothing.
+    pub notes: Notes,
+}
+
+/// Whether keys that begin with `x-` are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notes {
+    /// They are, and mean nothing.
+    Allowed,
+    /// They are not.
+    Refused,
+}
+
+/// A key.
+#[derive(Debug)]
+pub struct Key {
+    /// As it is written.
+    pub name: &'static str,
+    /// Whether there is more to say of it.
+    pub stage: Stage,
+}
+
+/// How far a key has come.
+#[derive(Debug)]
+pub enum Stage {
+    /// Does what it says.
+    Here {
+        /// What may follow it.
+        kind: Kind,
+        /// What holds where it is not written.
+        absent: Absent,
+        /// One line.
+        about: &'static str,
+        /// A value, as YAML.
+        example: &'static str,
+    },
+    /// Known, but refused: its behaviour comes later.
+    Later,
+}
+
+/// What holds where a key is not written.
+#[derive(Clone, Copy, Debug)]
+pub enum Absent {
+    /// It must be written.
+    Required,
+    /// This value, as YAML.
+    Value(&'static str),
+    /// In words.
+    Otherwise(&'static str),
+}
+
+/// What a value can be.
+#[derive(Debug)]
+pub enum Kind {
+    /// Text that is not blank.
+    Text,
+    /// Any text.
+    AnyText,
+    /// The name of a service.
+    Name,
+    /// The name of a group of services.
+    Group,
+    /// The name of an environment variable.
+    Variable,
+    /// `true` or `false`.
+    Boolean,
+    /// `10s`, or a number of seconds.
+    Duration,
+    /// A whole number from and to these.
+    Whole(u32, u32),
+    /// `10%`.
+    Percent,
+    /// `TERM`, `SIGTERM` or 15.
+    Signal,
+    /// When something happens, like crontab(5).
+    Cron,
+    /// The path of a file; references are expanded.
+    File,
+    /// The absolute path of a folder; references are expanded.
+    Folder,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// So many of them, at least and at most.
+    List(&'static Kind, usize, usize),
+    /// A map of that kind.
+    Map(&'static Table),
+    /// Variables and their values.
+    Env,
+    /// A value of one of these kinds.
+    Either(&'static [Kind]),
+    /// A value of this kind, or nothing, which means an empty one.
+    OrNothing(&'static Kind),
+}
+
+/// No limit to the length of a list but what a configuration may have.
+pub const ANY: usize = usize::MAX;
+
+const fn here(name: &'static str, kind: Kind, absent: Absent, about: &'static str, example: &'static str) -> Key {
+    Key { name, stage: Stage::Here { kind, absent, about, example } }
+}
+
+const fn later(name: &'static str) -> Key {
+    Key { name, stage: Stage::Later }
+}
+
+use Absent::{Otherwise, Required, Value};
+
+const ENV_FILE: Kind = Kind::OrNothing(&Kind::Either(&[Kind::File, Kind::List(&Kind::File, 0, ANY)]));
+const ENV: Kind = Kind::OrNothing(&Kind::Env);
+const ARGUMENTS: Kind = Kind::List(&Kind::AnyText, 0, ANY);
+
+/// The configuration as a whole.
+pub const TOP: Table = Table {
+    name: "top",
+    notes: Notes::Allowed,
+    keys: &[
+        here(
+            "stats_interval",
+            Kind::Duration,
+            Value("10s"),
+            "Statistics refreshing period: how old a sample may be from which `ppm stats` computes rates.",
+            "1m",
+        ),
+        here(
+            "restart_interval",
+            Kind::Duration,
+            Value("1s"),
+            "First delay before a crashed service is started again, for services that do not say their own; it doubles with every crash.",
+            "250ms",
+        ),
+        here(
+            "clock_check_interval",
+            Kind::Duration,
+            Value("1h"),
+            "After this time at the latest a change of the system clock is noticed, also where the kernel does not tell; `0` leaves it to the kernel.",
+            "10m",
+        ),
+        here(
+            "shutdown_timeout",
+            Kind::Duration,
+            Value("9s"),
+            "How long the whole shutdown may take; what is left then is killed. Keep it below the patience of whoever stops the container (10s for Docker).",
+            "25s",
+        ),
+        here("env", ENV, Value("{}"), "Variables for every service.", "{TZ: Europe/Paris, LOG_FILE: '/var/log/${PPM_SERVICE}.log'}"),
+        here(
+            "env_file",
+            ENV_FILE,
+            Value("[]"),
+            "Files with variables for every service, read at each start. A path that is not absolute begins at the configuration's folder.",
+            ".env",
+        ),
+        here(
+            "services",
+            Kind::OrNothing(&Kind::List(&Kind::Map(&SERVICE), 0, crate::spec::MAX_SERVICES)),
+            Value("[]"),
+            "The services.",
+            "[{name: web, command: 'nginx -g \"daemon off;\"'}]",
+        ),
+        later("watch_restart_interval"),
+        later("timezone"),
+        later("logger"),
+        later("http"),
+        later("state_dir"),
+    ],
+};
+
+/// A service.
+pub const SERVICE: Table = Table {
+    name: "service",
+    notes: Notes::Allowed,
+    keys: &[
+        here("name", Kind::Name, Required, "Its name: unique; letters, digits and `.` `_` `-` `@`, not only digits.", "web"),
+        here(
+            "id",
+            Kind::Whole(1, u32::MAX),
+            Otherwise("the next free number"),
+            "Its number. Written down it stays the same when the daemon starts again.",
+            "1",
+        ),
+        here(
+            "command",
+            Kind::Either(&[Kind::Text, Kind::List(&Kind::AnyText, 1, ANY), Kind::Map(&COMMAND)]),
+            Required,
+            "What is executed. A text is split as a shell splits it, but no shell is run and nothing is expanded; a list is taken as it is.",
+            "[nginx, -g, \"daemon off;\"]",
+        ),
+        here(
+            "workdir",
+            Kind::Folder,
+            Otherwise("the daemon's"),
+            "The folder to run in, absolute. `${NAME}` is expanded.",
+            "/srv/${PPM_SERVICE}",
+        ),
+        here(
+            "env",
+            ENV,
+            Value("{}"),
+            "Its own variables; they win over all others.",
+            "{PORT: 8080, PASSWORD: {file: /run/secrets/password}}",
+        ),
+        here(
+            "env_file",
+            ENV_FILE,
+            Value("[]"),
+            "Files with variables, read at each start; later ones win. A path that is not absolute begins at the configuration's folder.",
+            "[web.env, /run/secrets/web.env]",
+        ),
+        here(
+            "inherit_env",
+            Kind::Either(&[Kind::Boolean, Kind::List(&Kind::Variable, 0, ANY)]),
+            Value("true"),
+            "What it gets of the daemon's environment: all (but `PPM_SOCKET` and `PPM_CONFIG`), nothing, or the variables with these names.",
+            "[HOME, LANG]",
+        ),
+        here("autostart", Kind::Boolean, Value("true"), "Whether it starts with the daemon or, with a schedule, is planned then.", "false"),
+        here(
+            "restart",
+            Kind::Either(&[WHEN, Kind::Map(&RESTART)]),
+            Value("on-failure"),
+            "When it is started again by itself.",
+            "{policy: always, max_interval: 1m}",
+        ),
+        here(
+            "success_exit_codes",
+            Kind::List(&Kind::Whole(0, 255), 0, ANY),
+            Value("[0]"),
+            "Exit codes that mean a good end; 0 always does.",
+            "[0, 143]",
+        ),
+        here("stop", Kind::Map(&STOP), Value("{}"), "How it is ended.", "{signal: QUIT, timeout: 20s}"),
+        here(
+            "schedule",
+            Kind::Either(&[Kind::Cron, Kind::Map(&SCHEDULE)]),
+            Otherwise("none"),
+            "When it starts by the wall clock. It waits for its first time then, also after `ppm add`.",
+            "\"*/30 * * * * *\"",
+        ),
+        here(
+            "groups",
+            Kind::OrNothing(&Kind::List(&Kind::Group, 0, ANY)),
+            Value("[]"),
+            "Groups that it belongs to, to be addressed together as `@frontend`.",
+            "[frontend]",
+        ),
+        later("user"),
+        later("umask"),
+        later("essential"),
+        later("depends_on"),
+        later("on_dependency_restart"),
+        later("ready"),
+        later("health"),
+        later("watch"),
+        later("max_memory"),
+        later("limits"),
+        later("nice"),
+        later("oom_score_adj"),
+        later("hooks"),
+        later("log"),
+        later("replicas"),
+    ],
+};
+
+/// `command` as a map.
+pub const COMMAND: Table = Table {
+    name: "command",
+    notes: Notes::Refused,
+    keys: &[
+        here("path", Kind::Text, Required, "The program: a path, or a name that is looked up in the service's `PATH`.", "/bin/sh"),
+        here("args", Kind::OrNothing(&ARGUMENTS), Value("[]"), "Its arguments.", "[-c, 'exec sleep 10']"),
+        here("workdir", Kind::Folder, Otherwise("the daemon's"), "As `workdir` of the service, which wins.", "/app"),
+        here("env", ENV, Value("{}"), "As `env` of the service, whose variables win.", "{MY_VAR: value}"),
+    ],
+};
+
+const WHEN: Kind = Kind::Word(&["never", "on-failure", "always"]);
+
+/// `restart` as a map.
+pub const RESTART: Table = Table {
+    name: "restart",
+    notes: Notes::Refused,
+    keys: &[
+        here("policy", WHEN, Value("on-failure"), "After which ends: none, bad ones, or all.", "always"),
+        here(
+            "interval",
+            Kind::Duration,
+            Otherwise("`restart_interval`"),
+            "The first delay; it doubles with every crash in a row. `0s`: at once, always.",
+            "500ms",
+        ),
+        here("max_interval", Kind::Duration, Value("5m"), "The longest delay.", "1m"),
+        here("jitter", Kind::Percent, Value("0%"), "By how much chance may lengthen a delay.", "10%"),
+        here("max_retries", Kind::Whole(0, u32::MAX), Value("0"), "Give up when so many restarts in a row have crashed; `0`: never.", "10"),
+        here("reset_after", Kind::Duration, Value("1m"), "A run longer than this makes earlier crashes forgotten.", "10m"),
+    ],
+};
+
+/// `stop`.
+pub const STOP: Table = Table {
+    name: "stop",
+    notes: Notes::Refused,
+    keys: &[
+        here("signal", Kind::Signal, Value("TERM"), "The signal that asks it to end: `TERM`, `SIGTERM` or 15.", "QUIT"),
+        here("timeout", Kind::Duration, Value("5s"), "How long after the signal it is killed.", "20s"),
+        here("group", Kind::Boolean, Value("true"), "Whether the signal goes to all its processes, or to the main one alone.", "false"),
+        later("command"),
+    ],
+};
+
+/// `schedule` as a map.
+pub const SCHEDULE: Table = Table {
+    name: "schedule",
+    notes: Notes::Refused,
+    keys: &[
+        here(
+            "cron",
+            Kind::Either(&[Kind::Cron, Kind::List(&Kind::Cron, 1, 1)]),
+            Required,
+            "Minute, hour, day, month, weekday, as in crontab(5); a sixth field in front is the second. Or `@daily` and the like.",
+            "\"0 3 * * *\"",
+        ),
+        later("timezone"),
+        later("overlap"),
+        later("missed"),
+        later("deadline"),
+        later("jitter"),
+        later("timeout"),
+        later("retry"),
+        later("on_start"),
+        later("history"),
+    ],
+};
+
+/// The value of a variable that stands in a file.
+pub const FILE: Table = Table {
+    name: "file",
+    notes: Notes::Refused,
+    keys: &[here(
+        "file",
+        Kind::File,
+        Required,
+        "The value is the content of this file, without its last end of line. It is read at each start and never shown.",
+        "/run/secrets/password",
+    )],
+};
+
+/// What the reader needs of a key.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub name: &'static str,
+    /// Whether it is read, or refused for now.
+    pub is_read: bool,
+}
+
+const fn known<const N: usize>(table: &Table) -> [Known; N] {
+    let mut known = [Known { name: "", is_read: false }; N];
+    let mut at = 0;
+    while at < N {
+        known[at] = Known { name: table.keys[at].name, is_read: matches!(table.keys[at].stage, Stage::Here { .. }) };
+        at += 1;
+    }
+    known
+}
+
+pub(super) static TOP_KEYS: [Known; TOP.keys.len()] = known(&TOP);
+pub(super) static SERVICE_KEYS: [Known; SERVICE.keys.len()] = known(&SERVICE);
+pub(super) static COMMAND_KEYS: [Known; COMMAND.keys.len()] = known(&COMMAND);
+pub(super) static RESTART_KEYS: [Known; RESTART.keys.len()] = known(&RESTART);
+pub(super) static STOP_KEYS: [Known; STOP.keys.len()] = known(&STOP);
+pub(super) static SCHEDULE_KEYS: [Known; SCHEDULE.keys.len()] = known(&SCHEDULE);
+pub(super) static FILE_KEYS: [Known; FILE.keys.len()] = known(&FILE);

@@ -1,0 +1,188 @@
+//! Any configuration: every key, and texts that readers of YAML are known to take for something else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ppm_core::config::Config;
+use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
+use ppm_core::schedule::Schedule;
+use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
+use ppm_protocol::Signal;
+
+/// Texts that readers of YAML are known to take for something else.
+const ODD: [&str; 70] = [
+    "a",
+    "web",
+    "yes",
+    "No",
+    "on",
+    "TRUE",
+    "null",
+    "Null",
+    "~",
+    "",
+    " ",
+    "  a",
+    "a  ",
+    "\n",
+    "a\nb\n",
+    "\t",
+    "\ta",
+    "a: b",
+    "a:",
+    ":a",
+    ": ",
+    "#",
+    "a #b",
+    "a#b",
+    "'",
+    "it's",
+    "\"",
+    "\\",
+    "\\n",
+    "é",
+    "日本語",
+    "\u{1f600}",
+    "\u{feff}",
+    "\u{85}",
+    "\u{a0}",
+    "\u{2028}",
+    "\u{7f}",
+    "\u{1}",
+    "\u{ffff}",
+    "\u{e000}",
+    "-",
+    "--",
+    "-x",
+    "---",
+    "...",
+    "- a",
+    "0",
+    "1e3",
+    "0x1F",
+    "1_000",
+    "022",
+    ".5",
+    ".inf",
+    ".NaN",
+    "+1",
+    "1:30",
+    "2001-01-01",
+    "=",
+    "!x",
+    "&a",
+    "*a",
+    "%a",
+    "@a",
+    "`a",
+    "{a: b}",
+    "[x]",
+    "a,b",
+    "? x",
+    "|",
+    ">-",
+];
+
+fn any_text(chance: &mut Chance) -> String {
+    match chance.below(4) {
+        0 => (0..chance.below(4)).map(|_| ODD[chance.below(ODD.len())]).collect(),
+        1 => ODD[chance.below(ODD.len())].repeat(1 + chance.below(200)),
+        _ => ODD[chance.below(ODD.len())].into(),
+    }
+}
+
+/// A text in which references may stand.
+fn any_value(chance: &mut Chance) -> String {
+    any_text(chance) + ["", "${A}", "$$", "$x", "${A:-${B:?c d}}"][chance.below(5)]
+}
+
+fn any_files(chance: &mut Chance) -> Vec<String> {
+    (0..chance.below(3)).map(|_| format!("/{}", any_value(chance))).collect()
+}
+
+fn any_env(chance: &mut Chance) -> BTreeMap<String, EnvValue> {
+    let mut env = BTreeMap::new();
+    for _ in 0..chance.below(4) {
+        let name: String = any_text(chance).replace('=', "").chars().take(60).collect();
+        let value = match chance.below(4) {
+            0 => EnvValue::File(format!("/{}", any_value(chance)).into()),
+            _ => any_value(chance).into(),
+        };
+        env.extend((!name.is_empty()).then_some((name, value)));
+    }
+    env
+}
+
+fn any_duration(chance: &mut Chance) -> Duration {
+    match chance.below(3) {
+        0 => Duration::from_secs(chance.below(100_000) as u64),
+        1 => Duration::from_millis(chance.below(100_000) as u64),
+        _ => Duration::from_nanos((chance.below(1 << 31) as u64) << chance.below(30)),
+    }
+}
+
+pub fn any_config(chance: &mut Chance) -> Config {
+    let mut settings = Settings::default();
+    if chance.below(2) == 0 {
+        let durations = [(); 4].map(|()| any_duration(chance));
+        let [stats_interval, restart_interval, clock_check_interval, shutdown_timeout] = durations;
+        settings = Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ..settings };
+    }
+    if chance.below(2) == 0 {
+        let common = Arc::new(Variables { files: any_files(chance), env: any_env(chance) });
+        settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
+    }
+    let mut services: Vec<ServiceSpec> = (0..chance.below(4)).map(|number| any_service(chance, &settings, number)).collect();
+    assign_ids(&mut services);
+    Config { settings, services }
+}
+
+fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> ServiceSpec {
+    let name = format!("{}{number}", ["n", "true", "1e", "0x", "@", ".", "_-", "null."][chance.below(8)]);
+    let path = ["a".to_owned(), any_text(chance)].into_iter().rfind(|path| !path.trim().is_empty()).unwrap();
+    let mut command = Command {
+        path,
+        args: (0..chance.below(4)).map(|_| any_text(chance) + ["", "${x}"][chance.below(2)]).collect(),
+        ..Command::default()
+    };
+    command.workdir = (chance.below(2) == 0).then(|| format!("{}/{}", ["", "${HOME}"][chance.below(2)], any_value(chance)));
+    command.env = any_env(chance);
+    let mut service = ServiceSpec::new(name, command, settings);
+    if chance.below(3) == 0 {
+        let names = any_env(chance).into_keys().collect();
+        let inherit = [Inherit::All, Inherit::Only(Vec::new()), Inherit::Only(names)].into_iter().nth(chance.below(3)).unwrap();
+        service.command.surroundings =
+            Arc::new(Surroundings { files: any_files(chance), inherit, common: Arc::clone(&settings.surroundings.common) });
+    }
+    service.groups = ["web", "1e3", "no"].into_iter().take(chance.below(4)).map(str::to_owned).collect();
+    service.id = (chance.below(3) == 0).then(|| u32::try_from(number * 7 + 1 + chance.below(7)).unwrap());
+    service.autostart = chance.below(4) > 0;
+    if chance.below(2) == 0 {
+        service.restart.when = [RestartWhen::Never, RestartWhen::OnFailure, RestartWhen::Always][chance.below(3)];
+        let durations = [&mut service.restart.interval, &mut service.restart.max_interval, &mut service.restart.reset_after];
+        durations.into_iter().for_each(|duration| *duration = any_duration(chance));
+        service.restart.jitter_percent = u8::try_from(chance.below(101)).unwrap();
+        service.restart.max_retries = u32::try_from(chance.below(5)).unwrap();
+    }
+    if chance.below(2) == 0 {
+        let signal = Signal::from_number(i32::try_from(1 + chance.below(64)).unwrap()).unwrap();
+        service.stop = StopPolicy { signal, timeout: any_duration(chance), reach: [Reach::Leader, Reach::Group][chance.below(2)] };
+    }
+    if chance.below(2) == 0 {
+        service.success_exit_codes = vec![0, i32::try_from(1 + chance.below(100)).unwrap(), 143];
+    }
+    service.schedule = (chance.below(2) == 0)
+        .then(|| Schedule::parse(["* * * * *", "@daily", "0 0 3\t* * FRI", "1,2 * ? * 5#1"][chance.below(4)]).unwrap());
+    service
+}
+
+/// A small generator of the numbers that tests need; the same seed gives the same numbers.
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+}
