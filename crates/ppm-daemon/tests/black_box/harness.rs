@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -320,6 +321,32 @@ impl Daemon {
         self
     }
 
+    /// Ends it, if it has not ended, and looks at what is left.
+    fn end_well(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.signal(Signal::SIGQUIT);
+            assert_eq!(self.exit_code(), 0, "{}", self.stderr());
+        }
+        let begin = Instant::now();
+        while !self.processes().is_empty() {
+            assert!(begin.elapsed() < PATIENCE, "left behind: {:?}", self.processes());
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        for word in ["a bug in ppm", "panicked"] {
+            assert!(!self.stderr().contains(word), "{word}");
+        }
+    }
+
+    /// Shows the last of what it said, and kills whatever there is: a test that failed leaves no more than others.
+    fn end_anyhow(&mut self) {
+        let lines: Vec<String> = self.stderr().lines().map(|line| line.chars().take(200).collect()).collect();
+        eprintln!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        for process in std::iter::repeat_with(|| self.processes()).take_while(|left| !left.is_empty()).take(100).flatten() {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+        let _ = self.child.wait();
+    }
+
     /// Under `unshare` the daemon is its only child.
     pub fn find_itself(&mut self) {
         if self.launcher == Launcher::Unshare {
@@ -331,34 +358,20 @@ impl Daemon {
 
     /// For tests that leave something behind on purpose.
     pub fn kill_descendants(&self) {
-        kill_all(&self.descendants());
+        for process in self.descendants() {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let lines: Vec<String> = self.stderr().lines().map(|line| line.chars().take(200).collect()).collect();
-            eprintln!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
-            kill_all(&self.processes());
-            let _ = self.child.wait();
-            return;
+        let fault = if std::thread::panicking() { None } else { catch_unwind(AssertUnwindSafe(|| self.end_well())).err() };
+        if fault.is_some() || std::thread::panicking() {
+            self.end_anyhow();
         }
-        if self.child.try_wait().unwrap().is_none() {
-            self.signal(Signal::SIGQUIT);
-            assert_eq!(self.exit_code(), 0, "{}", self.stderr());
-        }
-        let begin = Instant::now();
-        while !self.processes().is_empty() {
-            if begin.elapsed() > PATIENCE {
-                let left = self.processes();
-                kill_all(&left);
-                panic!("left behind: {left:?}");
-            }
-            std::thread::sleep(LOOK_AGAIN);
-        }
-        for word in ["a bug in ppm", "panicked"] {
-            assert!(!self.stderr().contains(word), "{}", self.stderr());
+        if let Some(fault) = fault {
+            resume_unwind(fault);
         }
     }
 }
@@ -367,12 +380,6 @@ impl Drop for Daemon {
 pub fn open_pipe(path: &Path) -> File {
     let open = || File::options().write(true).custom_flags(libc::O_NONBLOCK).open(path).ok();
     until("somebody reads the pipe", open)
-}
-
-fn kill_all(processes: &[Process]) {
-    for process in processes {
-        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
-    }
 }
 
 /// The main process that a row tells of.
@@ -389,7 +396,6 @@ pub struct Process {
     pub session: i32,
     /// As in proc(5): `S`, `T`, `Z`...
     pub state: char,
-    #[expect(dead_code, reason = "shown when something is left behind")]
     pub name: String,
 }
 
