@@ -31,6 +31,9 @@ use crate::time::{Mono, Now, Timestamp, brief};
 /// After SIGKILL a process is gone at once, unless the kernel holds it (R25); after this long that is told.
 pub const STUCK_AFTER: Duration = Duration::from_secs(5);
 
+/// Why a start failed is kept up to this many characters: it may hold a path, and stands in every row and event (R48).
+const LONGEST_REASON: usize = 300;
+
 /// What its user asked for last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
@@ -815,9 +818,10 @@ impl Service {
         self.attempts += 1;
         self.crashes = self.crashes.saturating_add(1);
         self.ended = Some(ctx.now.wall);
-        self.last = Some(End { how: How::NotStarted(error.to_owned()), exit: None, at: ctx.now.mono });
+        let error: String = error.chars().take(LONGEST_REASON).collect();
+        self.last = Some(End { how: How::NotStarted(error.clone()), exit: None, at: ctx.now.mono });
         self.run = Run::Idle;
-        self.tell(EventKind::StartFailed, None, error.to_owned(), out);
+        self.tell(EventKind::StartFailed, None, error, out);
         self.decide(ctx, Next::Policy, out);
     }
 

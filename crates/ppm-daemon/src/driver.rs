@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::clock::{self, Alarm, Rang};
+use crate::host;
 use crate::shell::Hands;
 
 /// How many changes of children are taken at a time (R35).
@@ -173,6 +174,7 @@ impl Driver {
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();
                 self.tell(Event::ConfigRead { read, config });
+                host::trim_memory();
             }
         }
     }

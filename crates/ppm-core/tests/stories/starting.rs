@@ -84,3 +84,9 @@ fn without_restarts_a_failed_start_is_the_end_of_it() {
         .after(10.m())
         .is(Status::Crashed, "exec: no such file: foo");
 }
+
+#[test]
+fn a_reason_is_kept_short_whatever_the_path_r48() {
+    let error: &'static str = Box::leak(format!("exec: no such file: /{}", "x".repeat(100_000)).into_boxed_str());
+    story(svc()).fails_to_start(error).row(|row| assert!(row.reason.len() < 400, "{}", row.reason.len()));
+}
