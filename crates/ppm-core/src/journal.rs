@@ -18,6 +18,9 @@ pub const KEPT: usize = 100;
 /// How many past events of one service are kept besides.
 pub const KEPT_EACH: usize = 50;
 
+/// A reason is told up to this many characters: it may hold a path or a command, and is kept many times (R48).
+pub const LONGEST_REASON: usize = 300;
+
 /// The past, and who wants to hear of the future.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
@@ -91,6 +94,7 @@ pub(crate) fn event_row(
     reason: String,
 ) -> EventRow {
     let (name, id, to) = (service.spec().name.clone(), service.id().0, service.status());
+    let reason = reason.chars().take(LONGEST_REASON).collect();
     let ran = |started: Timestamp| u64::try_from(now.wall.0.saturating_sub(started.0)).unwrap_or(0);
     let ran_ms = exit.and(service.started()).map(ran);
     EventRow { time: now.wall, service: name, id, event, from, to, pid: pid.map(|pid| pid.0), exit, reason, uid: None, ran_ms }

@@ -25,14 +25,12 @@ use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
 
 use crate::backoff;
 use crate::event::{Cause, Group, Launch, Pid, ServiceId};
+use crate::journal::LONGEST_REASON;
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
 
 /// After SIGKILL a process is gone at once, unless the kernel holds it (R25); after this long that is told.
 pub const STUCK_AFTER: Duration = Duration::from_secs(5);
-
-/// Why a start failed is kept up to this many characters: it may hold a path, and stands in every row and event (R48).
-const LONGEST_REASON: usize = 300;
 
 /// What its user asked for last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
