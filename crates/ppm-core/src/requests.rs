@@ -225,10 +225,6 @@ impl Supervisor {
     }
 
     fn change(&mut self, now: Now, from: From, targets: &Targets, input: &Input) -> Result<(), RpcError> {
-        if matches!(input, Input::Start | Input::Restart | Input::Reschedule) {
-            self.targets(&targets.services)?;
-            self.refuse_when_ending()?;
-        }
         let ids = self.suitable(&targets.services, input)?;
         let aims: Vec<(ServiceId, Aim)> =
             ids.iter().filter_map(|id| Some((*id, if targets.wait { aim_of(self.service(*id)?, input) } else { Aim::Asked }))).collect();
@@ -289,7 +285,10 @@ impl Supervisor {
     /// The services meant that can do what is asked. One that was named and cannot is an error; `all`, a glob and a group
     /// mean those that can.
     fn suitable(&self, typed: &[String], input: &Input) -> Result<Vec<ServiceId>, RpcError> {
-        self.targets(typed)?;
+        self.targets(typed)?; // a misspelt name comes before all else
+        if wants_up(input) {
+            self.refuse_when_ending()?;
+        }
         let mut ids = BTreeSet::new();
         for wanted in typed {
             let is_one = self.named(wanted).is_some();
@@ -368,11 +367,14 @@ impl Supervisor {
     }
 }
 
+fn wants_up(input: &Input) -> bool {
+    matches!(input, Input::Start | Input::Restart | Input::Reschedule)
+}
+
 /// Why a service cannot do what is asked; None: it can.
 fn unsuitable(service: &Service, input: &Input) -> Option<String> {
     let name = &service.spec().name;
-    let wants_up = matches!(input, Input::Start | Input::Restart | Input::Reschedule);
-    if wants_up && service.want() == Want::Gone {
+    if wants_up(input) && service.want() == Want::Gone {
         return Some(format!("`{name}` is being removed"));
     }
     (*input == Input::Reschedule && service.spec().schedule.is_none()).then(|| format!("`{name}` has no schedule"))
