@@ -77,7 +77,7 @@ impl History {
         let mut dice = Dice::new(seed);
         let now = Now { mono: Mono(1_000_000_000_000), wall: Timestamp(1_767_323_045_000) };
         let settings = whims::settings(&mut dice);
-        let config = Config { settings: settings.clone(), services: whims::services(&mut dice) };
+        let config = Config { settings: settings.clone(), services: whims::services(&mut dice), ..Config::default() };
         let boot = Boot { config, zone: TimeZone::UTC, seed, pid: DAEMON, version: "0".to_owned() };
         let supervisor = Supervisor::new(boot, now);
         let judge = Judge::new(settings.clone(), &supervisor);
