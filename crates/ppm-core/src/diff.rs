@@ -4,9 +4,11 @@
 //! here, so that a new one cannot be forgotten.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use ppm_protocol::ReloadAction;
 
+use crate::attributes::{Attributes, Resource, write_umask};
 use crate::environment::{EnvValue, Surroundings};
 use crate::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::time::brief;
@@ -62,7 +64,7 @@ pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
 }
 
 impl Changes {
-    fn compare<T: PartialEq + std::fmt::Display>(&mut self, key: &str, old: T, new: T) -> bool {
+    fn compare<T: PartialEq + Display>(&mut self, key: &str, old: T, new: T) -> bool {
         if old == new {
             return false;
         }
@@ -71,15 +73,27 @@ impl Changes {
     }
 
     fn command(&mut self, old: &Command, new: &Command) {
-        let Command { path, args, workdir, env, surroundings } = old;
+        let Command { path, args, workdir, env, surroundings, attributes } = old;
         let before = self.words.len();
         let line = |path: &String, args: &[String]| shell_words::join(std::iter::once(path).chain(args));
         self.compare("command", line(path, args), line(&new.path, &new.args));
-        let folder = |workdir: &Option<String>| workdir.clone().unwrap_or("none".to_owned());
-        self.compare("workdir", folder(workdir), folder(&new.workdir));
+        self.compare("workdir", or_none(workdir.as_ref()), or_none(new.workdir.as_ref()));
         self.environment(env, &new.env);
         self.surroundings(surroundings, &new.surroundings);
+        self.attributes(attributes, &new.attributes);
         self.of_process |= self.words.len() > before;
+    }
+
+    fn attributes(&mut self, old: &Attributes, new: &Attributes) {
+        let Attributes { user, umask, limits, nice, oom_score_adj } = old;
+        self.compare("user", or_none(user.as_ref()), or_none(new.user.as_ref()));
+        self.compare("umask", or_none(umask.map(write_umask)), or_none(new.umask.map(write_umask)));
+        self.compare("nice", or_none(*nice), or_none(new.nice));
+        self.compare("oom_score_adj", or_none(*oom_score_adj), or_none(new.oom_score_adj));
+        for resource in Resource::ALL {
+            let (old, new) = (limits.get(&resource), new.limits.get(&resource));
+            self.compare(&format!("limits.{}", resource.name()), or_none(old), or_none(new));
+        }
     }
 
     /// What is common to all services is told with the settings.
@@ -120,6 +134,10 @@ impl Changes {
         self.compare("stop.timeout", brief(timeout), brief(new.timeout));
         self.compare("stop.group", reach == Reach::Group, new.reach == Reach::Group);
     }
+}
+
+fn or_none(value: Option<impl Display>) -> String {
+    value.map_or("none".to_owned(), |value| value.to_string())
 }
 
 /// The policy's name in the configuration.

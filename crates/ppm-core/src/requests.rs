@@ -12,6 +12,7 @@ use ppm_protocol::{
     Request, RpcError, ServiceRow, Signal, Status, Why,
 };
 
+use crate::attributes::write_umask;
 use crate::config;
 use crate::diff::{self, name_of};
 use crate::event::{Action, From, ServiceId};
@@ -113,10 +114,16 @@ impl Supervisor {
     fn infos(&self, now: Now, ids: &[ServiceId]) -> Vec<InfoRow> {
         let info = |service: &Service| {
             let spec = service.spec();
+            let attributes = &spec.command.attributes;
             InfoRow {
                 row: self.row_of(now, service),
                 command: std::iter::once(&spec.command.path).chain(&spec.command.args).cloned().collect(),
                 workdir: spec.command.workdir.clone(),
+                user: attributes.user.as_ref().map(ToString::to_string),
+                umask: attributes.umask.map(write_umask),
+                limits: attributes.limits.iter().map(|(resource, limit)| format!("{}={limit}", resource.name())).collect(),
+                nice: attributes.nice,
+                oom_score_adj: attributes.oom_score_adj,
                 env: spec.command.env.keys().cloned().collect(),
                 restart: restart_in_words(&spec.restart),
                 stop: stop_in_words(spec.stop),

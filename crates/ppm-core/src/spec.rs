@@ -11,6 +11,7 @@ use std::time::Duration;
 use ppm_protocol::Signal;
 use ppm_protocol::message::AddService;
 
+use crate::attributes::{Attributes, User};
 use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::names;
 use crate::schedule::{Schedule, ScheduleError};
@@ -84,6 +85,8 @@ pub struct Command {
     pub env: BTreeMap<String, EnvValue>,
     /// Where its other variables come from.
     pub surroundings: Arc<Surroundings>,
+    /// User, umask, limits and priorities.
+    pub attributes: Attributes,
 }
 
 /// Which ends are followed by a restart.
@@ -224,8 +227,10 @@ impl ServiceSpec {
             check_env_value(value)?;
             env.insert(name.clone(), value.as_str().into());
         }
+        let user = add.user.as_deref().map(User::parse).transpose()?;
+        let attributes = Attributes { user: user.map(Box::new), ..Attributes::default() };
         let (args, workdir) = (words.cloned().collect(), add.workdir.clone());
-        let command = Command { path: path.clone(), args, workdir, env, ..Command::default() };
+        let command = Command { path: path.clone(), args, workdir, env, attributes, ..Command::default() };
         let mut spec = ServiceSpec::new(&add.name, command, settings);
         if let Some(restart) = &add.restart {
             spec.restart.when = restart_when(restart)?;

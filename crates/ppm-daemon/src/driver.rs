@@ -34,7 +34,7 @@ pub enum Wake {
     /// Somebody connected.
     Connected(UnixStream),
     /// A client said something.
-    Asked(ClientId, Asked),
+    Asked(ClientId, Box<Asked>),
     /// A client is gone.
     Gone(ClientId),
     /// A sample was read.
@@ -165,7 +165,7 @@ impl Driver {
         match wake {
             Wake::Connected(stream) => self.connected(now, stream),
             Wake::Asked(client, asked) => {
-                if let Some((from, request)) = self.hands.clients.asked(now, client, asked) {
+                if let Some((from, request)) = self.hands.clients.asked(now, client, *asked) {
                     self.tell(Event::Requested { from, request });
                 }
             }

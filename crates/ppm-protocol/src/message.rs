@@ -59,6 +59,9 @@ pub struct AddService {
     /// The folder it runs in; absolute. Left out: the daemon's.
     #[serde(default)]
     pub workdir: Option<String>,
+    /// The user it runs as: `app`, `app:app`, `1000`. Left out: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Added to the daemon's environment.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

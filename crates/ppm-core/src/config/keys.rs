@@ -4,6 +4,8 @@
 //! tests (`data/config.schema.json`, `docs/configuration.md`). It is all constants: a program that has no use for the
 //! descriptions does not contain them. Invariant: every example and every default is read without complaint.
 
+use crate::attributes::Unit;
+
 /// A kind of map.
 #[derive(Debug)]
 pub struct Table {
@@ -83,10 +85,18 @@ pub enum Kind {
     Size,
     /// A whole number from and to these.
     Whole(u32, u32),
+    /// A whole number from and to these, which may be negative.
+    Integer(i32, i32),
     /// `10%`.
     Percent,
     /// `TERM`, `SIGTERM` or 15.
     Signal,
+    /// `app`, `app:app` or 1000.
+    User,
+    /// Octal digits, as text.
+    Umask,
+    /// `1024`, `unlimited` or `1024:4096`.
+    Limit(Unit),
     /// When something happens, like crontab(5).
     Cron,
     /// The path of a file; references are expanded.
@@ -258,8 +268,20 @@ pub const SERVICE: Table = Table {
             "Groups that it belongs to, to be addressed together as `@frontend`.",
             "[frontend]",
         ),
-        later("user"),
-        later("umask"),
+        here(
+            "user",
+            Kind::User,
+            Otherwise("the daemon's"),
+            "The user to run as, by name or number, with or without a group; a group that is given is the only one. Needs a daemon that is root.",
+            "app:app",
+        ),
+        here(
+            "umask",
+            Kind::Umask,
+            Otherwise("the daemon's"),
+            "The permissions that files do not get which it makes, in quotes as octal digits.",
+            "\"027\"",
+        ),
         later("essential"),
         later("depends_on"),
         later("on_dependency_restart"),
@@ -267,9 +289,21 @@ pub const SERVICE: Table = Table {
         later("health"),
         later("watch"),
         later("max_memory"),
-        later("limits"),
-        later("nice"),
-        later("oom_score_adj"),
+        here("limits", Kind::Map(&LIMITS), Value("{}"), "What it may use, as setrlimit(2) limits it.", "{nofile: 65536, core: 0}"),
+        here(
+            "nice",
+            Kind::Integer(-20, 19),
+            Otherwise("the daemon's"),
+            "Its place behind others for the processor: 19 is the last, below 0 needs rights.",
+            "10",
+        ),
+        here(
+            "oom_score_adj",
+            Kind::Integer(-1000, 1000),
+            Otherwise("the daemon's + 100"),
+            "How readily the kernel kills it when memory is short: 1000 is first of all, -1000 never; less than the daemon's needs rights.",
+            "500",
+        ),
         later("hooks"),
         later("log"),
         later("replicas"),
@@ -319,6 +353,34 @@ pub const STOP: Table = Table {
         here("timeout", Kind::Duration, Value("5s"), "How long after the signal it is killed.", "20s"),
         here("group", Kind::Boolean, Value("true"), "Whether the signal goes to all its processes, or to the main one alone.", "false"),
         later("command"),
+    ],
+};
+
+const fn limit(name: &'static str, unit: Unit, about: &'static str, example: &'static str) -> Key {
+    here(name, Kind::Limit(unit), Otherwise("the daemon's"), about, example)
+}
+
+/// `limits`.
+pub const LIMITS: Table = Table {
+    name: "limits",
+    notes: Notes::Refused,
+    keys: &[
+        limit("as", Unit::Bytes, "The size of its memory as addresses.", "4GiB"),
+        limit("core", Unit::Bytes, "The size of a core file; `0` for none.", "0"),
+        limit("cpu", Unit::Pieces, "Seconds of the processor's time, then SIGXCPU.", "3600"),
+        limit("data", Unit::Bytes, "The size of its data.", "1GiB"),
+        limit("fsize", Unit::Bytes, "The size of a file that it writes.", "1GiB"),
+        limit("locks", Unit::Pieces, "Means nothing to today's kernels.", "1024"),
+        limit("memlock", Unit::Bytes, "The size of memory that is kept from being swapped out.", "64MiB"),
+        limit("msgqueue", Unit::Bytes, "The size of POSIX message queues of its user.", "819200"),
+        limit("nice", Unit::Pieces, "20 less the lowest niceness that it may give itself.", "20"),
+        limit("nofile", Unit::Pieces, "Open files.", "\"1024:65536\""),
+        limit("nproc", Unit::Pieces, "Processes and threads of its user; not for root.", "512"),
+        limit("rss", Unit::Bytes, "Means nothing to today's kernels.", "1GiB"),
+        limit("rtprio", Unit::Pieces, "The highest real-time priority.", "10"),
+        limit("rttime", Unit::Pieces, "Microseconds on the processor without waiting, under real-time scheduling.", "200000"),
+        limit("sigpending", Unit::Pieces, "Signals of its user that wait.", "1024"),
+        limit("stack", Unit::Bytes, "The size of its stack.", "\"8MiB:unlimited\""),
     ],
 };
 
@@ -382,5 +444,6 @@ pub(super) static SERVICE_KEYS: [Known; SERVICE.keys.len()] = known(&SERVICE);
 pub(super) static COMMAND_KEYS: [Known; COMMAND.keys.len()] = known(&COMMAND);
 pub(super) static RESTART_KEYS: [Known; RESTART.keys.len()] = known(&RESTART);
 pub(super) static STOP_KEYS: [Known; STOP.keys.len()] = known(&STOP);
+pub(super) static LIMITS_KEYS: [Known; LIMITS.keys.len()] = known(&LIMITS);
 pub(super) static SCHEDULE_KEYS: [Known; SCHEDULE.keys.len()] = known(&SCHEDULE);
 pub(super) static FILE_KEYS: [Known; FILE.keys.len()] = known(&FILE);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::value::write_duration;
+use crate::attributes::{Attributes, write_umask};
 use crate::environment::{EnvValue, Inherit};
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 
@@ -59,6 +60,9 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
     }
     render_env(out, "    ", &command.env);
     let mut field = |key: &str, value: &str| line(out, &format!("    {key}"), value);
+    for (key, value) in attributes(&command.attributes) {
+        field(key, &value);
+    }
     if !service.autostart {
         field("autostart", "false");
     }
@@ -91,6 +95,26 @@ fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) 
         };
         line(out, &format!("{indent}  {}", quoted(name)), &value);
     }
+}
+
+fn attributes(attributes: &Attributes) -> impl Iterator<Item = (&'static str, String)> {
+    let Attributes { user, umask, limits, nice, oom_score_adj } = attributes;
+    let limits: Vec<String> =
+        limits.iter().map(|(resource, limit)| format!("{}: {}", resource.name(), text_or_number(&limit.to_string()))).collect();
+    let written = [
+        ("user", user.as_ref().map(|user| text_or_number(&user.to_string()))),
+        ("umask", umask.map(|umask| double_quoted(&write_umask(umask)))),
+        ("limits", (!limits.is_empty()).then(|| format!("{{{}}}", limits.join(", ")))),
+        ("nice", nice.map(|nice| nice.to_string())),
+        ("oom_score_adj", oom_score_adj.map(|score| score.to_string())),
+    ];
+    written.into_iter().filter_map(|(key, value)| Some((key, value?)))
+}
+
+/// What may be read as a number where it is one.
+fn text_or_number(text: &str) -> String {
+    let is_number = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_number { text.to_owned() } else { quoted(text) }
 }
 
 fn env_files(files: &[String]) -> Option<String> {

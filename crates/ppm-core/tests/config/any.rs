@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
 use ppm_core::schedule::Schedule;
@@ -148,6 +149,7 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     };
     command.workdir = (chance.below(2) == 0).then(|| format!("{}/{}", ["", "${HOME}"][chance.below(2)], any_value(chance)));
     command.env = any_env(chance);
+    command.attributes = any_attributes(chance);
     let mut service = ServiceSpec::new(name, command, settings);
     if chance.below(3) == 0 {
         let names = any_env(chance).into_keys().collect();
@@ -175,6 +177,28 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     service.schedule = (chance.below(2) == 0)
         .then(|| Schedule::parse(["* * * * *", "@daily", "0 0 3\t* * FRI", "1,2 * ? * 5#1"][chance.below(4)]).unwrap());
     service
+}
+
+fn any_attributes(chance: &mut Chance) -> Attributes {
+    if chance.below(3) > 0 {
+        return Attributes::default();
+    }
+    let users = ["app", "no", "0", "1000", "007", "1e3", "1000:1000", "app:web", "0:0", "null:_x", ".5"];
+    let umasks = [None, Some(0), Some(0o22), Some(0o777)];
+    let amounts = [None, Some(0), Some(7), Some(8 << 20), Some(i64::MAX.unsigned_abs())];
+    let mut limits = BTreeMap::new();
+    for _ in 0..chance.below(4) {
+        let hard = amounts[chance.below(amounts.len())];
+        let soft = amounts[chance.below(amounts.len())].filter(|soft| hard.is_none_or(|hard| *soft <= hard)).or(hard);
+        limits.insert(Resource::ALL[chance.below(Resource::ALL.len())], Limit { soft, hard });
+    }
+    Attributes {
+        user: (chance.below(2) == 0).then(|| Box::new(User::parse(users[chance.below(users.len())]).unwrap())),
+        umask: umasks[chance.below(umasks.len())],
+        limits,
+        nice: [None, Some(-20), Some(0), Some(19)][chance.below(4)],
+        oom_score_adj: [None, Some(-1000), Some(0), Some(1000)][chance.below(4)],
+    }
 }
 
 /// A small generator of the numbers that tests need; the same seed gives the same numbers.

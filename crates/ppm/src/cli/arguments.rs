@@ -74,6 +74,9 @@ pub struct Add {
     /// The folder to run it in; relative to the current one
     #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
     pub workdir: Option<String>,
+    /// The user to run it as: a name or a number, with or without a group ('app:app')
+    #[arg(long, value_name = "USER", value_parser = NonEmptyStringValueParser::new())]
+    pub user: Option<String>,
     /// After which ends it is started again
     #[arg(long, value_name = "POLICY", value_parser = ["never", "on-failure", "always"])]
     pub restart: Option<String>,
