@@ -79,6 +79,8 @@ pub enum Kind {
     Boolean,
     /// `10s`, or a number of seconds.
     Duration,
+    /// `20MiB`, or a number of bytes.
+    Size,
     /// A whole number from and to these.
     Whole(u32, u32),
     /// `10%`.

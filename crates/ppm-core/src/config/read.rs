@@ -37,6 +37,8 @@ pub(super) struct Outcome {
     pub verbatim: Vec<Verbatim>,
     /// Of each service that was read, the scalar it begins with.
     pub starts: Vec<At>,
+    /// What is right but may be meant otherwise.
+    pub remarks: Vec<(At, String)>,
 }
 
 /// Reads the tree of a text that stands in this folder.

@@ -135,7 +135,7 @@ pub fn any_config(chance: &mut Chance) -> Config {
     }
     let mut services: Vec<ServiceSpec> = (0..chance.below(4)).map(|number| any_service(chance, &settings, number)).collect();
     assign_ids(&mut services);
-    Config { settings, services }
+    Config { settings, services, ..Config::default() }
 }
 
 fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> ServiceSpec {

@@ -79,7 +79,7 @@ impl History {
         let now = Now { mono: Mono(1_000_000_000_000), wall: Timestamp(1_767_323_045_000) };
         let settings = whims::settings(&mut dice);
         let planted = Planted::new(fault);
-        let config = Config { settings: settings.clone(), services: whims::services(&mut dice) };
+        let config = Config { settings: settings.clone(), services: whims::services(&mut dice), ..Config::default() };
         let essential: BTreeSet<String> = config.services.iter().filter(|spec| spec.essential).map(|spec| spec.name.clone()).collect();
         let config = planted.is_made(config);
         let boot = Boot { config, zone: TimeZone::UTC, seed, pid: DAEMON, version: "0".to_owned() };
