@@ -233,7 +233,7 @@ pub const SERVICE: Table = Table {
             "restart",
             Kind::Either(&[WHEN, Kind::Map(&RESTART)]),
             Value("on-failure"),
-            "When it is started again by itself.",
+            "When it is started again by itself. For an essential service `never` holds where it is not written.",
             "{policy: always, max_interval: 1m}",
         ),
         here(
@@ -252,6 +252,13 @@ pub const SERVICE: Table = Table {
             "\"*/30 * * * * *\"",
         ),
         here(
+            "essential",
+            Kind::Boolean,
+            Value("false"),
+            "Whether the daemon ends with it, and with its exit code (128 + n for signal n), when it has ended and nothing starts it again. An end that was asked for (`stop`, `rm`) does not count.",
+            "true",
+        ),
+        here(
             "groups",
             Kind::OrNothing(&Kind::List(&Kind::Group, 0, ANY)),
             Value("[]"),
@@ -260,7 +267,6 @@ pub const SERVICE: Table = Table {
         ),
         later("user"),
         later("umask"),
-        later("essential"),
         later("depends_on"),
         later("on_dependency_restart"),
         later("ready"),
