@@ -243,7 +243,7 @@ pub const SERVICE: Table = Table {
             "restart",
             Kind::Either(&[WHEN, Kind::Map(&RESTART)]),
             Value("on-failure"),
-            "When it is started again by itself.",
+            "When it is started again by itself. For an essential service `never` holds where it is not written.",
             "{policy: always, max_interval: 1m}",
         ),
         here(
@@ -260,6 +260,13 @@ pub const SERVICE: Table = Table {
             Otherwise("none"),
             "When it starts by the wall clock. It waits for its first time then, also after `ppm add`.",
             "\"*/30 * * * * *\"",
+        ),
+        here(
+            "essential",
+            Kind::Boolean,
+            Value("false"),
+            "Whether the daemon ends with it, and with its exit code (128 + n for signal n), when it has ended and nothing starts it again. An end that was asked for (`stop`, `rm`) does not count.",
+            "true",
         ),
         here(
             "groups",
@@ -282,7 +289,6 @@ pub const SERVICE: Table = Table {
             "The permissions that files do not get which it makes, in quotes as octal digits.",
             "\"027\"",
         ),
-        later("essential"),
         later("depends_on"),
         later("on_dependency_restart"),
         later("ready"),

@@ -17,7 +17,7 @@ use crate::attributes::{Attributes, Limit, Resource, User, read_umask};
 use crate::environment::Surroundings;
 use crate::names;
 use crate::schedule::Schedule;
-use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy, shown};
+use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy, shown};
 
 /// Without these in the text every integer and boolean is written as we would write it.
 const UNUSUAL: [&str; 9] = ["0x", "0o", "0b", "+", "-0", "True", "TRUE", "False", "FALSE"];
@@ -153,8 +153,11 @@ impl Reader {
         self.set(map.get("schedule"), &mut service.schedule, |reader, field| reader.schedule(field, called).map(Some));
         self.set(map.get("groups"), &mut service.groups, Self::groups);
         self.attributes(map, called, &mut service.command.attributes);
-        if let Some(field) = map.get("restart") {
-            self.restart(field, called, &mut service.restart);
+        self.set(map.get("essential"), &mut service.essential, Self::boolean);
+        match map.get("restart") {
+            Some(field) => self.restart(field, called, &mut service.restart),
+            None if service.essential => service.restart.when = RestartWhen::Never,
+            None => {}
         }
         if let Some(field) = map.get("stop") {
             self.stop(field, called, &mut service.stop);
@@ -332,7 +335,7 @@ impl Reader {
         self.set(map.get("reset_after"), &mut policy.reset_after, Self::duration);
     }
 
-    fn restart_when(&mut self, field: Field<'_>) -> Option<spec::RestartWhen> {
+    fn restart_when(&mut self, field: Field<'_>) -> Option<RestartWhen> {
         let word = if let Value::Bool(word) = field.node.value {
             word.to_string() // meant as a word: `restart: false`
         } else {

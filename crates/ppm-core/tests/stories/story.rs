@@ -79,6 +79,11 @@ impl Make {
         self.with(|spec| spec.schedule = Some(Schedule::parse(text).unwrap()))
     }
 
+    /// The daemon ends with it.
+    pub fn essential(self) -> Make {
+        self.with(|spec| (spec.essential, spec.restart.when) = (true, RestartWhen::Never))
+    }
+
     pub fn no_autostart(self) -> Make {
         self.with(|spec| spec.autostart = false)
     }
@@ -327,7 +332,7 @@ impl Story {
     pub fn fails_to_start(self, error: &str) -> Story {
         let story = self.spawns();
         let id = story.id();
-        story.event(Event::SpawnFailed { id, error: error.to_owned() })
+        story.event(Event::SpawnFailed { id, error: error.to_owned().into() })
     }
 
     /// It begins to start the service. How that ends is not known yet.
