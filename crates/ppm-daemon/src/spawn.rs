@@ -75,7 +75,7 @@ struct Order<'a> {
     workdir: *const c_char,
     null: RawFd,
     oom_score: Option<&'a OomScore>,
-    limits: &'a [(Resource, libc::rlimit)],
+    limits: &'a [(Resource, KernelLimit)],
     nice: Option<c_int>,
     umask: Option<libc::mode_t>,
     ids: Option<Ids<'a>>,
@@ -130,7 +130,7 @@ impl Spawner {
         let who: Vec<CString> = start.who().filter_map(|(name, value)| assignment(name.as_bytes(), value)).collect();
         let envp: Vec<&CString> = self.inherited(&start).map(|(_, assignment)| assignment).chain(&who).chain(&own).collect();
         let Attributes { user: _, umask, limits, nice, oom_score_adj } = &command.attributes;
-        let limits: Vec<(Resource, libc::rlimit)> = limits.iter().map(|(resource, limit)| (*resource, rlimit(*limit))).collect();
+        let limits: Vec<(Resource, KernelLimit)> = limits.iter().map(|(resource, limit)| (*resource, KernelLimit::from(*limit))).collect();
         let oom_score = self.oom_score_of(*oom_score_adj);
 
         let (programs_ptr, argv_ptr, envp_ptr) = (pointers(&programs), pointers(&argv), pointers(envp));
@@ -386,8 +386,8 @@ unsafe fn become_service(order: &Order<'_>) -> (Stage, c_int) {
             return (Stage::OomScore, error);
         }
         for (resource, limit) in order.limits {
-            if libc::setrlimit(number_of(*resource), limit) < 0 {
-                return (Stage::Limit(*resource), errno());
+            if let Err(error) = exchange_limit(*resource, Some(limit), None) {
+                return (Stage::Limit(*resource), error);
             }
         }
         if let Some(nice) = order.nice
@@ -492,16 +492,37 @@ fn ids(account: &Account) -> Ids<'_> {
     Ids { uid: account.uid, gid: account.gid, groups }
 }
 
-fn rlimit(limit: Limit) -> libc::rlimit {
-    libc::rlimit { rlim_cur: limit.soft.unwrap_or(libc::RLIM_INFINITY), rlim_max: limit.hard.unwrap_or(libc::RLIM_INFINITY) }
+/// A limit as the kernel counts, on every machine: struct rlimit64 of prlimit(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+struct KernelLimit {
+    soft: u64,
+    hard: u64,
+}
+
+/// No limit, for the kernel.
+const UNLIMITED: u64 = u64::MAX;
+
+impl From<Limit> for KernelLimit {
+    fn from(limit: Limit) -> Self {
+        KernelLimit { soft: limit.soft.unwrap_or(UNLIMITED), hard: limit.hard.unwrap_or(UNLIMITED) }
+    }
+}
+
+/// Sets a limit of this process, and reads the one before.
+fn exchange_limit(resource: Resource, new: Option<&KernelLimit>, old: Option<&mut KernelLimit>) -> Result<(), c_int> {
+    let (new, old) = (new.map_or(ptr::null(), ptr::from_ref), old.map_or(ptr::null_mut(), ptr::from_mut));
+    // SAFETY: prlimit(2) reads and writes sixteen bytes at these addresses. The raw call, whose numbers have 64 bits on
+    // every machine.
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, number_of(resource), new, old) };
+    if result < 0 { Err(errno()) } else { Ok(()) }
 }
 
 /// The daemon's own hard limit, in words.
 fn hard_limit(resource: Resource) -> Option<String> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: getrlimit(2) fills in the structure.
-    let result = unsafe { libc::getrlimit(number_of(resource), &raw mut limit) };
-    (result == 0).then(|| if limit.rlim_max == libc::RLIM_INFINITY { "unlimited".to_owned() } else { limit.rlim_max.to_string() })
+    let mut limit = KernelLimit::default();
+    exchange_limit(resource, None, Some(&mut limit)).ok()?;
+    Some(if limit.hard == UNLIMITED { "unlimited".to_owned() } else { limit.hard.to_string() })
 }
 
 /// What the C library takes for the number of a resource.
