@@ -23,3 +23,4 @@ pub mod supervisor;
 pub mod time;
 pub mod usage;
 mod waiting;
+pub mod zone;

@@ -4,6 +4,8 @@
 //! tests (`data/config.schema.json`, `docs/configuration.md`). It is all constants: a program that has no use for the
 //! descriptions does not contain them. Invariant: every example and every default is read without complaint.
 
+use crate::schedule::MAX_EXPRESSIONS;
+
 /// A kind of map.
 #[derive(Debug)]
 pub struct Table {
@@ -87,6 +89,8 @@ pub enum Kind {
     Signal,
     /// When something happens, like crontab(5).
     Cron,
+    /// The name of a time zone.
+    Zone,
     /// The path of a file; references are expanded.
     File,
     /// The absolute path of a folder; references are expanded.
@@ -155,6 +159,13 @@ pub const TOP: Table = Table {
             "How long the whole shutdown may take; what is left then is killed. Keep it below the patience of whoever stops the container (10s for Docker).",
             "25s",
         ),
+        here(
+            "timezone",
+            Kind::Zone,
+            Otherwise("that of `TZ`, else the system's, else UTC"),
+            "The time zone in which schedules are read. The zones are built in.",
+            "Europe/Paris",
+        ),
         here("env", ENV, Value("{}"), "Variables for every service.", "{TZ: Europe/Paris, LOG_FILE: '/var/log/${PPM_SERVICE}.log'}"),
         here(
             "env_file",
@@ -171,7 +182,6 @@ pub const TOP: Table = Table {
             "[{name: web, command: 'nginx -g \"daemon off;\"'}]",
         ),
         later("watch_restart_interval"),
-        later("timezone"),
         later("logger"),
         later("http"),
         later("state_dir"),
@@ -327,12 +337,18 @@ pub const SCHEDULE: Table = Table {
     keys: &[
         here(
             "cron",
-            Kind::Either(&[Kind::Cron, Kind::List(&Kind::Cron, 1, 1)]),
+            Kind::Either(&[Kind::Cron, Kind::List(&Kind::Cron, 1, MAX_EXPRESSIONS)]),
             Required,
-            "Minute, hour, day, month, weekday, as in crontab(5); a sixth field in front is the second. Or `@daily` and the like.",
+            "Minute, hour, day, month, weekday, as in crontab(5); a sixth field in front is the second. Or `@daily` and the like, `@every 90s`, `@reboot`. Of several, each counts.",
             "\"0 3 * * *\"",
         ),
-        later("timezone"),
+        here(
+            "timezone",
+            Kind::Zone,
+            Otherwise("`timezone` of the top"),
+            "The time zone in which the expressions are read.",
+            "Europe/Paris",
+        ),
         later("overlap"),
         later("missed"),
         later("deadline"),

@@ -155,11 +155,22 @@ impl Field {
         match number {
             None => Err(self.error(item, format!("the step in `{item}` is not a number"))),
             Some(0) => Err(self.error(item, format!("the step in `{item}` is 0")).hint("steps begin at 1")),
-            Some(step) if step > span => Err(self
-                .error(item, format!("the step {step} does not fit in {first}-{last}"))
-                .hint(format!("`{item}` would match {first} alone; if that is meant, write `{first}`"))),
+            Some(step) if step > span => {
+                Err(self.error(item, format!("the step {step} does not fit in {first}-{last}")).hint(self.without_step(step, item, first)))
+            }
             Some(step) => Ok(step),
         }
+    }
+
+    /// What to write instead of a step that is too large: who writes `*/90` mostly wants a period.
+    fn without_step(&self, step: u32, item: &str, first: u32) -> String {
+        let unit = match self.name {
+            "second" => 's',
+            "minute" => 'm',
+            "hour" => 'h',
+            _ => return format!("`{item}` would match {first} alone; if that is meant, write `{first}`"),
+        };
+        format!("`{item}` would match {first} alone: write `{first}` if that is meant, `@every {step}{unit}` for a period")
     }
 
     pub(super) fn error(&self, item: &str, reason: impl Into<String>) -> ScheduleError {

@@ -68,7 +68,7 @@ pub struct Add {
     /// An environment variable of its own; may be given again
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,
-    /// When to run it, as five or six cron fields
+    /// When to run it: cron fields, '@daily' and the like, '@every 90s' (see 'ppm cron')
     #[arg(long, value_name = "CRON")]
     pub schedule: Option<String>,
     /// The folder to run it in; relative to the current one
