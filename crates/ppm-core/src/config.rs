@@ -35,6 +35,8 @@ pub struct Config {
     pub settings: Settings,
     /// In the order of the file; ids only where they were written.
     pub services: Vec<ServiceSpec>,
+    /// What is right but may be meant otherwise, each with its line; told by `check`.
+    pub remarks: Vec<String>,
 }
 
 /// Reads a configuration; `file` is its name in messages and in [`ServiceSpec::source`], and files that it names are
@@ -51,7 +53,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
         return Err(Problems::new(file, vec![Source::new("").problem(Complaint { message, ..Complaint::default() })]));
     }
     let tree = tree::read(text).map_err(|not_yaml| Problems::new(file, vec![not_yaml_problem(&Source::new(text), not_yaml)]))?;
-    let Outcome { mut config, drafts, verbatim, starts } = read::read(&tree, text, folder_of(file));
+    let Outcome { mut config, drafts, verbatim, starts, remarks } = read::read(&tree, text, folder_of(file));
     if !drafts.is_empty() {
         return Err(problems(text, file, drafts));
     }
@@ -61,13 +63,16 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
             None => file.to_owned(),
         };
     }
-    if !verbatim.is_empty() {
-        let found = tree::locate(text, &verbatim.iter().map(|verbatim| verbatim.at).collect());
+    let wanted: BTreeSet<At> = verbatim.iter().map(|verbatim| verbatim.at).chain(remarks.iter().map(|(at, _)| *at)).collect();
+    if !wanted.is_empty() {
+        let found = tree::locate(text, &wanted);
         for Verbatim { service, name, at } in verbatim {
             if let (Some(service), Some(token)) = (config.services.get_mut(service), found.get(&at)) {
                 service.command.env.insert(name, token.text.as_str().into());
             }
         }
+        let line = |at: &At| found.get(at).map_or(0, |token| token.mark.line);
+        config.remarks = remarks.into_iter().map(|(at, remark)| format!("line {}: {remark}", line(&at))).collect();
     }
     Ok(config)
 }

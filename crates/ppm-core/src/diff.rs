@@ -28,13 +28,14 @@ struct Changes {
 /// enough.
 pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<String>) {
     let mut changes = Changes::default();
-    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, groups, source: _ } = old;
+    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, essential, groups, source: _ } = old;
     changes.command(command, &new.command);
     changes.schedule(schedule.as_ref(), new.schedule.as_ref());
     changes.restart(restart, &new.restart);
     changes.stop(*stop, new.stop);
     changes.compare("autostart", autostart, &new.autostart);
     changes.compare("success_exit_codes", format!("{success_exit_codes:?}"), format!("{:?}", new.success_exit_codes));
+    changes.compare("essential", essential, &new.essential);
     changes.compare("groups", groups.join(" "), new.groups.join(" "));
     if new.id.is_some() && *id != new.id {
         let number = |id: Option<u32>| id.map_or(String::new(), |id| id.to_string());

@@ -19,7 +19,7 @@ use crate::journal::KEPT;
 use crate::names::{glob_matches, similar};
 use crate::schedule::Schedule;
 use crate::service::{Input, Run, Service, Want};
-use crate::spec::{MAX_SERVICES, RestartPolicy, RestartWhen, ServiceSpec, StopPolicy};
+use crate::spec::{MAX_SERVICES, RestartWhen, ServiceSpec, StopPolicy};
 use crate::supervisor::{Origin, Phase, Supervisor};
 use crate::time::{Now, brief};
 use crate::waiting::{Aim, Kind};
@@ -120,7 +120,7 @@ impl Supervisor {
                 command: std::iter::once(&spec.command.path).chain(&spec.command.args).cloned().collect(),
                 workdir: spec.command.workdir.clone(),
                 env: spec.command.env.keys().cloned().collect(),
-                restart: restart_in_words(&spec.restart),
+                restart: restart_in_words(spec),
                 stop: stop_in_words(spec.stop),
                 source: spec.source.clone(),
             }
@@ -432,7 +432,7 @@ fn plans_of(now: Now, service: &Service) -> Vec<PlanRow> {
     let delayed = service.restart_at(now).map(|next| {
         let rule = match next.why {
             Why::Backoff => format!("backoff, retry {}", service.crashes(now)),
-            Why::Restart | Why::Schedule | Why::Watch => "restart: always".to_owned(),
+            Why::Restart | Why::Schedule | Why::Watch | Why::Other(_) => "restart: always".to_owned(),
         };
         row(PlanEvent::Restart, next.at, rule)
     });
@@ -445,13 +445,15 @@ fn rule_in_words(schedule: &Schedule) -> String {
     schedule.text() + &zone.unwrap_or_default()
 }
 
-fn restart_in_words(policy: &RestartPolicy) -> String {
+fn restart_in_words(spec: &ServiceSpec) -> String {
+    let policy = &spec.restart;
+    let end = if spec.essential { "; its end ends the daemon" } else { "" };
     let when = name_of(policy.when);
     if policy.when == RestartWhen::Never {
-        return when.to_owned();
+        return format!("{when}{end}");
     }
     let retries = if policy.max_retries == 0 { String::new() } else { format!(", at most {} retries", policy.max_retries) };
-    format!("{when}, backoff {} to {}{retries}", brief(policy.interval), brief(policy.max_interval.max(policy.interval)))
+    format!("{when}, backoff {} to {}{retries}{end}", brief(policy.interval), brief(policy.max_interval.max(policy.interval)))
 }
 
 fn stop_in_words(stop: StopPolicy) -> String {

@@ -24,7 +24,7 @@ use jiff::tz::TimeZone;
 use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
 
 use crate::backoff;
-use crate::event::{Cause, Group, Launch, Pid, ServiceId};
+use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId};
 use crate::journal::LONGEST_REASON;
 use crate::schedule::Schedule;
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
@@ -153,7 +153,21 @@ pub enum How {
     /// By SIGKILL, since it did not stop within this time.
     Overran(Duration),
     /// It could not be started, for this cause.
-    NotStarted(String),
+    NotStarted(NoStart),
+}
+
+impl End {
+    /// The exit code that tells of it to whoever started the daemon: its own, 128 + n for signal n, and the shell's for
+    /// what could not be executed (R28).
+    pub fn code(&self) -> u8 {
+        let code = match (&self.how, self.exit) {
+            (_, Some(Exit::Code(code))) => code,
+            (_, Some(Exit::Signal(signal))) => 128 + signal.number(),
+            (How::NotStarted(error), None) => error.code.into(),
+            (How::Finished | How::Crashed | How::Obeyed | How::DiedStopping | How::Overran(_), None) => 0,
+        };
+        u8::try_from(code).unwrap_or(u8::MAX)
+    }
 }
 
 /// What a service is told.
@@ -188,7 +202,7 @@ pub enum Input {
     /// The spawn came to a successful exec.
     Spawned(Pid),
     /// The spawn failed.
-    SpawnFailed(String),
+    SpawnFailed(NoStart),
     /// The main process ended.
     Exited(Exit, Group),
     /// What the main process left behind ended.
@@ -217,6 +231,8 @@ pub enum Effect {
         /// Why, in one short sentence.
         reason: String,
     },
+    /// It is essential, and nothing starts it again: the daemon ends with it.
+    EndDaemon,
     /// This input cannot happen in this state.
     Impossible(String),
 }
@@ -709,7 +725,7 @@ impl Service {
             (How::Obeyed, _) => "stopped by request".to_owned(),
             (How::DiedStopping, Some(exit)) => format!("{exit} while stopping"),
             (How::Overran(timeout), _) => format!("killed: did not stop within {}", brief(*timeout)),
-            (How::NotStarted(error), _) => error.clone(),
+            (How::NotStarted(error), _) => error.why.clone(),
             (How::Finished | How::Crashed | How::DiedStopping, None) => String::new(),
         }
     }
@@ -823,14 +839,15 @@ impl Service {
         }
     }
 
-    fn spawn_failed(&mut self, ctx: &Context<'_>, error: &str, out: &mut Vec<Effect>) {
+    fn spawn_failed(&mut self, ctx: &Context<'_>, error: &NoStart, out: &mut Vec<Effect>) {
         self.attempts += 1;
         self.crashes = self.crashes.saturating_add(1);
         self.ended = Some(ctx.now.wall);
-        let error: String = error.chars().take(LONGEST_REASON).collect();
-        self.last = Some(End { how: How::NotStarted(error.clone()), exit: None, at: ctx.now.mono });
+        let why: String = error.why.chars().take(LONGEST_REASON).collect();
+        let how = How::NotStarted(NoStart { why: why.clone(), code: error.code });
+        self.last = Some(End { how, exit: None, at: ctx.now.mono });
         self.run = Run::Idle;
-        self.tell(EventKind::StartFailed, None, error, out);
+        self.tell(EventKind::StartFailed, None, why, out);
         self.decide(ctx, Next::Policy, out);
     }
 
@@ -881,7 +898,12 @@ impl Service {
         match (self.want, then) {
             (Want::Down | Want::Gone, _) | (Want::Up { .. }, Next::Rest) => {}
             (Want::Up { .. }, Next::Start(cause)) => self.launch(cause, out),
-            (Want::Up { .. }, Next::Policy) => self.follow_policy(ctx, out),
+            (Want::Up { .. }, Next::Policy) => {
+                self.follow_policy(ctx, out);
+                if self.spec.essential && self.next_start(ctx.now).is_none() {
+                    out.push(Effect::EndDaemon);
+                }
+            }
         }
     }
 

@@ -68,6 +68,8 @@ pub struct ServiceSpec {
     pub stop: StopPolicy,
     /// When it starts by the wall clock.
     pub schedule: Option<Schedule>,
+    /// Whether its end, when nothing starts it again and nobody asked for it, ends the daemon.
+    pub essential: bool,
     /// What it can be addressed by together with others: `@frontend`. Each once, in the order they are written.
     pub groups: Vec<String>,
     /// Where it comes from, for people: `file:line`, or `ppm add`.
@@ -200,6 +202,7 @@ impl ServiceSpec {
             success_exit_codes: vec![0],
             stop: StopPolicy::default(),
             schedule: None,
+            essential: false,
             groups: Vec::new(),
             source: String::new(),
         }

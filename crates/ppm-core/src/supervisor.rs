@@ -18,7 +18,7 @@ use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId};
 use crate::journal::{Journal, event_row};
 use crate::reload::Reading;
 use crate::sampling::Sampling;
-use crate::service::{Context, Effect, Input, Run, Service};
+use crate::service::{Context, Effect, End, Input, Run, Service};
 use crate::spec::{ServiceSpec, Settings, assign_ids};
 use crate::time::{Mono, Now, Timestamp};
 use crate::waiting::Waiting;
@@ -125,6 +125,8 @@ pub struct Supervisor {
     boot: VecDeque<ServiceId>,
     clock: ClockWatch,
     interrupts: u32,
+    /// Of the essential service with which the daemon ends.
+    exit_code: Option<u8>,
     chance: Chance,
     effects: Vec<Effect>,
 }
@@ -160,6 +162,7 @@ impl Supervisor {
             boot: VecDeque::new(),
             clock: ClockWatch { seen: now, next: now.mono },
             interrupts: 0,
+            exit_code: None,
             chance: Chance::new(seed),
             effects: Vec::new(),
         };
@@ -339,6 +342,7 @@ impl Supervisor {
             match effect {
                 Effect::Spawn(cause) => self.actions.push(Action::Spawn { id, launch: Arc::new(service.launch_data()), cause }),
                 Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { pid, signal, reach }),
+                Effect::EndDaemon => self.exit_code = self.exit_code.or_else(|| service.last().map(End::code)),
                 Effect::Impossible(text) => self.actions.push(Action::Announce(Notice::Impossible(text))),
                 Effect::Told { kind, pid, exit, reason } => {
                     let row = event_row(now, service, kind, from, pid, exit, reason);
@@ -385,10 +389,22 @@ impl Supervisor {
             return self.step(now, id, &Input::KillNow); // its spawn came to an end too late for a polite stop
         }
         self.answer_waiters(now, id);
+        if let (Some(code), Phase::Running) = (self.exit_code, self.phase) {
+            self.end_with(now, id, code);
+        }
         let gone = self.services.get(&id).is_some_and(|entry| entry.service.is_gone());
         if gone {
             self.remove(now, id);
         }
+    }
+
+    /// An essential service has come to its end, and the daemon with it.
+    fn end_with(&mut self, now: Now, id: ServiceId, code: u8) {
+        let Some(service) = self.service(id) else { return };
+        let (name, reason) = (&service.spec().name, service.reason(now));
+        let text = format!("{name} is essential and has ended ({reason}): stopping {} services", self.busy);
+        self.announce(if code == 0 { Notice::Info(text) } else { Notice::Warning(text) });
+        self.shut_down(now);
     }
 
     fn remove(&mut self, now: Now, id: ServiceId) {
@@ -460,7 +476,7 @@ impl Supervisor {
             let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
             self.actions.push(Action::Respond { to, result: Err(error) });
         }
-        self.actions.push(Action::Exit { code: 0 });
+        self.actions.push(Action::Exit { code: self.exit_code.unwrap_or(0) }); // 0: a requested shutdown (R28)
     }
 
     /// Keeps an event and tells it, with the user on whose behalf it happened.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 use ppm_core::environment::{self, Help, Resolved};
-use ppm_core::event::{Cause, Launch, Pid};
+use ppm_core::event::{Cause, Launch, NoStart, Pid};
 
 use crate::{files, reap};
 
@@ -77,7 +77,7 @@ impl Spawner {
     }
 
     /// Starts the program as leader of its own session; the error is for people: stage and cause.
-    pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Pid, String> {
+    pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Pid, NoStart> {
         let start = self.prepare(launch, cause)?;
         let command = &launch.command;
         let programs = start.programs();
@@ -101,7 +101,9 @@ impl Spawner {
             None => Ok(Pid(pid)),
             Some((stage, errno)) => {
                 reap::discard(pid);
-                Err(start.explain(stage, errno))
+                let is_missing = (stage, errno) == (Stage::Exec, libc::ENOENT);
+                let code = if is_missing { NoStart::NOT_FOUND } else { NoStart::NOT_EXECUTED };
+                Err(NoStart { why: start.explain(stage, errno), code })
             }
         }
     }

@@ -8,7 +8,7 @@ use super::keys::{Known, SERVICE_KEYS};
 use super::problem::Complaint;
 use super::read::Reader;
 use super::tree::{At, Key, Node, Value};
-use super::value::{DURATION_HINT, read_duration, read_percent, read_seconds};
+use super::value::{DURATION_HINT, SIZE_HINT, read_duration, read_percent, read_seconds, read_size, write_size};
 use crate::names;
 use crate::spec::{InvalidSpec, shown};
 
@@ -76,6 +76,35 @@ impl Reader {
                 let complaint = self.complain(field.node.at, format!("`{}` is not a duration", shown(&written)));
                 complaint.label = Some(label);
                 complaint.hint = Some(DURATION_HINT.into());
+                None
+            }
+        }
+    }
+
+    /// A number of bytes.
+    #[expect(dead_code, reason = "the keys that take one come next")]
+    pub(super) fn size(&mut self, field: Field<'_>) -> Option<u64> {
+        let written = match &field.node.value {
+            Value::Text(text) => text.clone(),
+            Value::Int(bytes) => bytes.to_string(),
+            Value::Float(bytes) => write_float(*bytes),
+            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
+                self.wrong_type(field, "a size").hint = Some(SIZE_HINT.into());
+                return None;
+            }
+        };
+        match read_size(&written) {
+            Ok(size) => {
+                if size.ambiguous {
+                    let remark = format!("`{}: {}` means {}", field.name(), shown(&written), write_size(size.bytes));
+                    self.outcome.remarks.push((field.node.at, format!("{remark}: units are powers of 1024")));
+                }
+                Some(size.bytes)
+            }
+            Err(label) => {
+                let complaint = self.complain(field.node.at, format!("`{}` is not a size", shown(&written)));
+                complaint.label = Some(label);
+                complaint.hint = Some(SIZE_HINT.into());
                 None
             }
         }

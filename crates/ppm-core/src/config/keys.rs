@@ -81,6 +81,8 @@ pub enum Kind {
     Boolean,
     /// `10s`, or a number of seconds.
     Duration,
+    /// `20MiB`, or a number of bytes.
+    Size,
     /// A whole number from and to these.
     Whole(u32, u32),
     /// `10%`.
@@ -241,7 +243,7 @@ pub const SERVICE: Table = Table {
             "restart",
             Kind::Either(&[WHEN, Kind::Map(&RESTART)]),
             Value("on-failure"),
-            "When it is started again by itself.",
+            "When it is started again by itself. For an essential service `never` holds where it is not written.",
             "{policy: always, max_interval: 1m}",
         ),
         here(
@@ -260,6 +262,13 @@ pub const SERVICE: Table = Table {
             "\"*/30 * * * * *\"",
         ),
         here(
+            "essential",
+            Kind::Boolean,
+            Value("false"),
+            "Whether the daemon ends with it, and with its exit code (128 + n for signal n), when it has ended and nothing starts it again. An end that was asked for (`stop`, `rm`) does not count.",
+            "true",
+        ),
+        here(
             "groups",
             Kind::OrNothing(&Kind::List(&Kind::Group, 0, ANY)),
             Value("[]"),
@@ -268,7 +277,6 @@ pub const SERVICE: Table = Table {
         ),
         later("user"),
         later("umask"),
-        later("essential"),
         later("depends_on"),
         later("on_dependency_restart"),
         later("ready"),

@@ -17,7 +17,7 @@ use super::tree::{At, Node, Tree, Value};
 use crate::environment::Surroundings;
 use crate::names;
 use crate::schedule::Schedule;
-use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy, shown};
+use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy, shown};
 use crate::zone;
 
 /// Without these in the text every integer and boolean is written as we would write it.
@@ -39,6 +39,8 @@ pub(super) struct Outcome {
     pub verbatim: Vec<Verbatim>,
     /// Of each service that was read, the scalar it begins with.
     pub starts: Vec<At>,
+    /// What is right but may be meant otherwise.
+    pub remarks: Vec<(At, String)>,
 }
 
 /// Reads the tree of a text that stands in this folder.
@@ -152,8 +154,11 @@ impl Reader {
         self.set(map.get("success_exit_codes"), &mut service.success_exit_codes, Self::exit_codes);
         self.set(map.get("schedule"), &mut service.schedule, |reader, field| reader.schedule(field, called).map(Some));
         self.set(map.get("groups"), &mut service.groups, Self::groups);
-        if let Some(field) = map.get("restart") {
-            self.restart(field, called, &mut service.restart);
+        self.set(map.get("essential"), &mut service.essential, Self::boolean);
+        match map.get("restart") {
+            Some(field) => self.restart(field, called, &mut service.restart),
+            None if service.essential => service.restart.when = RestartWhen::Never,
+            None => {}
         }
         if let Some(field) = map.get("stop") {
             self.stop(field, called, &mut service.stop);
@@ -291,7 +296,7 @@ impl Reader {
         self.set(map.get("reset_after"), &mut policy.reset_after, Self::duration);
     }
 
-    fn restart_when(&mut self, field: Field<'_>) -> Option<spec::RestartWhen> {
+    fn restart_when(&mut self, field: Field<'_>) -> Option<RestartWhen> {
         let word = if let Value::Bool(word) = field.node.value {
             word.to_string() // meant as a word: `restart: false`
         } else {

@@ -67,7 +67,10 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
     if !service.autostart {
         field("autostart", "false");
     }
-    if let Some(restart) = restart(&service.restart, settings) {
+    if service.essential {
+        field("essential", "true");
+    }
+    if let Some(restart) = restart(service, settings) {
         field("restart", &restart);
     }
     if service.success_exit_codes != [0] {
@@ -123,7 +126,9 @@ fn list<'a>(texts: impl IntoIterator<Item = &'a String>) -> String {
     format!("[{}]", texts.join(", "))
 }
 
-fn restart(policy: &RestartPolicy, settings: &Settings) -> Option<String> {
+fn restart(service: &ServiceSpec, settings: &Settings) -> Option<String> {
+    let policy = &service.restart;
+    let absent = if service.essential { RestartWhen::Never } else { RestartWhen::OnFailure };
     let default = RestartPolicy { interval: settings.restart_interval, ..RestartPolicy::default() };
     let when = match policy.when {
         RestartWhen::Never => "never",
@@ -138,8 +143,7 @@ fn restart(policy: &RestartPolicy, settings: &Settings) -> Option<String> {
     differ("max_retries", policy.max_retries != default.max_retries, policy.max_retries.to_string());
     differ("reset_after", policy.reset_after != default.reset_after, write_duration(policy.reset_after));
     match (differing.is_empty(), policy.when == default.when) {
-        (true, true) => None,
-        (true, false) => Some(when.into()),
+        (true, _) => (policy.when != absent).then(|| when.into()),
         (false, true) => Some(format!("{{{}}}", differing.join(", "))),
         (false, false) => Some(format!("{{policy: {when}, {}}}", differing.join(", "))),
     }

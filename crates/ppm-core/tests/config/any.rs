@@ -138,7 +138,7 @@ pub fn any_config(chance: &mut Chance) -> Config {
     }
     let mut services: Vec<ServiceSpec> = (0..chance.below(4)).map(|number| any_service(chance, &settings, number)).collect();
     assign_ids(&mut services);
-    Config { settings, services }
+    Config { settings, services, ..Config::default() }
 }
 
 fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> ServiceSpec {
@@ -161,6 +161,7 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     service.groups = ["web", "1e3", "no"].into_iter().take(chance.below(4)).map(str::to_owned).collect();
     service.id = (chance.below(3) == 0).then(|| u32::try_from(number * 7 + 1 + chance.below(7)).unwrap());
     service.autostart = chance.below(4) > 0;
+    service.essential = chance.below(4) == 0;
     if chance.below(2) == 0 {
         service.restart.when = [RestartWhen::Never, RestartWhen::OnFailure, RestartWhen::Always][chance.below(3)];
         let durations = [&mut service.restart.interval, &mut service.restart.max_interval, &mut service.restart.reset_after];

@@ -14,6 +14,8 @@ const DURATION: &str = concat!(
     "(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w|months?|M|years?|yrs?|y)",
     r"\s*)+)\s*$",
 );
+/// Bytes, or a number and a unit of them.
+const SIZE: &str = r"^\s*([0-9]+\s*[Bb]?|[0-9]+(\.[0-9]{1,12})?\s*[KkMmGgTtPp]([Ii]?[Bb]?))\s*$";
 const NAME: &str = "^[A-Za-z0-9._@][A-Za-z0-9._@-]*$";
 const GROUP: &str = "^[A-Za-z0-9._][A-Za-z0-9._@-]*$";
 const RESERVED: &str = "^([0-9]+|all|ppm-daemon)$";
@@ -87,6 +89,7 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Variable => json!({"type": "string", "pattern": VARIABLE, "maxLength": 255}),
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::Duration => json!({"$ref": "#/$defs/duration"}),
+        Kind::Size => json!({"type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": SIZE}),
         Kind::Whole(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Percent => json!({"type": "string", "pattern": r"^\s*0*(100|[0-9]{1,2})\s*%\s*$"}),
         Kind::Signal => json!({"type": ["string", "integer"], "minimum": 1, "maximum": 64, "pattern": signal()}),

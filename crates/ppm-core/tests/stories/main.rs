@@ -8,6 +8,7 @@ mod ask;
 mod story;
 
 mod commands;
+mod essential;
 mod events;
 mod leftovers;
 mod pausing;

@@ -124,7 +124,7 @@ fn a_schedule_is_read_in_its_zone_else_in_that_of_the_configuration() {
     let story = story.on("common").row(next("2026-01-02T05:00:00.000Z")).on("own").row(next("2026-01-02T21:00:00.000Z"));
 
     let services = cast().map(|make| make.0).to_vec();
-    let moved = Config { settings: Settings { timezone: zone("America/New_York"), ..Settings::default() }, services };
+    let moved = Config { settings: Settings { timezone: zone("America/New_York"), ..Settings::default() }, services, ..Config::default() };
     story
         .event(Event::Signalled(Signal::HUP))
         .reads_config(Ok(moved))

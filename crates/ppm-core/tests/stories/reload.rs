@@ -214,7 +214,8 @@ fn a_plan_only_tells() {
 
 #[test]
 fn settings_are_taken_over() {
-    let config = Config { settings: Settings { shutdown_timeout: 25.s(), ..Settings::default() }, services: vec![svc().0] };
+    let config =
+        Config { settings: Settings { shutdown_timeout: 25.s(), ..Settings::default() }, services: vec![svc().0], ..Config::default() };
     running()
         .request(reload())
         .reads_config(Ok(config))

@@ -79,6 +79,11 @@ impl Make {
         self.with(|spec| spec.schedule = Some(Schedule::parse(text).unwrap()))
     }
 
+    /// The daemon ends with it.
+    pub fn essential(self) -> Make {
+        self.with(|spec| (spec.essential, spec.restart.when) = (true, RestartWhen::Never))
+    }
+
     pub fn no_autostart(self) -> Make {
         self.with(|spec| spec.autostart = false)
     }
@@ -110,7 +115,7 @@ pub fn story(cast: impl Cast) -> Story {
 pub fn story_with(settings: Settings, cast: impl Cast) -> Story {
     let services = cast.list();
     let current = services.first().map_or(String::new(), |spec| spec.name.clone());
-    let config = Config { settings, services };
+    let config = Config { settings, services, ..Config::default() };
     let boot = Boot { config, zone: TimeZone::UTC, seed: 7, pid: DAEMON, version: "1.2.3".to_owned() };
     let supervisor = Supervisor::new(boot, BEGIN);
     let mut story = Story {
@@ -206,13 +211,13 @@ impl Story {
 
     /// The configuration file is read again, and holds these services now.
     pub fn reads(self, cast: impl Cast) -> Story {
-        self.reads_config(Ok(Config { settings: Settings::default(), services: cast.list() }))
+        self.reads_config(Ok(Config { settings: Settings::default(), services: cast.list(), ..Config::default() }))
     }
 
     /// The configuration file is read again, and holds what it held.
     pub fn reads_again(self) -> Story {
         let services = self.supervisor.services().map(|service| ServiceSpec { id: None, ..service.spec().clone() }).collect();
-        self.reads_config(Ok(Config { settings: Settings::default(), services }))
+        self.reads_config(Ok(Config { settings: Settings::default(), services, ..Config::default() }))
     }
 
     /// The configuration file is read again, with this outcome.
@@ -327,7 +332,7 @@ impl Story {
     pub fn fails_to_start(self, error: &str) -> Story {
         let story = self.spawns();
         let id = story.id();
-        story.event(Event::SpawnFailed { id, error: error.to_owned() })
+        story.event(Event::SpawnFailed { id, error: error.to_owned().into() })
     }
 
     /// It begins to start the service. How that ends is not known yet.

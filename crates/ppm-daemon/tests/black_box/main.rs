@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
 
 mod client;
+mod essential;
 mod harness;
 mod hostile;
 mod reap;
