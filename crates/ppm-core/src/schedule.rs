@@ -9,6 +9,7 @@ mod days;
 mod field;
 mod times;
 mod wall;
+mod words;
 
 use std::fmt;
 use std::ops::Range;
@@ -168,6 +169,14 @@ impl Schedule {
     /// The zone written beside the expressions.
     pub fn zone(&self) -> Option<&TimeZone> {
         self.zone.as_ref()
+    }
+
+    /// The zone that its only expression names.
+    pub fn only_zone(&self) -> Option<&TimeZone> {
+        match self.expressions.as_slice() {
+            [only] => only.zone.as_ref(),
+            _ => None,
+        }
     }
 
     /// What may not mean what its author thinks; empty for nearly every schedule.

@@ -407,3 +407,54 @@ fn fields(line: &str) -> Vec<String> {
     }
     fields
 }
+
+#[test]
+fn schedules_are_told_in_words() {
+    let words = [
+        ("0 9 * * 1-5", "at 09:00, on Monday to Friday"),
+        ("0 3 * * *", "at 03:00"),
+        ("15 10 3 * * *", "at 03:10:15"),
+        ("0 3,15 * * SAT", "at 03:00 and 15:00, on Saturday"),
+        ("*/15 * * * *", "every 15 minutes"),
+        ("*/7 * * * *", "every 7 minutes, from 0 again each hour"),
+        ("*/30 * * * * *", "every 30 seconds"),
+        ("* * * * * *", "every second"),
+        ("* * * * *", "every minute"),
+        ("0 * * * *", "every hour"),
+        ("0 */2 * * *", "every 2 hours"),
+        ("30 */2 * * *", "at minute 30 of every 2nd hour"),
+        ("*/10 9-17 * * MON-FRI", "every 10 minutes from 09:00 to 17:59, on Monday to Friday"),
+        ("0-10,30 * * * *", "at minutes 0 to 10 and 30"),
+        ("0 0 8-20 * * *", "at 08:00 to 20:00"),
+        ("0 0 13 * 5", "at 00:00, on day 13 and on Friday"),
+        ("0 0 13 * +5", "at 00:00, on day 13 if that is Friday"),
+        ("0 0 */10 * FRI", "at 00:00, on days 1, 11 and so on to 31 if that is Friday"),
+        ("0 0 1,15 * *", "at 00:00, on days 1 and 15"),
+        ("0 0 L * *", "at 00:00, on the last day of the month"),
+        ("0 0 L-3,15W * *", "at 00:00, 3 days before the last of the month and on the working day nearest to day 15"),
+        ("0 0 LW JAN,7-9 *", "at 00:00, on the last working day of the month, in January and July to September"),
+        ("0 0 * * MON#1,5L", "at 00:00, on the first Monday of the month and the last Friday of the month"),
+        ("0 0 * * SAT,SUN", "at 00:00, on Saturday and Sunday"),
+        ("0 0 0 1 1 * 2030-2032,2040", "at 00:00, on day 1, in January, in 2030 to 2032 and 2040"),
+        ("@every 90s", "every 1m 30s"),
+        ("@reboot", "when the daemon starts"),
+        ("TZ=Asia/Tokyo @daily", "at 00:00 (Asia/Tokyo)"),
+    ];
+    for (text, wanted) in words {
+        assert_eq!(Schedule::parse(text).unwrap().words(), [wanted], "{text}");
+    }
+}
+
+#[test]
+fn a_fire_that_a_gap_has_moved_is_noted() {
+    let zone = TimeZone::get("Europe/Paris").unwrap();
+    let note = |text: &str, from: &str| {
+        let schedule = Schedule::parse(text).unwrap();
+        let at = schedule.next(instant(from), &zone).unwrap();
+        schedule.note(at, &zone)
+    };
+    assert_eq!(note("30 2 * * *", "2026-03-28T12:00:00Z").unwrap(), "moved: 02:30 does not exist");
+    assert_eq!(note("30 2 * * *", "2026-03-29T12:00:00Z"), None);
+    assert_eq!(note("0 3 * * *", "2026-03-28T12:00:00Z"), None);
+    assert_eq!(note("*/30 * * * *", "2026-03-29T00:59:00Z"), None);
+}

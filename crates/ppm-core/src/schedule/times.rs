@@ -26,13 +26,13 @@ const SEVEN: [&str; 7] = ["second", "minute", "hour", "day-of-month", "month", "
 /// The fields of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Times {
-    seconds: u64,
-    minutes: u64,
-    hours: u64,
-    months: u64,
+    pub seconds: u64,
+    pub minutes: u64,
+    pub hours: u64,
+    pub months: u64,
     /// Sorted; None: every year.
-    years: Option<Vec<i16>>,
-    days: Days,
+    pub years: Option<Vec<i16>>,
+    pub days: Days,
     pace: Pace,
     warnings: Vec<String>,
 }
@@ -84,6 +84,11 @@ impl Times {
     pub(super) fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let second = wall::next_instant(self, after.0.div_euclid(1000).checked_add(1)?, zone)?;
         Some(Timestamp(second * 1000))
+    }
+
+    /// The time of day, in seconds, that the zone leaves out and for which the fire at this instant stands.
+    pub(super) fn moved_from(&self, at: Timestamp, zone: &TimeZone) -> Option<u32> {
+        wall::left_out(self, at.0.div_euclid(1000), zone)
     }
 
     fn refuse_never(&self, text: &str) -> Result<(), ScheduleError> {

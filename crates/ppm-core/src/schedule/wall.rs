@@ -34,6 +34,16 @@ pub(super) fn next_instant(times: &Times, from: i64, zone: &TimeZone) -> Option<
     }
 }
 
+/// The first time of day, in seconds, that a gap left out and that fires at its end, which is `at`.
+pub(super) fn left_out(times: &Times, at: i64, zone: &TimeZone) -> Option<u32> {
+    let stretch = Stretch::around(at, zone)?;
+    if times.pace() != Pace::Fixed || at != stretch.start || !(1..=LONGEST_GAP).contains(&stretch.gap()) {
+        return None;
+    }
+    let wall = next_wall(times, stretch.start + stretch.offset_before)?;
+    u32::try_from(wall.rem_euclid(DAY)).ok().filter(|_| wall < stretch.start_wall())
+}
+
 /// The time between two transitions of a zone.
 struct Stretch {
     /// Its first second; the far past where there is no transition before.
