@@ -79,7 +79,8 @@ impl Times {
             parts.push(unit(&seconds, 60, ["second", "seconds"], SECOND.step_of(&seconds)));
         }
         let hourly = minutes == [0] && parts.is_empty();
-        if !(minutes.len() == 60 && !parts.is_empty()) && !hourly {
+        let goes_without_saying = minutes.len() == 60 && !parts.is_empty();
+        if !goes_without_saying && !hourly {
             parts.push(unit(&minutes, 60, ["minute", "minutes"], MINUTE.step_of(&minutes)));
         }
         match (hours.len(), hourly) {
