@@ -10,7 +10,7 @@ mod problem;
 mod read;
 mod render;
 mod tree;
-mod value;
+pub(crate) mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -111,7 +111,7 @@ pub fn candidates(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 fn not_yaml_problem(source: &Source<'_>, not_yaml: NotYaml) -> Problem {
-    let complaint = Complaint { message: not_yaml.message, label: None, hint: not_yaml.hint };
+    let complaint = Complaint { message: not_yaml.message, hint: not_yaml.hint, ..Complaint::default() };
     match (not_yaml.mark, not_yaml.extent) {
         (Some(mark), Extent::Character) => source.problem_at(mark, 1, complaint),
         (Some(mark), Extent::Word) => source.problem_at(mark, source.word(mark), complaint),

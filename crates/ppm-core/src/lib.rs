@@ -25,3 +25,4 @@ pub mod supervisor;
 pub mod time;
 pub mod usage;
 mod waiting;
+pub mod zone;

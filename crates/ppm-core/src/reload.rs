@@ -13,6 +13,7 @@ use crate::config::{Config, Problems};
 use crate::diff;
 use crate::event::{Action, ClientId, From, Notice, ServiceId, Text};
 use crate::journal::event_row;
+use crate::schedule::Schedule;
 use crate::service::{Input, Service, Want};
 use crate::spec::{MAX_SERVICES, ServiceSpec};
 use crate::supervisor::{Origin, Supervisor, shortened};
@@ -272,7 +273,7 @@ impl Supervisor {
                 (id, if step.row.action == ReloadAction::Restart { Todo::Restart } else { Todo::Nothing })
             }
             Target::Comes(spec) => {
-                let starts = spec.autostart && spec.schedule.is_none();
+                let starts = spec.autostart && spec.starts_at_once();
                 let id = self.insert(now, spec, Origin::File);
                 self.tell_of(now, id, EventKind::Added, String::new());
                 (id, if starts { Todo::Boot } else { Todo::Nothing })
@@ -314,8 +315,8 @@ fn runs(now: Now, service: &Service) -> bool {
 
 fn checked(config: &Config) -> Checked {
     let warnings = |spec: &ServiceSpec| {
-        let schedule = spec.schedule.as_ref().map(|schedule| schedule.warnings().to_vec()).unwrap_or_default();
-        schedule.into_iter().map(|warning| format!("`{}`: {warning}", spec.name)).collect::<Vec<_>>()
+        let schedule = spec.schedule.iter().flat_map(Schedule::warnings);
+        schedule.map(|warning| format!("`{}`: {warning}", spec.name)).collect::<Vec<_>>()
     };
     Checked { services: config.services.len(), warnings: config.services.iter().flat_map(warnings).collect() }
 }

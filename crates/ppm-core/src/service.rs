@@ -26,6 +26,7 @@ use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
 use crate::backoff;
 use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId};
 use crate::journal::LONGEST_REASON;
+use crate::schedule::Schedule;
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
 
@@ -578,7 +579,7 @@ impl Service {
 
     /// Whether the daemon will start it as soon as its turn comes.
     pub fn awaits_boot(&self) -> bool {
-        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.schedule.is_none()
+        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.starts_at_once()
     }
 
     /// Whether its user wants it.
@@ -731,9 +732,9 @@ impl Service {
 
     fn reason_at_rest(&self) -> String {
         match (&self.last, self.want) {
-            (None, Want::Up { plan: Some(_) }) => "waiting for its schedule".to_owned(),
-            (None, Want::Up { plan: None }) if self.spec.schedule.is_some() => "its schedule has no time left".to_owned(),
-            (None, Want::Up { plan: None }) => "waiting to be started".to_owned(),
+            (None, Want::Up { plan: Some(_) }) if !self.spec.starts_at_once() => "waiting for its schedule".to_owned(),
+            (None, Want::Up { plan: None }) if !self.spec.starts_at_once() => "its schedule has no time left".to_owned(),
+            (None, Want::Up { .. }) => "waiting to be started".to_owned(),
             (None, Want::Down | Want::Gone) => "not started".to_owned(),
             (Some(_), _) if self.gave_up => {
                 format!("{}, gave up after {} retries", self.last_in_words(), self.spec.restart.max_retries)
@@ -770,8 +771,18 @@ impl Service {
 
     fn plan_again(&mut self, ctx: &Context<'_>) {
         if self.is_active() {
-            self.want = Want::Up { plan: next_fire(&self.spec, ctx) };
+            self.want = Want::Up { plan: self.following(ctx) };
         }
+    }
+
+    /// The first planned time after the present. A period goes on from the time it was planned for, so that starts that
+    /// come late do not add up.
+    fn following(&self, ctx: &Context<'_>) -> Option<Timestamp> {
+        let period =
+            self.spec.schedule.as_ref().and_then(Schedule::period).map(|period| i64::try_from(period.as_millis()).unwrap_or(i64::MAX));
+        let (Some(period), Some(planned)) = (period, self.plan()) else { return next_fire(&self.spec, ctx) };
+        let past = ctx.now.wall.0.saturating_sub(planned.0).div_euclid(period);
+        Some(Timestamp(planned.0.saturating_add((past + 1).saturating_mul(period))))
     }
 
     /// Changes what comes after the end of a run that is ending.

@@ -8,13 +8,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use ppm_protocol::Signal;
 use ppm_protocol::message::AddService;
 
 use crate::attributes::{Attributes, User};
 use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::names;
-use crate::schedule::{Schedule, ScheduleError};
+use crate::schedule::Schedule;
 
 /// How many services a daemon takes: far more than a container holds, few enough to bound its memory.
 pub const MAX_SERVICES: usize = 10_000;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub clock_check_interval: Duration,
     /// How long the whole shutdown may take.
     pub shutdown_timeout: Duration,
+    /// The zone of schedules that do not name their own; None: that of the daemon's surroundings.
+    pub timezone: Option<TimeZone>,
     /// Of services that do not say more: `env` and `env_file` of the top.
     pub surroundings: Arc<Surroundings>,
 }
@@ -41,6 +44,7 @@ impl Default for Settings {
             restart_interval: Duration::from_secs(1),
             clock_check_interval: Duration::from_secs(3600),
             shutdown_timeout: Duration::from_secs(9),
+            timezone: None,
             surroundings: Arc::default(),
         }
     }
@@ -189,12 +193,6 @@ impl fmt::Display for InvalidSpec {
 
 impl std::error::Error for InvalidSpec {}
 
-impl From<ScheduleError> for InvalidSpec {
-    fn from(error: ScheduleError) -> Self {
-        InvalidSpec { message: error.to_string(), hint: error.hint }
-    }
-}
-
 impl ServiceSpec {
     /// A service as it is when only its name and command are given.
     pub fn new(name: impl Into<String>, command: Command, settings: &Settings) -> Self {
@@ -211,6 +209,11 @@ impl ServiceSpec {
             groups: Vec::new(),
             source: String::new(),
         }
+    }
+
+    /// Whether it starts as soon as it is there and wanted, and does not wait for a planned time.
+    pub fn starts_at_once(&self) -> bool {
+        self.schedule.as_ref().is_none_or(Schedule::starts_at_boot)
     }
 
     /// The service that `ppm add` asks for. Whether its name is free is not known here.

@@ -37,7 +37,7 @@ const STEP: i64 = 500;
 pub struct Boot {
     /// The settings and the services of the configuration.
     pub config: Config,
-    /// The zone of schedules.
+    /// The zone of schedules where the configuration names none.
     pub zone: TimeZone,
     /// Makes its chances repeatable.
     pub seed: u64,
@@ -97,6 +97,9 @@ struct ClockWatch {
 #[derive(Debug)]
 pub struct Supervisor {
     pub(crate) settings: Settings,
+    /// The zone of the daemon's surroundings.
+    local: TimeZone,
+    /// The zone of schedules that do not name their own.
     pub(crate) zone: TimeZone,
     pub(crate) pid: Pid,
     pub(crate) version: String,
@@ -134,8 +137,9 @@ impl Supervisor {
         let Boot { mut config, zone, seed, pid, version } = boot;
         assign_ids(&mut config.services);
         let mut supervisor = Supervisor {
+            zone: config.settings.timezone.clone().unwrap_or_else(|| zone.clone()),
+            local: zone,
             settings: config.settings,
-            zone,
             pid,
             version,
             started: now,
@@ -482,8 +486,13 @@ impl Supervisor {
 
     /// Replaces the settings; timers that depend on them start over.
     pub(crate) fn set_settings(&mut self, now: Now, settings: Settings) {
+        let zone = settings.timezone.clone().unwrap_or_else(|| self.local.clone());
         self.settings = settings;
         self.plan_clock_check(now);
+        if zone != self.zone {
+            self.zone = zone;
+            self.plan_all_again(now);
+        }
     }
 
     fn announce(&mut self, notice: Notice) {
@@ -507,6 +516,10 @@ impl Supervisor {
             return;
         }
         self.announce(Notice::Warning(format!("the wall clock was set: it shows {}, {expected} was expected", now.wall)));
+        self.plan_all_again(now);
+    }
+
+    fn plan_all_again(&mut self, now: Now) {
         let planned: Vec<ServiceId> = self.plans.iter().map(|(_, id)| *id).collect();
         for id in planned {
             self.step(now, id, &Input::Replan);

@@ -68,7 +68,7 @@ pub struct AddService {
     /// `never`, `on-failure` or `always`.
     #[serde(default)]
     pub restart: Option<String>,
-    /// Cron-like, 5 or 6 fields.
+    /// Cron-like: 5 to 7 fields, a nickname like `@daily`, or `@every 90s`.
     #[serde(default)]
     pub schedule: Option<String>,
     /// Start it now (default), or only add it.

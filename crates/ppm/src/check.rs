@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ppm_core::config::{self, Config, MAX_FILE, Problems};
+use ppm_core::schedule::Schedule;
 use ppm_core::spec::ServiceSpec;
 use ppm_protocol::Checked;
 use serde::Serialize;
@@ -121,8 +122,8 @@ fn warnings(config: &Config) -> Vec<String> {
 }
 
 fn of_schedule(spec: &ServiceSpec) -> Vec<String> {
-    let warnings = spec.schedule.as_ref().map_or(&[][..], |schedule| schedule.warnings());
-    warnings.iter().map(|warning| format!("`{}`: {warning}", spec.name)).collect()
+    let warnings = spec.schedule.iter().flat_map(Schedule::warnings);
+    warnings.map(|warning| format!("`{}`: {warning}", spec.name)).collect()
 }
 
 fn of_stop(spec: &ServiceSpec, shutdown: Duration) -> Option<String> {
