@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 use ppm_core::environment::{self, Help, Resolved};
-use ppm_core::event::{Cause, Launch, NoStart, Pid};
+use ppm_core::event::{Cause, Launch, NoStart, Pid, Stdin};
 
+use crate::host::Terminal;
 use crate::{files, reap};
 
 /// Where programs are looked up when nobody says (R8c).
@@ -32,6 +33,7 @@ const STACK_WORDS: usize = 16 * 1024 / size_of::<u128>();
 pub struct Spawner {
     environment: Vec<(OsString, CString)>,
     null: OwnedFd,
+    terminal: Terminal,
     stack: Vec<u128>,
     parent: libc::pid_t,
 }
@@ -53,7 +55,8 @@ struct Order {
     argv: *const *const c_char,
     envp: *const *const c_char,
     workdir: *const c_char,
-    null: RawFd,
+    stdin: RawFd,
+    terminal: Terminal,
     parent: libc::pid_t,
     failed: Option<(Stage, c_int)>,
 }
@@ -67,13 +70,13 @@ struct Start<'a> {
 }
 
 impl Spawner {
-    /// Remembers the daemon's environment, which services inherit.
-    pub fn new(environment: impl Iterator<Item = (OsString, OsString)>) -> io::Result<Spawner> {
+    /// Remembers the daemon's environment, which services inherit, and the terminal for the one that inherits its input.
+    pub fn new(environment: impl Iterator<Item = (OsString, OsString)>, terminal: Terminal) -> io::Result<Spawner> {
         let environment: Vec<(OsString, CString)> =
             environment.filter_map(|(key, value)| Some((key.clone(), assignment(key.as_bytes(), value.as_bytes())?))).collect();
         let null = fs::File::options().read(true).open("/dev/null")?.into();
         let parent = nix::unistd::getpid().as_raw();
-        Ok(Spawner { environment, null, stack: vec![0; STACK_WORDS], parent })
+        Ok(Spawner { environment, null, terminal, stack: vec![0; STACK_WORDS], parent })
     }
 
     /// Starts the program as leader of its own session; the error is for people: stage and cause.
@@ -87,12 +90,17 @@ impl Spawner {
         let envp: Vec<&CString> = self.inherited(&start).map(|(_, assignment)| assignment).chain(&own).collect();
 
         let (programs_ptr, argv_ptr, envp_ptr) = (pointers(&programs), pointers(&argv), pointers(envp));
+        let (stdin, terminal) = match launch.stdin {
+            Stdin::Null => (self.null.as_raw_fd(), Terminal::None),
+            Stdin::Inherited => (libc::STDIN_FILENO, self.terminal),
+        };
         let mut order = Order {
             programs: programs_ptr.as_ptr(),
             argv: argv_ptr.as_ptr(),
             envp: envp_ptr.as_ptr(),
             workdir: workdir.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
-            null: self.null.as_raw_fd(),
+            stdin,
+            terminal,
             parent: self.parent,
             failed: None,
         };
@@ -248,9 +256,20 @@ unsafe fn become_service(order: &Order) -> (Stage, c_int) {
         for signal in 1..=64_i64 {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<c_void>(), size_of::<KernelMask>());
         }
-        if libc::setsid() < 0 {
-            return (Stage::Session, errno());
+        match order.terminal {
+            Terminal::None | Terminal::Leader => {
+                if libc::setsid() < 0 {
+                    return (Stage::Session, errno());
+                }
+            }
+            // In the session whose terminal it is to have, which has another leader (setpgid(2)).
+            Terminal::Member => {
+                if libc::setpgid(0, 0) < 0 {
+                    return (Stage::Session, errno());
+                }
+            }
         }
+        take_terminal(order.terminal);
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
             return (Stage::Parent, errno());
         }
@@ -260,11 +279,29 @@ unsafe fn become_service(order: &Order) -> (Stage, c_int) {
         if !order.workdir.is_null() && libc::chdir(order.workdir) < 0 {
             return (Stage::Workdir, errno());
         }
-        if libc::dup2(order.null, libc::STDIN_FILENO) < 0 {
+        if order.stdin != libc::STDIN_FILENO && libc::dup2(order.stdin, libc::STDIN_FILENO) < 0 {
             return (Stage::Input, errno());
         }
         set_mask(&NO_SIGNALS, None);
         (Stage::Exec, execute(order))
+    }
+}
+
+/// Becomes the terminal's foreground (R7). A terminal that is gone meanwhile is no reason not to start.
+///
+/// # Safety
+/// In the child only, with SIGTTOU blocked or ignored: it is in the background until then (tcsetpgrp(3)).
+unsafe fn take_terminal(terminal: Terminal) {
+    // SAFETY: ioctl_tty(2): TIOCSCTTY takes a number, TIOCSPGRP reads a process group, which outlives the call.
+    unsafe {
+        match terminal {
+            Terminal::None => {}
+            Terminal::Leader => drop(libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0)),
+            Terminal::Member => {
+                let group = libc::getpid();
+                libc::ioctl(libc::STDIN_FILENO, libc::TIOCSPGRP, &raw const group);
+            }
+        }
     }
 }
 
