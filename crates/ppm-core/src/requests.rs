@@ -431,7 +431,7 @@ fn plans_of(now: Now, service: &Service) -> Vec<PlanRow> {
     let delayed = service.restart_at(now).map(|next| {
         let rule = match next.why {
             Why::Backoff => format!("backoff, retry {}", service.crashes(now)),
-            Why::Restart | Why::Schedule | Why::Watch => "restart: always".to_owned(),
+            Why::Restart | Why::Schedule | Why::Watch | Why::Other(_) => "restart: always".to_owned(),
         };
         row(PlanEvent::Restart, next.at, rule)
     });

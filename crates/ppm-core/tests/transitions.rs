@@ -304,6 +304,7 @@ fn in_words(service: &Service, at: Mono) -> String {
         Status::Finished => "Finished",
         Status::Stopped => "Stopped",
         Status::Crashed => "Crashed",
+        Status::Other(word) => panic!("a service of ours cannot be {word}"),
     };
     let crashes = service.crashes(context(at).now);
     let crashes = if crashes == 0 { String::new() } else { format!(" n={crashes}") };

@@ -60,7 +60,9 @@ fn tell_service(row: &EventRow) {
         EventKind::Killed | EventKind::Stuck => tracing::warn!("{name}: {}: {reason}", row.event),
         EventKind::GaveUp => tracing::error!("{name}: {reason}"),
         EventKind::Paused | EventKind::Resumed => tracing::info!("{name}: {}", row.event),
-        EventKind::Drained | EventKind::Planned | EventKind::Deactivated => tracing::debug!("{name}: {}: {reason}", row.event),
+        EventKind::Drained | EventKind::Planned | EventKind::Deactivated | EventKind::Other(_) => {
+            tracing::debug!("{name}: {}: {reason}", row.event)
+        }
     }
 }
 

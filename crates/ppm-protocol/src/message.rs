@@ -729,8 +729,10 @@ pub enum Heard {
         /// The result as JSON, or the error.
         result: Result<Box<RawValue>, RpcError>,
     },
-    /// An event of a stream.
-    Event(EventRow),
+    /// An event of a stream, as JSON: an [`EventRow`], of which a newer daemon may tell more than we know.
+    Event(Box<RawValue>),
+    /// A notification that only a newer daemon sends; nothing has been lost by not knowing it.
+    Unknown,
 }
 
 #[derive(Deserialize)]
@@ -738,11 +740,13 @@ struct Incoming {
     #[serde(default)]
     id: Option<RpcId>,
     #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
     result: Option<Box<RawValue>>,
     #[serde(default)]
     error: Option<RpcError>,
     #[serde(default)]
-    params: Option<EventRow>,
+    params: Option<Box<RawValue>>,
 }
 
 impl Heard {
@@ -750,7 +754,8 @@ impl Heard {
     pub fn read(line: &[u8]) -> Result<Heard, String> {
         let incoming: Incoming = serde_json::from_slice(line).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
         match incoming {
-            Incoming { params: Some(event), .. } => Ok(Heard::Event(event)),
+            Incoming { method: Some(method), params: Some(event), .. } if method == "event" => Ok(Heard::Event(event)),
+            Incoming { method: Some(_), .. } => Ok(Heard::Unknown),
             Incoming { id, error: Some(error), .. } => Ok(Heard::Reply { id: id.unwrap_or(RpcId::Null), result: Err(error) }),
             Incoming { id, result: Some(result), .. } => Ok(Heard::Reply { id: id.unwrap_or(RpcId::Null), result: Ok(result) }),
             Incoming { .. } => Err("the daemon's answer is neither a result nor an error".to_owned()),

@@ -212,6 +212,7 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::GaveUp => (Crashed, Crashed, None, "gave up after 5 retries"),
         EventKind::Deactivated => (Finished, Finished, None, "stopped by request"),
         EventKind::Changed => (Running, Running, None, "stop: 5s -> 10s"),
+        EventKind::Other(word) => panic!("a daemon of ours does not say {word}"),
     };
     let exit = (event == EventKind::Exited).then_some(Exit::Code(1));
     let ran_ms = exit.map(|_| 4200);

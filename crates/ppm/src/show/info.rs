@@ -27,7 +27,7 @@ pub fn headline(row: &ServiceRow, look: &Look) -> String {
         Medium::Pipe => String::new(),
     };
     let name = look.paint(STRONG, &clean(&row.name));
-    let state = look.paint(style, &row.status.to_string());
+    let state = look.paint(style, &clean(&row.status.to_string()));
     format!("{dot}{name}: {state}{}\n", clean(&since(row, look)))
 }
 
@@ -36,7 +36,9 @@ fn since(row: &ServiceRow, look: &Look) -> String {
     let mut text = match (row.status, row.uptime_ms, row.ended_at) {
         (Status::Running | Status::Stopped, Some(uptime), _) => format!(" for {}", units::duration(uptime)),
         (Status::Finished | Status::Crashed, _, Some(ended)) => format!(" {}", units::since(ended, *look.now)),
-        (Status::Created | Status::Running | Status::Stopped | Status::Finished | Status::Crashed, _, _) => String::new(),
+        (Status::Created | Status::Running | Status::Stopped | Status::Finished | Status::Crashed | Status::Other(_), _, _) => {
+            String::new()
+        }
     };
     if let Some(pid) = row.pid {
         text.push_str(&format!(" (pid {pid})"));

@@ -30,7 +30,7 @@ fn story(life: &Life, look: &Look) -> String {
         out.push_str("  nothing has happened to it yet\n");
     }
     let times: Vec<String> = life.events.iter().map(|event| time(event, look)).collect();
-    let kinds: Vec<String> = life.events.iter().map(|event| event.event.to_string()).collect();
+    let kinds: Vec<String> = life.events.iter().map(|event| clean(&event.event.to_string()).into_owned()).collect();
     let time_width = times.iter().map(|time| width(time)).max().unwrap_or(0);
     let kind_width = kinds.iter().map(|kind| width(kind)).max().unwrap_or(0);
     for ((event, time), kind) in life.events.iter().zip(&times).zip(&kinds) {
@@ -91,7 +91,8 @@ fn what(event: &EventRow) -> String {
         | EventKind::Planned
         | EventKind::GaveUp
         | EventKind::Deactivated
-        | EventKind::Changed => event.reason.as_str(),
+        | EventKind::Changed
+        | EventKind::Other(_) => event.reason.as_str(),
     };
     let exit = event.exit.map(|exit| exit.to_string()).filter(|exit| !reason.contains(exit.as_str()));
     let end = match (reason, exit) {
