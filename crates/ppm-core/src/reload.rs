@@ -15,7 +15,7 @@ use crate::event::{Action, ClientId, From, Notice, ServiceId, Text};
 use crate::journal::event_row;
 use crate::schedule::Schedule;
 use crate::service::{Input, Service, Want};
-use crate::spec::{MAX_SERVICES, ServiceSpec};
+use crate::spec::{MAIN, MAX_SERVICES, ServiceSpec};
 use crate::supervisor::{Origin, Supervisor, shortened};
 use crate::time::Now;
 use crate::waiting::{Aim, Kind};
@@ -220,6 +220,10 @@ impl Supervisor {
             }
             return Ok(Step { row: row(ReloadAction::Add, Vec::new()), target: Target::Comes(spec.clone()) });
         };
+        if self.services.get(&service.id()).is_some_and(|entry| entry.origin == Origin::CommandLine) {
+            let message = format!("`{MAIN}` is the command of the daemon's command line; give the service in the file another name");
+            return Err(RpcError::new(ErrorCode::Refused, message));
+        }
         if service.want() == Want::Gone {
             return Err(RpcError::new(ErrorCode::Refused, format!("`{}` is still being removed; try again", spec.name)));
         }

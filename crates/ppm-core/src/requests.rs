@@ -415,6 +415,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Tick
         | Input::Spawned(_)
         | Input::SpawnFailed(_)
+        | Input::PassOn(_)
         | Input::Exited(..)
         | Input::Drained
         | Input::WasPaused

@@ -24,7 +24,7 @@ use jiff::tz::TimeZone;
 use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
 
 use crate::backoff;
-use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId};
+use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId, Stdin};
 use crate::journal::LONGEST_REASON;
 use crate::schedule::Schedule;
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
@@ -191,6 +191,8 @@ pub enum Input {
     Resume,
     /// Wanted: this signal for all of it.
     Signal(Signal),
+    /// The daemon got this signal in place of its main process.
+    PassOn(Signal),
     /// There is no time left: SIGKILL.
     KillNow,
     /// Its planned time has come.
@@ -393,6 +395,11 @@ impl Service {
                 out.push(Effect::Kill(group, *signal, Reach::Group));
             }
             (Run::Idle | Run::Starting { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
+            // Not to its group: what it tells the others itself they would hear twice.
+            (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::PassOn(signal)) => {
+                out.push(Effect::Kill(live.pid, *signal, Reach::Leader));
+            }
+            (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::PassOn(_)) => {}
 
             (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Tick) => {}
             (Run::Stopping { live, kill_at, then }, Input::Tick) => {
@@ -646,9 +653,14 @@ impl Service {
         &self.spec
     }
 
-    /// What is needed to start it.
-    pub fn launch_data(&self) -> Launch {
-        Launch { name: self.spec.name.clone(), command: self.spec.command.clone() }
+    /// What is needed to start it with this input.
+    pub fn launch_data(&self, stdin: Stdin) -> Launch {
+        Launch { name: self.spec.name.clone(), command: self.spec.command.clone(), stdin }
+    }
+
+    /// From now on it is asked to end with this signal.
+    pub fn ask_with(&mut self, signal: Signal) {
+        self.spec.stop.signal = signal;
     }
 
     /// Takes another form: what runs goes on as it is, and everything that comes follows the new one. A schedule that

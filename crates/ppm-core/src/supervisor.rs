@@ -14,12 +14,12 @@ use ppm_protocol::{ErrorCode, EventRow, RpcError, Signal};
 
 use crate::chance::Chance;
 use crate::config::Config;
-use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId};
+use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId, Stdin};
 use crate::journal::{Journal, event_row};
 use crate::reload::Reading;
 use crate::sampling::Sampling;
 use crate::service::{Context, Effect, End, Input, Run, Service};
-use crate::spec::{ServiceSpec, Settings, assign_ids};
+use crate::spec::{MAIN, ServiceSpec, Settings, assign_ids};
 use crate::time::{Mono, Now, Timestamp};
 use crate::waiting::Waiting;
 
@@ -45,6 +45,17 @@ pub struct Boot {
     pub pid: Pid,
     /// The daemon's version.
     pub version: String,
+    /// Whether there is the service [`MAIN`] of the command line.
+    pub main: Option<Main>,
+}
+
+/// What the daemon is for the command of its command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Main {
+    /// There is no configuration: the daemon stands for this command, which hears every signal.
+    Alone,
+    /// There is one: the command hears the signals for which the daemon has no use itself.
+    AmongOthers,
 }
 
 /// How far the daemon's own life has come.
@@ -75,6 +86,8 @@ pub(crate) enum Origin {
     File,
     /// A request.
     Hand,
+    /// The command line.
+    CommandLine,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,6 +138,7 @@ pub struct Supervisor {
     boot: VecDeque<ServiceId>,
     clock: ClockWatch,
     interrupts: u32,
+    main: Option<(ServiceId, Main)>,
     /// Of the essential service with which the daemon ends.
     exit_code: Option<u8>,
     chance: Chance,
@@ -134,7 +148,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Knows all services; the first ticks start them.
     pub fn new(boot: Boot, now: Now) -> Supervisor {
-        let Boot { mut config, zone, seed, pid, version } = boot;
+        let Boot { mut config, zone, seed, pid, version, main } = boot;
         assign_ids(&mut config.services);
         let mut supervisor = Supervisor {
             zone: config.settings.timezone.clone().unwrap_or_else(|| zone.clone()),
@@ -162,13 +176,16 @@ impl Supervisor {
             boot: VecDeque::new(),
             clock: ClockWatch { seen: now, next: now.mono },
             interrupts: 0,
+            main: None,
             exit_code: None,
             chance: Chance::new(seed),
             effects: Vec::new(),
         };
         supervisor.plan_clock_check(now);
         for spec in config.services {
-            let id = supervisor.insert(now, spec, Origin::File);
+            let main = main.filter(|_| spec.name == MAIN);
+            let id = supervisor.insert(now, spec, if main.is_some() { Origin::CommandLine } else { Origin::File });
+            supervisor.main = supervisor.main.or(main.map(|main| (id, main)));
             supervisor.boot.push_back(id);
         }
         supervisor
@@ -251,12 +268,15 @@ impl Supervisor {
     pub(crate) fn step(&mut self, now: Now, id: ServiceId, input: &Input) {
         let Some(entry) = self.services.get_mut(&id) else { return };
         let context = Context { now, zone: &self.zone, chance: self.chance.next() };
-        let before = entry.service.status();
+        let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
         let mut effects = std::mem::take(&mut self.effects);
         entry.service.step(&context, input, &mut effects);
         self.apply(now, id, before, &mut effects);
         self.effects = effects;
         self.index(id);
+        if was_busy && self.is_main(id) {
+            self.note_end_of_main(id);
+        }
         self.after_step(now, id);
     }
 
@@ -340,7 +360,10 @@ impl Supervisor {
         let mut from = before;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Spawn(cause) => self.actions.push(Action::Spawn { id, launch: Arc::new(service.launch_data()), cause }),
+                Effect::Spawn(cause) => {
+                    let stdin = if self.is_main(id) { Stdin::Inherited } else { Stdin::Null };
+                    self.actions.push(Action::Spawn { id, launch: Arc::new(service.launch_data(stdin)), cause });
+                }
                 Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { pid, signal, reach }),
                 Effect::EndDaemon => self.exit_code = self.exit_code.or_else(|| service.last().map(End::code)),
                 Effect::Impossible(text) => self.actions.push(Action::Announce(Notice::Impossible(text))),
@@ -432,14 +455,42 @@ impl Supervisor {
                 self.interrupts += 1;
                 if self.interrupts > 1 { self.kill_everything(now) } else { self.asked_to_end(now, signal) }
             }
-            Signal::QUIT => self.kill_everything(now),
-            Signal::HUP => self.reload(None),
-            _ => {}
+            Signal::QUIT if !self.stands_for_main() || self.phase != Phase::Running => self.kill_everything(now),
+            Signal::HUP if !self.stands_for_main() => self.reload(None),
+            Signal::USR1 if !self.stands_for_main() => {} // there are no files to be opened again
+            _ => self.pass_on(now, signal),
         }
     }
 
+    /// Whether the daemon is nothing but the parent of one command.
+    fn stands_for_main(&self) -> bool {
+        matches!(self.main, Some((_, Main::Alone)))
+    }
+
+    fn is_main(&self, id: ServiceId) -> bool {
+        self.main.is_some_and(|(main, _)| main == id)
+    }
+
+    fn pass_on(&mut self, now: Now, signal: Signal) {
+        if let Some((id, _)) = self.main {
+            self.step(now, id, &Input::PassOn(signal));
+        }
+    }
+
+    /// Whoever started the daemon for a command wants to know how that ended, also when it asked for the end (R28).
+    fn note_end_of_main(&mut self, id: ServiceId) {
+        let Some(service) = self.services.get(&id).map(|entry| &entry.service) else { return };
+        if self.phase != Phase::Running && !service.is_busy() {
+            self.exit_code = self.exit_code.or_else(|| service.last().map(End::code));
+        }
+    }
+
+    /// The command of the command line hears the signal itself that ends the daemon.
     fn asked_to_end(&mut self, now: Now, signal: Signal) {
         if self.phase == Phase::Running {
+            if let Some(Entry { service, .. }) = self.main.and_then(|(id, _)| self.services.get_mut(&id)) {
+                service.ask_with(signal);
+            }
             self.announce(Notice::Info(format!("{signal}: stopping {} services", self.busy)));
         }
         self.shut_down(now);

@@ -77,6 +77,8 @@ impl Signal {
     pub const QUIT: Signal = Signal(3);
     /// Ends a process; cannot be caught.
     pub const KILL: Signal = Signal(9);
+    /// SIGUSR1.
+    pub const USR1: Signal = Signal(10);
     /// The polite request to end.
     pub const TERM: Signal = Signal(15);
     /// Continues a stopped process.

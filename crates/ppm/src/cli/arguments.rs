@@ -3,6 +3,7 @@
 //! What is wrong with a value is told in two lines: what it is not, and what to write instead ([`super::usage`]
 //! shows the second as a hint).
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ pub struct Daemon {
     /// The configuration file, which must exist [env: PPM_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A program and its arguments: the service 'main', with whose end the daemon ends
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// Services to show.
