@@ -12,7 +12,7 @@ use ppm_protocol::{Checked, ErrorCode, EventKind, Reload, ReloadAction, ReloadRo
 use crate::config::{Config, Problems};
 use crate::diff;
 use crate::event::{Action, ClientId, From, Notice, ServiceId, Text};
-use crate::journal::event_row;
+use crate::journal::{Actor, event_row};
 use crate::service::{Input, Service, Want};
 use crate::spec::{MAX_SERVICES, ServiceSpec};
 use crate::supervisor::{Origin, Supervisor, shortened};
@@ -31,7 +31,7 @@ pub enum NoConfig {
 /// What is to become of a configuration that is being read.
 #[derive(Clone, Debug)]
 enum Purpose {
-    Apply(Option<From>),
+    Apply { to: Option<From>, by: Option<Actor> },
     Plan(From),
     Check(From),
 }
@@ -65,30 +65,42 @@ impl Reading {
     /// What a client that is gone has begun goes on; only nobody is told.
     pub(crate) fn disconnect(&mut self, client: ClientId) {
         for purpose in self.purposes.values_mut() {
-            if matches!(purpose, Purpose::Apply(Some(from)) if from.client == client) {
-                *purpose = Purpose::Apply(None);
-            }
+            purpose.disconnect(client);
         }
         let is_theirs = |purpose: &Purpose| purpose.call().is_some_and(|from| from.client == client);
         self.purposes.retain(|_, purpose| !is_theirs(purpose));
-        let was_begun = self.waiting.iter().any(|purpose| is_theirs(purpose) && matches!(purpose, Purpose::Apply(_)));
+        let mut begun = self.waiting.iter().filter(|purpose| is_theirs(purpose)).find(|purpose| purpose.is_apply()).cloned();
         self.waiting.retain(|purpose| !is_theirs(purpose));
-        if was_begun && !self.is_in_vain(&Purpose::Apply(None)) {
-            self.waiting.push_back(Purpose::Apply(None));
+        if let Some(purpose) = &mut begun {
+            purpose.disconnect(client);
         }
+        self.waiting.extend(begun.filter(|purpose| !self.is_in_vain(purpose)));
     }
 
     /// One reload more that nobody waits for adds nothing to one that has not begun.
     fn is_in_vain(&self, purpose: &Purpose) -> bool {
-        matches!(purpose, Purpose::Apply(None)) && self.waiting.iter().any(|other| matches!(other, Purpose::Apply(_)))
+        matches!(purpose, Purpose::Apply { to: None, .. }) && self.waiting.iter().any(Purpose::is_apply)
     }
 }
 
 impl Purpose {
     fn call(&self) -> Option<&From> {
         match self {
-            Purpose::Apply(from) => from.as_ref(),
+            Purpose::Apply { to, .. } => to.as_ref(),
             Purpose::Plan(from) | Purpose::Check(from) => Some(from),
+        }
+    }
+
+    fn is_apply(&self) -> bool {
+        matches!(self, Purpose::Apply { .. })
+    }
+
+    /// What this client has asked to be done is done all the same, but nobody is told.
+    fn disconnect(&mut self, client: ClientId) {
+        if let Purpose::Apply { to, .. } = self
+            && to.as_ref().is_some_and(|from| from.client == client)
+        {
+            *to = None;
         }
     }
 }
@@ -116,8 +128,8 @@ enum Target {
 
 impl Supervisor {
     /// Asks for the configuration file, to do what has changed.
-    pub(crate) fn reload(&mut self, from: Option<From>) {
-        self.read_file(Purpose::Apply(from));
+    pub(crate) fn reload(&mut self, to: Option<From>) {
+        self.read_file(Purpose::Apply { to, by: self.acting });
     }
 
     /// Asks for the configuration file, to tell what would be done.
@@ -150,12 +162,16 @@ impl Supervisor {
                 Ok(steps) => self.answer(to, Ok(Answer::Reload(self.outlook(&config, &steps)))),
                 Err(error) => self.answer(to, Err(error)),
             },
-            (Purpose::Apply(to), Ok(config)) => match self.steps(now, &config) {
-                Ok(steps) => self.apply_config(now, to, config, steps),
+            (Purpose::Apply { to, by }, Ok(config)) => match self.steps(now, &config) {
+                Ok(steps) => {
+                    self.acting = by;
+                    self.apply_config(now, to, config, steps);
+                    self.acting = None;
+                }
                 Err(error) => self.refuse_reload(to, error),
             },
             (Purpose::Plan(to) | Purpose::Check(to), Err(why)) => self.answer(to, Err(no_config(why))),
-            (Purpose::Apply(to), Err(why)) => self.refuse_reload(to, no_config(why)),
+            (Purpose::Apply { to, .. }, Err(why)) => self.refuse_reload(to, no_config(why)),
         }
     }
 

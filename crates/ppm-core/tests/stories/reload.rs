@@ -1,7 +1,7 @@
 //! Reload: only what changed is touched, and a wrong file changes nothing.
 
 use ppm_core::config::{self, Config};
-use ppm_core::event::{Action, Cause, Event};
+use ppm_core::event::{Action, Cause, ClientId, Event};
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::{RestartWhen, Settings};
 use ppm_protocol::message::{Answer, Check, ReadAgain};
@@ -377,4 +377,49 @@ fn add_with_replace_of_nothing_is_a_plain_add() {
     let mut first = add("svc");
     first.replace = true;
     story([]).request(Request::Add(first)).on("svc").starts().replies(done());
+}
+
+#[test]
+fn what_a_reload_does_is_done_in_the_name_of_who_asked_for_it_even_if_they_have_gone() {
+    running()
+        .event(Event::Connected { client: ClientId(1), uid: 1000 })
+        .ask("first", reload())
+        .event(Event::Disconnected { client: ClientId(1) })
+        .reads([with_args("-v"), named("new")])
+        .asks_to_stop(Signal::TERM)
+        .look(|story| assert_eq!(behind(story, EventKind::Changed), (Some(1000), None)))
+        .look(|story| assert_eq!(behind(story, EventKind::Stopping), (Some(1000), None)))
+        .look(|story| assert_eq!(behind(story, EventKind::Added), (Some(1000), None)))
+        .on("new")
+        .starts_by(Cause::Boot);
+}
+
+#[test]
+fn what_a_signal_to_the_daemon_does_is_done_in_the_name_of_the_signal() {
+    running()
+        .event(Event::Signalled(Signal::HUP))
+        .reads(svc().restart(RestartWhen::Never))
+        .look(|story| assert_eq!(behind(story, EventKind::Changed), (None, Some(Signal::HUP))))
+        .event(Event::Signalled(Signal::TERM))
+        .asks_to_stop(Signal::TERM)
+        .look(|story| assert_eq!(behind(story, EventKind::Stopping), (None, Some(Signal::TERM))))
+        .exits(code(0))
+        .look(|story| assert_eq!(behind(story, EventKind::Exited), (None, None)))
+        .leaves(0);
+}
+
+/// Who is behind the last event of a kind: a user, or a signal.
+fn behind(story: &Story, kind: EventKind) -> (Option<u32>, Option<Signal>) {
+    let row = story.told.iter().rfind(|row| row.event == kind).unwrap_or_else(|| panic!("no {kind} was told"));
+    (row.uid, row.by)
+}
+
+#[test]
+fn two_durations_that_read_alike_in_words_differ_all_the_same() {
+    let interval = |millis: u64| svc().with(move |spec| spec.restart.reset_after = millis.ms());
+    story(interval(1510)).starts().request(reload()).reads(interval(1520)).replies(reloaded(&[(
+        "svc",
+        ReloadAction::Update,
+        "restart.reset_after: 1s 510ms -> 1s 520ms",
+    )]));
 }

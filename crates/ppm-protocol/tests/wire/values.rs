@@ -54,6 +54,8 @@ pub fn values() -> BTreeMap<String, Line> {
     put("request-events-all".to_owned(), Line::Call(i64::MAX, Request::Events(Watch::default())));
     put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
     put("request-wait-forever".to_owned(), Line::Call(0, Request::Wait(Await { timeout_ms: None, ..await_all(Goal::Running) })));
+    let by_signal = EventRow { by: Some(Signal::HUP), ..event_row(EventKind::Changed) };
+    put("event-by-signal".to_owned(), Line::Event(by_signal));
     for goal in [Goal::Ready, Goal::Finished, Goal::Stopped] {
         put(format!("request-wait-{goal}"), Line::Call(2, Request::Wait(await_all(goal))));
     }
@@ -228,6 +230,7 @@ fn event_row(event: EventKind) -> EventRow {
         exit,
         reason: reason.to_owned(),
         uid,
+        by: None,
         ran_ms,
     }
 }
