@@ -5,6 +5,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm)] // a new state or input must be answered everywhere
 
+pub mod advice;
 pub mod backoff;
 pub mod chance;
 pub mod config;

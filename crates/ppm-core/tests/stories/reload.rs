@@ -283,7 +283,7 @@ fn nothing_is_reloaded_while_the_daemon_ends() {
 fn a_client_that_is_gone_gets_no_answer_but_its_reload_is_done() {
     running()
         .request(reload())
-        .event(Event::Disconnected { client: ppm_core::event::ClientId(1) })
+        .event(Event::Disconnected { client: ClientId(1) })
         .reads([svc(), named("new")])
         .announces("reload: added new")
         .on("new")
@@ -315,7 +315,7 @@ fn a_reload_that_waits_is_done_also_when_both_who_asked_are_gone() {
         .ask("first", Request::Reload(ReadAgain { plan: true }))
         .ask("second", reload())
         .ask("third", reload())
-        .event(Event::Disconnected { client: ppm_core::event::ClientId(1) })
+        .event(Event::Disconnected { client: ClientId(1) })
         .reads_again()
         .reads([svc(), named("new")])
         .announces("reload: added new")
@@ -340,7 +340,7 @@ fn a_reload_that_waits_for_another_is_answered_when_the_daemon_ends() {
 
 #[test]
 fn a_configuration_is_checked_without_being_used() {
-    let check = Request::Check(Check { text: "services: []".to_owned(), name: "x.yml".to_owned() });
+    let check = Request::Check(Check { text: "services: []".to_owned(), name: "x.yml".to_owned(), grace_ms: None });
     running()
         .request(check)
         .reads([svc(), named("new"), named("often").scheduled("0 0 */10 * FRI")])
@@ -422,4 +422,27 @@ fn two_durations_that_read_alike_in_words_differ_all_the_same() {
         ReloadAction::Update,
         "restart.reset_after: 1s 510ms -> 1s 520ms",
     )]));
+}
+
+#[test]
+fn a_configuration_that_needs_longer_to_stop_than_its_grace_is_wrong() {
+    let check = |grace_ms| Request::Check(Check { text: String::new(), name: "x.yml".to_owned(), grace_ms });
+    let slow = || svc().with(|spec| (spec.stop.timeout, spec.source) = (30.s(), "x.yml:7".to_owned()));
+    running()
+        .request(check(Some(30_000)))
+        .reads(slow())
+        .replies(|reply| {
+            let error = reply.as_ref().unwrap_err();
+            assert_eq!((error.code, error.message.as_str()), (ErrorCode::WrongConfiguration, "1 problem in x.yml"));
+            let data = error.data.as_ref().unwrap();
+            assert_eq!(data["problems"][0]["line"], 7);
+            let text = "error: the stop timeout of `svc` (30s) does not fit into a grace of 30s\n --> x.yml:7\n";
+            assert!(data["text"].as_str().unwrap().starts_with(text), "{data}");
+        })
+        .request(check(None))
+        .reads(slow())
+        .replies(|reply| match reply {
+            Ok(Answer::Checked(checked)) => assert!(checked.warnings[0].contains("is cut short"), "{checked:?}"),
+            other => panic!("not checked, but {other:#?}"),
+        });
 }
