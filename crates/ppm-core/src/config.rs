@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 pub use problem::{Problem, Problems};
 pub use render::render;
+pub use value::write_duration;
 
 use crate::spec::{InvalidSpec, MAIN, ServiceSpec, Settings};
 use field::Draft;

@@ -10,10 +10,10 @@ use jiff::tz::TimeZone;
 use ppm_protocol::ReloadAction;
 
 use crate::attributes::{Attributes, Resource, write_umask};
+use crate::config::write_duration;
 use crate::environment::{EnvValue, Surroundings};
 use crate::schedule::Schedule;
 use crate::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
-use crate::time::brief;
 use crate::zone;
 
 /// The differences found so far.
@@ -56,10 +56,10 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<Stri
 pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     let mut changes = Changes::default();
     let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref timezone, ref surroundings } = *old;
-    changes.compare("stats_interval", brief(stats_interval), brief(new.stats_interval));
-    changes.compare("restart_interval", brief(restart_interval), brief(new.restart_interval));
-    changes.compare("clock_check_interval", brief(clock_check_interval), brief(new.clock_check_interval));
-    changes.compare("shutdown_timeout", brief(shutdown_timeout), brief(new.shutdown_timeout));
+    changes.compare("stats_interval", write_duration(stats_interval), write_duration(new.stats_interval));
+    changes.compare("restart_interval", write_duration(restart_interval), write_duration(new.restart_interval));
+    changes.compare("clock_check_interval", write_duration(clock_check_interval), write_duration(new.clock_check_interval));
+    changes.compare("shutdown_timeout", write_duration(shutdown_timeout), write_duration(new.shutdown_timeout));
     changes.compare("timezone", zone_in_words(timezone.as_ref()), zone_in_words(new.timezone.as_ref()));
     changes.compare("env_file", surroundings.common.files.join(" "), new.surroundings.common.files.join(" "));
     changes.environment(&surroundings.common.env, &new.surroundings.common.env);
@@ -132,17 +132,17 @@ impl Changes {
     fn restart(&mut self, old: &RestartPolicy, new: &RestartPolicy) {
         let RestartPolicy { when, interval, max_interval, jitter_percent, max_retries, reset_after } = *old;
         self.compare("restart.policy", name_of(when), name_of(new.when));
-        self.compare("restart.interval", brief(interval), brief(new.interval));
-        self.compare("restart.max_interval", brief(max_interval), brief(new.max_interval));
+        self.compare("restart.interval", write_duration(interval), write_duration(new.interval));
+        self.compare("restart.max_interval", write_duration(max_interval), write_duration(new.max_interval));
         self.compare("restart.jitter", format!("{jitter_percent}%"), format!("{}%", new.jitter_percent));
         self.compare("restart.max_retries", max_retries, new.max_retries);
-        self.compare("restart.reset_after", brief(reset_after), brief(new.reset_after));
+        self.compare("restart.reset_after", write_duration(reset_after), write_duration(new.reset_after));
     }
 
     fn stop(&mut self, old: StopPolicy, new: StopPolicy) {
         let StopPolicy { signal, timeout, reach } = old;
         self.compare("stop.signal", signal, new.signal);
-        self.compare("stop.timeout", brief(timeout), brief(new.timeout));
+        self.compare("stop.timeout", write_duration(timeout), write_duration(new.timeout));
         self.compare("stop.group", reach == Reach::Group, new.reach == Reach::Group);
     }
 }

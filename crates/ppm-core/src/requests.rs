@@ -62,7 +62,7 @@ impl Supervisor {
                 Ok(None)
             }
             Request::Check(check) => {
-                self.check(from, check.text, check.name);
+                self.check(from, check);
                 Ok(None)
             }
             Request::Shutdown => {

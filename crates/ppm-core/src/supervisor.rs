@@ -15,7 +15,7 @@ use ppm_protocol::{ErrorCode, EventRow, RpcError, Signal};
 use crate::chance::Chance;
 use crate::config::Config;
 use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId, Stdin};
-use crate::journal::{Journal, event_row};
+use crate::journal::{Actor, Journal, event_row};
 use crate::reload::Reading;
 use crate::sampling::Sampling;
 use crate::service::{Context, Effect, End, Input, Run, Service};
@@ -127,8 +127,8 @@ pub struct Supervisor {
     pub(crate) sampling: Sampling,
     pub(crate) reading: Reading,
     uids: BTreeMap<ClientId, u32>,
-    /// The user whose request is being handled.
-    acting: Option<u32>,
+    /// Who is behind what is being handled.
+    pub(crate) acting: Option<Actor>,
     pub(crate) actions: Vec<Action>,
     pids: BTreeMap<Pid, ServiceId>,
     groups: BTreeMap<Pid, ServiceId>,
@@ -200,7 +200,7 @@ impl Supervisor {
         match event {
             Event::Connected { client, uid } => drop(self.uids.insert(client, uid)),
             Event::Requested { from, request } => {
-                self.acting = self.uids.get(&from.client).copied();
+                self.acting = self.uids.get(&from.client).copied().map(Actor::User);
                 self.requested(now, from, request);
                 self.acting = None;
             }
@@ -217,7 +217,11 @@ impl Supervisor {
             }
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
-            Event::Signalled(signal) => self.signalled(now, signal),
+            Event::Signalled(signal) => {
+                self.acting = Some(Actor::Signal(signal));
+                self.signalled(now, signal);
+                self.acting = None;
+            }
             Event::ClockStepped => self.look_at_clock(now),
             Event::Tick => self.tick(now),
         }
@@ -370,7 +374,7 @@ impl Supervisor {
                 Effect::Told { kind, pid, exit, reason } => {
                     let row = event_row(now, service, kind, from, pid, exit, reason);
                     from = row.to;
-                    self.journal.tell(EventRow { uid: self.acting, ..row }, &mut self.actions);
+                    self.journal.tell(row, self.acting, &mut self.actions);
                 }
             }
         }
@@ -530,9 +534,9 @@ impl Supervisor {
         self.actions.push(Action::Exit { code: self.exit_code.unwrap_or(0) }); // 0: a requested shutdown (R28)
     }
 
-    /// Keeps an event and tells it, with the user on whose behalf it happened.
+    /// Keeps an event and tells it, with who is behind it.
     pub(crate) fn tell(&mut self, row: EventRow) {
-        self.journal.tell(EventRow { uid: self.acting, ..row }, &mut self.actions);
+        self.journal.tell(row, self.acting, &mut self.actions);
     }
 
     /// Replaces the settings; timers that depend on them start over.

@@ -98,6 +98,10 @@ pub struct Check {
     /// Its name in messages.
     #[serde(default)]
     pub name: String,
+    /// How many milliseconds the container is given to stop: what needs as long is wrong then. Left out: it does not
+    /// matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
 }
 
 /// A signal for services.

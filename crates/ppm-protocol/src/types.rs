@@ -501,6 +501,9 @@ pub struct EventRow {
     /// The user who asked for it, where somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// The signal to the daemon that asked for it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Signal>,
     /// How long it had run, for `exited`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran_ms: Option<u64>,

@@ -61,8 +61,8 @@ pub(super) fn read_seconds(seconds: f64) -> Result<Duration, String> {
     duration.ok_or_else(|| if seconds.is_nan() { "not a number".into() } else { "too long".into() })
 }
 
-/// Writes the shortest sum of whole units.
-pub(super) fn write_duration(duration: Duration) -> String {
+/// Writes the shortest sum of whole units: `1m 30s`, `1s 500ms`.
+pub fn write_duration(duration: Duration) -> String {
     let mut rest = duration.as_nanos();
     let mut parts = Vec::new();
     for (unit, size) in UNITS {
