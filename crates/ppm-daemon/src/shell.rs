@@ -1,19 +1,26 @@
 //! Actions become calls. Decides nothing.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use ppm_core::event::{Action, Cause, Event, Group, Launch, NoStart, Pid, ServiceId, Shell};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Launch, NoStart, Own, Pid, ServiceId, Shell};
 use ppm_core::spec::Reach;
-use ppm_protocol::Signal;
+use ppm_protocol::line::encode;
+use ppm_protocol::message::{Notification, ReadLog};
+use ppm_protocol::{End, Signal};
 use tokio::sync::mpsc;
 
 use crate::control::Clients;
 use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
+use crate::log::Past;
 use crate::logs::Logs;
 use crate::reap::{self, Change};
 use crate::spawn::{Spawner, Started, in_words};
 use crate::{log, sampler};
+
+/// More readers of logs than this are refused: each is a thread.
+const MAX_READERS: usize = 32;
 
 /// The hands of the supervisor.
 #[derive(Debug)]
@@ -24,22 +31,27 @@ pub struct Hands {
     pub exit: Option<u8>,
     /// The output of services that is captured.
     pub logs: Logs,
+    /// What the daemon itself has said.
+    pub past: Past,
     /// What came of actions, to be told to the supervisor next.
     pub outcomes: VecDeque<Event>,
     spawner: Spawner,
     readings: Readings,
     leaders: BTreeSet<Pid>,
     leftovers: BTreeSet<Pid>,
+    readers: usize,
     inbox: mpsc::Sender<Wake>,
 }
 
 impl Hands {
     /// Hands that hold nothing yet.
-    pub fn new(spawner: Spawner, loader: Loader, inbox: mpsc::Sender<Wake>) -> Hands {
+    pub fn new(spawner: Spawner, loader: Loader, past: Past, inbox: mpsc::Sender<Wake>) -> Hands {
         Hands {
             clients: Clients::new(inbox.clone()),
             exit: None,
             logs: Logs::default(),
+            past,
+            readers: 0,
             outcomes: VecDeque::new(),
             spawner,
             readings: Readings::new(loader, inbox.clone()),
@@ -91,6 +103,36 @@ impl Hands {
         Ok(pid)
     }
 
+    /// A stream to a client has ended.
+    pub fn streamed(&mut self, client: ClientId) {
+        self.readers = self.readers.saturating_sub(1);
+        self.clients.streamed(client);
+    }
+
+    fn read_log(&mut self, to: &From, services: &[(ServiceId, Arc<Launch>)], own: Own, query: ReadLog) {
+        let Some(call) = to.call.clone() else { return };
+        let Some(outlet) = self.clients.stream(to.client, call.clone()) else { return };
+        self.readers += 1;
+        let out = outlet.out.clone();
+        let outcome = if self.readers > MAX_READERS {
+            Err(format!("{MAX_READERS} logs are being read already; wait for one to end"))
+        } else {
+            let folder = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
+                Ok(sinks) => sinks.and_then(|sinks| Some((id.0, sinks.service, sinks.files?.0))),
+                Err(error) => {
+                    tracing::warn!("{}: its log cannot be read: {error}", launch.name);
+                    None
+                }
+            };
+            let files = services.iter().filter_map(folder).collect();
+            let own = (own == Own::Meant).then_some(&mut self.past);
+            self.logs.read(query, files, own, outlet).map_err(|error| format!("no thread to read logs: {}", in_words(&error)))
+        };
+        if let Err(error) = outcome {
+            let _ = out.try_send(encode(&Notification::end(&End { call, error: Some(error) })));
+        }
+    }
+
     fn spawned(&mut self, id: ServiceId, pid: Pid) {
         if self.leftovers.remove(&pid) {
             // The kernel gave the number out again, so the group is empty; it must not be taken for the new one's.
@@ -132,6 +174,7 @@ impl Shell for Hands {
                 Ok(None) => {}
                 Err(error) => tracing::warn!("{}: its output goes where it went: {error}", launch.name),
             },
+            Action::ReadLog { to, services, own, query } => self.read_log(&to, &services, own, query),
             Action::ReopenLogs => self.logs.reopen(),
             Action::Kill { pid, signal, reach } => self.kill(pid, signal, reach),
             Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
-pub use arguments::{Add, Changing, Check, Completions, Cron, Daemon, Events, Named, Probe, Reload, Shown, SignalTo, Until, Wait};
+pub use arguments::{
+    Add, Changing, Check, Completions, Cron, Daemon, Events, Log, Named, Probe, Reload, Shown, SignalTo, Until, Wait, period,
+};
 
 /// A section of help text under a heading, one line an entry.
 macro_rules! section {
@@ -260,6 +262,21 @@ pub enum Ask {
         "ppm events -f --json",
     ])]
     Events(Events),
+    /// Show the logs of services
+    #[command(visible_alias = "logs")]
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm log web",
+            "ppm log -f web db",
+            "ppm log --since 10m --grep 'timeout|refused' web",
+            "ppm log --stderr -n 50 -t web",
+            "ppm log ppm-daemon",
+        ],
+        "\n\n",
+        section!["Exit codes", "1  there is no log: the service writes where the daemon writes", "4  no such service"],
+    ))]
+    Log(Log),
     /// Wait until services have reached a state
     #[command(after_help = concat!(
         section!["Examples", "ppm wait web db --for ready --timeout 30s", "ppm wait migrate --for finished"],
@@ -406,6 +423,7 @@ mod tests {
             ("stats", vec!["statistics", "details"]),
             ("show-configuration", vec!["show-config", "config"]),
             ("health", vec!["is-ready"]),
+            ("log", vec!["logs"]),
         ];
         for (name, aliases) in same {
             let command = Cli::command();
@@ -442,7 +460,7 @@ mod tests {
 
     #[test]
     fn what_changes_services_must_name_them() {
-        for verb in ["rm", "start", "stop", "restart", "reschedule", "pause", "resume", "signal HUP", "why", "wait --for ready"] {
+        for verb in ["rm", "start", "stop", "restart", "reschedule", "pause", "resume", "signal HUP", "why", "log", "wait --for ready"] {
             assert_eq!(refused(&format!("ppm {verb}")), ErrorKind::MissingRequiredArgument, "{verb}");
         }
     }

@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
     "daemon",
     "info",
     "ls",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 27] = [
     "why",
     "health",
     "events",
+    "log",
     "wait",
     "shutdown",
     "version",
