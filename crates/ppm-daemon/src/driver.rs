@@ -16,7 +16,7 @@ use ppm_protocol::Signal as Number;
 use ppm_protocol::message::Asked;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{self, Alarm, Rang};
 use crate::host;
@@ -31,8 +31,10 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// What the loop can be woken by, other than signals and clocks.
 #[derive(Debug)]
 pub enum Wake {
-    /// Somebody connected.
-    Connected(UnixStream),
+    /// Somebody connected; who waits for this to be taken up is told so when the sender is dropped.
+    Connected(UnixStream, oneshot::Sender<()>),
+    /// Somebody would, but there is no file for the connection.
+    Crowded,
     /// A client said something.
     Asked(ClientId, Box<Asked>),
     /// A client is gone.
@@ -65,6 +67,11 @@ impl Signals {
             ],
             _reopen: signal(SignalKind::user_defined1())?,
         })
+    }
+
+    /// Waits for one that asks the daemon to end, while it cannot do anything else yet.
+    pub async fn end(&mut self) {
+        while !matches!(Signals::other(&mut self.others).await, Number::TERM | Number::INT | Number::QUIT) {}
     }
 
     async fn other(signals: &mut [(Number, Signal); 4]) -> Number {
@@ -163,7 +170,12 @@ impl Driver {
     fn open(&mut self, wake: Wake) {
         let now = clock::now().mono;
         match wake {
-            Wake::Connected(stream) => self.connected(now, stream),
+            Wake::Connected(stream, _taken) => self.connected(now, stream),
+            Wake::Crowded => {
+                if let Some(event) = self.hands.clients.make_room() {
+                    self.tell(event);
+                }
+            }
             Wake::Asked(client, asked) => {
                 if let Some((from, request)) = self.hands.clients.asked(now, client, *asked) {
                     self.tell(Event::Requested { from, request });

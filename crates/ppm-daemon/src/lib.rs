@@ -28,7 +28,9 @@ use ppm_core::supervisor::{Boot, Supervisor};
 use ppm_protocol::socket;
 use tokio::sync::mpsc;
 
+use crate::control::Clients;
 use crate::driver::{Driver, Signals};
+use crate::host::OpenFiles;
 use crate::loader::Loader;
 use crate::shell::Hands;
 use crate::spawn::Spawner;
@@ -75,14 +77,28 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+fn too_few_files(message: String) -> Failure {
+    let hint = "raise the limit with `ulimit -n 1024`, or `docker run --ulimit nofile=1024`";
+    Failure { message: format!("error: {message}\n  hint: {hint}"), code: 1 }
+}
+
 fn serve(options: &Options) -> Result<u8, Failure> {
+    let open_files = OpenFiles::raise()?;
+    open_files.check().map_err(too_few_files)?;
     host::prepare()?;
     log::start(std::env::var("PPM_LOG").ok().as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything that may take its time: process 1 never hears what it does not handle, others die of it (R30).
-    let signals = runtime.block_on(async { Signals::register() })?;
+    let mut signals = runtime.block_on(async { Signals::register() })?;
     let loader = Loader::new(options.config.as_deref());
-    let config = loader.read().map_err(wrong_config)?;
+    let reading = runtime.block_on(async {
+        tokio::select! {
+            config = loader.read_aside() => Some(config),
+            () = signals.end() => None,
+        }
+    });
+    let Some(config) = reading else { return Ok(0) };
+    let config = config.map_err(wrong_config)?;
     let path = socket::path(options.socket.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
     let (listener, address) = control::bind(&path)
         .map_err(|error| Failure { message: format!("error: {}\n  hint: {}", error.message, error.hint), code: EXIT_SOCKET })?;
@@ -90,7 +106,9 @@ fn serve(options: &Options) -> Result<u8, Failure> {
         let (sender, inbox) = mpsc::channel(INBOX);
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let source = loader.name();
-        let hands = Hands::new(Spawner::new(std::env::vars_os())?, loader, sender.clone());
+        let spawner = Spawner::new(std::env::vars_os(), open_files.given)?;
+        let clients = Clients::new(sender.clone(), open_files.own);
+        let hands = Hands::new(spawner, loader, clients, sender.clone());
         tokio::spawn(control::listen(listener, sender));
         tracing::info!(
             "{}, pid {}, {source}: {} services, socket {}",
