@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ppm_core::config::Config;
 use ppm_core::event::{ClientId, Event, Pid, turn};
+use ppm_core::oom::may_be_one;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
@@ -19,8 +20,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{self, Alarm, Rang};
-use crate::host;
 use crate::shell::Hands;
+use crate::{host, oom};
 
 /// How many changes of children are taken at a time (R35).
 const CHANGES_AT_A_TIME: usize = 64;
@@ -94,6 +95,7 @@ pub struct Driver {
     inbox: mpsc::Receiver<Wake>,
     alarm: Alarm,
     children: Children,
+    oom_kills: oom::Counter,
 }
 
 /// Whether there may be changes of children that were not looked at.
@@ -114,11 +116,12 @@ enum Woken {
 impl Driver {
     /// A loop that has not begun. Children that ended before are looked at first (R12).
     pub fn new(supervisor: Supervisor, hands: Hands, signals: Signals, inbox: mpsc::Receiver<Wake>) -> Driver {
-        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), children: Children::More }
+        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), children: Children::More, oom_kills: oom::Counter::find() }
     }
 
     /// Runs until the supervisor asks to leave; returns the exit code.
     pub async fn run(mut self) -> u8 {
+        self.count_oom_kills();
         loop {
             if let Some(code) = self.hands.exit {
                 self.hands.clients.flush(LAST_WORDS).await;
@@ -160,10 +163,19 @@ impl Driver {
                 break;
             }
             let Some(event) = self.hands.next_change() else { break };
+            if matches!(event, Event::Exited { exit, .. } if may_be_one(exit)) {
+                self.count_oom_kills();
+            }
             self.tell(event);
         }
         for event in self.hands.drained() {
             self.tell(event);
+        }
+    }
+
+    fn count_oom_kills(&mut self) {
+        if let Some(kills) = self.oom_kills.read() {
+            self.tell(Event::OomKills { kills });
         }
     }
 

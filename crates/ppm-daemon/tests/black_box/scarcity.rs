@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
@@ -124,4 +125,56 @@ fn a_configuration_may_come_through_a_pipe() {
     drop(pipe);
     until("the daemon answers", || Client::connect(&daemon.socket).ok());
     assert_eq!(daemon.wait("svc", "running")["status"], "running");
+}
+
+/// A control group with little memory; None, and a word about it, where none can be made.
+struct Group(PathBuf);
+
+impl Group {
+    fn with_memory(bytes: usize) -> Option<Group> {
+        let name = format!("ppm-test-{}-{bytes}", std::process::id());
+        let versions = [
+            ("/sys/fs/cgroup/memory", ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]),
+            ("/sys/fs/cgroup", ["memory.max", "memory.swap.max"]),
+        ];
+        for (root, [limit, swap]) in versions {
+            let group = Group(Path::new(root).join(&name));
+            if fs::create_dir(&group.0).is_err() {
+                continue;
+            }
+            if fs::write(group.0.join(limit), bytes.to_string()).is_ok() {
+                let swap_limit = if swap == "memory.swap.max" { 0 } else { bytes };
+                let _ = fs::write(group.0.join(swap), swap_limit.to_string()); // there need not be any
+                return Some(group);
+            }
+        }
+        eprintln!("skipped: no control group for memory can be made here");
+        None
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn r47_who_was_killed_because_memory_was_short_is_told_from_who_was_killed_otherwise() {
+    let Some(group) = Group::with_memory(48 << 20) else { return };
+    let setup = Setup::new().through_shell(&format!("echo $$ > {}/cgroup.procs", group.0.display()));
+    let hog = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done";
+    let services =
+        [shell("hog", hog, &json!({"restart": "never"})), shell("svc", "exec sleep 1000", &json!({"restart": {"interval": "0s"}}))];
+    let mut daemon = setup.services(&services).start();
+    let row = daemon.wait("hog", "stopped");
+    assert_eq!((&row["exit"], &row["reason"]), (&json!({"signal": "SIGKILL"}), &json!("killed by the kernel: out of memory")));
+    let events = daemon.call("why", &json!({"services": ["hog"]}))[0]["events"].to_string();
+    assert!(events.contains("killed by the kernel: out of memory"), "{events}");
+
+    kill(pid_of(&daemon.wait("svc", "running")), Signal::SIGKILL).unwrap();
+    let row = until("it runs again", || Some(daemon.row("svc")).filter(|row| row["restarts"] == 1));
+    assert_eq!(row["reason"], "restarted after killed by SIGKILL");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), 0, "the daemon itself has been spared");
 }
