@@ -6,12 +6,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use jiff::tz::TimeZone;
 use ppm_protocol::ReloadAction;
 
 use crate::attributes::{Attributes, Resource, write_umask};
+use crate::config::write_duration;
 use crate::environment::{EnvValue, Surroundings};
+use crate::schedule::Schedule;
 use crate::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
-use crate::time::brief;
+use crate::zone;
 
 /// The differences found so far.
 #[derive(Debug, Default)]
@@ -29,9 +32,7 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<Stri
     let mut changes = Changes::default();
     let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, essential, groups, source: _ } = old;
     changes.command(command, &new.command);
-    let text =
-        |schedule: &Option<crate::schedule::Schedule>| schedule.as_ref().map_or("none".to_owned(), |schedule| schedule.text().to_owned());
-    changes.of_schedule = changes.compare("schedule", text(schedule), text(&new.schedule));
+    changes.schedule(schedule.as_ref(), new.schedule.as_ref());
     changes.restart(restart, &new.restart);
     changes.stop(*stop, new.stop);
     changes.compare("autostart", autostart, &new.autostart);
@@ -54,11 +55,12 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<Stri
 /// The settings that differ, in words.
 pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     let mut changes = Changes::default();
-    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref surroundings } = *old;
-    changes.compare("stats_interval", brief(stats_interval), brief(new.stats_interval));
-    changes.compare("restart_interval", brief(restart_interval), brief(new.restart_interval));
-    changes.compare("clock_check_interval", brief(clock_check_interval), brief(new.clock_check_interval));
-    changes.compare("shutdown_timeout", brief(shutdown_timeout), brief(new.shutdown_timeout));
+    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref timezone, ref surroundings } = *old;
+    changes.compare("stats_interval", write_duration(stats_interval), write_duration(new.stats_interval));
+    changes.compare("restart_interval", write_duration(restart_interval), write_duration(new.restart_interval));
+    changes.compare("clock_check_interval", write_duration(clock_check_interval), write_duration(new.clock_check_interval));
+    changes.compare("shutdown_timeout", write_duration(shutdown_timeout), write_duration(new.shutdown_timeout));
+    changes.compare("timezone", zone_in_words(timezone.as_ref()), zone_in_words(new.timezone.as_ref()));
     changes.compare("env_file", surroundings.common.files.join(" "), new.surroundings.common.files.join(" "));
     changes.environment(&surroundings.common.env, &new.surroundings.common.env);
     changes.words
@@ -119,26 +121,38 @@ impl Changes {
         self.words.extend(changed.chain(removed));
     }
 
+    fn schedule(&mut self, old: Option<&Schedule>, new: Option<&Schedule>) {
+        let text = |schedule: Option<&Schedule>| schedule.map_or("none".to_owned(), Schedule::text);
+        self.of_schedule |= self.compare("schedule", text(old), text(new));
+        if let (Some(old), Some(new)) = (old, new) {
+            self.of_schedule |= self.compare("schedule.timezone", zone_in_words(old.zone()), zone_in_words(new.zone()));
+        }
+    }
+
     fn restart(&mut self, old: &RestartPolicy, new: &RestartPolicy) {
         let RestartPolicy { when, interval, max_interval, jitter_percent, max_retries, reset_after } = *old;
         self.compare("restart.policy", name_of(when), name_of(new.when));
-        self.compare("restart.interval", brief(interval), brief(new.interval));
-        self.compare("restart.max_interval", brief(max_interval), brief(new.max_interval));
+        self.compare("restart.interval", write_duration(interval), write_duration(new.interval));
+        self.compare("restart.max_interval", write_duration(max_interval), write_duration(new.max_interval));
         self.compare("restart.jitter", format!("{jitter_percent}%"), format!("{}%", new.jitter_percent));
         self.compare("restart.max_retries", max_retries, new.max_retries);
-        self.compare("restart.reset_after", brief(reset_after), brief(new.reset_after));
+        self.compare("restart.reset_after", write_duration(reset_after), write_duration(new.reset_after));
     }
 
     fn stop(&mut self, old: StopPolicy, new: StopPolicy) {
         let StopPolicy { signal, timeout, reach } = old;
         self.compare("stop.signal", signal, new.signal);
-        self.compare("stop.timeout", brief(timeout), brief(new.timeout));
+        self.compare("stop.timeout", write_duration(timeout), write_duration(new.timeout));
         self.compare("stop.group", reach == Reach::Group, new.reach == Reach::Group);
     }
 }
 
 fn or_none(value: Option<impl Display>) -> String {
     value.map_or("none".to_owned(), |value| value.to_string())
+}
+
+fn zone_in_words(zone: Option<&TimeZone>) -> &str {
+    zone.map_or("none", zone::name_of)
 }
 
 /// The policy's name in the configuration.

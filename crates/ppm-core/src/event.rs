@@ -254,6 +254,17 @@ pub struct Launch {
     pub name: String,
     /// What to execute.
     pub command: Command,
+    /// What it reads.
+    pub stdin: Stdin,
+}
+
+/// Where a service's standard input comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// /dev/null (R6).
+    Null,
+    /// The daemon's own, and the terminal's foreground if it is one (R7).
+    Inherited,
 }
 
 /// Why a service starts.

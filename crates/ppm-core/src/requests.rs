@@ -18,11 +18,13 @@ use crate::diff::{self, name_of};
 use crate::event::{Action, From, ServiceId};
 use crate::journal::KEPT;
 use crate::names::{glob_matches, similar};
+use crate::schedule::Schedule;
 use crate::service::{Input, Run, Service, Want};
 use crate::spec::{MAX_SERVICES, RestartWhen, ServiceSpec, StopPolicy};
 use crate::supervisor::{Origin, Phase, Supervisor};
 use crate::time::{Now, brief};
 use crate::waiting::{Aim, Kind};
+use crate::zone;
 
 /// A process pauses and resumes at once, but the kernel may never tell of it (R16); who asked is not kept longer.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
@@ -60,7 +62,7 @@ impl Supervisor {
                 Ok(None)
             }
             Request::Check(check) => {
-                self.check(from, check.text, check.name);
+                self.check(from, check);
                 Ok(None)
             }
             Request::Shutdown => {
@@ -94,7 +96,7 @@ impl Supervisor {
             exit: service.last().and_then(|end| end.exit),
             reason: service.reason(now),
             next_start: service.next_start(now),
-            schedule: service.spec().schedule.as_ref().map(|schedule| schedule.text().to_owned()),
+            schedule: service.spec().schedule.as_ref().map(Schedule::text),
         }
     }
 
@@ -200,7 +202,7 @@ impl Supervisor {
         }
         let id = self.insert(now, spec, Origin::Hand);
         let Some(service) = self.service(id) else { return Ok(()) };
-        let is_planned = service.spec().schedule.is_some();
+        let is_planned = !service.spec().starts_at_once();
         let aim = if add.wait && add.start && !is_planned { started_from(service) } else { Aim::Asked };
         self.tell_of(now, id, EventKind::Added, String::new());
         let key = self.wait_for(from, Kind::Change, vec![(id, aim)], Vec::new());
@@ -213,9 +215,9 @@ impl Supervisor {
 
     /// A service takes another's place under its name and number: no moment without it, and never two of them.
     fn replace(&mut self, now: Now, from: From, add: &AddService, id: ServiceId, spec: ServiceSpec) {
-        let input = match (add.start, spec.schedule.is_some()) {
-            (true, false) => Input::Restart,
-            (true, true) => Input::Reschedule,
+        let input = match (add.start, spec.starts_at_once()) {
+            (true, true) => Input::Restart,
+            (true, false) => Input::Reschedule,
             (false, _) => Input::Stop,
         };
         let changes = self.service(id).map(|service| diff::services(service.spec(), &spec).1).unwrap_or_default();
@@ -413,6 +415,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Tick
         | Input::Spawned(_)
         | Input::SpawnFailed(_)
+        | Input::PassOn(_)
         | Input::Exited(..)
         | Input::Drained
         | Input::WasPaused
@@ -431,7 +434,7 @@ fn plans_of(now: Now, service: &Service) -> Vec<PlanRow> {
         rule,
     };
     let planned = service.plan().map(|at| {
-        let rule = service.spec().schedule.as_ref().map_or_else(String::new, |schedule| schedule.text().to_owned());
+        let rule = service.spec().schedule.as_ref().map_or_else(String::new, rule_in_words);
         row(PlanEvent::Schedule, at, rule)
     });
     let delayed = service.restart_at(now).map(|next| {
@@ -442,6 +445,12 @@ fn plans_of(now: Now, service: &Service) -> Vec<PlanRow> {
         row(PlanEvent::Restart, next.at, rule)
     });
     planned.into_iter().chain(delayed).collect()
+}
+
+/// The expressions, and their zone where it is not the daemon's.
+fn rule_in_words(schedule: &Schedule) -> String {
+    let zone = schedule.zone().map(|zone| format!(" {}", zone::name_of(zone)));
+    schedule.text() + &zone.unwrap_or_default()
 }
 
 fn restart_in_words(spec: &ServiceSpec) -> String {

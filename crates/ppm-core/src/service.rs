@@ -24,8 +24,9 @@ use jiff::tz::TimeZone;
 use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
 
 use crate::backoff;
-use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId};
+use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId, Stdin};
 use crate::journal::LONGEST_REASON;
+use crate::schedule::Schedule;
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
 
@@ -192,6 +193,8 @@ pub enum Input {
     Resume,
     /// Wanted: this signal for all of it.
     Signal(Signal),
+    /// The daemon got this signal in place of its main process.
+    PassOn(Signal),
     /// There is no time left: SIGKILL.
     KillNow,
     /// Its planned time has come.
@@ -396,6 +399,11 @@ impl Service {
                 out.push(Effect::Kill(group, *signal, Reach::Group));
             }
             (Run::Idle | Run::Starting { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
+            // Not to its group: what it tells the others itself they would hear twice.
+            (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::PassOn(signal)) => {
+                out.push(Effect::Kill(live.pid, *signal, Reach::Leader));
+            }
+            (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::PassOn(_)) => {}
 
             (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Tick) => {}
             (Run::Stopping { live, kill_at, then }, Input::Tick) => {
@@ -582,7 +590,7 @@ impl Service {
 
     /// Whether the daemon will start it as soon as its turn comes.
     pub fn awaits_boot(&self) -> bool {
-        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.schedule.is_none()
+        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.starts_at_once()
     }
 
     /// Whether its user wants it.
@@ -649,9 +657,14 @@ impl Service {
         &self.spec
     }
 
-    /// What is needed to start it.
-    pub fn launch_data(&self) -> Launch {
-        Launch { name: self.spec.name.clone(), command: self.spec.command.clone() }
+    /// What is needed to start it with this input.
+    pub fn launch_data(&self, stdin: Stdin) -> Launch {
+        Launch { name: self.spec.name.clone(), command: self.spec.command.clone(), stdin }
+    }
+
+    /// From now on it is asked to end with this signal.
+    pub fn ask_with(&mut self, signal: Signal) {
+        self.spec.stop.signal = signal;
     }
 
     /// Takes another form: what runs goes on as it is, and everything that comes follows the new one. A schedule that
@@ -737,9 +750,9 @@ impl Service {
 
     fn reason_at_rest(&self) -> String {
         match (&self.last, self.want) {
-            (None, Want::Up { plan: Some(_) }) => "waiting for its schedule".to_owned(),
-            (None, Want::Up { plan: None }) if self.spec.schedule.is_some() => "its schedule has no time left".to_owned(),
-            (None, Want::Up { plan: None }) => "waiting to be started".to_owned(),
+            (None, Want::Up { plan: Some(_) }) if !self.spec.starts_at_once() => "waiting for its schedule".to_owned(),
+            (None, Want::Up { plan: None }) if !self.spec.starts_at_once() => "its schedule has no time left".to_owned(),
+            (None, Want::Up { .. }) => "waiting to be started".to_owned(),
             (None, Want::Down | Want::Gone) => "not started".to_owned(),
             (Some(_), _) if self.gave_up => {
                 format!("{}, gave up after {} retries", self.last_in_words(), self.spec.restart.max_retries)
@@ -776,8 +789,18 @@ impl Service {
 
     fn plan_again(&mut self, ctx: &Context<'_>) {
         if self.is_active() {
-            self.want = Want::Up { plan: next_fire(&self.spec, ctx) };
+            self.want = Want::Up { plan: self.following(ctx) };
         }
+    }
+
+    /// The first planned time after the present. A period goes on from the time it was planned for, so that starts that
+    /// come late do not add up.
+    fn following(&self, ctx: &Context<'_>) -> Option<Timestamp> {
+        let period =
+            self.spec.schedule.as_ref().and_then(Schedule::period).map(|period| i64::try_from(period.as_millis()).unwrap_or(i64::MAX));
+        let (Some(period), Some(planned)) = (period, self.plan()) else { return next_fire(&self.spec, ctx) };
+        let past = ctx.now.wall.0.saturating_sub(planned.0).div_euclid(period);
+        Some(Timestamp(planned.0.saturating_add((past + 1).saturating_mul(period))))
     }
 
     /// Changes what comes after the end of a run that is ending.

@@ -176,6 +176,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Pause", Input::Pause),
         ("Resume", Input::Resume),
         ("Signal HUP", Input::Signal(Signal::HUP)),
+        ("PassOn WINCH", Input::PassOn("WINCH".parse().unwrap())),
         ("KillNow", Input::KillNow),
         ("Fire", Input::Fire),
         ("Replan", Input::Replan),

@@ -19,8 +19,9 @@ use std::ptr;
 use ppm_core::account::{self, Account};
 use ppm_core::attributes::{Attributes, Limit, Resource};
 use ppm_core::environment::{self, Help, Resolved};
-use ppm_core::event::{Cause, Launch, NoStart, Pid};
+use ppm_core::event::{Cause, Launch, NoStart, Pid, Stdin};
 
+use crate::host::Terminal;
 use crate::{files, reap};
 
 /// Where programs are looked up when nobody says (R8c).
@@ -44,6 +45,7 @@ const STACK_WORDS: usize = 16 * 1024 / size_of::<u128>();
 pub struct Spawner {
     environment: Vec<(OsString, CString)>,
     null: OwnedFd,
+    terminal: Terminal,
     stack: Vec<u128>,
     parent: libc::pid_t,
     /// How readily the kernel kills the daemon itself; None: nobody knows.
@@ -75,12 +77,13 @@ struct Order<'a> {
     argv: *const *const c_char,
     envp: *const *const c_char,
     workdir: *const c_char,
-    null: RawFd,
     oom_score: Option<&'a OomScore>,
     limits: &'a [(Resource, KernelLimit)],
     nice: Option<c_int>,
     umask: Option<libc::mode_t>,
     ids: Option<Ids<'a>>,
+    stdin: RawFd,
+    terminal: Terminal,
     parent: libc::pid_t,
     failed: Option<(Stage, c_int)>,
 }
@@ -112,13 +115,15 @@ struct Start<'a> {
 }
 
 impl Spawner {
-    /// Remembers the daemon's environment, which services inherit, and how many files they may open.
-    pub fn new(environment: impl Iterator<Item = (OsString, OsString)>, open_files: Limit) -> io::Result<Spawner> {
+    /// Remembers the daemon's environment, which services inherit, how many files they may open, and the terminal for the
+    /// one that inherits its input.
+    pub fn new(environment: impl Iterator<Item = (OsString, OsString)>, open_files: Limit, terminal: Terminal) -> io::Result<Spawner> {
         let environment: Vec<(OsString, CString)> =
             environment.filter_map(|(key, value)| Some((key.clone(), assignment(key.as_bytes(), value.as_bytes())?))).collect();
         let null = fs::File::options().read(true).open("/dev/null")?.into();
         let parent = nix::unistd::getpid().as_raw();
-        Ok(Spawner { environment, null, stack: vec![0; STACK_WORDS], parent, oom_score: own_oom_score(), open_files })
+        let oom_score = own_oom_score();
+        Ok(Spawner { environment, null, terminal, stack: vec![0; STACK_WORDS], parent, oom_score, open_files })
     }
 
     /// Starts the program as leader of its own session; the error is for people: stage and cause.
@@ -138,17 +143,22 @@ impl Spawner {
         let oom_score = self.oom_score_of(*oom_score_adj);
 
         let (programs_ptr, argv_ptr, envp_ptr) = (pointers(&programs), pointers(&argv), pointers(envp));
+        let (stdin, terminal) = match launch.stdin {
+            Stdin::Null => (self.null.as_raw_fd(), Terminal::None),
+            Stdin::Inherited => (libc::STDIN_FILENO, self.terminal),
+        };
         let mut order = Order {
             programs: programs_ptr.as_ptr(),
             argv: argv_ptr.as_ptr(),
             envp: envp_ptr.as_ptr(),
             workdir: workdir.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
-            null: self.null.as_raw_fd(),
             oom_score: oom_score.as_ref(),
             limits: &limits,
             nice: nice.map(c_int::from),
             umask: umask.map(libc::mode_t::from),
             ids: start.account.as_ref().map(ids),
+            stdin,
+            terminal,
             parent: self.parent,
             failed: None,
         };
@@ -377,10 +387,21 @@ unsafe fn become_service(order: &Order<'_>) -> (Stage, c_int) {
         for signal in 1..=64_i64 {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<c_void>(), size_of::<KernelMask>());
         }
-        if libc::setsid() < 0 {
-            return (Stage::Session, errno());
+        match order.terminal {
+            Terminal::None | Terminal::Leader => {
+                if libc::setsid() < 0 {
+                    return (Stage::Session, errno());
+                }
+            }
+            // In the session whose terminal it is to have, which has another leader (setpgid(2)).
+            Terminal::Member => {
+                if libc::setpgid(0, 0) < 0 {
+                    return (Stage::Session, errno());
+                }
+            }
         }
-        if libc::dup2(order.null, libc::STDIN_FILENO) < 0 {
+        take_terminal(order.terminal);
+        if order.stdin != libc::STDIN_FILENO && libc::dup2(order.stdin, libc::STDIN_FILENO) < 0 {
             return (Stage::Input, errno());
         }
         if let Some(score) = order.oom_score
@@ -465,6 +486,24 @@ const SET_GROUPS: libc::c_long = libc::SYS_setgroups32;
 const SET_GID: libc::c_long = libc::SYS_setresgid32;
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
 const SET_UID: libc::c_long = libc::SYS_setresuid32;
+
+/// Becomes the terminal's foreground (R7). A terminal that is gone meanwhile is no reason not to start.
+///
+/// # Safety
+/// In the child only, with SIGTTOU blocked or ignored: it is in the background until then (tcsetpgrp(3)).
+unsafe fn take_terminal(terminal: Terminal) {
+    // SAFETY: ioctl_tty(2): TIOCSCTTY takes a number, TIOCSPGRP reads a process group, which outlives the call.
+    unsafe {
+        match terminal {
+            Terminal::None => {}
+            Terminal::Leader => drop(libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0)),
+            Terminal::Member => {
+                let group = libc::getpid();
+                libc::ioctl(libc::STDIN_FILENO, libc::TIOCSPGRP, &raw const group);
+            }
+        }
+    }
+}
 
 /// Tries each file in turn as execvp(3) does: a folder that cannot be used does not end the search, but a file
 /// that may not be executed is what is told in the end.
@@ -609,8 +648,9 @@ mod tests {
         let user = Some(Box::new(User::parse("65534:65534").unwrap()));
         let command =
             Command { path: "/bin/true".to_owned(), attributes: Attributes { user, ..Attributes::default() }, ..Command::default() };
-        let launch = Launch { name: "svc".to_owned(), command };
-        let mut spawner = Spawner::new(std::iter::empty(), Limit { soft: Some(100), hard: Some(100) }).unwrap();
+        let launch = Launch { name: "svc".to_owned(), command, stdin: Stdin::Null };
+        let open_files = Limit { soft: Some(100), hard: Some(100) };
+        let mut spawner = Spawner::new(std::iter::empty(), open_files, Terminal::None).unwrap();
         prctl::set_dumpable(true).unwrap();
         let Pid(pid) = spawner.spawn(&launch, Cause::Request).unwrap();
         assert_eq!(prctl::get_dumpable(), Ok(true));

@@ -68,7 +68,7 @@ pub struct AddService {
     /// `never`, `on-failure` or `always`.
     #[serde(default)]
     pub restart: Option<String>,
-    /// Cron-like, 5 or 6 fields.
+    /// Cron-like: 5 to 7 fields, a nickname like `@daily`, or `@every 90s`.
     #[serde(default)]
     pub schedule: Option<String>,
     /// Start it now (default), or only add it.
@@ -98,6 +98,10 @@ pub struct Check {
     /// Its name in messages.
     #[serde(default)]
     pub name: String,
+    /// How many milliseconds the container is given to stop: what needs as long is wrong then. Left out: it does not
+    /// matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
 }
 
 /// A signal for services.

@@ -77,6 +77,8 @@ impl Signal {
     pub const QUIT: Signal = Signal(3);
     /// Ends a process; cannot be caught.
     pub const KILL: Signal = Signal(9);
+    /// SIGUSR1.
+    pub const USR1: Signal = Signal(10);
     /// The polite request to end.
     pub const TERM: Signal = Signal(15);
     /// Continues a stopped process.
@@ -499,6 +501,9 @@ pub struct EventRow {
     /// The user who asked for it, where somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// The signal to the daemon that asked for it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Signal>,
     /// How long it had run, for `exited`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran_ms: Option<u64>,

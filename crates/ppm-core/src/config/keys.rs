@@ -5,6 +5,7 @@
 //! descriptions does not contain them. Invariant: every example and every default is read without complaint.
 
 use crate::attributes::Unit;
+use crate::schedule::MAX_EXPRESSIONS;
 
 /// A kind of map.
 #[derive(Debug)]
@@ -99,6 +100,8 @@ pub enum Kind {
     Limit(Unit),
     /// When something happens, like crontab(5).
     Cron,
+    /// The name of a time zone.
+    Zone,
     /// The path of a file; references are expanded.
     File,
     /// The absolute path of a folder; references are expanded.
@@ -167,6 +170,13 @@ pub const TOP: Table = Table {
             "How long the whole shutdown may take; what is left then is killed. Keep it below the patience of whoever stops the container (10s for Docker).",
             "25s",
         ),
+        here(
+            "timezone",
+            Kind::Zone,
+            Otherwise("that of `TZ`, else the system's, else UTC"),
+            "The time zone in which schedules are read. The zones are built in.",
+            "Europe/Paris",
+        ),
         here("env", ENV, Value("{}"), "Variables for every service.", "{TZ: Europe/Paris, LOG_FILE: '/var/log/${PPM_SERVICE}.log'}"),
         here(
             "env_file",
@@ -183,7 +193,6 @@ pub const TOP: Table = Table {
             "[{name: web, command: 'nginx -g \"daemon off;\"'}]",
         ),
         later("watch_restart_interval"),
-        later("timezone"),
         later("logger"),
         later("http"),
         later("state_dir"),
@@ -397,12 +406,18 @@ pub const SCHEDULE: Table = Table {
     keys: &[
         here(
             "cron",
-            Kind::Either(&[Kind::Cron, Kind::List(&Kind::Cron, 1, 1)]),
+            Kind::Either(&[Kind::Cron, Kind::List(&Kind::Cron, 1, MAX_EXPRESSIONS)]),
             Required,
-            "Minute, hour, day, month, weekday, as in crontab(5); a sixth field in front is the second. Or `@daily` and the like.",
+            "Minute, hour, day, month, weekday, as in crontab(5); a sixth field in front is the second. Or `@daily` and the like, `@every 90s`, `@reboot`. Of several, each counts.",
             "\"0 3 * * *\"",
         ),
-        later("timezone"),
+        here(
+            "timezone",
+            Kind::Zone,
+            Otherwise("`timezone` of the top"),
+            "The time zone in which the expressions are read.",
+            "Europe/Paris",
+        ),
         later("overlap"),
         later("missed"),
         later("deadline"),

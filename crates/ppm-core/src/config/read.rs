@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use ppm_protocol::Signal;
 
 use super::Config;
@@ -18,6 +19,7 @@ use crate::environment::Surroundings;
 use crate::names;
 use crate::schedule::Schedule;
 use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy, shown};
+use crate::zone;
 
 /// Without these in the text every integer and boolean is written as we would write it.
 const UNUSUAL: [&str; 9] = ["0x", "0o", "0b", "+", "-0", "True", "TRUE", "False", "FALSE"];
@@ -85,6 +87,7 @@ impl Reader {
         for (key, setting) in durations {
             self.set(map.get(key), setting, Self::duration);
         }
+        self.set(map.get("timezone"), &mut settings.timezone, |reader, field| reader.timezone(field).map(Some));
         let common = Arc::new(self.variables(&map, text));
         settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
         if let Some(field) = map.get("services") {
@@ -368,25 +371,54 @@ impl Reader {
     }
 
     fn schedule(&mut self, field: Field<'_>, called: &str) -> Option<Schedule> {
-        let Value::Map(entries) = &field.node.value else { return self.cron(field) };
+        let Value::Map(entries) = &field.node.value else { return self.cron(field, None) };
         let map = Map { place: format!(" in `schedule` of {called}"), prefix: "schedule.", entries };
         self.check_keys(&map, &keys::SCHEDULE_KEYS);
+        let mut zone = None;
+        self.set(map.get("timezone"), &mut zone, |reader, field| reader.timezone(field).map(Some));
         let Some(cron) = map.get("cron") else {
             return self.required(&map, "cron", field.at(), "the schedule has no `cron`".into(), "add a line like `cron: \"0 3 * * *\"`");
         };
-        match cron.node.value.as_list() {
-            None => self.cron(cron),
-            Some([node]) => self.cron(Field { node, ..cron }),
-            Some([]) => self.missing(cron.at(), "the schedule is empty".into(), "write one like `\"0 3 * * *\"`"),
-            Some([_, second, ..]) => {
-                self.complain(second.at, "more than one `cron` is not supported yet".into());
+        Some(self.crons(cron)?.in_zone(zone))
+    }
+
+    /// One expression, or a list of them; all that are wrong are told.
+    fn crons(&mut self, cron: Field<'_>) -> Option<Schedule> {
+        let Some(nodes) = cron.node.value.as_list() else { return self.cron(cron, None) };
+        if nodes.is_empty() {
+            return self.missing(cron.at(), "the schedule is empty".into(), "write one like `\"0 3 * * *\"`");
+        }
+        let (mut schedule, mut wrong) = (None, false);
+        for node in nodes {
+            match self.cron(Field { node, ..cron }, schedule.clone()) {
+                Some(whole) => schedule = Some(whole),
+                None => wrong = true,
+            }
+        }
+        schedule.filter(|_| !wrong)
+    }
+
+    /// One more expression of a schedule, or its first.
+    fn cron(&mut self, field: Field<'_>, schedule: Option<Schedule>) -> Option<Schedule> {
+        let text = self.text(field, "text like `\"0 3 * * *\"`")?;
+        let whole = match schedule {
+            Some(schedule) => schedule.and(text),
+            None => Schedule::parse(text),
+        };
+        match whole {
+            Ok(schedule) => Some(schedule),
+            Err(error) => {
+                let part = Some(error.at.clone());
+                let InvalidSpec { message, hint } = error.into();
+                let complaint = self.complain(field.node.at, message);
+                (complaint.hint, complaint.part) = (hint, part);
                 None
             }
         }
     }
 
-    fn cron(&mut self, field: Field<'_>) -> Option<Schedule> {
-        let text = self.text(field, "text like `\"0 3 * * *\"`")?;
-        self.valid(field.node.at, Schedule::parse(text).map_err(InvalidSpec::from))
+    fn timezone(&mut self, field: Field<'_>) -> Option<TimeZone> {
+        let name = self.text(field, "the name of a time zone")?;
+        self.valid(field.node.at, zone::named(name))
     }
 }

@@ -9,7 +9,9 @@ use std::fmt::Write;
 use super::value::write_duration;
 use crate::attributes::{Attributes, write_umask};
 use crate::environment::{EnvValue, Inherit};
+use crate::schedule::Schedule;
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
+use crate::zone;
 
 /// Words that some reader of YAML takes for a boolean or for nothing.
 const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan"];
@@ -26,6 +28,9 @@ pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a Se
     ];
     for (key, value, _) in durations.into_iter().filter(|(_, value, default)| value != default) {
         line(&mut out, key, &write_duration(value));
+    }
+    if let Some(zone) = &settings.timezone {
+        line(&mut out, "timezone", &quoted(zone::name_of(zone)));
     }
     if let Some(files) = env_files(&settings.surroundings.common.files) {
         line(&mut out, "env_file", &files);
@@ -80,11 +85,23 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
         field("stop", &stop);
     }
     if let Some(schedule) = &service.schedule {
-        field("schedule", &double_quoted(schedule.text()));
+        field("schedule", &render_schedule(schedule));
     }
     if !service.groups.is_empty() {
         field("groups", &list(&service.groups));
     }
+}
+
+/// The text alone where that says it all.
+fn render_schedule(schedule: &Schedule) -> String {
+    let texts: Vec<String> = schedule.texts().map(double_quoted).collect();
+    let cron = match texts.as_slice() {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    };
+    let mut entries = vec![format!("cron: {cron}")];
+    entries.extend(schedule.zone().map(|zone| format!("timezone: {}", quoted(zone::name_of(zone)))));
+    if texts.len() == 1 && entries.len() == 1 { cron } else { format!("{{{}}}", entries.join(", ")) }
 }
 
 fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) {

@@ -17,7 +17,7 @@ const MAX_DURATION_TEXT: usize = 64;
 const MAX_DIGITS: usize = 10;
 
 /// What to write where a duration is wanted.
-pub(super) const DURATION_HINT: &str = "write a number and a unit: `10s`, `1m 30s`, `2h`";
+pub(crate) const DURATION_HINT: &str = "write a number and a unit: `10s`, `1m 30s`, `2h`";
 
 /// Units for writing, in nanoseconds.
 const UNITS: [(&str, u128); 7] = [
@@ -34,7 +34,7 @@ const UNITS: [(&str, u128); 7] = [
 ///
 /// # Errors
 /// A few words about what is wrong; they stand beside the mark.
-pub(super) fn read_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn read_duration(text: &str) -> Result<Duration, String> {
     let too_long = || "too long".to_owned();
     if text.len() > MAX_DURATION_TEXT || text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > MAX_DIGITS) {
         return Err(too_long());
@@ -61,8 +61,8 @@ pub(super) fn read_seconds(seconds: f64) -> Result<Duration, String> {
     duration.ok_or_else(|| if seconds.is_nan() { "not a number".into() } else { "too long".into() })
 }
 
-/// Writes the shortest sum of whole units.
-pub(super) fn write_duration(duration: Duration) -> String {
+/// Writes the shortest sum of whole units: `1m 30s`, `1s 500ms`.
+pub fn write_duration(duration: Duration) -> String {
     let mut rest = duration.as_nanos();
     let mut parts = Vec::new();
     for (unit, size) in UNITS {

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
 use ppm_core::schedule::Schedule;
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
+use ppm_core::zone;
 use ppm_protocol::Signal;
 
 /// Texts that readers of YAML are known to take for something else.
@@ -129,6 +131,7 @@ pub fn any_config(chance: &mut Chance) -> Config {
         let durations = [(); 4].map(|()| any_duration(chance));
         let [stats_interval, restart_interval, clock_check_interval, shutdown_timeout] = durations;
         settings = Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ..settings };
+        settings.timezone = any_zone(chance);
     }
     if chance.below(2) == 0 {
         let common = Arc::new(Variables { files: any_files(chance), env: any_env(chance) });
@@ -175,8 +178,7 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     if chance.below(2) == 0 {
         service.success_exit_codes = vec![0, i32::try_from(1 + chance.below(100)).unwrap(), 143];
     }
-    service.schedule = (chance.below(2) == 0)
-        .then(|| Schedule::parse(["* * * * *", "@daily", "0 0 3\t* * FRI", "1,2 * ? * 5#1"][chance.below(4)]).unwrap());
+    service.schedule = (chance.below(2) == 0).then(|| any_schedule(chance));
     service
 }
 
@@ -200,6 +202,25 @@ fn any_attributes(chance: &mut Chance) -> Attributes {
         nice: [None, Some(-20), Some(0), Some(19)][chance.below(4)],
         oom_score_adj: [None, Some(-1000), Some(0), Some(1000)][chance.below(4)],
     }
+}
+
+fn any_zone(chance: &mut Chance) -> Option<TimeZone> {
+    let name = ["Europe/Paris", "UTC", "Etc/GMT+2"].get(chance.below(6))?;
+    Some(zone::named(name).unwrap())
+}
+
+fn any_schedule(chance: &mut Chance) -> Schedule {
+    let zone = any_zone(chance);
+    if chance.below(6) == 0 {
+        return Schedule::parse("@every 1m 30s").unwrap().in_zone(zone);
+    }
+    let mut expression =
+        || ["* * * * *", "@daily", "0 0 3\t* * FRI", "1,2 * ? * 5#1", "TZ=Asia/Tokyo 0 3 * * *", "@reboot"][chance.below(6)];
+    let mut schedule = Schedule::parse(expression()).unwrap();
+    for _ in 0..expression().len() % 3 {
+        schedule = schedule.and(expression()).unwrap();
+    }
+    schedule.in_zone(zone)
 }
 
 /// A small generator of the numbers that tests need; the same seed gives the same numbers.

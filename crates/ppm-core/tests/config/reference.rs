@@ -131,6 +131,7 @@ fn in_words(kind: &Kind) -> String {
         Kind::Percent => "percentage".to_owned(),
         Kind::Signal => "signal".to_owned(),
         Kind::Cron => "cron expression".to_owned(),
+        Kind::Zone => "time zone".to_owned(),
         Kind::File | Kind::Folder => "path".to_owned(),
         Kind::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Kind::List(of, _, 1) => format!("list of one {}", in_words(of)),

@@ -100,6 +100,7 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Limit(unit) => limit(*unit),
         Kind::Percent => json!({"type": "string", "pattern": r"^\s*0*(100|[0-9]{1,2})\s*%\s*$"}),
         Kind::Signal => json!({"type": ["string", "integer"], "minimum": 1, "maximum": 64, "pattern": signal()}),
+        Kind::Zone => json!({"type": "string"}),
         Kind::Cron => json!({"type": "string", "pattern": cron()}),
         Kind::File => json!({"type": "string", "pattern": r"\S"}),
         Kind::Folder => json!({"type": "string", "pattern": r"^(/|\$\{)"}),
@@ -174,7 +175,9 @@ fn limit(unit: Unit) -> Value {
 /// Five to seven fields, or a nickname.
 fn cron() -> String {
     let nicknames: Vec<String> = NICKNAMES.iter().map(|name| any_case(name)).collect();
-    format!(r"^\s*(@({})|[^\s@]\S*(\s+\S+){{4,6}})\s*$", nicknames.join("|"))
+    let (zone, every, reboot) = (format!("({})?{}", any_case("CRON_"), any_case("TZ")), any_case("every"), any_case("reboot"));
+    let fields = r"[^\s@=]+(\s+\S+){4,6}";
+    format!(r"^\s*({zone}=\S+\s+)?(@({}|{reboot}|{every}\s+[0-9].*)|{fields})\s*$", nicknames.join("|"))
 }
 
 /// Names with and without `SIG`, and numbers.

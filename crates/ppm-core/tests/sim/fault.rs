@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, Stdin};
 use ppm_core::spec::Reach;
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::message::{Answer, Targets};
@@ -193,7 +193,8 @@ impl Planted {
             }
             Fault::StartsAtItsRemoval => {
                 let gone = actions.iter().find_map(removed_by);
-                let launch = ppm_core::event::Launch { name: "gone".to_owned(), command: ppm_core::spec::Command::default() };
+                let launch =
+                    ppm_core::event::Launch { name: "gone".to_owned(), command: ppm_core::spec::Command::default(), stdin: Stdin::Null };
                 actions.extend(gone.map(|id| Action::Spawn { id, launch: Arc::new(launch), cause: Cause::Request }));
             }
             Fault::ExitsEarly if has(&actions, is_stop_signal) && matches!(event, Event::Signalled(_)) => {

@@ -115,7 +115,7 @@ impl Judge {
             (spec.autostart, spec.id) = (add.start, Some(self.next_id));
             let mut known = Known::new(ServiceId(self.next_id), spec, None);
             known.boots = false;
-            known.coming = (add.start && known.spec.schedule.is_none()).then_some(Cause::Request);
+            known.coming = (add.start && known.spec.starts_at_once()).then_some(Cause::Request);
             self.calls.added(from, known.id);
             self.known.insert(known.id, known);
             self.next_id += 1;

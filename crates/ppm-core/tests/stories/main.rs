@@ -7,6 +7,7 @@
 mod ask;
 mod story;
 
+mod command_line;
 mod commands;
 mod essential;
 mod events;

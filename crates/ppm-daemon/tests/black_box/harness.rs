@@ -9,7 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -57,6 +57,7 @@ pub struct Setup {
     pub command: Command,
     pub folder: TempDir,
     pub socket: PathBuf,
+    main: Vec<String>,
     mark: String,
     launcher: Launcher,
 }
@@ -124,7 +125,7 @@ impl Setup {
         let mark = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
         Setup::prepare(&mut command, &folder, &mark);
         let socket = folder.path().join("ppm.sock");
-        Setup { command, folder, socket, mark, launcher }
+        Setup { command, folder, socket, main: Vec::new(), mark, launcher }
     }
 
     fn prepare(command: &mut Command, folder: &TempDir, mark: &str) {
@@ -159,6 +160,17 @@ impl Setup {
         self.config(&json!({"services": services}))
     }
 
+    /// With this shell script as its command.
+    pub fn main(self, script: &str) -> Setup {
+        self.main_words(&["/bin/sh", "-c", script])
+    }
+
+    /// With this command.
+    pub fn main_words(mut self, words: &[&str]) -> Setup {
+        self.main = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Lets the daemon's process do something before it becomes the daemon.
     pub fn before_exec(mut self, act: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Setup {
         // SAFETY: std::os::unix::process::CommandExt::pre_exec. All that is given here calls nothing but system calls.
@@ -187,6 +199,9 @@ impl Setup {
     /// Starts it and does not wait for anything.
     pub fn launch(mut self) -> Daemon {
         self.command.arg("--socket").arg(&self.socket);
+        if !self.main.is_empty() {
+            self.command.arg("--").args(&self.main);
+        }
         let child = self.command.spawn().unwrap();
         self.watch(child)
     }
@@ -322,6 +337,11 @@ impl Daemon {
 
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.path("stderr")).unwrap()).into_owned()
+    }
+
+    /// The other end of its input, where that is a pipe; its end is the input's.
+    pub fn input(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
 
 mod client;
+mod command_line;
 mod essential;
 mod harness;
 mod hostile;
@@ -20,3 +21,4 @@ mod socket;
 mod spawn;
 mod stop;
 mod surroundings;
+mod terminal;

@@ -55,6 +55,10 @@ pub fn values() -> BTreeMap<String, Line> {
     put("request-events-all".to_owned(), Line::Call(i64::MAX, Request::Events(Watch::default())));
     put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
     put("request-wait-forever".to_owned(), Line::Call(0, Request::Wait(Await { timeout_ms: None, ..await_all(Goal::Running) })));
+    let within = Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: Some(30_000) };
+    put("request-check-grace".to_owned(), Line::Call(3, Request::Check(within)));
+    let by_signal = EventRow { by: Some(Signal::HUP), ..event_row(EventKind::Changed) };
+    put("event-by-signal".to_owned(), Line::Event(by_signal));
     for goal in [Goal::Ready, Goal::Finished, Goal::Stopped] {
         put(format!("request-wait-{goal}"), Line::Call(2, Request::Wait(await_all(goal))));
     }
@@ -123,7 +127,7 @@ fn request(method: Method) -> Request {
         Method::Health => Request::Health(selection()),
         Method::Why => Request::Why(selection()),
         Method::Reload => Request::Reload(ReadAgain { plan: true }),
-        Method::Check => Request::Check(Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned() }),
+        Method::Check => Request::Check(Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: None }),
         Method::Shutdown => Request::Shutdown,
     }
 }
@@ -230,6 +234,7 @@ fn event_row(event: EventKind) -> EventRow {
         exit,
         reason: reason.to_owned(),
         uid,
+        by: None,
         ran_ms,
     }
 }
