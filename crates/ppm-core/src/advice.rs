@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::config::{Config, write_duration};
+use crate::schedule::Schedule;
 use crate::spec::ServiceSpec;
 
 /// What takes longer to stop than the container is given.
@@ -27,8 +28,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
 }
 
 fn of_schedule(spec: &ServiceSpec) -> impl Iterator<Item = String> {
-    let warnings = spec.schedule.as_ref().map_or(&[][..], |schedule| schedule.warnings());
-    warnings.iter().map(|warning| format!("`{}`: {warning}", spec.name))
+    let warnings = spec.schedule.iter().flat_map(Schedule::warnings);
+    warnings.map(|warning| format!("`{}`: {warning}", spec.name))
 }
 
 fn of_stop(spec: &ServiceSpec, shutdown: Duration) -> Option<String> {

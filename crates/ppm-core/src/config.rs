@@ -10,7 +10,7 @@ mod problem;
 mod read;
 mod render;
 mod tree;
-mod value;
+pub(crate) mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ pub use problem::{Problem, Problems};
 pub use render::render;
 pub use value::write_duration;
 
-use crate::spec::{ServiceSpec, Settings};
+use crate::spec::{InvalidSpec, MAIN, ServiceSpec, Settings};
 use field::Draft;
 use problem::{Complaint, MAX_PROBLEMS, Source, Token};
 use read::{Outcome, Verbatim};
@@ -38,6 +38,21 @@ pub struct Config {
     pub services: Vec<ServiceSpec>,
     /// What is right but may be meant otherwise, each with its line; told by `check`.
     pub remarks: Vec<String>,
+}
+
+impl Config {
+    /// Adds the command of the daemon's command line as the service [`MAIN`].
+    ///
+    /// # Errors
+    /// The name is taken, or the words are no command.
+    pub fn add_main(&mut self, words: &[String]) -> Result<(), InvalidSpec> {
+        if let Some(other) = self.services.iter().find(|service| service.name == MAIN) {
+            let message = format!("the command of the command line becomes the service `{MAIN}`, and there is one in {}", other.source);
+            return Err(InvalidSpec::new(message).hint("give that service another name, or leave out the command"));
+        }
+        self.services.push(ServiceSpec::main(words, &self.settings)?);
+        Ok(())
+    }
 }
 
 /// Reads a configuration; `file` is its name in messages and in [`ServiceSpec::source`], and files that it names are
@@ -112,7 +127,7 @@ pub fn candidates(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 fn not_yaml_problem(source: &Source<'_>, not_yaml: NotYaml) -> Problem {
-    let complaint = Complaint { message: not_yaml.message, label: None, hint: not_yaml.hint };
+    let complaint = Complaint { message: not_yaml.message, hint: not_yaml.hint, ..Complaint::default() };
     match (not_yaml.mark, not_yaml.extent) {
         (Some(mark), Extent::Character) => source.problem_at(mark, 1, complaint),
         (Some(mark), Extent::Word) => source.problem_at(mark, source.word(mark), complaint),

@@ -18,7 +18,7 @@ use crate::environment::Surroundings;
 use crate::event::{Action, ClientId, From, Notice, ServiceId, Text};
 use crate::journal::{Actor, event_row};
 use crate::service::{Input, Service, Want};
-use crate::spec::{Command, MAX_SERVICES, ServiceSpec};
+use crate::spec::{Command, MAIN, MAX_SERVICES, ServiceSpec};
 use crate::supervisor::{Entry, Origin, Supervisor, shortened};
 use crate::time::Now;
 use crate::waiting::{Aim, Kind};
@@ -251,6 +251,10 @@ impl Supervisor {
             }
             return Ok(Step { row: row(ReloadAction::Add, Vec::new()), target: Target::Comes(spec.clone()) });
         };
+        if self.services.get(&service.id()).is_some_and(|entry| entry.origin == Origin::CommandLine) {
+            let message = format!("`{MAIN}` is the command of the daemon's command line; give the service in the file another name");
+            return Err(RpcError::new(ErrorCode::Refused, message));
+        }
         if service.want() == Want::Gone {
             return Err(RpcError::new(ErrorCode::Refused, format!("`{}` is still being removed; try again", spec.name)));
         }
@@ -319,7 +323,7 @@ impl Supervisor {
                 (id, if step.row.action == ReloadAction::Restart { Todo::Restart } else { Todo::Nothing })
             }
             Target::Comes(spec) => {
-                let starts = spec.autostart && spec.schedule.is_none();
+                let starts = spec.autostart && spec.starts_at_once();
                 let id = self.insert(now, spec, Origin::File);
                 self.tell_of(now, id, EventKind::Added, String::new());
                 (id, if starts { Todo::Boot } else { Todo::Nothing })

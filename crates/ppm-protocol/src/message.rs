@@ -59,13 +59,16 @@ pub struct AddService {
     /// The folder it runs in; absolute. Left out: the daemon's.
     #[serde(default)]
     pub workdir: Option<String>,
+    /// The user it runs as: `app`, `app:app`, `1000`. Left out: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Added to the daemon's environment.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// `never`, `on-failure` or `always`.
     #[serde(default)]
     pub restart: Option<String>,
-    /// Cron-like, 5 or 6 fields.
+    /// Cron-like: 5 to 7 fields, a nickname like `@daily`, or `@every 90s`.
     #[serde(default)]
     pub schedule: Option<String>,
     /// Start it now (default), or only add it.

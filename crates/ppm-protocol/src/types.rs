@@ -97,6 +97,8 @@ impl Signal {
     pub const QUIT: Signal = Signal(3);
     /// Ends a process; cannot be caught.
     pub const KILL: Signal = Signal(9);
+    /// SIGUSR1.
+    pub const USR1: Signal = Signal(10);
     /// The polite request to end.
     pub const TERM: Signal = Signal(15);
     /// Continues a stopped process.
@@ -314,6 +316,21 @@ pub struct InfoRow {
     pub command: Vec<String>,
     /// The folder it runs in; null: the daemon's.
     pub workdir: Option<String>,
+    /// The user it runs as: `app`, `app:app`, `1000`; missing: the daemon's. So are the next ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Octal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<String>,
+    /// By their names in setrlimit(2): `core=0`, `nofile=1024:unlimited` (soft and hard).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+    /// -20 to 19.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i8>,
+    /// -1000 to 1000; missing: the daemon's and 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i16>,
     /// The names of its own environment variables; values may be secret and are not shown.
     pub env: Vec<String>,
     /// The restart policy in words, as `on-failure, backoff 1s to 5m`.

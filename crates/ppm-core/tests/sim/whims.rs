@@ -43,6 +43,7 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     spec.stop.timeout = dice.pick_ms(&[0, 50, 1000, 5000, 5000]);
     spec.stop.reach = *dice.pick(&[Reach::Group, Reach::Group, Reach::Leader]);
     let text = dice.pick(&["", "", "", "", "*/10 * * * * *", "*/10 * * * * *", "* * * * *", "0 0 0 1 1 * 2020"]);
+    spec.essential = dice.one_in(8);
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap());
     spec
 }

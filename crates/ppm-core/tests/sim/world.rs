@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ppm_core::event::{Action, Event, Group, Pid, ServiceId};
+use ppm_core::event::{Action, Event, Group, NoStart, Pid, ServiceId};
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::Reach;
 use ppm_core::time::Mono;
@@ -250,7 +250,7 @@ impl World {
                 self.processes.get_mut(&pid)?.told = true;
                 Some(Event::Spawned { id, pid })
             }
-            Happening::NotBorn { id } => Some(Event::SpawnFailed { id, error: "exec: no such file: x".to_owned() }),
+            Happening::NotBorn { id } => Some(Event::SpawnFailed { id, error: no_such_file() }),
             Happening::Dies { pid, birth, exit } => self.reap(now, pid, birth, exit),
             Happening::OthersEnd { pid, birth } => self.drain(pid, birth),
             Happening::Reported { pid, birth } => {
@@ -376,4 +376,8 @@ impl Others {
         }
         (self.asked && !self.stopped && !self.deaf).then_some(Duration::from_millis(20))
     }
+}
+
+fn no_such_file() -> NoStart {
+    NoStart { why: "exec: no such file: x".to_owned(), code: NoStart::NOT_FOUND }
 }
