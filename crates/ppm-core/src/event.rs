@@ -112,6 +112,12 @@ pub enum Event {
         /// Why.
         error: NoStart,
     },
+    /// The kernel has killed so many processes of the container by now because memory was short. Told at the start, and
+    /// before the end of a child that may be one of them ([`crate::oom::may_be_one`]).
+    OomKills {
+        /// As the kernel counts.
+        kills: u64,
+    },
     /// A child ended and has been reaped; its number is free again.
     Exited {
         /// Which; also adopted orphans.

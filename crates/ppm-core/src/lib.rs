@@ -16,6 +16,7 @@ pub mod environment;
 pub mod event;
 pub mod journal;
 pub mod names;
+pub mod oom;
 pub mod reload;
 mod requests;
 mod sampling;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ppm_core::config::Config;
 use ppm_core::event::{ClientId, Event, Pid, turn};
+use ppm_core::oom::may_be_one;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
@@ -17,11 +18,11 @@ use ppm_protocol::Signal as Number;
 use ppm_protocol::message::Asked;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{self, Alarm, Rang};
-use crate::host;
 use crate::shell::Hands;
+use crate::{host, oom};
 
 /// How many changes of children are taken at a time (R35).
 const CHANGES_AT_A_TIME: usize = 64;
@@ -32,8 +33,10 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// What the loop can be woken by, other than signals and clocks.
 #[derive(Debug)]
 pub enum Wake {
-    /// Somebody connected.
-    Connected(UnixStream),
+    /// Somebody connected; who waits for this to be taken up is told so when the sender is dropped.
+    Connected(UnixStream, oneshot::Sender<()>),
+    /// Somebody would, but there is no file for the connection.
+    Crowded,
     /// A client said something.
     Asked(ClientId, Box<Asked>),
     /// A client is gone.
@@ -58,6 +61,11 @@ impl Signals {
         Ok(Signals { child: signal(SignalKind::child())?, others: others.map(heard).collect::<io::Result<_>>()? })
     }
 
+    /// Waits for one that asks the daemon to end, while it cannot do anything else yet.
+    pub async fn end(&mut self) {
+        while !matches!(Signals::other(&mut self.others).await, Number::TERM | Number::INT | Number::QUIT) {}
+    }
+
     async fn other(signals: &mut [(Number, Signal)]) -> Number {
         std::future::poll_fn(|context| {
             let came = signals.iter_mut().find_map(|(number, signal)| signal.poll_recv(context).is_ready().then_some(*number));
@@ -76,6 +84,7 @@ pub struct Driver {
     inbox: mpsc::Receiver<Wake>,
     alarm: Alarm,
     children: Children,
+    oom_kills: oom::Counter,
 }
 
 /// Whether there may be changes of children that were not looked at.
@@ -96,11 +105,12 @@ enum Woken {
 impl Driver {
     /// A loop that has not begun. Children that ended before are looked at first (R12).
     pub fn new(supervisor: Supervisor, hands: Hands, signals: Signals, inbox: mpsc::Receiver<Wake>) -> Driver {
-        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), children: Children::More }
+        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), children: Children::More, oom_kills: oom::Counter::find() }
     }
 
     /// Runs until the supervisor asks to leave; returns the exit code.
     pub async fn run(mut self) -> u8 {
+        self.count_oom_kills();
         loop {
             if let Some(code) = self.hands.exit {
                 self.hands.clients.flush(LAST_WORDS).await;
@@ -142,6 +152,9 @@ impl Driver {
                 break;
             }
             let Some(event) = self.hands.next_change() else { break };
+            if matches!(event, Event::Exited { exit, .. } if may_be_one(exit)) {
+                self.count_oom_kills();
+            }
             self.tell(event);
         }
         for event in self.hands.drained() {
@@ -149,10 +162,21 @@ impl Driver {
         }
     }
 
+    fn count_oom_kills(&mut self) {
+        if let Some(kills) = self.oom_kills.read() {
+            self.tell(Event::OomKills { kills });
+        }
+    }
+
     fn open(&mut self, wake: Wake) {
         let now = clock::now().mono;
         match wake {
-            Wake::Connected(stream) => self.connected(now, stream),
+            Wake::Connected(stream, _taken) => self.connected(now, stream),
+            Wake::Crowded => {
+                if let Some(event) = self.hands.clients.make_room() {
+                    self.tell(event);
+                }
+            }
             Wake::Asked(client, asked) => {
                 if let Some((from, request)) = self.hands.clients.asked(now, client, *asked) {
                     self.tell(Event::Requested { from, request });

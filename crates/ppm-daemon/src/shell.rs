@@ -32,9 +32,9 @@ pub struct Hands {
 
 impl Hands {
     /// Hands that hold nothing yet.
-    pub fn new(spawner: Spawner, loader: Loader, inbox: mpsc::Sender<Wake>) -> Hands {
+    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, inbox: mpsc::Sender<Wake>) -> Hands {
         Hands {
-            clients: Clients::new(inbox.clone()),
+            clients,
             exit: None,
             outcomes: VecDeque::new(),
             spawner,

@@ -14,6 +14,7 @@ mod reap;
 mod reload;
 mod requests;
 mod restart;
+mod scarcity;
 mod schedule;
 mod shutdown;
 mod socket;
