@@ -22,7 +22,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 use ppm_core::event::{ClientId, Event, From};
 use ppm_core::time::Mono;
-use ppm_protocol::line::{Lines, MAX_LINE, encode};
+use ppm_protocol::line::{Lines, MAX_LINE};
 use ppm_protocol::message::{Asked, Notification, Reply};
 use ppm_protocol::{ErrorCode, EventRow, Request, RpcError, RpcId, socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -233,7 +233,7 @@ impl Clients {
             Err(error) => error,
         };
         if let Some(id) = asked.id {
-            self.send(client, encode(&Reply { id, result: Err(error) }));
+            self.send(client, Reply { id, result: Err(error) }.line());
         }
         None
     }
@@ -243,13 +243,13 @@ impl Clients {
         let Some(client) = self.clients.get_mut(&to.client) else { return };
         client.calls = client.calls.saturating_sub(1);
         if let Some(id) = to.call {
-            self.send(to.client, encode(&Reply { id, result }));
+            self.send(to.client, Reply { id, result }.line());
         }
     }
 
     /// Tells a follower of an event.
     pub fn notify(&mut self, client: ClientId, event: &EventRow) {
-        self.send(client, encode(&Notification::event(event)));
+        self.send(client, Notification::event(event).line());
     }
 
     /// Forgets a client that says nothing any more; what is on its way to it is still delivered.
@@ -387,6 +387,6 @@ fn permit(stream: &UnixStream) -> Result<u32, RpcError> {
 }
 
 fn refuse(stream: &UnixStream, error: &RpcError) {
-    let line = encode(&Reply { id: RpcId::Null, result: Err(error.clone()) });
+    let line = Reply { id: RpcId::Null, result: Err(error.clone()) }.line();
     let _ = stream.try_write(&line); // a fresh socket takes a line; if not, the closed connection says enough
 }
