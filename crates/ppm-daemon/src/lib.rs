@@ -106,6 +106,7 @@ fn serve(options: &Options) -> Result<u8, Failure> {
     let mut signals = runtime.block_on(async { Signals::register(host::signals_heard(main)) })?;
     let reading = runtime.block_on(async {
         tokio::select! {
+            biased; // who asks for the end of a daemon that has come so far gets an orderly one
             config = loader.read_aside() => Some(config),
             () = signals.end() => None,
         }
