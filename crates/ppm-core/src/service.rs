@@ -26,6 +26,7 @@ use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
 use crate::backoff;
 use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId, Stdin};
 use crate::journal::LONGEST_REASON;
+use crate::logging::LogKeys;
 use crate::schedule::Schedule;
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
@@ -657,9 +658,10 @@ impl Service {
         &self.spec
     }
 
-    /// What is needed to start it with this input.
-    pub fn launch_data(&self, stdin: Stdin) -> Launch {
-        Launch { name: self.spec.name.clone(), command: self.spec.command.clone(), stdin }
+    /// What is needed to start it with this input, where this `logger` holds for all services.
+    pub fn launch_data(&self, stdin: Stdin, logger: Option<&LogKeys>) -> Launch {
+        let spec = &self.spec;
+        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin }
     }
 
     /// From now on it is asked to end with this signal.

@@ -377,7 +377,8 @@ impl Supervisor {
             match effect {
                 Effect::Spawn(cause) => {
                     let stdin = if self.is_main(id) { Stdin::Inherited } else { Stdin::Null };
-                    self.actions.push(Action::Spawn { id, launch: Arc::new(service.launch_data(stdin)), cause });
+                    let launch = service.launch_data(stdin, self.settings.logger.as_ref());
+                    self.actions.push(Action::Spawn { id, launch: Arc::new(launch), cause });
                 }
                 Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { pid, signal, reach }),
                 Effect::EndDaemon => self.exit_code = self.exit_code.or_else(|| service.last().map(End::code)),
@@ -472,7 +473,7 @@ impl Supervisor {
             }
             Signal::QUIT if !self.stands_for_main() || self.phase != Phase::Running => self.kill_everything(now),
             Signal::HUP if !self.stands_for_main() => self.reload(None),
-            Signal::USR1 if !self.stands_for_main() => {} // there are no files to be opened again
+            Signal::USR1 if !self.stands_for_main() => self.actions.push(Action::ReopenLogs),
             _ => self.pass_on(now, signal),
         }
     }

@@ -30,6 +30,9 @@ const CHANGES_AT_A_TIME: usize = 64;
 /// How long the last replies may take to be read at the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// How long the last output of services may take to be written at the end.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// What the loop can be woken by, other than signals and clocks.
 #[derive(Debug)]
 pub enum Wake {
@@ -44,7 +47,7 @@ pub enum Wake {
     /// A sample was read.
     Sampled(u64, Vec<(Pid, Usage)>),
     /// A configuration was read, or could not be.
-    ConfigRead(u64, Result<Config, NoConfig>),
+    ConfigRead(u64, Box<Result<Config, NoConfig>>),
 }
 
 /// The signals that the daemon answers to, SIGCHLD aside. Registered before the first child exists.
@@ -113,6 +116,7 @@ impl Driver {
         self.count_oom_kills();
         loop {
             if let Some(code) = self.hands.exit {
+                self.hands.logs.finish(LAST_LINES).await;
                 self.hands.clients.flush(LAST_WORDS).await;
                 return code;
             }
@@ -186,7 +190,7 @@ impl Driver {
             Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();
-                self.tell(Event::ConfigRead { read, config });
+                self.tell(Event::ConfigRead { read, config: *config });
                 host::trim_memory();
             }
         }

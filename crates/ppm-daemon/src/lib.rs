@@ -10,6 +10,7 @@ mod files;
 mod host;
 mod loader;
 mod log;
+mod logs;
 mod oom;
 mod reap;
 mod sampler;

@@ -111,12 +111,12 @@ impl Readings {
         let Some((read, text)) = next else { return };
         let (loader, inbox) = (self.loader.clone(), self.inbox.clone());
         let work = move || {
-            let _ = inbox.blocking_send(Wake::ConfigRead(read, loader.read_text_or_file(text)));
+            let _ = inbox.blocking_send(Wake::ConfigRead(read, Box::new(loader.read_text_or_file(text))));
         };
         if let Err(error) = std::thread::Builder::new().name("loader".to_owned()).spawn(work) {
             let why = NoConfig::Unreadable(format!("cannot read the configuration: no thread: {error}"));
             let inbox = self.inbox.clone();
-            tokio::spawn(async move { inbox.send(Wake::ConfigRead(read, Err(why))).await });
+            tokio::spawn(async move { inbox.send(Wake::ConfigRead(read, Box::new(Err(why)))).await });
         }
     }
 }

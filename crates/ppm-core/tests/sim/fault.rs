@@ -193,8 +193,12 @@ impl Planted {
             }
             Fault::StartsAtItsRemoval => {
                 let gone = actions.iter().find_map(removed_by);
-                let launch =
-                    ppm_core::event::Launch { name: "gone".to_owned(), command: ppm_core::spec::Command::default(), stdin: Stdin::Null };
+                let launch = ppm_core::event::Launch {
+                    name: "gone".to_owned(),
+                    command: ppm_core::spec::Command::default(),
+                    logger: None,
+                    stdin: Stdin::Null,
+                };
                 actions.extend(gone.map(|id| Action::Spawn { id, launch: Arc::new(launch), cause: Cause::Request }));
             }
             Fault::ExitsEarly if has(&actions, is_stop_signal) && matches!(event, Event::Signalled(_)) => {

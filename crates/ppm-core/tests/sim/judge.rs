@@ -172,7 +172,7 @@ impl Judge {
                 self.notified.push((to.clone(), (**event).clone()));
                 Ok(())
             }
-            Action::ReadConfig { .. } => Ok(()),
+            Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),
             Action::Exit { code } => {
                 let right = self.ending.map_or(0, |ending| ending.code);

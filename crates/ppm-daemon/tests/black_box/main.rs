@@ -10,6 +10,7 @@ mod command_line;
 mod essential;
 mod harness;
 mod hostile;
+mod logs;
 mod reap;
 mod reload;
 mod requests;
