@@ -15,10 +15,11 @@ use crate::advice;
 use crate::config::{Config, Problems};
 use crate::diff;
 use crate::environment::Surroundings;
-use crate::event::{Action, ClientId, From, Notice, ServiceId, Text};
+use crate::event::{Action, ClientId, From, Notice, ServiceId, Stdin, Text};
 use crate::journal::{Actor, event_row};
+use crate::logging::Logger;
 use crate::service::{Input, Service, Want};
-use crate::spec::{Command, MAIN, MAX_SERVICES, ServiceSpec};
+use crate::spec::{Command, MAIN, MAX_SERVICES, ServiceSpec, Settings};
 use crate::supervisor::{Entry, Origin, Supervisor, shortened};
 use crate::time::Now;
 use crate::waiting::{Aim, Kind};
@@ -223,7 +224,7 @@ impl Supervisor {
         self.refuse_when_ending()?;
         let mut steps = Vec::with_capacity(config.services.len());
         for spec in &config.services {
-            steps.push(self.step_to(now, spec)?);
+            steps.push(self.step_to(now, spec, &config.settings)?);
         }
         let kept: BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
         for entry in self.services.values().filter(|entry| entry.origin == Origin::File && entry.service.want() != Want::Gone) {
@@ -241,7 +242,7 @@ impl Supervisor {
         Ok(steps)
     }
 
-    fn step_to(&self, now: Now, spec: &ServiceSpec) -> Result<Step, RpcError> {
+    fn step_to(&self, now: Now, spec: &ServiceSpec, settings: &Settings) -> Result<Step, RpcError> {
         let row = |action, changes| ReloadRow { service: spec.name.clone(), action, changes };
         let Some(service) = self.names.get(&spec.name).and_then(|id| self.service(*id)) else {
             if let Some(other) = spec.id.and_then(|id| self.service(ServiceId(id))) {
@@ -258,7 +259,8 @@ impl Supervisor {
         if service.want() == Want::Gone {
             return Err(RpcError::new(ErrorCode::Refused, format!("`{}` is still being removed; try again", spec.name)));
         }
-        let (action, changes) = match diff::services(service.spec(), spec) {
+        let loggers = (self.settings.logger.as_ref(), settings.logger.as_ref());
+        let (action, changes) = match diff::services(service.spec(), spec, loggers) {
             (ReloadAction::Restart, changes) if !runs(now, service) => (ReloadAction::Update, changes),
             difference => difference,
         };
@@ -292,11 +294,13 @@ impl Supervisor {
     fn apply_config(&mut self, now: Now, to: Option<From>, config: Config, steps: Vec<Step>) {
         let outlook = Reload { applied: true, ..self.outlook(&config, &steps) };
         self.actions.push(Action::Announce(Notice::Info(in_words(&outlook))));
+        let loggers = self.loggers();
         self.set_settings(now, config.settings);
         let mut todo = Vec::with_capacity(steps.len());
         for step in steps {
             todo.push(self.change_service(now, step));
         }
+        self.set_loggers(&loggers);
         let aims = todo.iter().filter_map(|(id, todo)| Some((*id, self.aim_of_reload(*id, *todo)?))).collect();
         let key = to.map(|to| self.wait_for(to, Kind::Reload(Box::new(outlook)), aims, Vec::new()));
         for (id, todo) in todo {
@@ -309,6 +313,23 @@ impl Supervisor {
         }
         if let Some(key) = key {
             self.look_at_waiter(now, key, None);
+        }
+    }
+
+    /// What becomes of the output of each service.
+    fn loggers(&self) -> BTreeMap<ServiceId, Option<Logger>> {
+        let common = self.settings.logger.as_ref();
+        self.services().map(|service| (service.id(), service.spec().log.logger(common))).collect()
+    }
+
+    /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start.
+    fn set_loggers(&mut self, before: &BTreeMap<ServiceId, Option<Logger>>) {
+        for service in self.services.values().map(|entry| &entry.service) {
+            let launch = service.launch_data(Stdin::Null, self.settings.logger.as_ref());
+            let before = before.get(&service.id()).and_then(Option::as_ref);
+            if before.is_some() && launch.logger.is_some() && before != launch.logger.as_ref() {
+                self.actions.push(Action::SetLogger { id: service.id(), launch: Arc::new(launch) });
+            }
         }
     }
 

@@ -87,7 +87,6 @@ impl Reader {
     }
 
     /// A number of bytes.
-    #[expect(dead_code, reason = "the keys that take one come next")]
     pub(super) fn size(&mut self, field: Field<'_>) -> Option<u64> {
         let written = match &field.node.value {
             Value::Text(text) => text.clone(),
