@@ -6,11 +6,12 @@
 mod env;
 mod field;
 pub mod keys;
+mod log;
 mod problem;
 mod read;
 mod render;
 mod tree;
-mod value;
+pub(crate) mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 pub use problem::{Problem, Problems};
 pub use render::render;
+pub use value::write_duration;
 
 use crate::spec::{InvalidSpec, MAIN, ServiceSpec, Settings};
 use field::Draft;
@@ -126,7 +128,7 @@ pub fn candidates(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 fn not_yaml_problem(source: &Source<'_>, not_yaml: NotYaml) -> Problem {
-    let complaint = Complaint { message: not_yaml.message, label: None, hint: not_yaml.hint };
+    let complaint = Complaint { message: not_yaml.message, hint: not_yaml.hint, ..Complaint::default() };
     match (not_yaml.mark, not_yaml.extent) {
         (Some(mark), Extent::Character) => source.problem_at(mark, 1, complaint),
         (Some(mark), Extent::Word) => source.problem_at(mark, source.word(mark), complaint),

@@ -8,12 +8,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use ppm_protocol::Signal;
 use ppm_protocol::message::AddService;
 
+use crate::attributes::{Attributes, User};
 use crate::environment::{EnvValue, Surroundings, check_references};
+use crate::logging::{LogChoice, LogKeys};
 use crate::names;
-use crate::schedule::{Schedule, ScheduleError};
+use crate::schedule::Schedule;
 
 /// How many services a daemon takes: far more than a container holds, few enough to bound its memory.
 pub const MAX_SERVICES: usize = 10_000;
@@ -32,8 +35,12 @@ pub struct Settings {
     pub clock_check_interval: Duration,
     /// How long the whole shutdown may take.
     pub shutdown_timeout: Duration,
+    /// The zone of schedules that do not name their own; None: that of the daemon's surroundings.
+    pub timezone: Option<TimeZone>,
     /// Of services that do not say more: `env` and `env_file` of the top.
     pub surroundings: Arc<Surroundings>,
+    /// What becomes of the output of services; None: they write where the daemon writes.
+    pub logger: Option<LogKeys>,
 }
 
 impl Default for Settings {
@@ -43,7 +50,9 @@ impl Default for Settings {
             restart_interval: Duration::from_secs(1),
             clock_check_interval: Duration::from_secs(3600),
             shutdown_timeout: Duration::from_secs(9),
+            timezone: None,
             surroundings: Arc::default(),
+            logger: None,
         }
     }
 }
@@ -67,6 +76,8 @@ pub struct ServiceSpec {
     pub stop: StopPolicy,
     /// When it starts by the wall clock.
     pub schedule: Option<Schedule>,
+    /// What becomes of its output.
+    pub log: LogChoice,
     /// Whether its end, when nothing starts it again and nobody asked for it, ends the daemon.
     pub essential: bool,
     /// What it can be addressed by together with others: `@frontend`. Each once, in the order they are written.
@@ -89,6 +100,8 @@ pub struct Command {
     pub env: BTreeMap<String, EnvValue>,
     /// Where its other variables come from.
     pub surroundings: Arc<Surroundings>,
+    /// User, umask, limits and priorities.
+    pub attributes: Attributes,
 }
 
 /// Which ends are followed by a restart.
@@ -189,12 +202,6 @@ impl fmt::Display for InvalidSpec {
 
 impl std::error::Error for InvalidSpec {}
 
-impl From<ScheduleError> for InvalidSpec {
-    fn from(error: ScheduleError) -> Self {
-        InvalidSpec { message: error.to_string(), hint: error.hint }
-    }
-}
-
 impl ServiceSpec {
     /// A service as it is when only its name and command are given.
     pub fn new(name: impl Into<String>, command: Command, settings: &Settings) -> Self {
@@ -207,10 +214,16 @@ impl ServiceSpec {
             success_exit_codes: vec![0],
             stop: StopPolicy::default(),
             schedule: None,
+            log: LogChoice::AsLogger,
             essential: false,
             groups: Vec::new(),
             source: String::new(),
         }
+    }
+
+    /// Whether it starts as soon as it is there and wanted, and does not wait for a planned time.
+    pub fn starts_at_once(&self) -> bool {
+        self.schedule.as_ref().is_none_or(Schedule::starts_at_boot)
     }
 
     /// The service that the command of the daemon's command line becomes: essential, and to be waited for as long as the
@@ -221,6 +234,7 @@ impl ServiceSpec {
     pub fn main(words: &[String], settings: &Settings) -> Result<ServiceSpec, InvalidSpec> {
         let command = command_of(words)?;
         let mut spec = ServiceSpec::new(MAIN, command, settings);
+        spec.log = LogChoice::Inherit; // it stands for the daemon's own program, at whose terminal it may be
         spec.essential = true;
         spec.restart.when = RestartWhen::Never;
         spec.stop.timeout = settings.shutdown_timeout;
@@ -235,14 +249,16 @@ impl ServiceSpec {
     pub fn from_request(add: &AddService, settings: &Settings) -> Result<ServiceSpec, InvalidSpec> {
         names::check(&add.name)?;
         let command = command_of(&add.command)?;
-        add.workdir.iter().try_for_each(|workdir| check_workdir(workdir))?;
+        add.workdir.iter().try_for_each(|workdir| check_folder(workdir))?;
         let mut env = BTreeMap::new();
         for (name, value) in &add.env {
             check_env_name(name)?;
             check_env_value(value)?;
             env.insert(name.clone(), value.as_str().into());
         }
-        let command = Command { workdir: add.workdir.clone(), env, ..command };
+        let user = add.user.as_deref().map(User::parse).transpose()?;
+        let attributes = Attributes { user: user.map(Box::new), ..Attributes::default() };
+        let command = Command { workdir: add.workdir.clone(), env, attributes, ..command };
         let mut spec = ServiceSpec::new(&add.name, command, settings);
         if let Some(restart) = &add.restart {
             spec.restart.when = restart_when(restart)?;
@@ -308,7 +324,7 @@ pub(crate) fn check_argument(argument: &str) -> Result<(), InvalidSpec> {
     Ok(())
 }
 
-pub(crate) fn check_workdir(workdir: &str) -> Result<(), InvalidSpec> {
+pub(crate) fn check_folder(workdir: &str) -> Result<(), InvalidSpec> {
     check_argument(workdir)?;
     check_references(workdir)?;
     if !workdir.starts_with('/') && !workdir.starts_with("${") {

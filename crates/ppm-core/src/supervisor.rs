@@ -15,7 +15,8 @@ use ppm_protocol::{ErrorCode, EventRow, RpcError, Signal};
 use crate::chance::Chance;
 use crate::config::Config;
 use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId, Stdin};
-use crate::journal::{Journal, event_row};
+use crate::journal::{Actor, Journal, event_row};
+use crate::oom::OomKills;
 use crate::reload::Reading;
 use crate::sampling::Sampling;
 use crate::service::{Context, Effect, End, Input, Run, Service};
@@ -37,7 +38,7 @@ const STEP: i64 = 500;
 pub struct Boot {
     /// The settings and the services of the configuration.
     pub config: Config,
-    /// The zone of schedules.
+    /// The zone of schedules where the configuration names none.
     pub zone: TimeZone,
     /// Makes its chances repeatable.
     pub seed: u64,
@@ -110,6 +111,9 @@ struct ClockWatch {
 #[derive(Debug)]
 pub struct Supervisor {
     pub(crate) settings: Settings,
+    /// The zone of the daemon's surroundings.
+    local: TimeZone,
+    /// The zone of schedules that do not name their own.
     pub(crate) zone: TimeZone,
     pub(crate) pid: Pid,
     pub(crate) version: String,
@@ -124,8 +128,8 @@ pub struct Supervisor {
     pub(crate) sampling: Sampling,
     pub(crate) reading: Reading,
     uids: BTreeMap<ClientId, u32>,
-    /// The user whose request is being handled.
-    acting: Option<u32>,
+    /// Who is behind what is being handled.
+    pub(crate) acting: Option<Actor>,
     pub(crate) actions: Vec<Action>,
     pids: BTreeMap<Pid, ServiceId>,
     groups: BTreeMap<Pid, ServiceId>,
@@ -138,6 +142,9 @@ pub struct Supervisor {
     main: Option<(ServiceId, Main)>,
     /// Of the essential service with which the daemon ends.
     exit_code: Option<u8>,
+    oom_kills: OomKills,
+    /// Whether the end that is being handled is the kernel's doing because memory was short.
+    out_of_memory: bool,
     chance: Chance,
     effects: Vec<Effect>,
 }
@@ -148,8 +155,9 @@ impl Supervisor {
         let Boot { mut config, zone, seed, pid, version, main } = boot;
         assign_ids(&mut config.services);
         let mut supervisor = Supervisor {
+            zone: config.settings.timezone.clone().unwrap_or_else(|| zone.clone()),
+            local: zone,
             settings: config.settings,
-            zone,
             pid,
             version,
             started: now,
@@ -174,6 +182,8 @@ impl Supervisor {
             interrupts: 0,
             main: None,
             exit_code: None,
+            oom_kills: OomKills::default(),
+            out_of_memory: false,
             chance: Chance::new(seed),
             effects: Vec::new(),
         };
@@ -196,14 +206,19 @@ impl Supervisor {
         match event {
             Event::Connected { client, uid } => drop(self.uids.insert(client, uid)),
             Event::Requested { from, request } => {
-                self.acting = self.uids.get(&from.client).copied();
+                self.acting = self.uids.get(&from.client).copied().map(Actor::User);
                 self.requested(now, from, request);
                 self.acting = None;
             }
             Event::Disconnected { client } => self.disconnected(client),
             Event::Spawned { id, pid } => self.step(now, id, &Input::Spawned(pid)),
             Event::SpawnFailed { id, error } => self.step(now, id, &Input::SpawnFailed(error)),
-            Event::Exited { pid, exit, group } => self.step_owner(now, pid, &Input::Exited(exit, group)),
+            Event::OomKills { kills } => self.oom_kills.count(now.mono, kills),
+            Event::Exited { pid, exit, group } => {
+                self.out_of_memory = self.oom_kills.explain(now.mono, exit);
+                self.step_owner(now, pid, &Input::Exited(exit, group));
+                self.out_of_memory = false;
+            }
             Event::Paused { pid } => self.step_owner(now, pid, &Input::WasPaused),
             Event::Resumed { pid } => self.step_owner(now, pid, &Input::WasResumed),
             Event::Drained { group } => {
@@ -213,7 +228,11 @@ impl Supervisor {
             }
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
-            Event::Signalled(signal) => self.signalled(now, signal),
+            Event::Signalled(signal) => {
+                self.acting = Some(Actor::Signal(signal));
+                self.signalled(now, signal);
+                self.acting = None;
+            }
             Event::ClockStepped => self.look_at_clock(now),
             Event::Tick => self.tick(now),
         }
@@ -263,7 +282,7 @@ impl Supervisor {
     /// Gives a service its input, performs the bookkeeping, and tells everybody who should know.
     pub(crate) fn step(&mut self, now: Now, id: ServiceId, input: &Input) {
         let Some(entry) = self.services.get_mut(&id) else { return };
-        let context = Context { now, zone: &self.zone, chance: self.chance.next() };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: self.out_of_memory };
         let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
         let mut effects = std::mem::take(&mut self.effects);
         entry.service.step(&context, input, &mut effects);
@@ -281,7 +300,7 @@ impl Supervisor {
         let id = ServiceId(spec.id.or(self.next_id).unwrap_or(u32::MAX));
         spec.id = Some(id.0);
         self.next_id = self.next_id.and_then(|next| Some(next.max(id.0.checked_add(1)?)));
-        let context = Context { now, zone: &self.zone, chance: self.chance.next() };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
         let service = Service::new(id, spec, &context);
         self.names.insert(service.spec().name.clone(), id);
         self.services.insert(id, Entry { service, origin, keys: Keys::default() });
@@ -358,7 +377,8 @@ impl Supervisor {
             match effect {
                 Effect::Spawn(cause) => {
                     let stdin = if self.is_main(id) { Stdin::Inherited } else { Stdin::Null };
-                    self.actions.push(Action::Spawn { id, launch: Arc::new(service.launch_data(stdin)), cause });
+                    let launch = service.launch_data(stdin, self.settings.logger.as_ref());
+                    self.actions.push(Action::Spawn { id, launch: Arc::new(launch), cause });
                 }
                 Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { pid, signal, reach }),
                 Effect::EndDaemon => self.exit_code = self.exit_code.or_else(|| service.last().map(End::code)),
@@ -366,7 +386,7 @@ impl Supervisor {
                 Effect::Told { kind, pid, exit, reason } => {
                     let row = event_row(now, service, kind, from, pid, exit, reason);
                     from = row.to;
-                    self.journal.tell(EventRow { uid: self.acting, ..row }, &mut self.actions);
+                    self.journal.tell(row, self.acting, &mut self.actions);
                 }
             }
         }
@@ -453,7 +473,7 @@ impl Supervisor {
             }
             Signal::QUIT if !self.stands_for_main() || self.phase != Phase::Running => self.kill_everything(now),
             Signal::HUP if !self.stands_for_main() => self.reload(None),
-            Signal::USR1 if !self.stands_for_main() => {} // there are no files to be opened again
+            Signal::USR1 if !self.stands_for_main() => self.actions.push(Action::ReopenLogs),
             _ => self.pass_on(now, signal),
         }
     }
@@ -526,15 +546,20 @@ impl Supervisor {
         self.actions.push(Action::Exit { code: self.exit_code.unwrap_or(0) }); // 0: a requested shutdown (R28)
     }
 
-    /// Keeps an event and tells it, with the user on whose behalf it happened.
+    /// Keeps an event and tells it, with who is behind it.
     pub(crate) fn tell(&mut self, row: EventRow) {
-        self.journal.tell(EventRow { uid: self.acting, ..row }, &mut self.actions);
+        self.journal.tell(row, self.acting, &mut self.actions);
     }
 
     /// Replaces the settings; timers that depend on them start over.
     pub(crate) fn set_settings(&mut self, now: Now, settings: Settings) {
+        let zone = settings.timezone.clone().unwrap_or_else(|| self.local.clone());
         self.settings = settings;
         self.plan_clock_check(now);
+        if zone != self.zone {
+            self.zone = zone;
+            self.plan_all_again(now);
+        }
     }
 
     fn announce(&mut self, notice: Notice) {
@@ -558,6 +583,10 @@ impl Supervisor {
             return;
         }
         self.announce(Notice::Warning(format!("the wall clock was set: it shows {}, {expected} was expected", now.wall)));
+        self.plan_all_again(now);
+    }
+
+    fn plan_all_again(&mut self, now: Now) {
         let planned: Vec<ServiceId> = self.plans.iter().map(|(_, id)| *id).collect();
         for id in planned {
             self.step(now, id, &Input::Replan);

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
-pub use arguments::{Add, Changing, Check, Completions, Daemon, Events, Named, Probe, Reload, Shown, SignalTo, Until, Wait};
+pub use arguments::{Add, Changing, Check, Completions, Cron, Daemon, Events, Named, Probe, Reload, Shown, SignalTo, Until, Wait};
 
 /// A section of help text under a heading, one line an entry.
 macro_rules! section {
@@ -296,6 +296,18 @@ pub enum Alone {
         section!["Exit codes", "0   it is right", "78  it is wrong, or there is none"],
     ))]
     Check(Check),
+    /// Explain a schedule and show its next runs
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm cron '0 9 * * 1-5'",
+            "ppm cron '30 2 * * *' --timezone Europe/Paris --from 2026-03-28 -n 3",
+            "ppm cron '@every 90s' --json",
+        ],
+        "\n\n",
+        section!["Exit codes", "0  it is one", "1  it is none: stderr says where it is wrong"],
+    ))]
+    Cron(Cron),
     /// Ask a server whether it is well: for health checks in images without curl
     #[command(after_help = concat!(
         section![

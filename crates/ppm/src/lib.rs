@@ -8,6 +8,7 @@ mod alone;
 mod check;
 mod cli;
 mod client;
+mod cron;
 mod elsewhere;
 mod failure;
 mod probe;

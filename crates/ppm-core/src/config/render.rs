@@ -6,9 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::value::write_duration;
+use super::value::{write_duration, write_size};
+use crate::attributes::{Attributes, write_umask};
 use crate::environment::{EnvValue, Inherit};
+use crate::logging::{LogChoice, LogKeys};
+use crate::schedule::Schedule;
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
+use crate::zone;
 
 /// Words that some reader of YAML takes for a boolean or for nothing.
 const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan"];
@@ -26,10 +30,16 @@ pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a Se
     for (key, value, _) in durations.into_iter().filter(|(_, value, default)| value != default) {
         line(&mut out, key, &write_duration(value));
     }
+    if let Some(zone) = &settings.timezone {
+        line(&mut out, "timezone", &quoted(zone::name_of(zone)));
+    }
     if let Some(files) = env_files(&settings.surroundings.common.files) {
         line(&mut out, "env_file", &files);
     }
     render_env(&mut out, "", &settings.surroundings.common.env);
+    if let Some(logger) = &settings.logger {
+        line(&mut out, "logger", &log_keys(logger));
+    }
     let mut services = services.into_iter().peekable();
     line(&mut out, "services", if services.peek().is_some() { "" } else { "[]" });
     for service in services {
@@ -59,6 +69,9 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
     }
     render_env(out, "    ", &command.env);
     let mut field = |key: &str, value: &str| line(out, &format!("    {key}"), value);
+    for (key, value) in attributes(&command.attributes) {
+        field(key, &value);
+    }
     if !service.autostart {
         field("autostart", "false");
     }
@@ -76,11 +89,28 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
         field("stop", &stop);
     }
     if let Some(schedule) = &service.schedule {
-        field("schedule", &double_quoted(schedule.text()));
+        field("schedule", &render_schedule(schedule));
+    }
+    match &service.log {
+        LogChoice::AsLogger => {}
+        LogChoice::Inherit => field("log", "false"),
+        LogChoice::Own(keys) => field("log", &log_keys(keys)),
     }
     if !service.groups.is_empty() {
         field("groups", &list(&service.groups));
     }
+}
+
+/// The text alone where that says it all.
+fn render_schedule(schedule: &Schedule) -> String {
+    let texts: Vec<String> = schedule.texts().map(double_quoted).collect();
+    let cron = match texts.as_slice() {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    };
+    let mut entries = vec![format!("cron: {cron}")];
+    entries.extend(schedule.zone().map(|zone| format!("timezone: {}", quoted(zone::name_of(zone)))));
+    if texts.len() == 1 && entries.len() == 1 { cron } else { format!("{{{}}}", entries.join(", ")) }
 }
 
 fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) {
@@ -94,6 +124,26 @@ fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) 
         };
         line(out, &format!("{indent}  {}", quoted(name)), &value);
     }
+}
+
+fn attributes(attributes: &Attributes) -> impl Iterator<Item = (&'static str, String)> {
+    let Attributes { user, umask, limits, nice, oom_score_adj } = attributes;
+    let limits: Vec<String> =
+        limits.iter().map(|(resource, limit)| format!("{}: {}", resource.name(), text_or_number(&limit.to_string()))).collect();
+    let written = [
+        ("user", user.as_ref().map(|user| text_or_number(&user.to_string()))),
+        ("umask", umask.map(|umask| double_quoted(&write_umask(umask)))),
+        ("limits", (!limits.is_empty()).then(|| format!("{{{}}}", limits.join(", ")))),
+        ("nice", nice.map(|nice| nice.to_string())),
+        ("oom_score_adj", oom_score_adj.map(|score| score.to_string())),
+    ];
+    written.into_iter().filter_map(|(key, value)| Some((key, value?)))
+}
+
+/// What may be read as a number where it is one.
+fn text_or_number(text: &str) -> String {
+    let is_number = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_number { text.to_owned() } else { quoted(text) }
 }
 
 fn env_files(files: &[String]) -> Option<String> {
@@ -130,6 +180,20 @@ fn restart(service: &ServiceSpec, settings: &Settings) -> Option<String> {
         (false, true) => Some(format!("{{{}}}", differing.join(", "))),
         (false, false) => Some(format!("{{policy: {when}, {}}}", differing.join(", "))),
     }
+}
+
+/// The keys that are written.
+fn log_keys(keys: &LogKeys) -> String {
+    let LogKeys { path, max_files, max_file_size, max_total_size, max_age } = keys;
+    let written = [
+        path.as_deref().map(|path| format!("path: {}", quoted(path))),
+        max_files.map(|files| format!("max_files: {files}")),
+        max_file_size.map(|size| format!("max_file_size: {}", write_size(size))),
+        max_total_size.map(|size| format!("max_total_size: {}", write_size(size))),
+        max_age.map(|age| format!("max_age: {}", write_duration(age))),
+    ];
+    let written: Vec<String> = written.into_iter().flatten().collect();
+    format!("{{{}}}", written.join(", "))
 }
 
 fn stop(policy: StopPolicy) -> Option<String> {

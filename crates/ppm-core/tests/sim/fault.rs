@@ -49,6 +49,7 @@ pub enum Fault {
     NeverExits,
     ExitsBadly,
     OutlivesTheEssential,
+    BlamesMemory,
 }
 
 const STAYS: &str = "what is stopped stays so";
@@ -60,10 +61,10 @@ const MUST: &str = "who is to stop is asked";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 33] = [
+pub const TABLE: [(Fault, &[&str]); 34] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must"]),
-    (Fault::KillsTheLeaderOnly, &["signals go to the whole service"]),
+    (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
     (Fault::AsksTheWrongOne, &["only who is to stop is asked", "who is asked to stop is woken"]),
     (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
@@ -95,6 +96,7 @@ pub const TABLE: [(Fault, &[&str]); 33] = [
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
     (Fault::OutlivesTheEssential, &[MUST, "the daemon leaves when all have ended"]),
+    (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
 ];
 
 /// The client that the faults themselves use.
@@ -148,6 +150,10 @@ impl Planted {
                 let request = Request::Start(Targets { wait: false, ..targets.clone() });
                 vec![event.clone(), Event::Requested { from, request }]
             }
+            (Some(Fault::BlamesMemory), Event::OomKills { kills }) => {
+                self.count += 1;
+                vec![Event::OomKills { kills: kills + self.count as u64 }]
+            }
             (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
             _ => vec![event.clone()],
         }
@@ -187,8 +193,12 @@ impl Planted {
             }
             Fault::StartsAtItsRemoval => {
                 let gone = actions.iter().find_map(removed_by);
-                let launch =
-                    ppm_core::event::Launch { name: "gone".to_owned(), command: ppm_core::spec::Command::default(), stdin: Stdin::Null };
+                let launch = ppm_core::event::Launch {
+                    name: "gone".to_owned(),
+                    command: ppm_core::spec::Command::default(),
+                    logger: None,
+                    stdin: Stdin::Null,
+                };
                 actions.extend(gone.map(|id| Action::Spawn { id, launch: Arc::new(launch), cause: Cause::Request }));
             }
             Fault::ExitsEarly if has(&actions, is_stop_signal) && matches!(event, Event::Signalled(_)) => {

@@ -29,6 +29,10 @@ impl Judge {
             Event::Paused { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = true)),
             Event::Resumed { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = false)),
             Event::Signalled(signal) => self.signalled(now, *signal),
+            Event::OomKills { kills } => {
+                self.blamable += kills.saturating_sub(self.oom_kills.unwrap_or(*kills));
+                self.oom_kills = Some(*kills);
+            }
             Event::Connected { .. } | Event::ConfigRead { .. } | Event::Sampled { .. } | Event::ClockStepped | Event::Tick => {}
         }
     }
@@ -111,7 +115,7 @@ impl Judge {
             (spec.autostart, spec.id) = (add.start, Some(self.next_id));
             let mut known = Known::new(ServiceId(self.next_id), spec, None);
             known.boots = false;
-            known.coming = (add.start && known.spec.schedule.is_none()).then_some(Cause::Request);
+            known.coming = (add.start && known.spec.starts_at_once()).then_some(Cause::Request);
             self.calls.added(from, known.id);
             self.known.insert(known.id, known);
             self.next_id += 1;

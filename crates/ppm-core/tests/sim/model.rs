@@ -85,7 +85,7 @@ impl Known {
         Known {
             id,
             wish: if spec.autostart { Wish::Up } else { Wish::Down },
-            boots: spec.autostart && spec.schedule.is_none(),
+            boots: spec.autostart && spec.starts_at_once(),
             spec,
             starting: false,
             process: None,

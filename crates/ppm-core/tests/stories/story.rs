@@ -152,7 +152,7 @@ pub struct Story {
     pids: BTreeMap<String, Pid>,
     next_pid: i32,
     happened: Vec<Action>,
-    told: Vec<EventRow>,
+    pub told: Vec<EventRow>,
     notices: Vec<String>,
 }
 
