@@ -12,6 +12,7 @@ pub mod diff;
 pub mod environment;
 pub mod event;
 pub mod journal;
+pub mod kin;
 pub mod names;
 pub mod reload;
 mod requests;
