@@ -18,12 +18,10 @@ use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::children::Taken;
 use crate::clock::{self, Alarm, Rang};
 use crate::host;
 use crate::shell::Hands;
-
-/// How many changes of children are taken at a time (R35).
-const CHANGES_AT_A_TIME: usize = 64;
 
 /// How long the last replies may take to be read at the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -86,14 +84,8 @@ pub struct Driver {
     signals: Signals,
     inbox: mpsc::Receiver<Wake>,
     alarm: Alarm,
-    children: Children,
-}
-
-/// Whether there may be changes of children that were not looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Children {
-    Seen,
-    More,
+    /// Of the changes of children.
+    taken: Taken,
 }
 
 enum Woken {
@@ -107,7 +99,7 @@ enum Woken {
 impl Driver {
     /// A loop that has not begun. Children that ended before are looked at first (R12).
     pub fn new(supervisor: Supervisor, hands: Hands, signals: Signals, inbox: mpsc::Receiver<Wake>) -> Driver {
-        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), children: Children::More }
+        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), taken: Taken::Some }
     }
 
     /// Runs until the supervisor asks to leave; returns the exit code.
@@ -129,12 +121,15 @@ impl Driver {
 
     async fn wait(&mut self) -> Woken {
         let deadline = self.supervisor.deadline();
-        let is_due = self.children == Children::More || deadline.is_some_and(|at| at <= clock::now().mono);
+        let is_due = self.taken == Taken::Some || deadline.is_some_and(|at| at <= clock::now().mono);
         if is_due {
             tokio::task::yield_now().await; // what the kernel has to tell is heard even when there is always work
         }
+        if self.hands.children.is_time_to_reach(!is_due) {
+            self.hands.children.reach_strays(&|name| self.supervisor.id_of(name));
+        }
         self.alarm.set(self.supervisor.next_plan());
-        let (children, due) = (self.children == Children::More, deadline.filter(|_| !is_due));
+        let (children, due) = (self.taken == Taken::Some, deadline.filter(|_| !is_due));
         tokio::select! {
             _ = self.signals.child.recv() => Woken::Children,
             number = Signals::other(&mut self.signals.others) => Woken::Signal(number),
@@ -146,16 +141,8 @@ impl Driver {
     }
 
     fn look_at_children(&mut self) {
-        self.children = Children::Seen;
-        for taken in 0..=CHANGES_AT_A_TIME {
-            if taken == CHANGES_AT_A_TIME {
-                self.children = Children::More;
-                break;
-            }
-            let Some(event) = self.hands.next_change() else { break };
-            self.tell(event);
-        }
-        for event in self.hands.drained() {
+        self.taken = self.hands.children.take(&|name| self.supervisor.id_of(name));
+        while let Some(event) = self.hands.children.next_event().or_else(|| self.hands.children.conclude()) {
             self.tell(event);
         }
     }
@@ -195,7 +182,7 @@ impl Driver {
         let mut next = Some(event);
         while let Some(event) = next {
             turn(&mut self.supervisor, &mut self.hands, clock::now(), event);
-            next = self.hands.outcomes.pop_front();
+            next = self.hands.outcomes.pop_front().or_else(|| self.hands.children.conclude());
         }
     }
 }

@@ -1,16 +1,14 @@
 //! Actions become calls. Decides nothing.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-use ppm_core::event::{Action, Event, Group, Pid, ServiceId, Shell};
-use ppm_core::spec::Reach;
-use ppm_protocol::Signal;
+use ppm_core::event::{Action, Event, Pid, ServiceId, Shell};
 use tokio::sync::mpsc;
 
+use crate::children::Children;
 use crate::control::Clients;
 use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
-use crate::reap::{self, Change};
 use crate::spawn::Spawner;
 use crate::{log, sampler};
 
@@ -19,14 +17,14 @@ use crate::{log, sampler};
 pub struct Hands {
     /// The connections.
     pub clients: Clients,
+    /// Main processes, and all that descends from them.
+    pub children: Children,
     /// The exit code, once the supervisor asked to leave.
     pub exit: Option<u8>,
     /// What came of actions, to be told to the supervisor next.
     pub outcomes: VecDeque<Event>,
     spawner: Spawner,
     readings: Readings,
-    leaders: BTreeSet<Pid>,
-    leftovers: BTreeSet<Pid>,
     inbox: mpsc::Sender<Wake>,
 }
 
@@ -35,38 +33,13 @@ impl Hands {
     pub fn new(spawner: Spawner, loader: Loader, inbox: mpsc::Sender<Wake>) -> Hands {
         Hands {
             clients: Clients::new(inbox.clone()),
+            children: Children::new(),
             exit: None,
             outcomes: VecDeque::new(),
             spawner,
             readings: Readings::new(loader, inbox.clone()),
-            leaders: BTreeSet::new(),
-            leftovers: BTreeSet::new(),
             inbox,
         }
-    }
-
-    /// The next change of a child as an event.
-    pub fn next_change(&mut self) -> Option<Event> {
-        Some(match reap::next()? {
-            Change::Exited(pid, exit, group) => {
-                let was_leader = self.leaders.remove(&pid);
-                if was_leader && group == Group::Left {
-                    self.leftovers.insert(pid);
-                }
-                Event::Exited { pid, exit, group }
-            }
-            Change::Paused(pid) => Event::Paused { pid },
-            Change::Resumed(pid) => Event::Resumed { pid },
-        })
-    }
-
-    /// The groups without leaders that have lost their last member since.
-    pub fn drained(&mut self) -> Vec<Event> {
-        let empty: Vec<Pid> = self.leftovers.iter().copied().filter(|group| reap::what_is_left(*group) == Group::Empty).collect();
-        for group in &empty {
-            self.leftovers.remove(group);
-        }
-        empty.into_iter().map(|group| Event::Drained { group }).collect()
     }
 
     /// A reading has ended: the next may begin.
@@ -75,29 +48,8 @@ impl Hands {
     }
 
     fn spawned(&mut self, id: ServiceId, pid: Pid) {
-        if self.leftovers.remove(&pid) {
-            // The kernel gave the number out again, so the group is empty; it must not be taken for the new one's.
-            self.outcomes.push_back(Event::Drained { group: pid });
-        }
-        self.leaders.insert(pid);
+        self.outcomes.extend(self.children.started(id, pid));
         self.outcomes.push_back(Event::Spawned { id, pid });
-    }
-
-    fn kill(&mut self, pid: Pid, signal: Signal, reach: Reach) {
-        let is_ours = self.leaders.contains(&pid) || (reach == Reach::Group && self.leftovers.contains(&pid));
-        if !is_ours {
-            return; // gone since it was decided; its number may be somebody else's
-        }
-        match reap::signal(pid, signal, reach) {
-            Ok(()) => {}
-            // Its last member had a parent elsewhere, and only that parent was told.
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
-                if self.leftovers.remove(&pid) {
-                    self.outcomes.push_back(Event::Drained { group: pid });
-                }
-            }
-            Err(error) => tracing::warn!("cannot send {signal} to process {pid}: {error}"),
-        }
     }
 }
 
@@ -108,7 +60,10 @@ impl Shell for Hands {
                 Ok(pid) => self.spawned(id, pid),
                 Err(error) => self.outcomes.push_back(Event::SpawnFailed { id, error }),
             },
-            Action::Kill { pid, signal, reach } => self.kill(pid, signal, reach),
+            Action::Kill { id, pid, signal, reach } => self.children.kill(id, pid, signal, reach),
+            Action::KillStrays { id, signal } => self.children.kill_strays(id, signal),
+            Action::AskStrays { id, signal } => self.children.ask_strays(id, signal),
+            Action::Sweep { signal } => self.children.sweep(signal),
             Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),
             Action::ReadConfig { read, text } => {
                 if let Err(why) = self.readings.add(read, text) {

@@ -19,5 +19,6 @@ mod shutdown;
 mod starting;
 mod stats;
 mod stopping;
+mod strays;
 mod waiting;
 mod why;

@@ -17,3 +17,4 @@ mod shutdown;
 mod socket;
 mod spawn;
 mod stop;
+mod strays;
