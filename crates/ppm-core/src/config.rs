@@ -10,7 +10,7 @@ mod problem;
 mod read;
 mod render;
 mod tree;
-mod value;
+pub(crate) mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -18,8 +18,9 @@ use std::path::PathBuf;
 
 pub use problem::{Problem, Problems};
 pub use render::render;
+pub use value::write_duration;
 
-use crate::spec::{ServiceSpec, Settings};
+use crate::spec::{InvalidSpec, MAIN, ServiceSpec, Settings};
 use field::Draft;
 use problem::{Complaint, MAX_PROBLEMS, Source, Token};
 use read::{Outcome, Verbatim};
@@ -35,6 +36,23 @@ pub struct Config {
     pub settings: Settings,
     /// In the order of the file; ids only where they were written.
     pub services: Vec<ServiceSpec>,
+    /// What is right but may be meant otherwise, each with its line; told by `check`.
+    pub remarks: Vec<String>,
+}
+
+impl Config {
+    /// Adds the command of the daemon's command line as the service [`MAIN`].
+    ///
+    /// # Errors
+    /// The name is taken, or the words are no command.
+    pub fn add_main(&mut self, words: &[String]) -> Result<(), InvalidSpec> {
+        if let Some(other) = self.services.iter().find(|service| service.name == MAIN) {
+            let message = format!("the command of the command line becomes the service `{MAIN}`, and there is one in {}", other.source);
+            return Err(InvalidSpec::new(message).hint("give that service another name, or leave out the command"));
+        }
+        self.services.push(ServiceSpec::main(words, &self.settings)?);
+        Ok(())
+    }
 }
 
 /// Reads a configuration; `file` is its name in messages and in [`ServiceSpec::source`], and files that it names are
@@ -51,7 +69,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
         return Err(Problems::new(file, vec![Source::new("").problem(Complaint { message, ..Complaint::default() })]));
     }
     let tree = tree::read(text).map_err(|not_yaml| Problems::new(file, vec![not_yaml_problem(&Source::new(text), not_yaml)]))?;
-    let Outcome { mut config, drafts, verbatim, starts } = read::read(&tree, text, folder_of(file));
+    let Outcome { mut config, drafts, verbatim, starts, remarks } = read::read(&tree, text, folder_of(file));
     if !drafts.is_empty() {
         return Err(problems(text, file, drafts));
     }
@@ -61,13 +79,16 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
             None => file.to_owned(),
         };
     }
-    if !verbatim.is_empty() {
-        let found = tree::locate(text, &verbatim.iter().map(|verbatim| verbatim.at).collect());
+    let wanted: BTreeSet<At> = verbatim.iter().map(|verbatim| verbatim.at).chain(remarks.iter().map(|(at, _)| *at)).collect();
+    if !wanted.is_empty() {
+        let found = tree::locate(text, &wanted);
         for Verbatim { service, name, at } in verbatim {
             if let (Some(service), Some(token)) = (config.services.get_mut(service), found.get(&at)) {
                 service.command.env.insert(name, token.text.as_str().into());
             }
         }
+        let line = |at: &At| found.get(at).map_or(0, |token| token.mark.line);
+        config.remarks = remarks.into_iter().map(|(at, remark)| format!("line {}: {remark}", line(&at))).collect();
     }
     Ok(config)
 }
@@ -106,7 +127,7 @@ pub fn candidates(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 fn not_yaml_problem(source: &Source<'_>, not_yaml: NotYaml) -> Problem {
-    let complaint = Complaint { message: not_yaml.message, label: None, hint: not_yaml.hint };
+    let complaint = Complaint { message: not_yaml.message, hint: not_yaml.hint, ..Complaint::default() };
     match (not_yaml.mark, not_yaml.extent) {
         (Some(mark), Extent::Character) => source.problem_at(mark, 1, complaint),
         (Some(mark), Extent::Word) => source.problem_at(mark, source.word(mark), complaint),

@@ -4,12 +4,17 @@
 //! here, so that a new one cannot be forgotten.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
+use jiff::tz::TimeZone;
 use ppm_protocol::ReloadAction;
 
+use crate::attributes::{Attributes, Resource, write_umask};
+use crate::config::write_duration;
 use crate::environment::{EnvValue, Surroundings};
+use crate::schedule::Schedule;
 use crate::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
-use crate::time::brief;
+use crate::zone;
 
 /// The differences found so far.
 #[derive(Debug, Default)]
@@ -25,15 +30,14 @@ struct Changes {
 /// enough.
 pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<String>) {
     let mut changes = Changes::default();
-    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, groups, source: _ } = old;
+    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, essential, groups, source: _ } = old;
     changes.command(command, &new.command);
-    let text =
-        |schedule: &Option<crate::schedule::Schedule>| schedule.as_ref().map_or("none".to_owned(), |schedule| schedule.text().to_owned());
-    changes.of_schedule = changes.compare("schedule", text(schedule), text(&new.schedule));
+    changes.schedule(schedule.as_ref(), new.schedule.as_ref());
     changes.restart(restart, &new.restart);
     changes.stop(*stop, new.stop);
     changes.compare("autostart", autostart, &new.autostart);
     changes.compare("success_exit_codes", format!("{success_exit_codes:?}"), format!("{:?}", new.success_exit_codes));
+    changes.compare("essential", essential, &new.essential);
     changes.compare("groups", groups.join(" "), new.groups.join(" "));
     if new.id.is_some() && *id != new.id {
         let number = |id: Option<u32>| id.map_or(String::new(), |id| id.to_string());
@@ -51,18 +55,19 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<Stri
 /// The settings that differ, in words.
 pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     let mut changes = Changes::default();
-    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref surroundings } = *old;
-    changes.compare("stats_interval", brief(stats_interval), brief(new.stats_interval));
-    changes.compare("restart_interval", brief(restart_interval), brief(new.restart_interval));
-    changes.compare("clock_check_interval", brief(clock_check_interval), brief(new.clock_check_interval));
-    changes.compare("shutdown_timeout", brief(shutdown_timeout), brief(new.shutdown_timeout));
+    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref timezone, ref surroundings } = *old;
+    changes.compare("stats_interval", write_duration(stats_interval), write_duration(new.stats_interval));
+    changes.compare("restart_interval", write_duration(restart_interval), write_duration(new.restart_interval));
+    changes.compare("clock_check_interval", write_duration(clock_check_interval), write_duration(new.clock_check_interval));
+    changes.compare("shutdown_timeout", write_duration(shutdown_timeout), write_duration(new.shutdown_timeout));
+    changes.compare("timezone", zone_in_words(timezone.as_ref()), zone_in_words(new.timezone.as_ref()));
     changes.compare("env_file", surroundings.common.files.join(" "), new.surroundings.common.files.join(" "));
     changes.environment(&surroundings.common.env, &new.surroundings.common.env);
     changes.words
 }
 
 impl Changes {
-    fn compare<T: PartialEq + std::fmt::Display>(&mut self, key: &str, old: T, new: T) -> bool {
+    fn compare<T: PartialEq + Display>(&mut self, key: &str, old: T, new: T) -> bool {
         if old == new {
             return false;
         }
@@ -71,15 +76,27 @@ impl Changes {
     }
 
     fn command(&mut self, old: &Command, new: &Command) {
-        let Command { path, args, workdir, env, surroundings } = old;
+        let Command { path, args, workdir, env, surroundings, attributes } = old;
         let before = self.words.len();
         let line = |path: &String, args: &[String]| shell_words::join(std::iter::once(path).chain(args));
         self.compare("command", line(path, args), line(&new.path, &new.args));
-        let folder = |workdir: &Option<String>| workdir.clone().unwrap_or("none".to_owned());
-        self.compare("workdir", folder(workdir), folder(&new.workdir));
+        self.compare("workdir", or_none(workdir.as_ref()), or_none(new.workdir.as_ref()));
         self.environment(env, &new.env);
         self.surroundings(surroundings, &new.surroundings);
+        self.attributes(attributes, &new.attributes);
         self.of_process |= self.words.len() > before;
+    }
+
+    fn attributes(&mut self, old: &Attributes, new: &Attributes) {
+        let Attributes { user, umask, limits, nice, oom_score_adj } = old;
+        self.compare("user", or_none(user.as_ref()), or_none(new.user.as_ref()));
+        self.compare("umask", or_none(umask.map(write_umask)), or_none(new.umask.map(write_umask)));
+        self.compare("nice", or_none(*nice), or_none(new.nice));
+        self.compare("oom_score_adj", or_none(*oom_score_adj), or_none(new.oom_score_adj));
+        for resource in Resource::ALL {
+            let (old, new) = (limits.get(&resource), new.limits.get(&resource));
+            self.compare(&format!("limits.{}", resource.name()), or_none(old), or_none(new));
+        }
     }
 
     /// What is common to all services is told with the settings.
@@ -104,22 +121,38 @@ impl Changes {
         self.words.extend(changed.chain(removed));
     }
 
+    fn schedule(&mut self, old: Option<&Schedule>, new: Option<&Schedule>) {
+        let text = |schedule: Option<&Schedule>| schedule.map_or("none".to_owned(), Schedule::text);
+        self.of_schedule |= self.compare("schedule", text(old), text(new));
+        if let (Some(old), Some(new)) = (old, new) {
+            self.of_schedule |= self.compare("schedule.timezone", zone_in_words(old.zone()), zone_in_words(new.zone()));
+        }
+    }
+
     fn restart(&mut self, old: &RestartPolicy, new: &RestartPolicy) {
         let RestartPolicy { when, interval, max_interval, jitter_percent, max_retries, reset_after } = *old;
         self.compare("restart.policy", name_of(when), name_of(new.when));
-        self.compare("restart.interval", brief(interval), brief(new.interval));
-        self.compare("restart.max_interval", brief(max_interval), brief(new.max_interval));
+        self.compare("restart.interval", write_duration(interval), write_duration(new.interval));
+        self.compare("restart.max_interval", write_duration(max_interval), write_duration(new.max_interval));
         self.compare("restart.jitter", format!("{jitter_percent}%"), format!("{}%", new.jitter_percent));
         self.compare("restart.max_retries", max_retries, new.max_retries);
-        self.compare("restart.reset_after", brief(reset_after), brief(new.reset_after));
+        self.compare("restart.reset_after", write_duration(reset_after), write_duration(new.reset_after));
     }
 
     fn stop(&mut self, old: StopPolicy, new: StopPolicy) {
         let StopPolicy { signal, timeout, reach } = old;
         self.compare("stop.signal", signal, new.signal);
-        self.compare("stop.timeout", brief(timeout), brief(new.timeout));
+        self.compare("stop.timeout", write_duration(timeout), write_duration(new.timeout));
         self.compare("stop.group", reach == Reach::Group, new.reach == Reach::Group);
     }
+}
+
+fn or_none(value: Option<impl Display>) -> String {
+    value.map_or("none".to_owned(), |value| value.to_string())
+}
+
+fn zone_in_words(zone: Option<&TimeZone>) -> &str {
+    zone.map_or("none", zone::name_of)
 }
 
 /// The policy's name in the configuration.

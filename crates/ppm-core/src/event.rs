@@ -53,6 +53,29 @@ pub enum Group {
     Left,
 }
 
+/// Why a service could not be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoStart {
+    /// Stage and cause in words: `exec: no such file: foo`.
+    pub why: String,
+    /// The exit code that a shell gives for it: [`NoStart::NOT_FOUND`] or [`NoStart::NOT_EXECUTED`].
+    pub code: u8,
+}
+
+impl NoStart {
+    /// There is no such program (the shell's convention; R3).
+    pub const NOT_FOUND: u8 = 127;
+
+    /// There may be, but it could not be executed.
+    pub const NOT_EXECUTED: u8 = 126;
+}
+
+impl std::convert::From<String> for NoStart {
+    fn from(why: String) -> NoStart {
+        NoStart { why, code: NoStart::NOT_EXECUTED }
+    }
+}
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -86,8 +109,8 @@ pub enum Event {
     SpawnFailed {
         /// The service.
         id: ServiceId,
-        /// Stage and cause in words: `exec: no such file: foo`.
-        error: String,
+        /// Why.
+        error: NoStart,
     },
     /// A child ended and has been reaped; its number is free again.
     Exited {
@@ -255,6 +278,17 @@ pub struct Launch {
     pub name: String,
     /// What to execute.
     pub command: Command,
+    /// What it reads.
+    pub stdin: Stdin,
+}
+
+/// Where a service's standard input comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// /dev/null (R6).
+    Null,
+    /// The daemon's own, and the terminal's foreground if it is one (R7).
+    Inherited,
 }
 
 /// Why a service starts.

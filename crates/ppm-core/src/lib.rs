@@ -5,6 +5,9 @@
 
 #![warn(clippy::wildcard_enum_match_arm)] // a new state or input must be answered everywhere
 
+pub mod account;
+pub mod advice;
+pub mod attributes;
 pub mod backoff;
 pub mod chance;
 pub mod config;
@@ -24,3 +27,4 @@ pub mod supervisor;
 pub mod time;
 pub mod usage;
 mod waiting;
+pub mod zone;

@@ -5,16 +5,18 @@
 //! nothing the second time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use ppm_protocol::message::Answer;
+use ppm_protocol::message::{Answer, Check};
 use ppm_protocol::{Checked, ErrorCode, EventKind, Reload, ReloadAction, ReloadRow, RpcError};
 
+use crate::advice;
 use crate::config::{Config, Problems};
 use crate::diff;
 use crate::event::{Action, ClientId, From, Notice, ServiceId, Text};
-use crate::journal::event_row;
+use crate::journal::{Actor, event_row};
 use crate::service::{Input, Service, Want};
-use crate::spec::{MAX_SERVICES, ServiceSpec};
+use crate::spec::{MAIN, MAX_SERVICES, ServiceSpec};
 use crate::supervisor::{Origin, Supervisor, shortened};
 use crate::time::Now;
 use crate::waiting::{Aim, Kind};
@@ -31,9 +33,18 @@ pub enum NoConfig {
 /// What is to become of a configuration that is being read.
 #[derive(Clone, Debug)]
 enum Purpose {
-    Apply(Option<From>),
+    Apply { to: Option<From>, by: Option<Actor> },
     Plan(From),
-    Check(From),
+    Check(From, LookedAt),
+}
+
+/// A text that is checked.
+#[derive(Clone, Debug)]
+struct LookedAt {
+    /// Its name in messages.
+    file: String,
+    /// How long the container is given to stop, where that matters.
+    grace: Option<Duration>,
 }
 
 /// The configurations that are being read.
@@ -65,30 +76,42 @@ impl Reading {
     /// What a client that is gone has begun goes on; only nobody is told.
     pub(crate) fn disconnect(&mut self, client: ClientId) {
         for purpose in self.purposes.values_mut() {
-            if matches!(purpose, Purpose::Apply(Some(from)) if from.client == client) {
-                *purpose = Purpose::Apply(None);
-            }
+            purpose.disconnect(client);
         }
         let is_theirs = |purpose: &Purpose| purpose.call().is_some_and(|from| from.client == client);
         self.purposes.retain(|_, purpose| !is_theirs(purpose));
-        let was_begun = self.waiting.iter().any(|purpose| is_theirs(purpose) && matches!(purpose, Purpose::Apply(_)));
+        let mut begun = self.waiting.iter().filter(|purpose| is_theirs(purpose)).find(|purpose| purpose.is_apply()).cloned();
         self.waiting.retain(|purpose| !is_theirs(purpose));
-        if was_begun && !self.is_in_vain(&Purpose::Apply(None)) {
-            self.waiting.push_back(Purpose::Apply(None));
+        if let Some(purpose) = &mut begun {
+            purpose.disconnect(client);
         }
+        self.waiting.extend(begun.filter(|purpose| !self.is_in_vain(purpose)));
     }
 
     /// One reload more that nobody waits for adds nothing to one that has not begun.
     fn is_in_vain(&self, purpose: &Purpose) -> bool {
-        matches!(purpose, Purpose::Apply(None)) && self.waiting.iter().any(|other| matches!(other, Purpose::Apply(_)))
+        matches!(purpose, Purpose::Apply { to: None, .. }) && self.waiting.iter().any(Purpose::is_apply)
     }
 }
 
 impl Purpose {
     fn call(&self) -> Option<&From> {
         match self {
-            Purpose::Apply(from) => from.as_ref(),
-            Purpose::Plan(from) | Purpose::Check(from) => Some(from),
+            Purpose::Apply { to, .. } => to.as_ref(),
+            Purpose::Plan(from) | Purpose::Check(from, _) => Some(from),
+        }
+    }
+
+    fn is_apply(&self) -> bool {
+        matches!(self, Purpose::Apply { .. })
+    }
+
+    /// What this client has asked to be done is done all the same, but nobody is told.
+    fn disconnect(&mut self, client: ClientId) {
+        if let Purpose::Apply { to, .. } = self
+            && to.as_ref().is_some_and(|from| from.client == client)
+        {
+            *to = None;
         }
     }
 }
@@ -116,8 +139,8 @@ enum Target {
 
 impl Supervisor {
     /// Asks for the configuration file, to do what has changed.
-    pub(crate) fn reload(&mut self, from: Option<From>) {
-        self.read_file(Purpose::Apply(from));
+    pub(crate) fn reload(&mut self, to: Option<From>) {
+        self.read_file(Purpose::Apply { to, by: self.acting });
     }
 
     /// Asks for the configuration file, to tell what would be done.
@@ -126,8 +149,10 @@ impl Supervisor {
     }
 
     /// Has a configuration looked at.
-    pub(crate) fn check(&mut self, from: From, text: String, name: String) {
-        self.read(Purpose::Check(from), Text::Given { text, name });
+    pub(crate) fn check(&mut self, from: From, check: Check) {
+        let Check { text, name, grace_ms } = check;
+        let looked_at = LookedAt { file: name.clone(), grace: grace_ms.map(Duration::from_millis) };
+        self.read(Purpose::Check(from, looked_at), Text::Given { text, name });
     }
 
     /// A configuration has been read, or could not be.
@@ -145,17 +170,21 @@ impl Supervisor {
 
     fn use_config(&mut self, now: Now, purpose: Purpose, config: Result<Config, NoConfig>) {
         match (purpose, config) {
-            (Purpose::Check(to), Ok(config)) => self.answer(to, Ok(Answer::Checked(checked(&config)))),
+            (Purpose::Check(to, looked_at), Ok(config)) => self.answer(to, checked(&config, &looked_at)),
             (Purpose::Plan(to), Ok(config)) => match self.steps(now, &config) {
                 Ok(steps) => self.answer(to, Ok(Answer::Reload(self.outlook(&config, &steps)))),
                 Err(error) => self.answer(to, Err(error)),
             },
-            (Purpose::Apply(to), Ok(config)) => match self.steps(now, &config) {
-                Ok(steps) => self.apply_config(now, to, config, steps),
+            (Purpose::Apply { to, by }, Ok(config)) => match self.steps(now, &config) {
+                Ok(steps) => {
+                    self.acting = by;
+                    self.apply_config(now, to, config, steps);
+                    self.acting = None;
+                }
                 Err(error) => self.refuse_reload(to, error),
             },
-            (Purpose::Plan(to) | Purpose::Check(to), Err(why)) => self.answer(to, Err(no_config(why))),
-            (Purpose::Apply(to), Err(why)) => self.refuse_reload(to, no_config(why)),
+            (Purpose::Plan(to) | Purpose::Check(to, _), Err(why)) => self.answer(to, Err(no_config(why))),
+            (Purpose::Apply { to, .. }, Err(why)) => self.refuse_reload(to, no_config(why)),
         }
     }
 
@@ -219,6 +248,10 @@ impl Supervisor {
             }
             return Ok(Step { row: row(ReloadAction::Add, Vec::new()), target: Target::Comes(spec.clone()) });
         };
+        if self.services.get(&service.id()).is_some_and(|entry| entry.origin == Origin::CommandLine) {
+            let message = format!("`{MAIN}` is the command of the daemon's command line; give the service in the file another name");
+            return Err(RpcError::new(ErrorCode::Refused, message));
+        }
         if service.want() == Want::Gone {
             return Err(RpcError::new(ErrorCode::Refused, format!("`{}` is still being removed; try again", spec.name)));
         }
@@ -272,7 +305,7 @@ impl Supervisor {
                 (id, if step.row.action == ReloadAction::Restart { Todo::Restart } else { Todo::Nothing })
             }
             Target::Comes(spec) => {
-                let starts = spec.autostart && spec.schedule.is_none();
+                let starts = spec.autostart && spec.starts_at_once();
                 let id = self.insert(now, spec, Origin::File);
                 self.tell_of(now, id, EventKind::Added, String::new());
                 (id, if starts { Todo::Boot } else { Todo::Nothing })
@@ -312,12 +345,27 @@ fn runs(now: Now, service: &Service) -> bool {
     service.is_active() && (service.is_busy() || service.restart_at(now).is_some())
 }
 
-fn checked(config: &Config) -> Checked {
-    let warnings = |spec: &ServiceSpec| {
-        let schedule = spec.schedule.as_ref().map(|schedule| schedule.warnings().to_vec()).unwrap_or_default();
-        schedule.into_iter().map(|warning| format!("`{}`: {warning}", spec.name)).collect::<Vec<_>>()
-    };
-    Checked { services: config.services.len(), warnings: config.services.iter().flat_map(warnings).collect() }
+/// The answer to `check`: what the configuration holds, or what does not fit into the grace, if one is given.
+fn checked(config: &Config, looked_at: &LookedAt) -> Result<Answer, RpcError> {
+    let misfits = looked_at.grace.map_or(Vec::new(), |grace| advice::misfits(config, grace));
+    if misfits.is_empty() {
+        return Ok(Answer::Checked(Checked { services: config.services.len(), warnings: advice::warnings(config) }));
+    }
+    let file = &looked_at.file;
+    let place = |line| if line == 0 { file.clone() } else { format!("{file}:{line}") };
+    let text: Vec<String> =
+        misfits.iter().map(|misfit| format!("error: {}\n --> {}\n  = hint: {}", misfit.message, place(misfit.line), misfit.hint)).collect();
+    let problems: Vec<serde_json::Value> = misfits
+        .iter()
+        .map(|misfit| serde_json::json!({ "line": misfit.line, "column": 0, "message": misfit.message, "hint": misfit.hint }))
+        .collect();
+    let message = format!("{} in {file}", counted(problems.len(), "problem"));
+    let data = serde_json::json!({ "text": text.join("\n\n"), "problems": problems });
+    Err(RpcError { data: Some(data), ..RpcError::new(ErrorCode::WrongConfiguration, message) })
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn no_config(why: NoConfig) -> RpcError {
@@ -325,14 +373,13 @@ fn no_config(why: NoConfig) -> RpcError {
         NoConfig::Unreadable(message) => RpcError::new(ErrorCode::WrongConfiguration, format!("{message}; nothing was changed")),
         NoConfig::Wrong(problems) => {
             let count = problems.list.len() + problems.omitted;
-            let plural = if count == 1 { "" } else { "s" };
             let list: Vec<serde_json::Value> = problems
                 .list
                 .iter()
                 .map(|problem| serde_json::json!({ "line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint }))
                 .collect();
             let data = serde_json::json!({ "text": problems.to_string(), "problems": list });
-            let message = format!("{count} problem{plural} in {}; nothing was changed", problems.file);
+            let message = format!("{} in {}; nothing was changed", counted(count, "problem"), problems.file);
             RpcError { data: Some(data), ..RpcError::new(ErrorCode::WrongConfiguration, message) }
         }
     }

@@ -12,16 +12,19 @@ use ppm_protocol::{
     Request, RpcError, ServiceRow, Signal, Status, Why,
 };
 
+use crate::attributes::write_umask;
 use crate::config;
 use crate::diff::{self, name_of};
 use crate::event::{Action, From, ServiceId};
 use crate::journal::KEPT;
 use crate::names::{glob_matches, similar};
+use crate::schedule::Schedule;
 use crate::service::{Input, Run, Service, Want};
-use crate::spec::{MAX_SERVICES, RestartPolicy, RestartWhen, ServiceSpec, StopPolicy};
+use crate::spec::{MAX_SERVICES, RestartWhen, ServiceSpec, StopPolicy};
 use crate::supervisor::{Origin, Phase, Supervisor};
 use crate::time::{Now, brief};
 use crate::waiting::{Aim, Kind};
+use crate::zone;
 
 /// A process pauses and resumes at once, but the kernel may never tell of it (R16); who asked is not kept longer.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
@@ -59,7 +62,7 @@ impl Supervisor {
                 Ok(None)
             }
             Request::Check(check) => {
-                self.check(from, check.text, check.name);
+                self.check(from, check);
                 Ok(None)
             }
             Request::Shutdown => {
@@ -93,7 +96,7 @@ impl Supervisor {
             exit: service.last().and_then(|end| end.exit),
             reason: service.reason(now),
             next_start: service.next_start(now),
-            schedule: service.spec().schedule.as_ref().map(|schedule| schedule.text().to_owned()),
+            schedule: service.spec().schedule.as_ref().map(Schedule::text),
         }
     }
 
@@ -113,12 +116,18 @@ impl Supervisor {
     fn infos(&self, now: Now, ids: &[ServiceId]) -> Vec<InfoRow> {
         let info = |service: &Service| {
             let spec = service.spec();
+            let attributes = &spec.command.attributes;
             InfoRow {
                 row: self.row_of(now, service),
                 command: std::iter::once(&spec.command.path).chain(&spec.command.args).cloned().collect(),
                 workdir: spec.command.workdir.clone(),
+                user: attributes.user.as_ref().map(ToString::to_string),
+                umask: attributes.umask.map(write_umask),
+                limits: attributes.limits.iter().map(|(resource, limit)| format!("{}={limit}", resource.name())).collect(),
+                nice: attributes.nice,
+                oom_score_adj: attributes.oom_score_adj,
                 env: spec.command.env.keys().cloned().collect(),
-                restart: restart_in_words(&spec.restart),
+                restart: restart_in_words(spec),
                 stop: stop_in_words(spec.stop),
                 source: spec.source.clone(),
             }
@@ -193,7 +202,7 @@ impl Supervisor {
         }
         let id = self.insert(now, spec, Origin::Hand);
         let Some(service) = self.service(id) else { return Ok(()) };
-        let is_planned = service.spec().schedule.is_some();
+        let is_planned = !service.spec().starts_at_once();
         let aim = if add.wait && add.start && !is_planned { started_from(service) } else { Aim::Asked };
         self.tell_of(now, id, EventKind::Added, String::new());
         let key = self.wait_for(from, Kind::Change, vec![(id, aim)], Vec::new());
@@ -206,9 +215,9 @@ impl Supervisor {
 
     /// A service takes another's place under its name and number: no moment without it, and never two of them.
     fn replace(&mut self, now: Now, from: From, add: &AddService, id: ServiceId, spec: ServiceSpec) {
-        let input = match (add.start, spec.schedule.is_some()) {
-            (true, false) => Input::Restart,
-            (true, true) => Input::Reschedule,
+        let input = match (add.start, spec.starts_at_once()) {
+            (true, true) => Input::Restart,
+            (true, false) => Input::Reschedule,
             (false, _) => Input::Stop,
         };
         let changes = self.service(id).map(|service| diff::services(service.spec(), &spec).1).unwrap_or_default();
@@ -406,6 +415,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Tick
         | Input::Spawned(_)
         | Input::SpawnFailed(_)
+        | Input::PassOn(_)
         | Input::Exited(..)
         | Input::Drained
         | Input::Strayed
@@ -425,26 +435,34 @@ fn plans_of(now: Now, service: &Service) -> Vec<PlanRow> {
         rule,
     };
     let planned = service.plan().map(|at| {
-        let rule = service.spec().schedule.as_ref().map_or_else(String::new, |schedule| schedule.text().to_owned());
+        let rule = service.spec().schedule.as_ref().map_or_else(String::new, rule_in_words);
         row(PlanEvent::Schedule, at, rule)
     });
     let delayed = service.restart_at(now).map(|next| {
         let rule = match next.why {
             Why::Backoff => format!("backoff, retry {}", service.crashes(now)),
-            Why::Restart | Why::Schedule | Why::Watch => "restart: always".to_owned(),
+            Why::Restart | Why::Schedule | Why::Watch | Why::Other(_) => "restart: always".to_owned(),
         };
         row(PlanEvent::Restart, next.at, rule)
     });
     planned.into_iter().chain(delayed).collect()
 }
 
-fn restart_in_words(policy: &RestartPolicy) -> String {
+/// The expressions, and their zone where it is not the daemon's.
+fn rule_in_words(schedule: &Schedule) -> String {
+    let zone = schedule.zone().map(|zone| format!(" {}", zone::name_of(zone)));
+    schedule.text() + &zone.unwrap_or_default()
+}
+
+fn restart_in_words(spec: &ServiceSpec) -> String {
+    let policy = &spec.restart;
+    let end = if spec.essential { "; its end ends the daemon" } else { "" };
     let when = name_of(policy.when);
     if policy.when == RestartWhen::Never {
-        return when.to_owned();
+        return format!("{when}{end}");
     }
     let retries = if policy.max_retries == 0 { String::new() } else { format!(", at most {} retries", policy.max_retries) };
-    format!("{when}, backoff {} to {}{retries}", brief(policy.interval), brief(policy.max_interval.max(policy.interval)))
+    format!("{when}, backoff {} to {}{retries}{end}", brief(policy.interval), brief(policy.max_interval.max(policy.interval)))
 }
 
 fn stop_in_words(stop: StopPolicy) -> String {

@@ -28,8 +28,9 @@ use jiff::tz::TimeZone;
 use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
 
 use crate::backoff;
-use crate::event::{Cause, Group, Launch, Pid, ServiceId};
+use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId, Stdin};
 use crate::journal::LONGEST_REASON;
+use crate::schedule::Schedule;
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
 
@@ -166,7 +167,21 @@ pub enum How {
     /// By SIGKILL, since it did not stop within this time.
     Overran(Duration),
     /// It could not be started, for this cause.
-    NotStarted(String),
+    NotStarted(NoStart),
+}
+
+impl End {
+    /// The exit code that tells of it to whoever started the daemon: its own, 128 + n for signal n, and the shell's for
+    /// what could not be executed (R28).
+    pub fn code(&self) -> u8 {
+        let code = match (&self.how, self.exit) {
+            (_, Some(Exit::Code(code))) => code,
+            (_, Some(Exit::Signal(signal))) => 128 + signal.number(),
+            (How::NotStarted(error), None) => error.code.into(),
+            (How::Finished | How::Crashed | How::Obeyed | How::DiedStopping | How::Overran(_), None) => 0,
+        };
+        u8::try_from(code).unwrap_or(u8::MAX)
+    }
 }
 
 /// What a service is told.
@@ -190,6 +205,8 @@ pub enum Input {
     Resume,
     /// Wanted: this signal for all of it.
     Signal(Signal),
+    /// The daemon got this signal in place of its main process.
+    PassOn(Signal),
     /// There is no time left: SIGKILL.
     KillNow,
     /// Its planned time has come.
@@ -201,7 +218,7 @@ pub enum Input {
     /// The spawn came to a successful exec.
     Spawned(Pid),
     /// The spawn failed.
-    SpawnFailed(String),
+    SpawnFailed(NoStart),
     /// The main process ended.
     Exited(Exit, Group),
     /// What the main process left behind ended.
@@ -236,6 +253,8 @@ pub enum Effect {
         /// Why, in one short sentence.
         reason: String,
     },
+    /// It is essential, and nothing starts it again: the daemon ends with it.
+    EndDaemon,
     /// This input cannot happen in this state.
     Impossible(String),
 }
@@ -394,6 +413,11 @@ impl Service {
             }
             (Run::Draining { group, .. } | Run::Purging { group, .. }, Input::Signal(signal)) => signal_all(group, *signal, out),
             (Run::Idle | Run::Starting { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
+            // Not to its group: what it tells the others itself they would hear twice.
+            (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::PassOn(signal)) => {
+                out.push(Effect::Kill(live.pid, *signal, Reach::Leader));
+            }
+            (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::PassOn(_)) => {}
 
             (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Tick) => {}
             (Run::Stopping { live, strays_at, kill_at, then }, Input::Tick) => {
@@ -601,7 +625,7 @@ impl Service {
 
     /// Whether the daemon will start it as soon as its turn comes.
     pub fn awaits_boot(&self) -> bool {
-        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.schedule.is_none()
+        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.starts_at_once()
     }
 
     /// Whether its user wants it.
@@ -671,9 +695,14 @@ impl Service {
         &self.spec
     }
 
-    /// What is needed to start it.
-    pub fn launch_data(&self) -> Launch {
-        Launch { name: self.spec.name.clone(), command: self.spec.command.clone() }
+    /// What is needed to start it with this input.
+    pub fn launch_data(&self, stdin: Stdin) -> Launch {
+        Launch { name: self.spec.name.clone(), command: self.spec.command.clone(), stdin }
+    }
+
+    /// From now on it is asked to end with this signal.
+    pub fn ask_with(&mut self, signal: Signal) {
+        self.spec.stop.signal = signal;
     }
 
     /// Takes another form: what runs goes on as it is, and everything that comes follows the new one. A schedule that
@@ -750,16 +779,16 @@ impl Service {
             (How::Obeyed, _) => "stopped by request".to_owned(),
             (How::DiedStopping, Some(exit)) => format!("{exit} while stopping"),
             (How::Overran(timeout), _) => format!("killed: did not stop within {}", brief(*timeout)),
-            (How::NotStarted(error), _) => error.clone(),
+            (How::NotStarted(error), _) => error.why.clone(),
             (How::Finished | How::Crashed | How::DiedStopping, None) => String::new(),
         }
     }
 
     fn reason_at_rest(&self) -> String {
         match (&self.last, self.want) {
-            (None, Want::Up { plan: Some(_) }) => "waiting for its schedule".to_owned(),
-            (None, Want::Up { plan: None }) if self.spec.schedule.is_some() => "its schedule has no time left".to_owned(),
-            (None, Want::Up { plan: None }) => "waiting to be started".to_owned(),
+            (None, Want::Up { plan: Some(_) }) if !self.spec.starts_at_once() => "waiting for its schedule".to_owned(),
+            (None, Want::Up { plan: None }) if !self.spec.starts_at_once() => "its schedule has no time left".to_owned(),
+            (None, Want::Up { .. }) => "waiting to be started".to_owned(),
             (None, Want::Down | Want::Gone) => "not started".to_owned(),
             (Some(_), _) if self.gave_up => {
                 format!("{}, gave up after {} retries", self.last_in_words(), self.spec.restart.max_retries)
@@ -796,8 +825,18 @@ impl Service {
 
     fn plan_again(&mut self, ctx: &Context<'_>) {
         if self.is_active() {
-            self.want = Want::Up { plan: next_fire(&self.spec, ctx) };
+            self.want = Want::Up { plan: self.following(ctx) };
         }
+    }
+
+    /// The first planned time after the present. A period goes on from the time it was planned for, so that starts that
+    /// come late do not add up.
+    fn following(&self, ctx: &Context<'_>) -> Option<Timestamp> {
+        let period =
+            self.spec.schedule.as_ref().and_then(Schedule::period).map(|period| i64::try_from(period.as_millis()).unwrap_or(i64::MAX));
+        let (Some(period), Some(planned)) = (period, self.plan()) else { return next_fire(&self.spec, ctx) };
+        let past = ctx.now.wall.0.saturating_sub(planned.0).div_euclid(period);
+        Some(Timestamp(planned.0.saturating_add((past + 1).saturating_mul(period))))
     }
 
     /// Changes what comes after the end of a run that is ending.
@@ -861,14 +900,15 @@ impl Service {
         }
     }
 
-    fn spawn_failed(&mut self, ctx: &Context<'_>, error: &str, out: &mut Vec<Effect>) {
+    fn spawn_failed(&mut self, ctx: &Context<'_>, error: &NoStart, out: &mut Vec<Effect>) {
         self.attempts += 1;
         self.crashes = self.crashes.saturating_add(1);
         self.ended = Some(ctx.now.wall);
-        let error: String = error.chars().take(LONGEST_REASON).collect();
-        self.last = Some(End { how: How::NotStarted(error.clone()), exit: None, at: ctx.now.mono });
+        let why: String = error.why.chars().take(LONGEST_REASON).collect();
+        let how = How::NotStarted(NoStart { why: why.clone(), code: error.code });
+        self.last = Some(End { how, exit: None, at: ctx.now.mono });
         self.run = Run::Idle;
-        self.tell(EventKind::StartFailed, None, error, out);
+        self.tell(EventKind::StartFailed, None, why, out);
         self.decide(ctx, Next::Policy, out);
     }
 
@@ -919,7 +959,12 @@ impl Service {
         match (self.want, then) {
             (Want::Down | Want::Gone, _) | (Want::Up { .. }, Next::Rest) => {}
             (Want::Up { .. }, Next::Start(cause)) => self.launch(cause, out),
-            (Want::Up { .. }, Next::Policy) => self.follow_policy(ctx, out),
+            (Want::Up { .. }, Next::Policy) => {
+                self.follow_policy(ctx, out);
+                if self.spec.essential && self.next_start(ctx.now).is_none() {
+                    out.push(Effect::EndDaemon);
+                }
+            }
         }
     }
 

@@ -8,15 +8,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use ppm_protocol::Signal;
 use ppm_protocol::message::AddService;
 
+use crate::attributes::{Attributes, User};
 use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::names;
-use crate::schedule::{Schedule, ScheduleError};
+use crate::schedule::Schedule;
 
 /// How many services a daemon takes: far more than a container holds, few enough to bound its memory.
 pub const MAX_SERVICES: usize = 10_000;
+
+/// The service that the command of the daemon's command line becomes.
+pub const MAIN: &str = "main";
 
 /// The settings that are not of one service.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +34,8 @@ pub struct Settings {
     pub clock_check_interval: Duration,
     /// How long the whole shutdown may take.
     pub shutdown_timeout: Duration,
+    /// The zone of schedules that do not name their own; None: that of the daemon's surroundings.
+    pub timezone: Option<TimeZone>,
     /// Of services that do not say more: `env` and `env_file` of the top.
     pub surroundings: Arc<Surroundings>,
 }
@@ -40,6 +47,7 @@ impl Default for Settings {
             restart_interval: Duration::from_secs(1),
             clock_check_interval: Duration::from_secs(3600),
             shutdown_timeout: Duration::from_secs(9),
+            timezone: None,
             surroundings: Arc::default(),
         }
     }
@@ -64,6 +72,8 @@ pub struct ServiceSpec {
     pub stop: StopPolicy,
     /// When it starts by the wall clock.
     pub schedule: Option<Schedule>,
+    /// Whether its end, when nothing starts it again and nobody asked for it, ends the daemon.
+    pub essential: bool,
     /// What it can be addressed by together with others: `@frontend`. Each once, in the order they are written.
     pub groups: Vec<String>,
     /// Where it comes from, for people: `file:line`, or `ppm add`.
@@ -84,6 +94,8 @@ pub struct Command {
     pub env: BTreeMap<String, EnvValue>,
     /// Where its other variables come from.
     pub surroundings: Arc<Surroundings>,
+    /// User, umask, limits and priorities.
+    pub attributes: Attributes,
 }
 
 /// Which ends are followed by a restart.
@@ -184,12 +196,6 @@ impl fmt::Display for InvalidSpec {
 
 impl std::error::Error for InvalidSpec {}
 
-impl From<ScheduleError> for InvalidSpec {
-    fn from(error: ScheduleError) -> Self {
-        InvalidSpec { message: error.to_string(), hint: error.hint }
-    }
-}
-
 impl ServiceSpec {
     /// A service as it is when only its name and command are given.
     pub fn new(name: impl Into<String>, command: Command, settings: &Settings) -> Self {
@@ -202,9 +208,30 @@ impl ServiceSpec {
             success_exit_codes: vec![0],
             stop: StopPolicy::default(),
             schedule: None,
+            essential: false,
             groups: Vec::new(),
             source: String::new(),
         }
+    }
+
+    /// Whether it starts as soon as it is there and wanted, and does not wait for a planned time.
+    pub fn starts_at_once(&self) -> bool {
+        self.schedule.as_ref().is_none_or(Schedule::starts_at_boot)
+    }
+
+    /// The service that the command of the daemon's command line becomes: essential, and to be waited for as long as the
+    /// whole shutdown may take, since it is all that whoever stops the daemon knows of.
+    ///
+    /// # Errors
+    /// The first rule that its words break.
+    pub fn main(words: &[String], settings: &Settings) -> Result<ServiceSpec, InvalidSpec> {
+        let command = command_of(words)?;
+        let mut spec = ServiceSpec::new(MAIN, command, settings);
+        spec.essential = true;
+        spec.restart.when = RestartWhen::Never;
+        spec.stop.timeout = settings.shutdown_timeout;
+        spec.source = "the command line".into();
+        Ok(spec)
     }
 
     /// The service that `ppm add` asks for. Whether its name is free is not known here.
@@ -213,10 +240,7 @@ impl ServiceSpec {
     /// The first rule it breaks; they are those of the configuration file.
     pub fn from_request(add: &AddService, settings: &Settings) -> Result<ServiceSpec, InvalidSpec> {
         names::check(&add.name)?;
-        let mut words = add.command.iter();
-        let path = words.next().ok_or_else(|| InvalidSpec::new("the command is empty").hint("write a program and its arguments"))?;
-        check_program(path)?;
-        add.command.iter().try_for_each(|word| check_argument(word))?;
+        let command = command_of(&add.command)?;
         add.workdir.iter().try_for_each(|workdir| check_workdir(workdir))?;
         let mut env = BTreeMap::new();
         for (name, value) in &add.env {
@@ -224,8 +248,9 @@ impl ServiceSpec {
             check_env_value(value)?;
             env.insert(name.clone(), value.as_str().into());
         }
-        let (args, workdir) = (words.cloned().collect(), add.workdir.clone());
-        let command = Command { path: path.clone(), args, workdir, env, ..Command::default() };
+        let user = add.user.as_deref().map(User::parse).transpose()?;
+        let attributes = Attributes { user: user.map(Box::new), ..Attributes::default() };
+        let command = Command { workdir: add.workdir.clone(), env, attributes, ..command };
         let mut spec = ServiceSpec::new(&add.name, command, settings);
         if let Some(restart) = &add.restart {
             spec.restart.when = restart_when(restart)?;
@@ -243,6 +268,15 @@ pub fn assign_ids(services: &mut [ServiceSpec]) {
     for service in services.iter_mut().filter(|service| service.id.is_none()) {
         service.id = free.next();
     }
+}
+
+/// A program and its arguments, as they are.
+fn command_of(words: &[String]) -> Result<Command, InvalidSpec> {
+    let (path, args) =
+        words.split_first().ok_or_else(|| InvalidSpec::new("the command is empty").hint("write a program and its arguments"))?;
+    check_program(path)?;
+    args.iter().try_for_each(|word| check_argument(word))?;
+    Ok(Command { path: path.clone(), args: args.to_vec(), ..Command::default() })
 }
 
 /// As much of a user's text as reads well in a sentence, and nothing that moves the cursor.

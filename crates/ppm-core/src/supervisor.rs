@@ -14,12 +14,12 @@ use ppm_protocol::{ErrorCode, EventRow, RpcError, Signal};
 
 use crate::chance::Chance;
 use crate::config::Config;
-use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId};
-use crate::journal::{Journal, event_row};
+use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId, Stdin};
+use crate::journal::{Actor, Journal, event_row};
 use crate::reload::Reading;
 use crate::sampling::Sampling;
-use crate::service::{Context, Effect, Input, Run, Service};
-use crate::spec::{ServiceSpec, Settings, assign_ids};
+use crate::service::{Context, Effect, End, Input, Run, Service};
+use crate::spec::{MAIN, ServiceSpec, Settings, assign_ids};
 use crate::time::{Mono, Now, Timestamp};
 use crate::waiting::Waiting;
 
@@ -37,7 +37,7 @@ const STEP: i64 = 500;
 pub struct Boot {
     /// The settings and the services of the configuration.
     pub config: Config,
-    /// The zone of schedules.
+    /// The zone of schedules where the configuration names none.
     pub zone: TimeZone,
     /// Makes its chances repeatable.
     pub seed: u64,
@@ -45,6 +45,17 @@ pub struct Boot {
     pub pid: Pid,
     /// The daemon's version.
     pub version: String,
+    /// Whether there is the service [`MAIN`] of the command line.
+    pub main: Option<Main>,
+}
+
+/// What the daemon is for the command of its command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Main {
+    /// There is no configuration: the daemon stands for this command, which hears every signal.
+    Alone,
+    /// There is one: the command hears the signals for which the daemon has no use itself.
+    AmongOthers,
 }
 
 /// How far the daemon's own life has come.
@@ -77,6 +88,8 @@ pub(crate) enum Origin {
     File,
     /// A request.
     Hand,
+    /// The command line.
+    CommandLine,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +111,9 @@ struct ClockWatch {
 #[derive(Debug)]
 pub struct Supervisor {
     pub(crate) settings: Settings,
+    /// The zone of the daemon's surroundings.
+    local: TimeZone,
+    /// The zone of schedules that do not name their own.
     pub(crate) zone: TimeZone,
     pub(crate) pid: Pid,
     pub(crate) version: String,
@@ -112,8 +128,8 @@ pub struct Supervisor {
     pub(crate) sampling: Sampling,
     pub(crate) reading: Reading,
     uids: BTreeMap<ClientId, u32>,
-    /// The user whose request is being handled.
-    acting: Option<u32>,
+    /// Who is behind what is being handled.
+    pub(crate) acting: Option<Actor>,
     pub(crate) actions: Vec<Action>,
     pids: BTreeMap<Pid, ServiceId>,
     deadlines: BTreeSet<(Mono, ServiceId)>,
@@ -122,6 +138,9 @@ pub struct Supervisor {
     boot: VecDeque<ServiceId>,
     clock: ClockWatch,
     interrupts: u32,
+    main: Option<(ServiceId, Main)>,
+    /// Of the essential service with which the daemon ends.
+    exit_code: Option<u8>,
     chance: Chance,
     effects: Vec<Effect>,
 }
@@ -129,11 +148,12 @@ pub struct Supervisor {
 impl Supervisor {
     /// Knows all services; the first ticks start them.
     pub fn new(boot: Boot, now: Now) -> Supervisor {
-        let Boot { mut config, zone, seed, pid, version } = boot;
+        let Boot { mut config, zone, seed, pid, version, main } = boot;
         assign_ids(&mut config.services);
         let mut supervisor = Supervisor {
+            zone: config.settings.timezone.clone().unwrap_or_else(|| zone.clone()),
+            local: zone,
             settings: config.settings,
-            zone,
             pid,
             version,
             started: now,
@@ -155,12 +175,16 @@ impl Supervisor {
             boot: VecDeque::new(),
             clock: ClockWatch { seen: now, next: now.mono },
             interrupts: 0,
+            main: None,
+            exit_code: None,
             chance: Chance::new(seed),
             effects: Vec::new(),
         };
         supervisor.plan_clock_check(now);
         for spec in config.services {
-            let id = supervisor.insert(now, spec, Origin::File);
+            let main = main.filter(|_| spec.name == MAIN);
+            let id = supervisor.insert(now, spec, if main.is_some() { Origin::CommandLine } else { Origin::File });
+            supervisor.main = supervisor.main.or(main.map(|main| (id, main)));
             supervisor.boot.push_back(id);
         }
         supervisor
@@ -175,7 +199,7 @@ impl Supervisor {
         match event {
             Event::Connected { client, uid } => drop(self.uids.insert(client, uid)),
             Event::Requested { from, request } => {
-                self.acting = self.uids.get(&from.client).copied();
+                self.acting = self.uids.get(&from.client).copied().map(Actor::User);
                 self.requested(now, from, request);
                 self.acting = None;
             }
@@ -190,7 +214,11 @@ impl Supervisor {
             Event::Alone => self.alone(),
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
-            Event::Signalled(signal) => self.signalled(now, signal),
+            Event::Signalled(signal) => {
+                self.acting = Some(Actor::Signal(signal));
+                self.signalled(now, signal);
+                self.acting = None;
+            }
             Event::ClockStepped => self.look_at_clock(now),
             Event::Tick => self.tick(now),
         }
@@ -246,12 +274,15 @@ impl Supervisor {
     pub(crate) fn step(&mut self, now: Now, id: ServiceId, input: &Input) {
         let Some(entry) = self.services.get_mut(&id) else { return };
         let context = Context { now, zone: &self.zone, chance: self.chance.next() };
-        let before = entry.service.status();
+        let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
         let mut effects = std::mem::take(&mut self.effects);
         entry.service.step(&context, input, &mut effects);
         self.apply(now, id, before, &mut effects);
         self.effects = effects;
         self.index(id);
+        if was_busy && self.is_main(id) {
+            self.note_end_of_main(id);
+        }
         self.after_step(now, id);
     }
 
@@ -335,15 +366,19 @@ impl Supervisor {
         let mut from = before;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Spawn(cause) => self.actions.push(Action::Spawn { id, launch: Arc::new(service.launch_data()), cause }),
+                Effect::Spawn(cause) => {
+                    let stdin = if self.is_main(id) { Stdin::Inherited } else { Stdin::Null };
+                    self.actions.push(Action::Spawn { id, launch: Arc::new(service.launch_data(stdin)), cause });
+                }
                 Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { id, pid, signal, reach }),
                 Effect::KillStrays(signal) => self.actions.push(Action::KillStrays { id, signal }),
                 Effect::AskStrays(signal) => self.actions.push(Action::AskStrays { id, signal }),
+                Effect::EndDaemon => self.exit_code = self.exit_code.or_else(|| service.last().map(End::code)),
                 Effect::Impossible(text) => self.actions.push(Action::Announce(Notice::Impossible(text))),
                 Effect::Told { kind, pid, exit, reason } => {
                     let row = event_row(now, service, kind, from, pid, exit, reason);
                     from = row.to;
-                    self.journal.tell(EventRow { uid: self.acting, ..row }, &mut self.actions);
+                    self.journal.tell(row, self.acting, &mut self.actions);
                 }
             }
         }
@@ -375,10 +410,22 @@ impl Supervisor {
             return self.step(now, id, &Input::KillNow); // its spawn came to an end too late for a polite stop
         }
         self.answer_waiters(now, id);
+        if let (Some(code), Phase::Running) = (self.exit_code, self.phase) {
+            self.end_with(now, id, code);
+        }
         let gone = self.services.get(&id).is_some_and(|entry| entry.service.is_gone());
         if gone {
             self.remove(now, id);
         }
+    }
+
+    /// An essential service has come to its end, and the daemon with it.
+    fn end_with(&mut self, now: Now, id: ServiceId, code: u8) {
+        let Some(service) = self.service(id) else { return };
+        let (name, reason) = (&service.spec().name, service.reason(now));
+        let text = format!("{name} is essential and has ended ({reason}): stopping {} services", self.busy);
+        self.announce(if code == 0 { Notice::Info(text) } else { Notice::Warning(text) });
+        self.shut_down(now);
     }
 
     fn remove(&mut self, now: Now, id: ServiceId) {
@@ -406,14 +453,42 @@ impl Supervisor {
                 self.interrupts += 1;
                 if self.interrupts > 1 { self.kill_everything(now) } else { self.asked_to_end(now, signal) }
             }
-            Signal::QUIT => self.kill_everything(now),
-            Signal::HUP => self.reload(None),
-            _ => {}
+            Signal::QUIT if !self.stands_for_main() || self.phase != Phase::Running => self.kill_everything(now),
+            Signal::HUP if !self.stands_for_main() => self.reload(None),
+            Signal::USR1 if !self.stands_for_main() => {} // there are no files to be opened again
+            _ => self.pass_on(now, signal),
         }
     }
 
+    /// Whether the daemon is nothing but the parent of one command.
+    fn stands_for_main(&self) -> bool {
+        matches!(self.main, Some((_, Main::Alone)))
+    }
+
+    fn is_main(&self, id: ServiceId) -> bool {
+        self.main.is_some_and(|(main, _)| main == id)
+    }
+
+    fn pass_on(&mut self, now: Now, signal: Signal) {
+        if let Some((id, _)) = self.main {
+            self.step(now, id, &Input::PassOn(signal));
+        }
+    }
+
+    /// Whoever started the daemon for a command wants to know how that ended, also when it asked for the end (R28).
+    fn note_end_of_main(&mut self, id: ServiceId) {
+        let Some(service) = self.services.get(&id).map(|entry| &entry.service) else { return };
+        if self.phase != Phase::Running && !service.is_busy() {
+            self.exit_code = self.exit_code.or_else(|| service.last().map(End::code));
+        }
+    }
+
+    /// The command of the command line hears the signal itself that ends the daemon.
     fn asked_to_end(&mut self, now: Now, signal: Signal) {
         if self.phase == Phase::Running {
+            if let Some(Entry { service, .. }) = self.main.and_then(|(id, _)| self.services.get_mut(&id)) {
+                service.ask_with(signal);
+            }
             self.announce(Notice::Info(format!("{signal}: stopping {} services", self.busy)));
         }
         self.shut_down(now);
@@ -466,18 +541,23 @@ impl Supervisor {
             let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
             self.actions.push(Action::Respond { to, result: Err(error) });
         }
-        self.actions.push(Action::Exit { code: 0 });
+        self.actions.push(Action::Exit { code: self.exit_code.unwrap_or(0) }); // 0: a requested shutdown (R28)
     }
 
-    /// Keeps an event and tells it, with the user on whose behalf it happened.
+    /// Keeps an event and tells it, with who is behind it.
     pub(crate) fn tell(&mut self, row: EventRow) {
-        self.journal.tell(EventRow { uid: self.acting, ..row }, &mut self.actions);
+        self.journal.tell(row, self.acting, &mut self.actions);
     }
 
     /// Replaces the settings; timers that depend on them start over.
     pub(crate) fn set_settings(&mut self, now: Now, settings: Settings) {
+        let zone = settings.timezone.clone().unwrap_or_else(|| self.local.clone());
         self.settings = settings;
         self.plan_clock_check(now);
+        if zone != self.zone {
+            self.zone = zone;
+            self.plan_all_again(now);
+        }
     }
 
     fn announce(&mut self, notice: Notice) {
@@ -501,6 +581,10 @@ impl Supervisor {
             return;
         }
         self.announce(Notice::Warning(format!("the wall clock was set: it shows {}, {expected} was expected", now.wall)));
+        self.plan_all_again(now);
+    }
+
+    fn plan_all_again(&mut self, now: Now) {
         let planned: Vec<ServiceId> = self.plans.iter().map(|(_, id)| *id).collect();
         for id in planned {
             self.step(now, id, &Input::Replan);

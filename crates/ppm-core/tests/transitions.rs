@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use ppm_core::event::{Group, Pid, ServiceId};
+use ppm_core::event::{Group, NoStart, Pid, ServiceId};
 use ppm_core::schedule::Schedule;
 use ppm_core::service::{Context, Effect, Input, Next, Run, Service, Want};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
@@ -80,6 +80,15 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
         ("restart: always", with(|spec| spec.restart.when = RestartWhen::Always)),
         ("restart: {max_retries: 1}", with(|spec| spec.restart.max_retries = 1)),
         ("restart: {interval: 0s}", with(|spec| spec.restart.interval = Duration::ZERO)),
+        ("essential: true, restart: never", with(|spec| (spec.essential, spec.restart.when) = (true, RestartWhen::Never))),
+        ("essential: true, restart: {max_retries: 1}", with(|spec| (spec.essential, spec.restart.max_retries) = (true, 1))),
+        (
+            "essential: true, restart: never, schedule: \"* * * * *\"",
+            with(|spec| {
+                (spec.essential, spec.restart.when) = (true, RestartWhen::Never);
+                spec.schedule = Some(Schedule::parse("* * * * *").unwrap());
+            }),
+        ),
         ("success_exit_codes: [0, 1]", with(|spec| spec.success_exit_codes = vec![0, 1])),
         (
             "stop: {signal: SEGV, group: false}",
@@ -164,13 +173,14 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Pause", Input::Pause),
         ("Resume", Input::Resume),
         ("Signal HUP", Input::Signal(Signal::HUP)),
+        ("PassOn WINCH", Input::PassOn("WINCH".parse().unwrap())),
         ("KillNow", Input::KillNow),
         ("Fire", Input::Fire),
         ("Replan", Input::Replan),
         ("Tick, early", Input::Tick),
         ("Tick, due", Input::Tick),
         ("Spawned", Input::Spawned(Pid(7))),
-        ("SpawnFailed", Input::SpawnFailed("exec: no such file: svc".to_owned())),
+        ("SpawnFailed", Input::SpawnFailed(NoStart { why: "exec: no such file: svc".to_owned(), code: NoStart::NOT_FOUND })),
         ("Exited 0", exited(Exit::Code(0), Group::Empty)),
         ("Exited 1", exited(Exit::Code(1), Group::Empty)),
         ("Exited TERM", exited(signal("TERM"), Group::Empty)),
@@ -304,6 +314,7 @@ fn in_words(service: &Service, at: Mono) -> String {
         Status::Finished => "Finished",
         Status::Stopped => "Stopped",
         Status::Crashed => "Crashed",
+        Status::Other(word) => panic!("a service of ours cannot be {word}"),
     };
     let crashes = service.crashes(context(at).now);
     let crashes = if crashes == 0 { String::new() } else { format!(" n={crashes}") };
@@ -326,6 +337,7 @@ fn effect_in_words(effect: &Effect) -> String {
         Effect::AskStrays(signal) => format!("{} to strays not asked", signal.to_string().trim_start_matches("SIG")),
         Effect::Told { kind, reason, .. } if reason.is_empty() => format!("tell {kind}"),
         Effect::Told { kind, reason, .. } => format!("tell {kind}: {reason:?}"),
+        Effect::EndDaemon => "end the daemon".to_owned(),
         Effect::Impossible(text) => panic!("in a test the impossible is a panic: {text}"),
     }
 }

@@ -326,7 +326,7 @@ async fn talk(
             Err(mpsc::error::TryRecvError::Disconnected) => break,
             Err(mpsc::error::TryRecvError::Empty) => {
                 if let Some(line) = lines.next_line() {
-                    let asked = Asked::read(line);
+                    let asked = Box::new(Asked::read(line));
                     if inbox.send(Wake::Asked(id, asked)).await.is_err() {
                         return;
                     }

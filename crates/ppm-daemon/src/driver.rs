@@ -4,6 +4,7 @@
 //! that no source can keep the others from being heard.
 
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use ppm_core::config::Config;
@@ -32,7 +33,7 @@ pub enum Wake {
     /// Somebody connected.
     Connected(UnixStream),
     /// A client said something.
-    Asked(ClientId, Asked),
+    Asked(ClientId, Box<Asked>),
     /// A client is gone.
     Gone(ClientId),
     /// A sample was read.
@@ -41,38 +42,26 @@ pub enum Wake {
     ConfigRead(u64, Result<Config, NoConfig>),
 }
 
-/// The signals that the daemon answers to. Registered before the first child exists.
+/// The signals that the daemon answers to, SIGCHLD aside. Registered before the first child exists.
 #[derive(Debug)]
 pub struct Signals {
     child: Signal,
-    others: [(Number, Signal); 4],
-    /// Log files are not reopened without log files, but the signal must not end the daemon.
-    _reopen: Signal,
+    others: Vec<(Number, Signal)>,
 }
 
 impl Signals {
-    /// Registers the handlers.
-    pub fn register() -> io::Result<Signals> {
-        Ok(Signals {
-            child: signal(SignalKind::child())?,
-            others: [
-                (Number::TERM, signal(SignalKind::terminate())?),
-                (Number::INT, signal(SignalKind::interrupt())?),
-                (Number::QUIT, signal(SignalKind::quit())?),
-                (Number::HUP, signal(SignalKind::hangup())?),
-            ],
-            _reopen: signal(SignalKind::user_defined1())?,
-        })
+    /// Registers the handlers of SIGCHLD and of these.
+    pub fn register(others: impl Iterator<Item = Number>) -> io::Result<Signals> {
+        let heard = |number: Number| Ok((number, signal(SignalKind::from_raw(number.number()))?));
+        Ok(Signals { child: signal(SignalKind::child())?, others: others.map(heard).collect::<io::Result<_>>()? })
     }
 
-    async fn other(signals: &mut [(Number, Signal); 4]) -> Number {
-        let [(term, terms), (int, ints), (quit, quits), (hup, hups)] = signals;
-        tokio::select! {
-            _ = terms.recv() => *term,
-            _ = ints.recv() => *int,
-            _ = quits.recv() => *quit,
-            _ = hups.recv() => *hup,
-        }
+    async fn other(signals: &mut [(Number, Signal)]) -> Number {
+        std::future::poll_fn(|context| {
+            let came = signals.iter_mut().find_map(|(number, signal)| signal.poll_recv(context).is_ready().then_some(*number));
+            came.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 
@@ -152,7 +141,7 @@ impl Driver {
         match wake {
             Wake::Connected(stream) => self.connected(now, stream),
             Wake::Asked(client, asked) => {
-                if let Some((from, request)) = self.hands.clients.asked(now, client, asked) {
+                if let Some((from, request)) = self.hands.clients.asked(now, client, *asked) {
                     self.tell(Event::Requested { from, request });
                 }
             }

@@ -6,7 +6,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::IntoRawFd;
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{getpgrp, getpid, getsid};
+use ppm_core::supervisor::Main;
+use ppm_protocol::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -20,6 +23,70 @@ pub fn prepare() -> io::Result<()> {
     adopt_orphans();
     keep_memory_small();
     Ok(())
+}
+
+/// How the service that inherits the daemon's input gets at the terminal that this is (R7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// It is none, or not ours to give: somebody else has the foreground.
+    None,
+    /// As leader of a session of its own, which makes it its controlling terminal: nobody else's session has it.
+    Leader,
+    /// As foreground group of the session that the daemon is a member of, too.
+    Member,
+}
+
+impl Terminal {
+    /// Finds out, and lets the terminal go where the daemon leads its session, as process 1 of `docker run -t` does.
+    pub fn offer() -> io::Result<Terminal> {
+        // SAFETY: tcgetpgrp(3) takes a number.
+        if unsafe { libc::tcgetpgrp(libc::STDIN_FILENO) } != getpgrp().as_raw() {
+            return Ok(Terminal::None);
+        }
+        if getsid(None) != Ok(getpid()) {
+            return Ok(Terminal::Member);
+        }
+        // The foreground group gets SIGHUP and SIGCONT for it (ioctl_tty(2)): nobody but the daemon, which is not to
+        // take it for a request.
+        set_disposition(libc::SIGHUP, libc::SIG_IGN);
+        // SAFETY: ioctl_tty(2): TIOCNOTTY has no argument.
+        let result = unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCNOTTY) };
+        let error = io::Error::last_os_error();
+        set_disposition(libc::SIGHUP, libc::SIG_DFL);
+        if result == 0 { Ok(Terminal::Leader) } else { Err(error) }
+    }
+
+    /// Makes the daemon the foreground again, as it was found: who started it may go on at the terminal.
+    pub fn take_back(self) {
+        if self == Terminal::Member {
+            // SAFETY: tcsetpgrp(3) takes numbers. SIGTTOU is ignored; a terminal may be gone.
+            unsafe { libc::tcsetpgrp(libc::STDIN_FILENO, getpgrp().as_raw()) };
+        }
+    }
+}
+
+/// The signals that the daemon answers to (R30): its own, and where it stands before a command all that may be meant
+/// for that one. Faults, and what the kernel and the terminal have to say to the daemon itself, are not.
+pub fn signals_heard(main: Option<Main>) -> impl Iterator<Item = Signal> {
+    let own = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGUSR1];
+    let is_heard = move |number: &i32| own.contains(number) || main.is_some() && is_message(*number);
+    (1..=64).filter(is_heard).filter_map(Signal::from_number)
+}
+
+/// Whether a signal is something that one process tells another.
+fn is_message(number: i32) -> bool {
+    match number {
+        libc::SIGKILL | libc::SIGSTOP | libc::SIGCHLD | libc::SIGPIPE => false,
+        libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => false, // job control (R33)
+        32 | 33 => false,                                       // the library's own
+        _ => !is_fault(number),
+    }
+}
+
+/// Whether the kernel sends a signal to a program for what that did itself.
+fn is_fault(number: i32) -> bool {
+    use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP].contains(&number)
 }
 
 /// Gives memory that loading took, and will not need again, back to the kernel.
@@ -68,22 +135,22 @@ fn close_strays_on_exec() {
     }
 }
 
-/// An empty mask and no inherited dispositions but the few chosen here (R7, R30). The handled signals are registered
-/// by the driver before it starts anything.
+/// An empty mask, and nothing inherited that whatever started the daemon had ignored. What would end or stop the daemon
+/// without being meant so is ignored, also where it is not process 1, to which the kernel does not deliver it (R7, R30).
+/// The handled signals are registered before anything is started.
 fn reset_signals() -> io::Result<()> {
-    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator() {
-        let action = match signal {
-            Signal::SIGKILL | Signal::SIGSTOP => continue,
-            Signal::SIGPIPE | Signal::SIGUSR2 | Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => &ignore,
-            _ => &default,
-        };
-        // SAFETY: sigaction(2) with SIG_IGN or SIG_DFL installs no code.
-        unsafe { sigaction(signal, action) }?;
+    for number in 1..=64 {
+        let is_kept = number == libc::SIGCHLD || is_fault(number) || signals_heard(None).any(|heard| heard.number() == number);
+        set_disposition(number, if is_kept { libc::SIG_DFL } else { libc::SIG_IGN });
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
     Ok(())
+}
+
+/// What cannot be changed (SIGKILL, SIGSTOP, the library's own) stays as it is.
+fn set_disposition(number: i32, disposition: libc::sighandler_t) {
+    // SAFETY: signal(2) with SIG_IGN or SIG_DFL installs no code.
+    unsafe { libc::signal(number, disposition) };
 }
 
 /// Orphans of services become children of the daemon even where it is not process 1 (R17). Kernels without

@@ -32,6 +32,11 @@ impl Loader {
         Loader { path: asked.map(Path::to_owned).or_else(from_environment).or_else(search) }
     }
 
+    /// Whether there is one.
+    pub fn has_file(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// The file's name for people.
     pub fn name(&self) -> String {
         self.path.as_ref().map_or("no configuration".to_owned(), |path| path.display().to_string())

@@ -7,6 +7,8 @@ pub mod line;
 pub mod message;
 pub mod socket;
 pub mod types;
+mod word;
 
 pub use message::{ErrorCode, Method, Reply, Request, RpcError, RpcId};
 pub use types::*;
+pub use word::Word;

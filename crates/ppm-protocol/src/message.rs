@@ -59,13 +59,16 @@ pub struct AddService {
     /// The folder it runs in; absolute. Left out: the daemon's.
     #[serde(default)]
     pub workdir: Option<String>,
+    /// The user it runs as: `app`, `app:app`, `1000`. Left out: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Added to the daemon's environment.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// `never`, `on-failure` or `always`.
     #[serde(default)]
     pub restart: Option<String>,
-    /// Cron-like, 5 or 6 fields.
+    /// Cron-like: 5 to 7 fields, a nickname like `@daily`, or `@every 90s`.
     #[serde(default)]
     pub schedule: Option<String>,
     /// Start it now (default), or only add it.
@@ -95,6 +98,10 @@ pub struct Check {
     /// Its name in messages.
     #[serde(default)]
     pub name: String,
+    /// How many milliseconds the container is given to stop: what needs as long is wrong then. Left out: it does not
+    /// matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
 }
 
 /// A signal for services.
@@ -729,8 +736,10 @@ pub enum Heard {
         /// The result as JSON, or the error.
         result: Result<Box<RawValue>, RpcError>,
     },
-    /// An event of a stream.
-    Event(EventRow),
+    /// An event of a stream, as JSON: an [`EventRow`], of which a newer daemon may tell more than we know.
+    Event(Box<RawValue>),
+    /// A notification that only a newer daemon sends; nothing has been lost by not knowing it.
+    Unknown,
 }
 
 #[derive(Deserialize)]
@@ -738,11 +747,13 @@ struct Incoming {
     #[serde(default)]
     id: Option<RpcId>,
     #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
     result: Option<Box<RawValue>>,
     #[serde(default)]
     error: Option<RpcError>,
     #[serde(default)]
-    params: Option<EventRow>,
+    params: Option<Box<RawValue>>,
 }
 
 impl Heard {
@@ -750,7 +761,8 @@ impl Heard {
     pub fn read(line: &[u8]) -> Result<Heard, String> {
         let incoming: Incoming = serde_json::from_slice(line).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
         match incoming {
-            Incoming { params: Some(event), .. } => Ok(Heard::Event(event)),
+            Incoming { method: Some(method), params: Some(event), .. } if method == "event" => Ok(Heard::Event(event)),
+            Incoming { method: Some(_), .. } => Ok(Heard::Unknown),
             Incoming { id, error: Some(error), .. } => Ok(Heard::Reply { id: id.unwrap_or(RpcId::Null), result: Err(error) }),
             Incoming { id, result: Some(result), .. } => Ok(Heard::Reply { id: id.unwrap_or(RpcId::Null), result: Ok(result) }),
             Incoming { .. } => Err("the daemon's answer is neither a result nor an error".to_owned()),

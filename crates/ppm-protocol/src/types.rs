@@ -1,12 +1,15 @@
 //! The values on the wire: service rows, plans, statistics, events.
 //!
 //! These are views made for readers. They are neither the runtime types of the core nor the types of the
-//! configuration file; a field is never removed or renamed within protocol 1, and a new one has a default.
+//! configuration file; a field is never removed or renamed within protocol 1, and a new one has a default. Where a word
+//! tells one of several, a newer side may have more: those are kept as they are.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::word::{Word, words};
 
 /// An instant of the wall clock in milliseconds since 1970-01-01T00:00:00Z.
 ///
@@ -74,6 +77,8 @@ impl Signal {
     pub const QUIT: Signal = Signal(3);
     /// Ends a process; cannot be caught.
     pub const KILL: Signal = Signal(9);
+    /// SIGUSR1.
+    pub const USR1: Signal = Signal(10);
     /// The polite request to end.
     pub const TERM: Signal = Signal(15);
     /// Continues a stopped process.
@@ -155,20 +160,16 @@ pub enum Exit {
     Signal(Signal),
 }
 
-impl<'de> Deserialize<'de> for Exit {
-    /// Takes what it knows and ignores the rest: one day an exit may tell more.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Fields {
-            code: Option<i32>,
-            signal: Option<Signal>,
-        }
-        match Fields::deserialize(deserializer)? {
-            Fields { signal: Some(signal), .. } => Ok(Exit::Signal(signal)),
-            Fields { code: Some(code), .. } => Ok(Exit::Code(code)),
-            Fields { code: None, signal: None } => Err(de::Error::custom("an exit has a `code` or a `signal`")),
-        }
+/// An exit as far as we know what it says: one day there may be other ends than these.
+fn known_exit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Exit>, D::Error> {
+    #[derive(Deserialize)]
+    struct Fields {
+        code: Option<i32>,
+        signal: Option<String>,
     }
+    let fields = Option::<Fields>::deserialize(deserializer)?;
+    let signal = |name: String| name.parse().ok().map(Exit::Signal);
+    Ok(fields.and_then(|Fields { code, signal: name }| name.and_then(signal).or(code.map(Exit::Code))))
 }
 
 impl fmt::Display for Exit {
@@ -181,8 +182,7 @@ impl fmt::Display for Exit {
 }
 
 /// The five states of a service, lower case on the wire, capitalised for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// It has never run.
     Created,
@@ -194,7 +194,17 @@ pub enum Status {
     Stopped,
     /// Its last run ended badly, or it could not be started.
     Crashed,
+    /// What only a newer daemon says.
+    Other(Word),
 }
+
+words!(Status {
+    Created = "created",
+    Running = "running",
+    Finished = "finished",
+    Stopped = "stopped",
+    Crashed = "crashed",
+});
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -204,13 +214,13 @@ impl fmt::Display for Status {
             Status::Finished => "Finished",
             Status::Stopped => "Stopped",
             Status::Crashed => "Crashed",
+            Status::Other(word) => return word.fmt(f),
         })
     }
 }
 
 /// Why a service will start by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// The delay after a crash.
     Backoff,
@@ -220,7 +230,16 @@ pub enum Why {
     Schedule,
     /// A watched file changed.
     Watch,
+    /// What only a newer daemon says.
+    Other(Word),
 }
+
+words!(Why {
+    Backoff = "backoff",
+    Restart = "restart",
+    Schedule = "schedule",
+    Watch = "watch",
+});
 
 /// When a service will next start by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,6 +276,7 @@ pub struct ServiceRow {
     /// Milliseconds since `started_at`, while it runs.
     pub uptime_ms: Option<u64>,
     /// The last exit, also while it runs again.
+    #[serde(default, deserialize_with = "known_exit")]
     pub exit: Option<Exit>,
     /// One short sentence: why it is in this state.
     pub reason: String,
@@ -276,6 +296,21 @@ pub struct InfoRow {
     pub command: Vec<String>,
     /// The folder it runs in; null: the daemon's.
     pub workdir: Option<String>,
+    /// The user it runs as: `app`, `app:app`, `1000`; missing: the daemon's. So are the next ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Octal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<String>,
+    /// By their names in setrlimit(2): `core=0`, `nofile=1024:unlimited` (soft and hard).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+    /// -20 to 19.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i8>,
+    /// -1000 to 1000; missing: the daemon's and 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i16>,
     /// The names of its own environment variables; values may be secret and are not shown.
     pub env: Vec<String>,
     /// The restart policy in words, as `on-failure, backoff 1s to 5m`.
@@ -308,8 +343,7 @@ pub struct PlanRow {
 }
 
 /// What kind of thing is planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanEvent {
     /// A start by the service's schedule.
     Schedule,
@@ -317,7 +351,15 @@ pub enum PlanEvent {
     Restart,
     /// A restart because of a changed file.
     Watch,
+    /// What only a newer daemon says.
+    Other(Word),
 }
+
+words!(PlanEvent {
+    Schedule = "schedule",
+    Restart = "restart",
+    Watch = "watch",
+});
 
 /// Resource usage of one service, or of the daemon (`<ppm>`, id null). Null without a process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -357,8 +399,7 @@ pub struct StatsRow {
 }
 
 /// What happened to a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// It is now known to the daemon.
     Added,
@@ -390,7 +431,27 @@ pub enum EventKind {
     Deactivated,
     /// Its configuration is another now.
     Changed,
+    /// What only a newer daemon says.
+    Other(Word),
 }
+
+words!(EventKind {
+    Added = "added",
+    Removed = "removed",
+    Started = "started",
+    StartFailed = "start_failed",
+    Paused = "paused",
+    Resumed = "resumed",
+    Stopping = "stopping",
+    Killed = "killed",
+    Stuck = "stuck",
+    Exited = "exited",
+    Drained = "drained",
+    Planned = "planned",
+    GaveUp = "gave_up",
+    Deactivated = "deactivated",
+    Changed = "changed",
+});
 
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -410,6 +471,7 @@ impl fmt::Display for EventKind {
             EventKind::GaveUp => "gave up",
             EventKind::Deactivated => "deactivated",
             EventKind::Changed => "changed",
+            EventKind::Other(word) => return word.fmt(f),
         })
     }
 }
@@ -432,12 +494,16 @@ pub struct EventRow {
     /// The process concerned, where there is one.
     pub pid: Option<i32>,
     /// How it ended, for `exited`.
+    #[serde(default, deserialize_with = "known_exit")]
     pub exit: Option<Exit>,
     /// Why, in one short sentence; may be empty.
     pub reason: String,
     /// The user who asked for it, where somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// The signal to the daemon that asked for it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Signal>,
     /// How long it had run, for `exited`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran_ms: Option<u64>,
@@ -478,8 +544,7 @@ pub struct HealthRow {
 }
 
 /// What a reload does to one service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReloadAction {
     /// It is new.
     Add,
@@ -493,7 +558,18 @@ pub enum ReloadAction {
     Remove,
     /// Nothing has changed.
     Keep,
+    /// What only a newer daemon says.
+    Other(Word),
 }
+
+words!(ReloadAction {
+    Add = "add",
+    Restart = "restart",
+    Reschedule = "reschedule",
+    Update = "update",
+    Remove = "remove",
+    Keep = "keep",
+});
 
 /// One service in a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

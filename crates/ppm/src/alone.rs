@@ -3,11 +3,13 @@
 use std::env;
 
 use clap::CommandFactory;
+use jiff::tz::TimeZone;
 use ppm_protocol::Checked;
 use serde_json::json;
 
 use crate::check::{self, Wrong};
-use crate::cli::{Alone, Check, Cli, Completions, Probe};
+use crate::cli::{Alone, Check, Cli, Completions, Cron, Probe};
+use crate::cron;
 use crate::failure::{Code, Failure, Stop};
 use crate::probe::{Illness, Sign};
 use crate::show;
@@ -20,6 +22,7 @@ const SCHEMA: &str = include_str!("../../../data/config.schema.json");
 pub fn perform(streams: &Streams, alone: Alone) -> Code {
     streams.end(match alone {
         Alone::Check(typed) => check(streams, typed),
+        Alone::Cron(typed) => cron(streams, &typed),
         Alone::Probe(typed) => probe(streams, &typed),
         Alone::Schema => streams.print(SCHEMA).map(|()| Code::Done),
         Alone::Completions(typed) => completions(streams, &typed),
@@ -52,6 +55,20 @@ fn right(streams: &Streams, checked: &Checked, file: &str) -> Result<Code, Stop>
             streams.warn(&checked.warnings);
         }
     }
+    Ok(Code::Done)
+}
+
+fn cron(streams: &Streams, typed: &Cron) -> Result<Code, Stop> {
+    let look = &streams.look;
+    let zone = || TimeZone::clone(&look.zone);
+    let reading = cron::read(&typed.expression, typed.timezone.as_deref(), typed.from.as_deref(), typed.count, *look.now, zone)?;
+    if streams.json {
+        let times: Vec<String> = reading.runs.iter().map(|run| run.at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()).collect();
+        streams.print_json(&times)?;
+    } else {
+        streams.print(&show::cron::reading(&reading, look))?;
+    }
+    streams.warn(&reading.warnings);
     Ok(Code::Done)
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
-pub use arguments::{Add, Changing, Check, Completions, Daemon, Events, Named, Probe, Reload, Shown, SignalTo, Until, Wait};
+pub use arguments::{Add, Changing, Check, Completions, Cron, Daemon, Events, Named, Probe, Reload, Shown, SignalTo, Until, Wait};
 
 /// A section of help text under a heading, one line an entry.
 macro_rules! section {
@@ -106,14 +106,23 @@ pub struct Globals {
 pub enum Command {
     /// Run the daemon in the foreground
     #[command(after_help = concat!(
-        section!["Examples", "ppm daemon", "ppm daemon --config config.yml", "ppm daemon --socket /tmp/test.sock"],
+        section!["Examples", "ppm daemon", "ppm daemon --config config.yml", "ppm daemon -- nginx -g 'daemon off;'"],
+        "\n\n",
+        section![
+            "The COMMAND",
+            "becomes the essential service 'main', and needs no configuration: it inherits the daemon's",
+            "input and terminal, hears the signals that the daemon gets, and the daemon ends with it and",
+            "with its exit code, as tini and dumb-init do",
+        ],
         "\n\n",
         section![
             "Exit codes",
-            "0   it was asked to shut down",
-            "73  the socket cannot be made, or another daemon has it",
-            "78  the configuration is wrong",
-            "1   anything else",
+            "0    it was asked to shut down",
+            "...  that of the COMMAND, or of another essential service that ended it: 128 + n for",
+            "     signal n, 127 if it was not found, 126 if it could not be executed",
+            "73   the socket cannot be made, or another daemon has it",
+            "78   the configuration is wrong",
+            "1    anything else",
         ],
     ))]
     Daemon(Daemon),
@@ -287,6 +296,18 @@ pub enum Alone {
         section!["Exit codes", "0   it is right", "78  it is wrong, or there is none"],
     ))]
     Check(Check),
+    /// Explain a schedule and show its next runs
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm cron '0 9 * * 1-5'",
+            "ppm cron '30 2 * * *' --timezone Europe/Paris --from 2026-03-28 -n 3",
+            "ppm cron '@every 90s' --json",
+        ],
+        "\n\n",
+        section!["Exit codes", "0  it is one", "1  it is none: stderr says where it is wrong"],
+    ))]
+    Cron(Cron),
     /// Ask a server whether it is well: for health checks in images without curl
     #[command(after_help = concat!(
         section![

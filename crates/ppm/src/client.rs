@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use ppm_protocol::line::{Lines, MAX_REPLY};
 use ppm_protocol::message::{Call, Heard};
-use ppm_protocol::{EventRow, Request, RpcId};
+use ppm_protocol::{Request, RpcId};
 use serde_json::value::RawValue;
 
 use crate::failure::{Failure, Stop, io_words};
@@ -101,19 +101,19 @@ impl Client {
                 Some(Heard::Reply { id: RpcId::Number(CALL), result }) => return result.map(Some).map_err(Failure::said),
                 // The daemon could not tell whose request it refuses; there is only this one.
                 Some(Heard::Reply { id: RpcId::Null, result: Err(error) }) => return Err(Failure::said(error)),
-                Some(Heard::Reply { .. } | Heard::Event(_)) => {}
+                Some(Heard::Reply { .. } | Heard::Event(_) | Heard::Unknown) => {}
                 None => return Ok(None),
             }
         }
     }
 
-    /// The next event of a stream, waiting for it as long as `reader`, whom it is for, is there.
-    pub fn next_event(&mut self, reader: &impl AsFd) -> Result<EventRow, Stop> {
+    /// The next event of a stream as JSON, waiting for it as long as `reader`, whom it is for, is there.
+    pub fn next_event(&mut self, reader: &impl AsFd) -> Result<Box<RawValue>, Stop> {
         self.be_patient(None)?;
         loop {
             match self.heard()? {
                 Some(Heard::Event(event)) => return Ok(event),
-                Some(Heard::Reply { .. }) => {}
+                Some(Heard::Reply { .. } | Heard::Unknown) => {}
                 None => {
                     self.wait_beside(reader)?;
                     self.fill()?;

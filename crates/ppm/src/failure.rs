@@ -174,6 +174,9 @@ impl Failure {
             Some(_) | None => Failure::new(code, error.message),
         };
         let failure = data.hint.into_iter().fold(failure, Failure::hint);
+        if error.code == ErrorCode::UnknownMethod {
+            return failure.hint("the daemon is older than this ppm, see 'ppm version'; start it anew to use what is new");
+        }
         if error.code == ErrorCode::NameTaken {
             return failure.hint("choose another name, or change the one there is with 'ppm add --replace'");
         }

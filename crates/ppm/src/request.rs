@@ -71,6 +71,7 @@ fn service(add: Add, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<AddSe
         name: add.name,
         command: add.command,
         workdir: add.workdir.map(|folder| absolute(&folder, here)).transpose()?,
+        user: add.user,
         env: add.env.into_iter().collect(),
         restart: add.restart,
         schedule: add.schedule,
@@ -144,11 +145,12 @@ mod tests {
 
     #[test]
     fn add_carries_everything_that_was_typed() {
-        let line = "ppm add --name x --env A=1 --env A=2 --schedule '0 3 * * *' --restart never --replace --no-start --no-wait -- sh -c 'echo ${A}'";
+        let line = "ppm add --name x --env A=1 --env A=2 --schedule '0 3 * * *' --user app:app --restart never --replace --no-start --no-wait -- sh -c 'echo ${A}'";
         let expected = AddService {
             name: "x".to_owned(),
             command: names(&["sh", "-c", "echo ${A}"]),
             workdir: None,
+            user: Some("app:app".to_owned()),
             env: BTreeMap::from([("A".to_owned(), "2".to_owned())]),
             restart: Some("never".to_owned()),
             schedule: Some("0 3 * * *".to_owned()),

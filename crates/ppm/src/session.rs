@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use ppm_protocol::message::{PROTOCOL, Selection};
 use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, Life, Reload};
-use ppm_protocol::{EventRow, InfoRow, PlanRow, Request, ServiceRow, StatsRow, Status, socket};
+use ppm_protocol::{InfoRow, PlanRow, Request, ServiceRow, StatsRow, Status, socket};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -20,7 +21,7 @@ use crate::failure::{Code, Failure, Stop};
 use crate::progress::{self, Deed, Progress};
 use crate::save::Draft;
 use crate::show::{self, Look, Medium};
-use crate::streams::{Streams, json};
+use crate::streams::Streams;
 use crate::{elsewhere, request};
 
 /// What lasts from the first to the last word of a command.
@@ -177,7 +178,7 @@ impl Session {
     fn changed(&self, request: &Request, answer: &RawValue) -> Result<Code, Stop> {
         let changed: Changed = self.read(answer)?;
         if self.streams.json {
-            self.streams.print_json(&changed.services)?;
+            self.streams.print_line(&self.read::<Rows>(answer)?.services)?;
         }
         self.streams.say(show::outcome::told(request, &changed, &self.streams.look));
         Ok(self.complain_of_all(&show::outcome::failures(request, &changed)))
@@ -203,14 +204,17 @@ impl Session {
     }
 
     fn events(&self, mut client: Client, answer: &RawValue, follow: bool) -> Result<Code, Stop> {
-        let history: History = self.read(answer)?;
+        let past: Past = self.read(answer)?;
         let mut lines = show::events::Lines::default();
-        lines.expect(&history.events);
-        let mut line = |event: &EventRow| {
-            if self.streams.json { json(event).map(|json| format!("{json}\n")) } else { Ok(lines.line(event, &self.streams.look)) }
+        if !self.streams.json {
+            lines.expect(&self.read::<History>(answer)?.events);
+        }
+        // Programs get each event as the daemon told it, also what we know nothing of.
+        let mut line = |event: &RawValue| {
+            if self.streams.json { Ok(format!("{event}\n")) } else { Ok(lines.line(&self.read(event)?, &self.streams.look)) }
         };
-        let past: Result<String, Failure> = history.events.iter().map(&mut line).collect();
-        self.streams.print(&past?)?;
+        let text: Result<String, Failure> = past.events.iter().map(|event| line(event)).collect();
+        self.streams.print(&text?)?;
         if !follow {
             return Ok(Code::Done);
         }
@@ -253,6 +257,18 @@ impl Session {
         serde_json::from_str(answer.get())
             .map_err(|error| Failure::strange(&self.path, format!("the daemon's answer is not understood: {error}")))
     }
+}
+
+/// The rows of a [`Changed`], as they are on the wire.
+#[derive(Deserialize)]
+struct Rows {
+    services: Box<RawValue>,
+}
+
+/// The events of a [`History`], as they are on the wire.
+#[derive(Deserialize)]
+struct Past {
+    events: Vec<Box<RawValue>>,
 }
 
 fn uid() -> u32 {

@@ -8,7 +8,8 @@ use super::keys::{Known, SERVICE_KEYS};
 use super::problem::Complaint;
 use super::read::Reader;
 use super::tree::{At, Key, Node, Value};
-use super::value::{DURATION_HINT, read_duration, read_percent, read_seconds};
+use super::value::{DURATION_HINT, SIZE_HINT, limit_hint, read_amount, read_duration, read_percent, read_seconds, read_size, write_size};
+use crate::attributes::{Limit, Unit};
 use crate::names;
 use crate::spec::{InvalidSpec, shown};
 
@@ -81,6 +82,35 @@ impl Reader {
         }
     }
 
+    /// A number of bytes.
+    #[expect(dead_code, reason = "the keys that take one come next")]
+    pub(super) fn size(&mut self, field: Field<'_>) -> Option<u64> {
+        let written = match &field.node.value {
+            Value::Text(text) => text.clone(),
+            Value::Int(bytes) => bytes.to_string(),
+            Value::Float(bytes) => write_float(*bytes),
+            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
+                self.wrong_type(field, "a size").hint = Some(SIZE_HINT.into());
+                return None;
+            }
+        };
+        match read_size(&written) {
+            Ok(size) => {
+                if size.ambiguous {
+                    let remark = format!("`{}: {}` means {}", field.name(), shown(&written), write_size(size.bytes));
+                    self.outcome.remarks.push((field.node.at, format!("{remark}: units are powers of 1024")));
+                }
+                Some(size.bytes)
+            }
+            Err(label) => {
+                let complaint = self.complain(field.node.at, format!("`{}` is not a size", shown(&written)));
+                complaint.label = Some(label);
+                complaint.hint = Some(SIZE_HINT.into());
+                None
+            }
+        }
+    }
+
     pub(super) fn percent(&mut self, field: Field<'_>) -> Option<u8> {
         let percent = field.node.value.as_text().and_then(read_percent);
         if percent.is_none() {
@@ -95,6 +125,36 @@ impl Reader {
             self.wrong_type(field, &format!("a whole number from {min} to {max}"));
         }
         number
+    }
+
+    pub(super) fn integer<T: TryFrom<i128>>(&mut self, field: Field<'_>, min: i32, max: i32) -> Option<T> {
+        let number = field.node.value.as_int().filter(|number| (min.into()..=max.into()).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        if number.is_none() {
+            self.wrong_type(field, &format!("a whole number from {min} to {max}"));
+        }
+        number
+    }
+
+    /// One value or `soft:hard`.
+    pub(super) fn limit(&mut self, field: Field<'_>, unit: Unit) -> Option<Limit> {
+        let written = match &field.node.value {
+            Value::Text(text) => text.clone(),
+            Value::Int(number) => number.to_string(),
+            Value::Float(_) | Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
+                self.wrong_type(field, "a limit").hint = Some(limit_hint(unit).into());
+                return None;
+            }
+        };
+        match Limit::parse(&written, |text| read_amount(text, unit)) {
+            Ok(limit) => Some(limit),
+            Err(label) => {
+                let complaint = self.complain(field.node.at, format!("`{}` is not a limit", shown(&written)));
+                complaint.label = Some(label);
+                complaint.hint = Some(limit_hint(unit).into());
+                None
+            }
+        }
     }
 
     pub(super) fn boolean(&mut self, field: Field<'_>) -> Option<bool> {

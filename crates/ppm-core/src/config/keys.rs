@@ -4,6 +4,9 @@
 //! tests (`data/config.schema.json`, `docs/configuration.md`). It is all constants: a program that has no use for the
 //! descriptions does not contain them. Invariant: every example and every default is read without complaint.
 
+use crate::attributes::Unit;
+use crate::schedule::MAX_EXPRESSIONS;
+
 /// A kind of map.
 #[derive(Debug)]
 pub struct Table {
@@ -79,14 +82,26 @@ pub enum Kind {
     Boolean,
     /// `10s`, or a number of seconds.
     Duration,
+    /// `20MiB`, or a number of bytes.
+    Size,
     /// A whole number from and to these.
     Whole(u32, u32),
+    /// A whole number from and to these, which may be negative.
+    Integer(i32, i32),
     /// `10%`.
     Percent,
     /// `TERM`, `SIGTERM` or 15.
     Signal,
+    /// `app`, `app:app` or 1000.
+    User,
+    /// Octal digits, as text.
+    Umask,
+    /// `1024`, `unlimited` or `1024:4096`.
+    Limit(Unit),
     /// When something happens, like crontab(5).
     Cron,
+    /// The name of a time zone.
+    Zone,
     /// The path of a file; references are expanded.
     File,
     /// The absolute path of a folder; references are expanded.
@@ -155,6 +170,13 @@ pub const TOP: Table = Table {
             "How long the whole shutdown may take; what is left then is killed. Keep it below the patience of whoever stops the container (10s for Docker).",
             "25s",
         ),
+        here(
+            "timezone",
+            Kind::Zone,
+            Otherwise("that of `TZ`, else the system's, else UTC"),
+            "The time zone in which schedules are read. The zones are built in.",
+            "Europe/Paris",
+        ),
         here("env", ENV, Value("{}"), "Variables for every service.", "{TZ: Europe/Paris, LOG_FILE: '/var/log/${PPM_SERVICE}.log'}"),
         here(
             "env_file",
@@ -171,7 +193,6 @@ pub const TOP: Table = Table {
             "[{name: web, command: 'nginx -g \"daemon off;\"'}]",
         ),
         later("watch_restart_interval"),
-        later("timezone"),
         later("logger"),
         later("http"),
         later("state_dir"),
@@ -231,7 +252,7 @@ pub const SERVICE: Table = Table {
             "restart",
             Kind::Either(&[WHEN, Kind::Map(&RESTART)]),
             Value("on-failure"),
-            "When it is started again by itself.",
+            "When it is started again by itself. For an essential service `never` holds where it is not written.",
             "{policy: always, max_interval: 1m}",
         ),
         here(
@@ -250,24 +271,54 @@ pub const SERVICE: Table = Table {
             "\"*/30 * * * * *\"",
         ),
         here(
+            "essential",
+            Kind::Boolean,
+            Value("false"),
+            "Whether the daemon ends with it, and with its exit code (128 + n for signal n), when it has ended and nothing starts it again. An end that was asked for (`stop`, `rm`) does not count.",
+            "true",
+        ),
+        here(
             "groups",
             Kind::OrNothing(&Kind::List(&Kind::Group, 0, ANY)),
             Value("[]"),
             "Groups that it belongs to, to be addressed together as `@frontend`.",
             "[frontend]",
         ),
-        later("user"),
-        later("umask"),
-        later("essential"),
+        here(
+            "user",
+            Kind::User,
+            Otherwise("the daemon's"),
+            "The user to run as, by name or number, with or without a group; a group that is given is the only one. Needs a daemon that is root.",
+            "app:app",
+        ),
+        here(
+            "umask",
+            Kind::Umask,
+            Otherwise("the daemon's"),
+            "The permissions that files do not get which it makes, in quotes as octal digits.",
+            "\"027\"",
+        ),
         later("depends_on"),
         later("on_dependency_restart"),
         later("ready"),
         later("health"),
         later("watch"),
         later("max_memory"),
-        later("limits"),
-        later("nice"),
-        later("oom_score_adj"),
+        here("limits", Kind::Map(&LIMITS), Value("{}"), "What it may use, as setrlimit(2) limits it.", "{nofile: 65536, core: 0}"),
+        here(
+            "nice",
+            Kind::Integer(-20, 19),
+            Otherwise("the daemon's"),
+            "Its place behind others for the processor: 19 is the last, below 0 needs rights.",
+            "10",
+        ),
+        here(
+            "oom_score_adj",
+            Kind::Integer(-1000, 1000),
+            Otherwise("the daemon's + 100"),
+            "How readily the kernel kills it when memory is short: 1000 is first of all, -1000 never; less than the daemon's needs rights.",
+            "500",
+        ),
         later("hooks"),
         later("log"),
         later("replicas"),
@@ -320,6 +371,34 @@ pub const STOP: Table = Table {
     ],
 };
 
+const fn limit(name: &'static str, unit: Unit, about: &'static str, example: &'static str) -> Key {
+    here(name, Kind::Limit(unit), Otherwise("the daemon's"), about, example)
+}
+
+/// `limits`.
+pub const LIMITS: Table = Table {
+    name: "limits",
+    notes: Notes::Refused,
+    keys: &[
+        limit("as", Unit::Bytes, "The size of its memory as addresses.", "4GiB"),
+        limit("core", Unit::Bytes, "The size of a core file; `0` for none.", "0"),
+        limit("cpu", Unit::Pieces, "Seconds of the processor's time, then SIGXCPU.", "3600"),
+        limit("data", Unit::Bytes, "The size of its data.", "1GiB"),
+        limit("fsize", Unit::Bytes, "The size of a file that it writes.", "1GiB"),
+        limit("locks", Unit::Pieces, "Means nothing to today's kernels.", "1024"),
+        limit("memlock", Unit::Bytes, "The size of memory that is kept from being swapped out.", "64MiB"),
+        limit("msgqueue", Unit::Bytes, "The size of POSIX message queues of its user.", "819200"),
+        limit("nice", Unit::Pieces, "20 less the lowest niceness that it may give itself.", "20"),
+        limit("nofile", Unit::Pieces, "Open files.", "\"1024:65536\""),
+        limit("nproc", Unit::Pieces, "Processes and threads of its user; not for root.", "512"),
+        limit("rss", Unit::Bytes, "Means nothing to today's kernels.", "1GiB"),
+        limit("rtprio", Unit::Pieces, "The highest real-time priority.", "10"),
+        limit("rttime", Unit::Pieces, "Microseconds on the processor without waiting, under real-time scheduling.", "200000"),
+        limit("sigpending", Unit::Pieces, "Signals of its user that wait.", "1024"),
+        limit("stack", Unit::Bytes, "The size of its stack.", "\"8MiB:unlimited\""),
+    ],
+};
+
 /// `schedule` as a map.
 pub const SCHEDULE: Table = Table {
     name: "schedule",
@@ -327,12 +406,18 @@ pub const SCHEDULE: Table = Table {
     keys: &[
         here(
             "cron",
-            Kind::Either(&[Kind::Cron, Kind::List(&Kind::Cron, 1, 1)]),
+            Kind::Either(&[Kind::Cron, Kind::List(&Kind::Cron, 1, MAX_EXPRESSIONS)]),
             Required,
-            "Minute, hour, day, month, weekday, as in crontab(5); a sixth field in front is the second. Or `@daily` and the like.",
+            "Minute, hour, day, month, weekday, as in crontab(5); a sixth field in front is the second. Or `@daily` and the like, `@every 90s`, `@reboot`. Of several, each counts.",
             "\"0 3 * * *\"",
         ),
-        later("timezone"),
+        here(
+            "timezone",
+            Kind::Zone,
+            Otherwise("`timezone` of the top"),
+            "The time zone in which the expressions are read.",
+            "Europe/Paris",
+        ),
         later("overlap"),
         later("missed"),
         later("deadline"),
@@ -380,5 +465,6 @@ pub(super) static SERVICE_KEYS: [Known; SERVICE.keys.len()] = known(&SERVICE);
 pub(super) static COMMAND_KEYS: [Known; COMMAND.keys.len()] = known(&COMMAND);
 pub(super) static RESTART_KEYS: [Known; RESTART.keys.len()] = known(&RESTART);
 pub(super) static STOP_KEYS: [Known; STOP.keys.len()] = known(&STOP);
+pub(super) static LIMITS_KEYS: [Known; LIMITS.keys.len()] = known(&LIMITS);
 pub(super) static SCHEDULE_KEYS: [Known; SCHEDULE.keys.len()] = known(&SCHEDULE);
 pub(super) static FILE_KEYS: [Known; FILE.keys.len()] = known(&FILE);

@@ -4,6 +4,7 @@
 //! is before it in the line.
 
 use std::fmt;
+use std::ops::Range;
 
 /// So many problems are kept; nobody reads more at once.
 pub(super) const MAX_PROBLEMS: usize = 100;
@@ -66,6 +67,8 @@ pub(super) struct Complaint {
     pub message: String,
     pub label: Option<String>,
     pub hint: Option<String>,
+    /// The part of the value that is wrong, in bytes; None: all of it.
+    pub part: Option<Range<usize>>,
 }
 
 /// The lines of a file, told apart as the parser does.
@@ -106,7 +109,7 @@ impl<'a> Source<'a> {
 
     /// A problem with the file as a whole.
     pub(super) fn problem(&self, complaint: Complaint) -> Problem {
-        let Complaint { message, label, hint } = complaint;
+        let Complaint { message, label, hint, part: _ } = complaint;
         Problem { line: 0, column: 0, width: 0, message, label, hint, excerpt: String::new(), mark: (0, 0) }
     }
 
@@ -125,7 +128,10 @@ impl<'a> Source<'a> {
         let value = skip_properties(rest);
         let skipped = rest.chars().count() - value.chars().count();
         let mark = Mark { column: token.mark.column + skipped, ..token.mark };
-        self.problem_at(mark, width(value, &token.text), complaint)
+        match complaint.part.as_ref().and_then(|part| place_of_part(value, &token.text, part)) {
+            Some((before, width)) => self.problem_at(Mark { column: mark.column + before, ..mark }, width, complaint),
+            None => self.problem_at(mark, width(value, &token.text), complaint),
+        }
     }
 }
 
@@ -150,6 +156,15 @@ fn width(source: &str, text: &str) -> usize {
     };
     let own = quoted.and_then(|end| source.get(..end)).unwrap_or(source.trim_end());
     own.chars().count().max(1)
+}
+
+/// Where a part of a text begins in what is written, and how many characters it takes; None where the text is not
+/// written as it is.
+fn place_of_part(source: &str, text: &str, part: &Range<usize>) -> Option<(usize, usize)> {
+    let quotes = usize::from(source.starts_with(['"', '\'']));
+    let written = source.get(quotes..)?;
+    let (before, own) = (text.get(..part.start)?, text.get(part.clone())?);
+    written.starts_with(text).then(|| (quotes + before.chars().count(), own.chars().count().max(1)))
 }
 
 fn end_of_double_quoted(source: &str) -> Option<usize> {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use ppm_protocol::Signal;
 
 use super::Config;
@@ -13,10 +14,12 @@ use super::env::Env;
 use super::field::{Draft, Field, Map, describe};
 use super::keys;
 use super::tree::{At, Node, Tree, Value};
+use crate::attributes::{Attributes, Limit, Resource, User, read_umask};
 use crate::environment::Surroundings;
 use crate::names;
 use crate::schedule::Schedule;
-use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, ServiceSpec, Settings, StopPolicy, shown};
+use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy, shown};
+use crate::zone;
 
 /// Without these in the text every integer and boolean is written as we would write it.
 const UNUSUAL: [&str; 9] = ["0x", "0o", "0b", "+", "-0", "True", "TRUE", "False", "FALSE"];
@@ -37,6 +40,8 @@ pub(super) struct Outcome {
     pub verbatim: Vec<Verbatim>,
     /// Of each service that was read, the scalar it begins with.
     pub starts: Vec<At>,
+    /// What is right but may be meant otherwise.
+    pub remarks: Vec<(At, String)>,
 }
 
 /// Reads the tree of a text that stands in this folder.
@@ -82,6 +87,7 @@ impl Reader {
         for (key, setting) in durations {
             self.set(map.get(key), setting, Self::duration);
         }
+        self.set(map.get("timezone"), &mut settings.timezone, |reader, field| reader.timezone(field).map(Some));
         let common = Arc::new(self.variables(&map, text));
         settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
         if let Some(field) = map.get("services") {
@@ -149,8 +155,12 @@ impl Reader {
         self.set(map.get("success_exit_codes"), &mut service.success_exit_codes, Self::exit_codes);
         self.set(map.get("schedule"), &mut service.schedule, |reader, field| reader.schedule(field, called).map(Some));
         self.set(map.get("groups"), &mut service.groups, Self::groups);
-        if let Some(field) = map.get("restart") {
-            self.restart(field, called, &mut service.restart);
+        self.attributes(map, called, &mut service.command.attributes);
+        self.set(map.get("essential"), &mut service.essential, Self::boolean);
+        match map.get("restart") {
+            Some(field) => self.restart(field, called, &mut service.restart),
+            None if service.essential => service.restart.when = RestartWhen::Never,
+            None => {}
         }
         if let Some(field) = map.get("stop") {
             self.stop(field, called, &mut service.stop);
@@ -257,6 +267,46 @@ impl Reader {
         Some(workdir.to_owned())
     }
 
+    fn attributes(&mut self, map: &Map<'_>, called: &str, attributes: &mut Attributes) {
+        self.set(map.get("user"), &mut attributes.user, |reader, field| reader.user(field).map(|user| Some(Box::new(user))));
+        self.set(map.get("umask"), &mut attributes.umask, |reader, field| reader.umask(field).map(Some));
+        self.set(map.get("nice"), &mut attributes.nice, |reader, field| reader.integer(field, -20, 19).map(Some));
+        self.set(map.get("oom_score_adj"), &mut attributes.oom_score_adj, |reader, field| reader.integer(field, -1000, 1000).map(Some));
+        if let Some(field) = map.get("limits") {
+            self.limits(field, called, &mut attributes.limits);
+        }
+    }
+
+    fn user(&mut self, field: Field<'_>) -> Option<User> {
+        let text = match field.node.value.as_int() {
+            Some(number) => number.to_string(),
+            None => self.text(field, "a user")?.to_owned(),
+        };
+        self.valid(field.node.at, User::parse(&text))
+    }
+
+    fn umask(&mut self, field: Field<'_>) -> Option<u16> {
+        let umask = field.node.value.as_text().and_then(read_umask);
+        if umask.is_none() {
+            let complaint = self.wrong_type(field, "octal digits as text, up to `777`");
+            complaint.hint = Some("write it in quotes, like `\"022\"`".into());
+        }
+        umask
+    }
+
+    fn limits(&mut self, field: Field<'_>, called: &str, limits: &mut BTreeMap<Resource, Limit>) {
+        let Value::Map(entries) = &field.node.value else {
+            self.wrong_type(field, "a map").hint = Some("write `limits: {nofile: 65536, core: 0}`".into());
+            return;
+        };
+        let map = Map { place: format!(" in `limits` of {called}"), prefix: "limits.", entries };
+        self.check_keys(&map, &keys::LIMITS_KEYS);
+        for resource in Resource::ALL {
+            let limit = map.get(resource.name()).and_then(|field| self.limit(field, resource.unit()));
+            limits.extend(limit.map(|limit| (resource, limit)));
+        }
+    }
+
     fn exit_codes(&mut self, field: Field<'_>) -> Option<Vec<i32>> {
         let Some(nodes) = field.node.value.as_list() else {
             self.wrong_type(field, "a list of numbers").hint = Some("write it in brackets: `[0, 143]`".into());
@@ -288,7 +338,7 @@ impl Reader {
         self.set(map.get("reset_after"), &mut policy.reset_after, Self::duration);
     }
 
-    fn restart_when(&mut self, field: Field<'_>) -> Option<spec::RestartWhen> {
+    fn restart_when(&mut self, field: Field<'_>) -> Option<RestartWhen> {
         let word = if let Value::Bool(word) = field.node.value {
             word.to_string() // meant as a word: `restart: false`
         } else {
@@ -321,25 +371,54 @@ impl Reader {
     }
 
     fn schedule(&mut self, field: Field<'_>, called: &str) -> Option<Schedule> {
-        let Value::Map(entries) = &field.node.value else { return self.cron(field) };
+        let Value::Map(entries) = &field.node.value else { return self.cron(field, None) };
         let map = Map { place: format!(" in `schedule` of {called}"), prefix: "schedule.", entries };
         self.check_keys(&map, &keys::SCHEDULE_KEYS);
+        let mut zone = None;
+        self.set(map.get("timezone"), &mut zone, |reader, field| reader.timezone(field).map(Some));
         let Some(cron) = map.get("cron") else {
             return self.required(&map, "cron", field.at(), "the schedule has no `cron`".into(), "add a line like `cron: \"0 3 * * *\"`");
         };
-        match cron.node.value.as_list() {
-            None => self.cron(cron),
-            Some([node]) => self.cron(Field { node, ..cron }),
-            Some([]) => self.missing(cron.at(), "the schedule is empty".into(), "write one like `\"0 3 * * *\"`"),
-            Some([_, second, ..]) => {
-                self.complain(second.at, "more than one `cron` is not supported yet".into());
+        Some(self.crons(cron)?.in_zone(zone))
+    }
+
+    /// One expression, or a list of them; all that are wrong are told.
+    fn crons(&mut self, cron: Field<'_>) -> Option<Schedule> {
+        let Some(nodes) = cron.node.value.as_list() else { return self.cron(cron, None) };
+        if nodes.is_empty() {
+            return self.missing(cron.at(), "the schedule is empty".into(), "write one like `\"0 3 * * *\"`");
+        }
+        let (mut schedule, mut wrong) = (None, false);
+        for node in nodes {
+            match self.cron(Field { node, ..cron }, schedule.clone()) {
+                Some(whole) => schedule = Some(whole),
+                None => wrong = true,
+            }
+        }
+        schedule.filter(|_| !wrong)
+    }
+
+    /// One more expression of a schedule, or its first.
+    fn cron(&mut self, field: Field<'_>, schedule: Option<Schedule>) -> Option<Schedule> {
+        let text = self.text(field, "text like `\"0 3 * * *\"`")?;
+        let whole = match schedule {
+            Some(schedule) => schedule.and(text),
+            None => Schedule::parse(text),
+        };
+        match whole {
+            Ok(schedule) => Some(schedule),
+            Err(error) => {
+                let part = Some(error.at.clone());
+                let InvalidSpec { message, hint } = error.into();
+                let complaint = self.complain(field.node.at, message);
+                (complaint.hint, complaint.part) = (hint, part);
                 None
             }
         }
     }
 
-    fn cron(&mut self, field: Field<'_>) -> Option<Schedule> {
-        let text = self.text(field, "text like `\"0 3 * * *\"`")?;
-        self.valid(field.node.at, Schedule::parse(text).map_err(InvalidSpec::from))
+    fn timezone(&mut self, field: Field<'_>) -> Option<TimeZone> {
+        let name = self.text(field, "the name of a time zone")?;
+        self.valid(field.node.at, zone::named(name))
     }
 }

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::value::write_duration;
+use crate::attributes::{Attributes, write_umask};
 use crate::environment::{EnvValue, Inherit};
+use crate::schedule::Schedule;
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
+use crate::zone;
 
 /// Words that some reader of YAML takes for a boolean or for nothing.
 const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan"];
@@ -25,6 +28,9 @@ pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a Se
     ];
     for (key, value, _) in durations.into_iter().filter(|(_, value, default)| value != default) {
         line(&mut out, key, &write_duration(value));
+    }
+    if let Some(zone) = &settings.timezone {
+        line(&mut out, "timezone", &quoted(zone::name_of(zone)));
     }
     if let Some(files) = env_files(&settings.surroundings.common.files) {
         line(&mut out, "env_file", &files);
@@ -59,10 +65,16 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
     }
     render_env(out, "    ", &command.env);
     let mut field = |key: &str, value: &str| line(out, &format!("    {key}"), value);
+    for (key, value) in attributes(&command.attributes) {
+        field(key, &value);
+    }
     if !service.autostart {
         field("autostart", "false");
     }
-    if let Some(restart) = restart(&service.restart, settings) {
+    if service.essential {
+        field("essential", "true");
+    }
+    if let Some(restart) = restart(service, settings) {
         field("restart", &restart);
     }
     if service.success_exit_codes != [0] {
@@ -73,11 +85,23 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
         field("stop", &stop);
     }
     if let Some(schedule) = &service.schedule {
-        field("schedule", &double_quoted(schedule.text()));
+        field("schedule", &render_schedule(schedule));
     }
     if !service.groups.is_empty() {
         field("groups", &list(&service.groups));
     }
+}
+
+/// The text alone where that says it all.
+fn render_schedule(schedule: &Schedule) -> String {
+    let texts: Vec<String> = schedule.texts().map(double_quoted).collect();
+    let cron = match texts.as_slice() {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    };
+    let mut entries = vec![format!("cron: {cron}")];
+    entries.extend(schedule.zone().map(|zone| format!("timezone: {}", quoted(zone::name_of(zone)))));
+    if texts.len() == 1 && entries.len() == 1 { cron } else { format!("{{{}}}", entries.join(", ")) }
 }
 
 fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) {
@@ -93,6 +117,26 @@ fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) 
     }
 }
 
+fn attributes(attributes: &Attributes) -> impl Iterator<Item = (&'static str, String)> {
+    let Attributes { user, umask, limits, nice, oom_score_adj } = attributes;
+    let limits: Vec<String> =
+        limits.iter().map(|(resource, limit)| format!("{}: {}", resource.name(), text_or_number(&limit.to_string()))).collect();
+    let written = [
+        ("user", user.as_ref().map(|user| text_or_number(&user.to_string()))),
+        ("umask", umask.map(|umask| double_quoted(&write_umask(umask)))),
+        ("limits", (!limits.is_empty()).then(|| format!("{{{}}}", limits.join(", ")))),
+        ("nice", nice.map(|nice| nice.to_string())),
+        ("oom_score_adj", oom_score_adj.map(|score| score.to_string())),
+    ];
+    written.into_iter().filter_map(|(key, value)| Some((key, value?)))
+}
+
+/// What may be read as a number where it is one.
+fn text_or_number(text: &str) -> String {
+    let is_number = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_number { text.to_owned() } else { quoted(text) }
+}
+
 fn env_files(files: &[String]) -> Option<String> {
     match files {
         [] => None,
@@ -106,7 +150,9 @@ fn list<'a>(texts: impl IntoIterator<Item = &'a String>) -> String {
     format!("[{}]", texts.join(", "))
 }
 
-fn restart(policy: &RestartPolicy, settings: &Settings) -> Option<String> {
+fn restart(service: &ServiceSpec, settings: &Settings) -> Option<String> {
+    let policy = &service.restart;
+    let absent = if service.essential { RestartWhen::Never } else { RestartWhen::OnFailure };
     let default = RestartPolicy { interval: settings.restart_interval, ..RestartPolicy::default() };
     let when = match policy.when {
         RestartWhen::Never => "never",
@@ -121,8 +167,7 @@ fn restart(policy: &RestartPolicy, settings: &Settings) -> Option<String> {
     differ("max_retries", policy.max_retries != default.max_retries, policy.max_retries.to_string());
     differ("reset_after", policy.reset_after != default.reset_after, write_duration(policy.reset_after));
     match (differing.is_empty(), policy.when == default.when) {
-        (true, true) => None,
-        (true, false) => Some(when.into()),
+        (true, _) => (policy.when != absent).then(|| when.into()),
         (false, true) => Some(format!("{{{}}}", differing.join(", "))),
         (false, false) => Some(format!("{{policy: {when}, {}}}", differing.join(", "))),
     }

@@ -10,14 +10,14 @@ use super::field::{DAY, Field, WEEKDAY, contains};
 /// The days of both fields, as sets of bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Days {
-    month: MonthDays,
-    week: WeekDays,
-    join: Join,
+    pub month: MonthDays,
+    pub week: WeekDays,
+    pub join: Join,
 }
 
 /// What two day fields mean together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Join {
+pub(super) enum Join {
     /// Both must match: one of them begins with `*` or `?`, or `+` asks for it.
     Both,
     /// One is enough: both are restricted, crontab(5).
@@ -25,25 +25,25 @@ enum Join {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct MonthDays {
+pub(super) struct MonthDays {
     /// Plain days, 1 to 31.
-    plain: u64,
+    pub plain: u64,
     /// `L-n`: n days before the last, 0 to 30.
-    before_last: u64,
+    pub before_last: u64,
     /// `nW`: the weekday nearest to day n.
-    nearest: u64,
+    pub nearest: u64,
     /// `LW`: the last weekday of the month (bit 0).
-    last_weekday: u64,
+    pub last_weekday: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct WeekDays {
+pub(super) struct WeekDays {
     /// Plain weekdays, 0 to 6.
-    plain: u64,
+    pub plain: u64,
     /// `d#n`: bit 8 n + d.
-    nth: u64,
+    pub nth: u64,
     /// `dL`: the last of its kind in the month.
-    last: u64,
+    pub last: u64,
 }
 
 impl Days {

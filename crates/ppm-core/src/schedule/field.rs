@@ -155,11 +155,39 @@ impl Field {
         match number {
             None => Err(self.error(item, format!("the step in `{item}` is not a number"))),
             Some(0) => Err(self.error(item, format!("the step in `{item}` is 0")).hint("steps begin at 1")),
-            Some(step) if step > span => Err(self
-                .error(item, format!("the step {step} does not fit in {first}-{last}"))
-                .hint(format!("`{item}` would match {first} alone; if that is meant, write `{first}`"))),
+            Some(step) if step > span => {
+                Err(self.error(item, format!("the step {step} does not fit in {first}-{last}")).hint(self.without_step(step, item, first)))
+            }
             Some(step) => Ok(step),
         }
+    }
+
+    /// The step from the field's first value to its end of which a sorted set is made, if it is.
+    pub(super) fn step_of(&self, set: &[u32]) -> Option<u32> {
+        let [first, second, ..] = set else { return None };
+        let end = if self.is_week() { 6 } else { self.max };
+        let step = second.checked_sub(*first)?;
+        let all = Item { first: self.min, last: end, step };
+        (*first == self.min && all.values().eq(set.iter().copied())).then_some(step)
+    }
+
+    /// A value by its name, capitalised, or as a number.
+    pub(super) fn called(&self, value: u32) -> String {
+        let name = value.checked_sub(self.min).and_then(|at| self.names.get(usize::try_from(at).ok()?));
+        let Some(name) = name else { return value.to_string() };
+        let (first, rest) = name.split_at(1);
+        first.to_ascii_uppercase() + rest
+    }
+
+    /// What to write instead of a step that is too large: who writes `*/90` mostly wants a period.
+    fn without_step(&self, step: u32, item: &str, first: u32) -> String {
+        let unit = match self.name {
+            "second" => 's',
+            "minute" => 'm',
+            "hour" => 'h',
+            _ => return format!("`{item}` would match {first} alone; if that is meant, write `{first}`"),
+        };
+        format!("`{item}` would match {first} alone: write `{first}` if that is meant, `@every {step}{unit}` for a period")
     }
 
     pub(super) fn error(&self, item: &str, reason: impl Into<String>) -> ScheduleError {

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use super::{Pace, Schedule};
+use super::times::{Pace, Times};
 
 const DAY: i64 = 86_400;
 
@@ -18,13 +18,13 @@ const LONGEST_GAP: i64 = 3 * 3600;
 const MARGIN: i64 = 2 * DAY;
 
 /// The first instant at or after `from` that the schedule means, in seconds since 1970.
-pub(super) fn next_instant(schedule: &Schedule, from: i64, zone: &TimeZone) -> Option<i64> {
+pub(super) fn next_instant(times: &Times, from: i64, zone: &TimeZone) -> Option<i64> {
     let mut at = from;
     loop {
         let stretch = Stretch::around(at, zone)?;
-        let mut wall = next_wall(schedule, stretch.earliest_wall(at, schedule.pace))?;
+        let mut wall = next_wall(times, stretch.earliest_wall(at, times.pace()))?;
         if wall < stretch.start_wall() && stretch.gap() > LONGEST_GAP {
-            wall = next_wall(schedule, stretch.start_wall())?;
+            wall = next_wall(times, stretch.start_wall())?;
         }
         let instant = (wall - stretch.offset).max(stretch.start);
         if instant < stretch.end {
@@ -32,6 +32,16 @@ pub(super) fn next_instant(schedule: &Schedule, from: i64, zone: &TimeZone) -> O
         }
         at = stretch.end.max(instant - MARGIN);
     }
+}
+
+/// The first time of day, in seconds, that a gap left out and that fires at its end, which is `at`.
+pub(super) fn left_out(times: &Times, at: i64, zone: &TimeZone) -> Option<u32> {
+    let stretch = Stretch::around(at, zone)?;
+    if times.pace() != Pace::Fixed || at != stretch.start || !(1..=LONGEST_GAP).contains(&stretch.gap()) {
+        return None;
+    }
+    let wall = next_wall(times, stretch.start + stretch.offset_before)?;
+    u32::try_from(wall.rem_euclid(DAY)).ok().filter(|_| wall < stretch.start_wall())
 }
 
 /// The time between two transitions of a zone.
@@ -85,17 +95,17 @@ impl Stretch {
 }
 
 /// The first wall time at or after `from` that matches.
-fn next_wall(schedule: &Schedule, from: i64) -> Option<i64> {
+fn next_wall(times: &Times, from: i64) -> Option<i64> {
     let epoch = Date::new(1970, 1, 1).ok()?;
     let day = epoch.checked_add(from.div_euclid(DAY).days()).ok()?;
     let seconds_of = |date: Date| Some(i64::from(epoch.until(date).ok()?.get_days()) * DAY);
-    let found = schedule.next_day(day)?;
+    let found = times.next_day(day)?;
     let second = if found == day { u32::try_from(from.rem_euclid(DAY)).ok()? } else { 0 };
-    match schedule.next_time(second) {
+    match times.next_time(second) {
         Some(time) => Some(seconds_of(found)? + i64::from(time)),
         None => {
-            let found = schedule.next_day(found.tomorrow().ok()?)?;
-            Some(seconds_of(found)? + i64::from(schedule.next_time(0)?))
+            let found = times.next_day(found.tomorrow().ok()?)?;
+            Some(seconds_of(found)? + i64::from(times.next_time(0)?))
         }
     }
 }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
 use ppm_core::schedule::Schedule;
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
+use ppm_core::zone;
 use ppm_protocol::Signal;
 
 /// Texts that readers of YAML are known to take for something else.
@@ -128,6 +131,7 @@ pub fn any_config(chance: &mut Chance) -> Config {
         let durations = [(); 4].map(|()| any_duration(chance));
         let [stats_interval, restart_interval, clock_check_interval, shutdown_timeout] = durations;
         settings = Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ..settings };
+        settings.timezone = any_zone(chance);
     }
     if chance.below(2) == 0 {
         let common = Arc::new(Variables { files: any_files(chance), env: any_env(chance) });
@@ -135,7 +139,7 @@ pub fn any_config(chance: &mut Chance) -> Config {
     }
     let mut services: Vec<ServiceSpec> = (0..chance.below(4)).map(|number| any_service(chance, &settings, number)).collect();
     assign_ids(&mut services);
-    Config { settings, services }
+    Config { settings, services, ..Config::default() }
 }
 
 fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> ServiceSpec {
@@ -148,6 +152,7 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     };
     command.workdir = (chance.below(2) == 0).then(|| format!("{}/{}", ["", "${HOME}"][chance.below(2)], any_value(chance)));
     command.env = any_env(chance);
+    command.attributes = any_attributes(chance);
     let mut service = ServiceSpec::new(name, command, settings);
     if chance.below(3) == 0 {
         let names = any_env(chance).into_keys().collect();
@@ -158,6 +163,7 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     service.groups = ["web", "1e3", "no"].into_iter().take(chance.below(4)).map(str::to_owned).collect();
     service.id = (chance.below(3) == 0).then(|| u32::try_from(number * 7 + 1 + chance.below(7)).unwrap());
     service.autostart = chance.below(4) > 0;
+    service.essential = chance.below(4) == 0;
     if chance.below(2) == 0 {
         service.restart.when = [RestartWhen::Never, RestartWhen::OnFailure, RestartWhen::Always][chance.below(3)];
         let durations = [&mut service.restart.interval, &mut service.restart.max_interval, &mut service.restart.reset_after];
@@ -172,9 +178,49 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     if chance.below(2) == 0 {
         service.success_exit_codes = vec![0, i32::try_from(1 + chance.below(100)).unwrap(), 143];
     }
-    service.schedule = (chance.below(2) == 0)
-        .then(|| Schedule::parse(["* * * * *", "@daily", "0 0 3\t* * FRI", "1,2 * ? * 5#1"][chance.below(4)]).unwrap());
+    service.schedule = (chance.below(2) == 0).then(|| any_schedule(chance));
     service
+}
+
+fn any_attributes(chance: &mut Chance) -> Attributes {
+    if chance.below(3) > 0 {
+        return Attributes::default();
+    }
+    let users = ["app", "no", "0", "1000", "007", "1e3", "1000:1000", "app:web", "0:0", "null:_x", ".5"];
+    let umasks = [None, Some(0), Some(0o22), Some(0o777)];
+    let amounts = [None, Some(0), Some(7), Some(8 << 20), Some(i64::MAX.unsigned_abs())];
+    let mut limits = BTreeMap::new();
+    for _ in 0..chance.below(4) {
+        let hard = amounts[chance.below(amounts.len())];
+        let soft = amounts[chance.below(amounts.len())].filter(|soft| hard.is_none_or(|hard| *soft <= hard)).or(hard);
+        limits.insert(Resource::ALL[chance.below(Resource::ALL.len())], Limit { soft, hard });
+    }
+    Attributes {
+        user: (chance.below(2) == 0).then(|| Box::new(User::parse(users[chance.below(users.len())]).unwrap())),
+        umask: umasks[chance.below(umasks.len())],
+        limits,
+        nice: [None, Some(-20), Some(0), Some(19)][chance.below(4)],
+        oom_score_adj: [None, Some(-1000), Some(0), Some(1000)][chance.below(4)],
+    }
+}
+
+fn any_zone(chance: &mut Chance) -> Option<TimeZone> {
+    let name = ["Europe/Paris", "UTC", "Etc/GMT+2"].get(chance.below(6))?;
+    Some(zone::named(name).unwrap())
+}
+
+fn any_schedule(chance: &mut Chance) -> Schedule {
+    let zone = any_zone(chance);
+    if chance.below(6) == 0 {
+        return Schedule::parse("@every 1m 30s").unwrap().in_zone(zone);
+    }
+    let mut expression =
+        || ["* * * * *", "@daily", "0 0 3\t* * FRI", "1,2 * ? * 5#1", "TZ=Asia/Tokyo 0 3 * * *", "@reboot"][chance.below(6)];
+    let mut schedule = Schedule::parse(expression()).unwrap();
+    for _ in 0..expression().len() % 3 {
+        schedule = schedule.and(expression()).unwrap();
+    }
+    schedule.in_zone(zone)
 }
 
 /// A small generator of the numbers that tests need; the same seed gives the same numbers.

@@ -1,6 +1,7 @@
 //! The schema of the configuration, written from the table of keys.
 
-use ppm_core::config::keys::{ANY, Absent, COMMAND, FILE, Kind, Notes, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
+use ppm_core::attributes::Unit;
+use ppm_core::config::keys::{ANY, Absent, COMMAND, FILE, Kind, LIMITS, Notes, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
 use ppm_core::schedule::Schedule;
 use ppm_protocol::Signal;
 use regex_lite::Regex;
@@ -14,6 +15,10 @@ const DURATION: &str = concat!(
     "(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w|months?|M|years?|yrs?|y)",
     r"\s*)+)\s*$",
 );
+/// Bytes, or a number and a unit of them.
+const SIZE: &str = r"^\s*([0-9]+\s*[Bb]?|[0-9]+(\.[0-9]{1,12})?\s*[KkMmGgTtPp]([Ii]?[Bb]?))\s*$";
+/// The name or number of a user or group.
+const WHO: &str = "[A-Za-z0-9._][A-Za-z0-9._@+-]*";
 const NAME: &str = "^[A-Za-z0-9._@][A-Za-z0-9._@-]*$";
 const GROUP: &str = "^[A-Za-z0-9._][A-Za-z0-9._@-]*$";
 const RESERVED: &str = "^([0-9]+|all|ppm-daemon)$";
@@ -35,7 +40,7 @@ pub fn schema() -> Value {
     let minor = version.rsplit_once('.').unwrap().0;
     let mut schema = table(&TOP);
     let mut definitions: Map<String, Value> =
-        [&SERVICE, &COMMAND, &RESTART, &STOP, &SCHEDULE, &FILE].into_iter().map(|own| (own.name.to_owned(), table(own))).collect();
+        [&SERVICE, &COMMAND, &LIMITS, &RESTART, &STOP, &SCHEDULE, &FILE].into_iter().map(|own| (own.name.to_owned(), table(own))).collect();
     definitions.insert("duration".to_owned(), duration());
     definitions.insert("env".to_owned(), env());
     let about = json!({
@@ -87,9 +92,15 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Variable => json!({"type": "string", "pattern": VARIABLE, "maxLength": 255}),
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::Duration => json!({"$ref": "#/$defs/duration"}),
+        Kind::Size => json!({"type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": SIZE}),
         Kind::Whole(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::Integer(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::User => json!({"type": ["string", "integer"], "minimum": 0, "maximum": u32::MAX - 1, "pattern": format!("^{WHO}(:{WHO})?$")}),
+        Kind::Umask => json!({"type": "string", "pattern": "^0?[0-7]{1,3}$"}),
+        Kind::Limit(unit) => limit(*unit),
         Kind::Percent => json!({"type": "string", "pattern": r"^\s*0*(100|[0-9]{1,2})\s*%\s*$"}),
         Kind::Signal => json!({"type": ["string", "integer"], "minimum": 1, "maximum": 64, "pattern": signal()}),
+        Kind::Zone => json!({"type": "string"}),
         Kind::Cron => json!({"type": "string", "pattern": cron()}),
         Kind::File => json!({"type": "string", "pattern": r"\S"}),
         Kind::Folder => json!({"type": "string", "pattern": r"^(/|\$\{)"}),
@@ -151,10 +162,22 @@ fn duration() -> Value {
     json!({"description": about, "type": ["string", "number"], "minimum": 0, "maximum": LONGEST, "pattern": DURATION})
 }
 
+/// One value, or two with a colon between them.
+fn limit(unit: Unit) -> Value {
+    let amount = match unit {
+        Unit::Bytes => SIZE.trim_start_matches('^').trim_end_matches('$'),
+        Unit::Pieces => r"\s*[0-9]{1,19}\s*",
+    };
+    let value = format!(r"(\s*unlimited\s*|{amount})");
+    json!({"type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": format!("^{value}(:{value})?$")})
+}
+
 /// Five to seven fields, or a nickname.
 fn cron() -> String {
     let nicknames: Vec<String> = NICKNAMES.iter().map(|name| any_case(name)).collect();
-    format!(r"^\s*(@({})|[^\s@]\S*(\s+\S+){{4,6}})\s*$", nicknames.join("|"))
+    let (zone, every, reboot) = (format!("({})?{}", any_case("CRON_"), any_case("TZ")), any_case("every"), any_case("reboot"));
+    let fields = r"[^\s@=]+(\s+\S+){4,6}";
+    format!(r"^\s*({zone}=\S+\s+)?(@({}|{reboot}|{every}\s+[0-9].*)|{fields})\s*$", nicknames.join("|"))
 }
 
 /// Names with and without `SIG`, and numbers.

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId};
+use ppm_core::config::Config;
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId, Stdin};
 use ppm_core::spec::Reach;
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::message::{Answer, Targets};
@@ -52,6 +53,7 @@ pub enum Fault {
     ActsAfterTheExit,
     NeverExits,
     ExitsBadly,
+    OutlivesTheEssential,
 }
 
 const STAYS: &str = "what is stopped stays so";
@@ -64,7 +66,7 @@ const OUTLIVES: &str = "nothing of a service outlives its run";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 37] = [
+pub const TABLE: [(Fault, &[&str]); 38] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -102,7 +104,8 @@ pub const TABLE: [(Fault, &[&str]); 37] = [
     (Fault::ExitsUnasked, &["the daemon ends only when asked to"]),
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
-    (Fault::ExitsBadly, &["a requested end is a good one"]),
+    (Fault::ExitsBadly, &["the exit code is right"]),
+    (Fault::OutlivesTheEssential, &[MUST, "the daemon leaves when all have ended"]),
 ];
 
 /// The client that the faults themselves use.
@@ -121,6 +124,15 @@ pub struct Planted {
 impl Planted {
     pub fn new(fault: Option<Fault>) -> Planted {
         Planted { fault, ..Planted::default() }
+    }
+
+    /// What the core is made to be, instead of this.
+    pub fn is_made(&self, config: Config) -> Config {
+        let mut config = config;
+        if self.fault == Some(Fault::OutlivesTheEssential) {
+            config.services.iter_mut().for_each(|spec| spec.essential = false);
+        }
+        config
     }
 
     /// When the core believes it to be.
@@ -197,7 +209,8 @@ impl Planted {
             }
             Fault::StartsAtItsRemoval => {
                 let gone = actions.iter().find_map(removed_by);
-                let launch = ppm_core::event::Launch { name: "gone".to_owned(), command: ppm_core::spec::Command::default() };
+                let launch =
+                    ppm_core::event::Launch { name: "gone".to_owned(), command: ppm_core::spec::Command::default(), stdin: Stdin::Null };
                 actions.extend(gone.map(|id| Action::Spawn { id, launch: Arc::new(launch), cause: Cause::Request }));
             }
             Fault::ExitsEarly if has(&actions, is_stop_signal) && matches!(event, Event::Signalled(_)) => {
@@ -242,7 +255,7 @@ impl Planted {
             (Fault::RemovesTheLiving, Action::Announce(Notice::Service(row))) if row.event == EventKind::Stopping => {
                 *row = Arc::new(ppm_protocol::EventRow { event: EventKind::Removed, ..(**row).clone() });
             }
-            (Fault::ExitsBadly, Action::Exit { code }) => *code = 1,
+            (Fault::ExitsBadly, Action::Exit { code }) => *code ^= 1,
             _ => {}
         }
     }

@@ -18,7 +18,7 @@ impl Judge {
             Event::Requested { from, request } => self.requested(now, from, request),
             Event::Disconnected { client } => self.disconnected(*client),
             Event::Spawned { id, pid } => self.with(*id, |known| known.came_up(now.mono, *pid)),
-            Event::SpawnFailed { id, .. } => self.with(*id, |known| known.did_not_come_up(now.mono)),
+            Event::SpawnFailed { id, error } => self.with(*id, |known| known.did_not_come_up(now.mono, error.code)),
             Event::Exited { pid, exit, group } => {
                 self.with_process(*pid, |known| known.ended(now.mono, *exit, *group == Group::Left));
             }
@@ -56,26 +56,33 @@ impl Judge {
 
     fn signalled(&mut self, now: Now, signal: Signal) {
         match signal {
-            Signal::TERM => self.end(now),
+            Signal::TERM => self.end(now, 0),
             Signal::INT => {
                 self.interrupts += 1;
-                self.end(now);
+                self.end(now, 0);
                 if self.interrupts > 1 {
                     self.kill(now);
                 }
             }
             Signal::QUIT => {
-                self.end(now);
+                self.end(now, 0);
                 self.kill(now);
             }
             _ => {}
         }
     }
 
-    fn end(&mut self, now: Now) {
+    /// An essential service that has come to its end takes the daemon with it.
+    pub fn mourn(&mut self, now: Now) {
+        if let Some(code) = self.known.values().find_map(Known::ends_the_daemon) {
+            self.end(now, code);
+        }
+    }
+
+    fn end(&mut self, now: Now, code: u8) {
         if self.ending.is_none() {
-            self.ending =
-                Some(Ending { kill_at: now.mono + self.settings.shutdown_timeout, killing_since: None, swept: false, alone: false });
+            let kill_at = now.mono + self.settings.shutdown_timeout;
+            self.ending = Some(Ending { kill_at, killing_since: None, swept: false, alone: false, code });
             self.known.values_mut().for_each(|known| known.wish_down(Wish::Down));
         }
     }
@@ -101,14 +108,14 @@ impl Judge {
             self.followers.insert(from.clone(), watch.services.clone());
         }
         if *request == Request::Shutdown {
-            self.end(now);
+            self.end(now, 0);
         }
         if let Request::Add(add) = request {
             let mut spec = ServiceSpec::from_request(add, &self.settings).unwrap();
             (spec.autostart, spec.id) = (add.start, Some(self.next_id));
             let mut known = Known::new(ServiceId(self.next_id), spec, None);
             known.boots = false;
-            known.coming = (add.start && known.spec.schedule.is_none()).then_some(Cause::Request);
+            known.coming = (add.start && known.spec.starts_at_once()).then_some(Cause::Request);
             self.calls.added(from, known.id);
             self.known.insert(known.id, known);
             self.next_id += 1;

@@ -1,5 +1,6 @@
 //! One random history: chaos, then calm, then the end of the daemon.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -77,12 +78,15 @@ impl History {
         let mut dice = Dice::new(seed);
         let now = Now { mono: Mono(1_000_000_000_000), wall: Timestamp(1_767_323_045_000) };
         let settings = whims::settings(&mut dice);
-        let config = Config { settings: settings.clone(), services: whims::services(&mut dice) };
-        let boot = Boot { config, zone: TimeZone::UTC, seed, pid: DAEMON, version: "0".to_owned() };
-        let supervisor = Supervisor::new(boot, now);
-        let judge = Judge::new(settings.clone(), &supervisor);
-        let world = World::new(dice.split());
         let planted = Planted::new(fault);
+        let config = Config { settings: settings.clone(), services: whims::services(&mut dice), ..Config::default() };
+        let essential: BTreeSet<String> = config.services.iter().filter(|spec| spec.essential).map(|spec| spec.name.clone()).collect();
+        let config = planted.is_made(config);
+        let boot = Boot { config, zone: TimeZone::UTC, seed, pid: DAEMON, version: "0".to_owned(), main: None };
+        let supervisor = Supervisor::new(boot, now);
+        let mut judge = Judge::new(settings.clone(), &supervisor);
+        judge.known.values_mut().for_each(|known| known.spec.essential = essential.contains(known.name()));
+        let world = World::new(dice.split());
         History { dice, now, supervisor, world, judge, planted, settings, clients: 3, calls: 0, turns: 0, trace, lines: Vec::new() }
     }
 

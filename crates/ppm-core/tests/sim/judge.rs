@@ -65,6 +65,7 @@ pub struct Ending {
     pub swept: bool,
     /// It was told that it has no child any more.
     pub alone: bool,
+    pub code: u8,
 }
 
 pub struct Judge {
@@ -125,6 +126,7 @@ impl Judge {
     pub fn watch(&mut self, turn: &Turn<'_>, world: &World, supervisor: &Supervisor) -> Verdict {
         self.begin(turn);
         self.hear(turn.now, turn.event);
+        self.mourn(turn.now);
         for (at, action) in turn.actions.iter().enumerate() {
             rule(!self.exited, "the exit is the last action", || format!("{action:?}"))?;
             self.see(turn.now, action, world)?;
@@ -196,7 +198,8 @@ impl Judge {
             Action::ReadConfig { .. } => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),
             Action::Exit { code } => {
-                rule(*code == 0, "a requested end is a good one", || code.to_string())?;
+                let right = self.ending.map_or(0, |ending| ending.code);
+                rule(*code == right, "the exit code is right", || format!("{code}, not {right}"))?;
                 self.exited = true;
                 self.see_exit(now, world)
             }

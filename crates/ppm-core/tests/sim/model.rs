@@ -48,6 +48,8 @@ pub struct Last {
     pub at: Mono,
     /// Whether the restart policy may follow.
     pub by_policy: bool,
+    /// What the daemon leaves with if it ends with this.
+    pub code: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,7 @@ impl Known {
         Known {
             id,
             wish: if spec.autostart { Wish::Up } else { Wish::Down },
-            boots: spec.autostart && spec.schedule.is_none(),
+            boots: spec.autostart && spec.starts_at_once(),
             spec,
             starting: false,
             process: None,
@@ -170,10 +172,10 @@ impl Known {
         self.process = Some(Process { pid, since: now, paused: false, asked: None, strays_asked: false, killed: None });
     }
 
-    pub fn did_not_come_up(&mut self, now: Mono) {
+    pub fn did_not_come_up(&mut self, now: Mono, code: u8) {
         self.starting = false;
         self.crashes += 1;
-        self.last = Some(Last { end: End::Crash, at: now, by_policy: true });
+        self.last = Some(Last { end: End::Crash, at: now, by_policy: true, code });
         self.empty_since = now;
     }
 
@@ -196,7 +198,11 @@ impl Known {
             End::Crash => self.crashes += 1,
             End::Obeyed | End::Disobeyed => {}
         }
-        self.last = Some(Last { end, at: now, by_policy: !process.is_ending() });
+        let code = match exit {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal.number(),
+        };
+        self.last = Some(Last { end, at: now, by_policy: !process.is_ending(), code: code.try_into().unwrap() });
         self.empty_since = now;
         if leaves {
             let grace = process.asked.unwrap_or(now) + self.spec.stop.timeout;
@@ -239,6 +245,13 @@ impl Known {
             (End::Good, RestartWhen::Always) => Some((Cause::Restart, last.at + policy.interval, last.at + policy.interval)),
             (End::Crash | End::Good, RestartWhen::Never | RestartWhen::OnFailure) | (End::Obeyed | End::Disobeyed, _) => None,
         }
+    }
+
+    /// The exit code that the daemon must leave with, since this service is essential and nothing starts it again.
+    pub fn ends_the_daemon(&self) -> Option<u8> {
+        let last = self.last.filter(|last| last.by_policy && self.is_wanted() && self.is_idle() && self.spec.essential)?;
+        let is_last = self.coming.is_none() && self.plan.is_none() && self.restart_window().is_none();
+        is_last.then_some(last.code)
     }
 
     pub fn status(&self) -> Status {

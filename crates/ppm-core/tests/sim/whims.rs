@@ -43,6 +43,7 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     spec.stop.timeout = dice.pick_ms(&[0, 50, 1000, 5000, 5000]);
     spec.stop.reach = *dice.pick(&[Reach::Group, Reach::Group, Reach::Leader]);
     let text = dice.pick(&["", "", "", "", "*/10 * * * * *", "*/10 * * * * *", "* * * * *", "0 0 0 1 1 * 2020"]);
+    spec.essential = dice.one_in(8);
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap());
     spec
 }
@@ -66,7 +67,7 @@ pub fn request(dice: &mut Dice) -> Request {
         26 if dice.one_in(2) => Request::Health(selection(dice)),
         26 => Request::Why(selection(dice)),
         27 if dice.one_in(2) => Request::Reload(ReadAgain { plan: dice.one_in(2) }),
-        27 => Request::Check(Check { text: String::new(), name: String::new() }),
+        27 => Request::Check(Check { text: String::new(), name: String::new(), grace_ms: None }),
         22 => Request::Events(Watch { services: words(dice), last: Some(dice.roll(3)), follow: dice.one_in(2) }),
         _ => Request::Wait(wait(dice)),
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ppm_core::event::{Action, Event, Group, Pid, ServiceId};
+use ppm_core::event::{Action, Event, Group, NoStart, Pid, ServiceId};
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::Reach;
 use ppm_core::time::Mono;
@@ -287,7 +287,7 @@ impl World {
             Happening::NotBorn { id } => {
                 self.unborn -= 1;
                 self.look_around(now);
-                Some(Event::SpawnFailed { id, error: "exec: no such file: x".to_owned() })
+                Some(Event::SpawnFailed { id, error: no_such_file() })
             }
             Happening::Dies { pid, birth, exit } => self.reap(now, pid, birth, exit),
             Happening::OthersEnd { pid, birth } => {
@@ -492,4 +492,8 @@ impl Others {
         }
         (self.asked && !self.stopped && !self.deaf).then_some(Duration::from_millis(20))
     }
+}
+
+fn no_such_file() -> NoStart {
+    NoStart { why: "exec: no such file: x".to_owned(), code: NoStart::NOT_FOUND }
 }

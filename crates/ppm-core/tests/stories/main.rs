@@ -7,7 +7,9 @@
 mod ask;
 mod story;
 
+mod command_line;
 mod commands;
+mod essential;
 mod events;
 mod leftovers;
 mod pausing;

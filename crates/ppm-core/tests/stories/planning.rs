@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use ppm_core::config::Config;
 use ppm_core::event::{Cause, Event};
-use ppm_core::spec::Settings;
+use ppm_core::spec::{ServiceSpec, Settings};
+use ppm_core::zone;
 use ppm_protocol::message::Answer;
-use ppm_protocol::{PlanEvent, PlanRow, Request, Signal, Status, Why};
+use ppm_protocol::{PlanEvent, PlanRow, Request, ServiceRow, Signal, Status, Why};
 
 use crate::ask::{reschedule, scheduler, start, stop};
 use crate::story::{Reply, Span, Story, code, done, named, story, story_with, svc};
@@ -73,6 +75,64 @@ fn a_fire_while_it_backs_off_takes_the_place_of_the_retry_r37() {
 #[test]
 fn a_fire_while_it_starts_is_that_start() {
     story(svc().scheduled("* * * * *")).after(55.s()).spawns().after(60.s()).quiet().comes_up().row(|row| assert_eq!(row.restarts, 0));
+}
+
+#[test]
+fn a_period_goes_on_from_the_time_it_was_planned_for() {
+    story(svc().scheduled("@every 90s"))
+        .is(Status::Created, "waiting for its schedule")
+        .after(90.s() - 1.ms())
+        .quiet()
+        .after(1.ms())
+        .starts_by(Cause::Schedule)
+        .exits(code(0))
+        .jump(100.s()) // ten seconds late
+        .starts_by(Cause::Schedule)
+        .exits(code(0))
+        .after(80.s() - 1.ms())
+        .quiet()
+        .after(1.ms())
+        .starts_by(Cause::Schedule)
+        .exits(code(0))
+        .jump(1000.s())
+        .starts_by(Cause::Schedule)
+        .exits(code(0))
+        .after(79.s())
+        .quiet()
+        .after(1.s())
+        .starts_by(Cause::Schedule);
+}
+
+#[test]
+fn what_runs_at_reboot_starts_with_the_daemon_and_is_not_planned_again() {
+    story(svc().scheduled("@reboot"))
+        .starts_by(Cause::Boot)
+        .exits(code(0))
+        .is(Status::Finished, "exit code 0")
+        .row(|row| assert_eq!((row.active, row.next_start), (true, None)))
+        .after(1000.m())
+        .quiet();
+}
+
+#[test]
+fn a_schedule_is_read_in_its_zone_else_in_that_of_the_configuration() {
+    let zone = |name| Some(zone::named(name).unwrap());
+    let own = |spec: &mut ServiceSpec| spec.schedule = spec.schedule.take().map(|schedule| schedule.in_zone(zone("Asia/Tokyo")));
+    let cast = || [named("common").scheduled("0 6 * * *"), named("own").scheduled("0 6 * * *").with(own)];
+    let next = |at: &'static str| move |row: &ServiceRow| assert_eq!(row.next_start.unwrap().at.to_string(), at);
+    let story = story_with(Settings { timezone: zone("Europe/Paris"), ..Settings::default() }, cast());
+    let story = story.on("common").row(next("2026-01-02T05:00:00.000Z")).on("own").row(next("2026-01-02T21:00:00.000Z"));
+
+    let services = cast().map(|make| make.0).to_vec();
+    let moved = Config { settings: Settings { timezone: zone("America/New_York"), ..Settings::default() }, services, ..Config::default() };
+    story
+        .event(Event::Signalled(Signal::HUP))
+        .reads_config(Ok(moved))
+        .announces("reload: timezone: Europe/Paris -> America/New_York")
+        .on("common")
+        .row(next("2026-01-02T11:00:00.000Z"))
+        .on("own")
+        .row(next("2026-01-02T21:00:00.000Z"));
 }
 
 #[test]

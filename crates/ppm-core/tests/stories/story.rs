@@ -14,7 +14,7 @@ use ppm_core::reload::NoConfig;
 use ppm_core::schedule::Schedule;
 use ppm_core::service::Service;
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
-use ppm_core::supervisor::{Boot, Supervisor};
+use ppm_core::supervisor::{Boot, Main, Supervisor};
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::message::Answer;
 use ppm_protocol::{Changed, ErrorCode, EventKind, EventRow, Exit, Request, RpcError, RpcId, ServiceRow, Signal, Status};
@@ -79,6 +79,11 @@ impl Make {
         self.with(|spec| spec.schedule = Some(Schedule::parse(text).unwrap()))
     }
 
+    /// The daemon ends with it.
+    pub fn essential(self) -> Make {
+        self.with(|spec| (spec.essential, spec.restart.when) = (true, RestartWhen::Never))
+    }
+
     pub fn no_autostart(self) -> Make {
         self.with(|spec| spec.autostart = false)
     }
@@ -108,10 +113,20 @@ pub fn story(cast: impl Cast) -> Story {
 
 /// The same, with settings of one's own.
 pub fn story_with(settings: Settings, cast: impl Cast) -> Story {
-    let services = cast.list();
+    begin(settings, cast.list(), None)
+}
+
+/// The daemon has just started with the command of its command line, and with these services where it has a configuration.
+pub fn story_of_main(main: Main, others: impl IntoIterator<Item = Make>) -> Story {
+    let settings = Settings::default();
+    let command = ServiceSpec::main(&["/bin/main".to_owned()], &settings).unwrap();
+    begin(settings, others.into_iter().map(|make| make.0).chain([command]).collect(), Some(main)).on("main")
+}
+
+fn begin(settings: Settings, services: Vec<ServiceSpec>, main: Option<Main>) -> Story {
     let current = services.first().map_or(String::new(), |spec| spec.name.clone());
-    let config = Config { settings, services };
-    let boot = Boot { config, zone: TimeZone::UTC, seed: 7, pid: DAEMON, version: "1.2.3".to_owned() };
+    let config = Config { settings, services, ..Config::default() };
+    let boot = Boot { config, zone: TimeZone::UTC, seed: 7, pid: DAEMON, version: "1.2.3".to_owned(), main };
     let supervisor = Supervisor::new(boot, BEGIN);
     let mut story = Story {
         supervisor,
@@ -139,7 +154,7 @@ pub struct Story {
     pids: BTreeMap<String, Pid>,
     next_pid: i32,
     happened: Vec<Action>,
-    told: Vec<EventRow>,
+    pub told: Vec<EventRow>,
     notices: Vec<String>,
     /// Whose strays were asked to end. This follows every stop that takes its time: only stories about it tell it.
     strays: Vec<(ServiceId, Signal)>,
@@ -222,13 +237,13 @@ impl Story {
 
     /// The configuration file is read again, and holds these services now.
     pub fn reads(self, cast: impl Cast) -> Story {
-        self.reads_config(Ok(Config { settings: Settings::default(), services: cast.list() }))
+        self.reads_config(Ok(Config { settings: Settings::default(), services: cast.list(), ..Config::default() }))
     }
 
     /// The configuration file is read again, and holds what it held.
     pub fn reads_again(self) -> Story {
         let services = self.supervisor.services().map(|service| ServiceSpec { id: None, ..service.spec().clone() }).collect();
-        self.reads_config(Ok(Config { settings: Settings::default(), services }))
+        self.reads_config(Ok(Config { settings: Settings::default(), services, ..Config::default() }))
     }
 
     /// The configuration file is read again, with this outcome.
@@ -366,7 +381,7 @@ impl Story {
     pub fn fails_to_start(self, error: &str) -> Story {
         let story = self.spawns();
         let id = story.id();
-        story.event(Event::SpawnFailed { id, error: error.to_owned() })
+        story.event(Event::SpawnFailed { id, error: error.to_owned().into() })
     }
 
     /// It begins to start the service. How that ends is not known yet.

@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
 
 mod client;
+mod command_line;
+mod essential;
 mod harness;
 mod hostile;
 mod reap;
@@ -18,3 +20,5 @@ mod socket;
 mod spawn;
 mod stop;
 mod strays;
+mod surroundings;
+mod terminal;

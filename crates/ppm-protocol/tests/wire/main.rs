@@ -10,3 +10,5 @@ mod golden;
 mod random;
 #[cfg(test)]
 mod values;
+#[cfg(test)]
+mod versions;

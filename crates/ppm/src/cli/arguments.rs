@@ -3,6 +3,7 @@
 //! What is wrong with a value is told in two lines: what it is not, and what to write instead ([`super::usage`]
 //! shows the second as a hint).
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ pub struct Daemon {
     /// The configuration file, which must exist [env: PPM_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A program and its arguments: the service 'main', with whose end the daemon ends
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// Services to show.
@@ -68,12 +72,15 @@ pub struct Add {
     /// An environment variable of its own; may be given again
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,
-    /// When to run it, as five or six cron fields
+    /// When to run it: cron fields, '@daily' and the like, '@every 90s' (see 'ppm cron')
     #[arg(long, value_name = "CRON")]
     pub schedule: Option<String>,
     /// The folder to run it in; relative to the current one
     #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
     pub workdir: Option<String>,
+    /// The user to run it as: a name or a number, with or without a group ('app:app')
+    #[arg(long, value_name = "USER", value_parser = NonEmptyStringValueParser::new())]
+    pub user: Option<String>,
     /// After which ends it is started again
     #[arg(long, value_name = "POLICY", value_parser = ["never", "on-failure", "always"])]
     pub restart: Option<String>,
@@ -154,6 +161,23 @@ pub struct Check {
     pub grace: Option<Duration>,
 }
 
+/// `ppm cron`.
+#[derive(Args, Debug)]
+pub struct Cron {
+    /// Cron fields in quotes: minute hour day month weekday, with seconds in front or not; or '@daily', '@every 90s'
+    #[arg(value_name = "EXPR", allow_hyphen_values = true)]
+    pub expression: String,
+    /// How many runs to show
+    #[arg(short = 'n', long = "next", value_name = "N", default_value = "5", value_parser = count)]
+    pub count: usize,
+    /// The zone to read it in, as Europe/Paris [default: the local one]
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// Show the runs after this time: 2026-03-28T12:00 in the zone, or with an offset [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+}
+
 /// `ppm probe`.
 #[derive(Args, Debug)]
 pub struct Probe {
@@ -187,6 +211,14 @@ fn signal(text: &str) -> Result<Signal, String> {
 
 fn number(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("'{text}' is not a number\nwrite one like 20, or 0 for none"))
+}
+
+/// As many runs as anybody reads; they are kept before they are shown.
+fn count(text: &str) -> Result<usize, String> {
+    const MOST: usize = 10_000;
+    number(text)?;
+    let no = || format!("'{text}' runs are too many\nwrite at most {MOST}");
+    text.parse().ok().filter(|count| *count <= MOST).ok_or_else(no)
 }
 
 fn period(text: &str) -> Result<Duration, String> {

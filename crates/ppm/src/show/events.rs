@@ -4,7 +4,7 @@ use anstyle::Style;
 use ppm_protocol::{EventRow, Status};
 
 use super::text::{clean, width};
-use super::{BAD, FAIR, GOOD, Look, QUIET, units};
+use super::{BAD, FAIR, GOOD, Look, PLAIN, QUIET, units};
 
 /// The widest word for what happened, `start failed`.
 const EVENT: usize = 12;
@@ -28,6 +28,7 @@ impl Lines {
         let gap = self.name.saturating_sub(width(&name));
         let time = look.paint(QUIET, &units::stamp(event.time, look));
         let what = event.event.to_string();
+        let what = clean(&what);
         let line = format!("{time}  {name}{:gap$}  {what:EVENT$}  {}{}", "", state(event, look), clean(&note(event)));
         format!("{}\n", line.trim_end())
     }
@@ -40,12 +41,13 @@ pub fn style(event: &EventRow) -> Style {
         Status::Stopped => FAIR,
         Status::Crashed => BAD,
         Status::Created | Status::Finished => QUIET,
+        Status::Other(_) => PLAIN,
     }
 }
 
 fn state(event: &EventRow, look: &Look) -> String {
-    let to = look.paint(style(event), &event.to.to_string());
-    if event.from == event.to { to } else { format!("{} -> {to}", event.from) }
+    let to = look.paint(style(event), &clean(&event.to.to_string()));
+    if event.from == event.to { to } else { format!("{} -> {to}", clean(&event.from.to_string())) }
 }
 
 fn note(event: &EventRow) -> String {
@@ -77,6 +79,7 @@ mod tests {
             exit: None,
             reason: String::new(),
             uid: None,
+            by: None,
             ran_ms: None,
         }
     }

@@ -4,6 +4,7 @@
 //! Invariant: text from the daemon passes through [`text::clean`] before it is printed, and nothing that is
 //! printed needs colour to be understood.
 
+pub mod cron;
 pub mod events;
 pub mod failure;
 pub mod health;

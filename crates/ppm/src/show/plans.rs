@@ -23,9 +23,10 @@ pub fn table(plans: &[PlanRow], look: &Look) -> String {
             .cell(units::duration(plan.in_ms))
             .cell(&plan.name)
             .cell(match plan.event {
-                PlanEvent::Schedule => "run",
-                PlanEvent::Restart => "restart",
-                PlanEvent::Watch => "restart (file changed)",
+                PlanEvent::Schedule => "run".to_owned(),
+                PlanEvent::Restart => "restart".to_owned(),
+                PlanEvent::Watch => "restart (file changed)".to_owned(),
+                PlanEvent::Other(word) => word.to_string(),
             })
             .cell(&plan.last)
             .cell(&plan.rule)

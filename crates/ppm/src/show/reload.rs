@@ -52,6 +52,7 @@ fn setting_line(setting: &str, look: &Look) -> String {
 
 /// The service with what is done to it; what has changed stands beside it where there is room, else below.
 fn line(row: &ReloadRow, names: usize, look: &Look) -> String {
+    let other;
     let (mark, style, action) = match row.action {
         ReloadAction::Add => ('+', GOOD, "start"),
         ReloadAction::Restart => ('~', FAIR, "restart"),
@@ -59,6 +60,10 @@ fn line(row: &ReloadRow, names: usize, look: &Look) -> String {
         ReloadAction::Update => ('~', FAIR, "update"),
         ReloadAction::Remove => ('-', BAD, "stop and remove"),
         ReloadAction::Keep => ('=', QUIET, "unchanged"),
+        ReloadAction::Other(word) => {
+            other = clean(&word.to_string()).into_owned();
+            ('~', FAIR, other.as_str())
+        }
     };
     let name = clean(&row.service);
     let gap = names - width(&name);

@@ -5,7 +5,7 @@ use ppm_protocol::types::Why;
 use ppm_protocol::{NextStart, ServiceRow, Status};
 
 use super::table::{Column, Row, render};
-use super::{BAD, FAIR, GOOD, Look, QUIET, units};
+use super::{BAD, FAIR, GOOD, Look, PLAIN, QUIET, units};
 
 const COLUMNS: [Column; 7] = [
     Column::number("ID").goes(4),
@@ -56,6 +56,7 @@ pub fn mark(service: &ServiceRow) -> (char, Style) {
         Status::Crashed if given_up(service) => ('●', BAD),
         Status::Crashed => ('●', FAIR),
         Status::Finished | Status::Created => ('○', QUIET),
+        Status::Other(_) => ('●', PLAIN),
     }
 }
 
@@ -76,6 +77,7 @@ fn upcoming(next: NextStart, reason: &str, look: &Look) -> Option<String> {
         Why::Backoff => (!reason.contains("retry")).then(|| format!("retry {until}")),
         Why::Restart | Why::Watch => Some(format!("restart {until}")),
         Why::Schedule => Some(format!("next run {until} ({})", units::clock(next.at, look))),
+        Why::Other(word) => Some(format!("{word} {until}")),
     }
 }
 

@@ -76,6 +76,48 @@ warning: `web`: its stop timeout of 1m is cut short when the daemon ends: shutdo
 }
 
 #[test]
+fn a_schedule_is_explained_without_a_daemon() {
+    let cron = |args: &str| ppm(&format!("cron {args}")).env("TZ", "UTC").assert();
+    let expected = str![[r#"
+At 02:30 (Europe/Paris)
+  Sun 29 Mar 2026 03:00:00 CEST  now  (moved: 02:30 does not exist)
+  Mon 30 Mar 2026 02:30:00 CEST  now
+
+"#]];
+    cron("'30 2 * * *' -n 2 --timezone Europe/Paris --from 2026-03-28T12:00").code(0).stderr_eq("").stdout_eq(expected);
+    let times = "[\"2026-10-25T02:30:00+02:00\",\"2026-10-26T02:30:00+01:00\"]\n";
+    cron("'30 2 * * *' -n 2 --timezone Europe/Paris --from 2026-10-24T12:00Z --json").code(0).stderr_eq("").stdout_eq(times);
+    cron("'0 0 */10 * FRI' -n 0").code(0).stdout_eq("At 00:00, on days 1, 11 and so on to 31 if that is Friday\n").stderr_eq(str![[r#"
+warning: `*/10` and `FRI` must both match, as in crontab(5); some programs take either
+
+"#]]);
+    cron("'0 0 0 1 1 * 2020'").code(0).stdout_eq("At 00:00, on day 1, in January, in 2020\n").stderr_eq("warning: it does not run again\n");
+}
+
+#[test]
+fn a_wrong_schedule_is_marked() {
+    let wrong = |args: &str, message: snapbox::data::Inline| ppm(&format!("cron {args}")).assert().code(1).stdout_eq("").stderr_eq(message);
+    wrong(
+        "'*/90 9 * * *'",
+        str![[r#"
+error: the step 90 does not fit in 0-59 (in the minute field)
+  */90 9 * * *
+  ^^^^
+  hint: `*/90` would match 0 alone: write `0` if that is meant, `@every 90m` for a period
+
+"#]],
+    );
+    wrong(
+        "'@daily' --timezone Pariz",
+        str![[r#"
+error: `Pariz` is not a time zone
+  hint: did you mean `Europe/Paris`?
+
+"#]],
+    );
+}
+
+#[test]
 fn a_stop_that_does_not_fit_into_the_grace_is_wrong() {
     let slow = "shutdown_timeout: 45s\nservices:\n- name: web\n  command: web\n  stop: {timeout: 30s}\n";
     let folder = folder(&[("ppm.yml", slow)]);

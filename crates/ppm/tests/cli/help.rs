@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "daemon",
     "info",
     "ls",
@@ -30,6 +30,7 @@ const COMMANDS: [&str; 26] = [
     "shutdown",
     "version",
     "check",
+    "cron",
     "probe",
     "schema",
     "completions",

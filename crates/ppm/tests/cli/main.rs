@@ -16,4 +16,6 @@ mod talk;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]
+mod versions;
+#[cfg(test)]
 mod wrong;

@@ -226,7 +226,7 @@ fn a_wait_ends_with_0_3_or_5() {
 
 #[test]
 fn other_refusals_are_exit_code_1() {
-    for code in [1003, 1004, -32601, 9999] {
+    for code in [1003, 1004, -32602, 9999] {
         let daemon = Daemon::answering(call("start", WAIT_WEB), error(code, "it is being removed", "null"));
         daemon.ppm("start web").assert().code(1).stdout_eq("").stderr_eq("error: it is being removed\n");
         daemon.finish();
