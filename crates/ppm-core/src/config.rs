@@ -6,6 +6,7 @@
 mod env;
 mod field;
 pub mod keys;
+mod log;
 mod problem;
 mod read;
 mod render;

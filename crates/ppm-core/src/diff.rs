@@ -12,6 +12,7 @@ use ppm_protocol::ReloadAction;
 use crate::attributes::{Attributes, Resource, write_umask};
 use crate::config::write_duration;
 use crate::environment::{EnvValue, Surroundings};
+use crate::logging::{LogKeys, Logger};
 use crate::schedule::Schedule;
 use crate::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::zone;
@@ -27,16 +28,19 @@ struct Changes {
 /// What it takes to get from the old service to the new one, and what has changed.
 ///
 /// What is executed is renewed by a restart. A service with a schedule is not restarted for it: its next run is soon
-/// enough.
-pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<String>) {
+/// enough. Whether output is captured is decided at a start, all else about it can change at any time. `loggers` are
+/// the old and the new keys for all services.
+pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>, Option<&LogKeys>)) -> (ReloadAction, Vec<String>) {
     let mut changes = Changes::default();
-    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, essential, groups, source: _ } = old;
+    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, log, essential, groups, source: _ } =
+        old;
     changes.command(command, &new.command);
     changes.schedule(schedule.as_ref(), new.schedule.as_ref());
     changes.restart(restart, &new.restart);
     changes.stop(*stop, new.stop);
     changes.compare("autostart", autostart, &new.autostart);
     changes.compare("success_exit_codes", format!("{success_exit_codes:?}"), format!("{:?}", new.success_exit_codes));
+    changes.logger(log.logger(loggers.0), new.log.logger(loggers.1));
     changes.compare("essential", essential, &new.essential);
     changes.compare("groups", groups.join(" "), new.groups.join(" "));
     if new.id.is_some() && *id != new.id {
@@ -55,7 +59,8 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<Stri
 /// The settings that differ, in words.
 pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     let mut changes = Changes::default();
-    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref timezone, ref surroundings } = *old;
+    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref timezone, ref surroundings, ref logger } =
+        *old;
     changes.compare("stats_interval", write_duration(stats_interval), write_duration(new.stats_interval));
     changes.compare("restart_interval", write_duration(restart_interval), write_duration(new.restart_interval));
     changes.compare("clock_check_interval", write_duration(clock_check_interval), write_duration(new.clock_check_interval));
@@ -63,6 +68,9 @@ pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     changes.compare("timezone", zone_in_words(timezone.as_ref()), zone_in_words(new.timezone.as_ref()));
     changes.compare("env_file", surroundings.common.files.join(" "), new.surroundings.common.files.join(" "));
     changes.environment(&surroundings.common.env, &new.surroundings.common.env);
+    if *logger != new.logger {
+        changes.words.push("logger".to_owned());
+    }
     changes.words
 }
 
@@ -137,6 +145,16 @@ impl Changes {
         self.compare("restart.jitter", format!("{jitter_percent}%"), format!("{}%", new.jitter_percent));
         self.compare("restart.max_retries", max_retries, new.max_retries);
         self.compare("restart.reset_after", write_duration(reset_after), write_duration(new.reset_after));
+    }
+
+    fn logger(&mut self, old: Option<Logger>, new: Option<Logger>) {
+        if old != new {
+            let is_captured = |captured| if captured { "captured" } else { "not captured" };
+            match (old.is_some(), new.is_some()) {
+                (true, true) => self.words.push("log".to_owned()),
+                (old, new) => self.of_process |= self.compare("log", is_captured(old), is_captured(new)),
+            }
+        }
     }
 
     fn stop(&mut self, old: StopPolicy, new: StopPolicy) {

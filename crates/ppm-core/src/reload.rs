@@ -1,10 +1,11 @@
 //! Reload: the configuration file is read again, and what has changed is done.
 //!
 //! The whole file is read and found right before anything happens; a wrong one changes nothing (R61). Services are
-//! told apart by name. Those that were added by hand stay, and so does what nobody changed: reloading twice does
-//! nothing the second time.
+//! told apart by name. Those that were added by hand stay, with what is common to all services, and so does what nobody
+//! changed: reloading twice does nothing the second time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_protocol::message::{Answer, Check};
@@ -13,11 +14,13 @@ use ppm_protocol::{Checked, ErrorCode, EventKind, Reload, ReloadAction, ReloadRo
 use crate::advice;
 use crate::config::{Config, Problems};
 use crate::diff;
-use crate::event::{Action, ClientId, From, Notice, ServiceId, Text};
+use crate::environment::Surroundings;
+use crate::event::{Action, ClientId, From, Notice, ServiceId, Stdin, Text};
 use crate::journal::{Actor, event_row};
+use crate::logging::Logger;
 use crate::service::{Input, Service, Want};
-use crate::spec::{MAIN, MAX_SERVICES, ServiceSpec};
-use crate::supervisor::{Origin, Supervisor, shortened};
+use crate::spec::{Command, MAIN, MAX_SERVICES, ServiceSpec, Settings};
+use crate::supervisor::{Entry, Origin, Supervisor, shortened};
 use crate::time::Now;
 use crate::waiting::{Aim, Kind};
 
@@ -133,7 +136,7 @@ struct Step {
 
 enum Target {
     Comes(ServiceSpec),
-    Stays(ServiceId, ServiceSpec),
+    Stays(ServiceId, ServiceSpec, Origin),
     Goes(ServiceId),
 }
 
@@ -221,9 +224,9 @@ impl Supervisor {
         self.refuse_when_ending()?;
         let mut steps = Vec::with_capacity(config.services.len());
         for spec in &config.services {
-            steps.push(self.step_to(now, spec)?);
+            steps.push(self.step_to(now, spec, &config.settings)?);
         }
-        let kept: std::collections::BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
+        let kept: BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
         for entry in self.services.values().filter(|entry| entry.origin == Origin::File && entry.service.want() != Want::Gone) {
             let name = &entry.service.spec().name;
             if !kept.contains(name.as_str()) {
@@ -231,6 +234,7 @@ impl Supervisor {
                 steps.push(Step { row, target: Target::Goes(entry.service.id()) });
             }
         }
+        steps.extend(self.services.values().filter_map(|entry| self.step_by_hand(entry, &kept, config)));
         let added = steps.iter().filter(|step| matches!(step.target, Target::Comes(_))).count();
         if self.services.len() + added > MAX_SERVICES {
             return Err(RpcError::new(ErrorCode::Refused, format!("more than {MAX_SERVICES} services are not supported")));
@@ -238,7 +242,7 @@ impl Supervisor {
         Ok(steps)
     }
 
-    fn step_to(&self, now: Now, spec: &ServiceSpec) -> Result<Step, RpcError> {
+    fn step_to(&self, now: Now, spec: &ServiceSpec, settings: &Settings) -> Result<Step, RpcError> {
         let row = |action, changes| ReloadRow { service: spec.name.clone(), action, changes };
         let Some(service) = self.names.get(&spec.name).and_then(|id| self.service(*id)) else {
             if let Some(other) = spec.id.and_then(|id| self.service(ServiceId(id))) {
@@ -255,11 +259,27 @@ impl Supervisor {
         if service.want() == Want::Gone {
             return Err(RpcError::new(ErrorCode::Refused, format!("`{}` is still being removed; try again", spec.name)));
         }
-        let (action, changes) = match diff::services(service.spec(), spec) {
+        let loggers = (self.settings.logger.as_ref(), settings.logger.as_ref());
+        let (action, changes) = match diff::services(service.spec(), spec, loggers) {
             (ReloadAction::Restart, changes) if !runs(now, service) => (ReloadAction::Update, changes),
             difference => difference,
         };
-        Ok(Step { row: row(action, changes), target: Target::Stays(service.id(), spec.clone()) })
+        Ok(Step { row: row(action, changes), target: Target::Stays(service.id(), spec.clone(), Origin::File) })
+    }
+
+    /// What was added by hand stays as it is, but what is common to all services is common to it too. It is not
+    /// restarted for that: nobody who changes the file need know of it.
+    fn step_by_hand(&self, entry: &Entry, in_file: &BTreeSet<&str>, config: &Config) -> Option<Step> {
+        let (spec, common) = (entry.service.spec(), &config.settings.surroundings.common);
+        let is_concerned = entry.origin == Origin::Hand && entry.service.want() != Want::Gone && !in_file.contains(spec.name.as_str());
+        if !is_concerned || spec.command.surroundings.common == *common {
+            return None;
+        }
+        let surroundings = Arc::new(Surroundings { common: Arc::clone(common), ..(*spec.command.surroundings).clone() });
+        let new = ServiceSpec { command: Command { surroundings, ..spec.command.clone() }, ..spec.clone() };
+        let changes = vec!["env of all services, from its next start on".to_owned()];
+        let row = ReloadRow { service: spec.name.clone(), action: ReloadAction::Update, changes };
+        Some(Step { row, target: Target::Stays(entry.service.id(), new, Origin::Hand) })
     }
 
     fn outlook(&self, config: &Config, steps: &[Step]) -> Reload {
@@ -274,11 +294,13 @@ impl Supervisor {
     fn apply_config(&mut self, now: Now, to: Option<From>, config: Config, steps: Vec<Step>) {
         let outlook = Reload { applied: true, ..self.outlook(&config, &steps) };
         self.actions.push(Action::Announce(Notice::Info(in_words(&outlook))));
+        let loggers = self.loggers();
         self.set_settings(now, config.settings);
         let mut todo = Vec::with_capacity(steps.len());
         for step in steps {
             todo.push(self.change_service(now, step));
         }
+        self.set_loggers(&loggers);
         let aims = todo.iter().filter_map(|(id, todo)| Some((*id, self.aim_of_reload(*id, *todo)?))).collect();
         let key = to.map(|to| self.wait_for(to, Kind::Reload(Box::new(outlook)), aims, Vec::new()));
         for (id, todo) in todo {
@@ -294,11 +316,28 @@ impl Supervisor {
         }
     }
 
+    /// What becomes of the output of each service.
+    fn loggers(&self) -> BTreeMap<ServiceId, Option<Logger>> {
+        let common = self.settings.logger.as_ref();
+        self.services().map(|service| (service.id(), service.spec().log.logger(common))).collect()
+    }
+
+    /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start.
+    fn set_loggers(&mut self, before: &BTreeMap<ServiceId, Option<Logger>>) {
+        for service in self.services.values().map(|entry| &entry.service) {
+            let launch = service.launch_data(Stdin::Null, self.settings.logger.as_ref());
+            let before = before.get(&service.id()).and_then(Option::as_ref);
+            if before.is_some() && launch.logger.is_some() && before != launch.logger.as_ref() {
+                self.actions.push(Action::SetLogger { id: service.id(), launch: Arc::new(launch) });
+            }
+        }
+    }
+
     /// Gives a service its new form, and says what it must be told then.
     fn change_service(&mut self, now: Now, step: Step) -> (ServiceId, Todo) {
         match step.target {
-            Target::Stays(id, spec) => {
-                self.configure(now, id, spec, Origin::File);
+            Target::Stays(id, spec, origin) => {
+                self.configure(now, id, spec, origin);
                 if step.row.action != ReloadAction::Keep {
                     self.tell_of(now, id, EventKind::Changed, step.row.changes.join(", "));
                 }

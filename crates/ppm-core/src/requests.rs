@@ -220,7 +220,8 @@ impl Supervisor {
             (true, false) => Input::Reschedule,
             (false, _) => Input::Stop,
         };
-        let changes = self.service(id).map(|service| diff::services(service.spec(), &spec).1).unwrap_or_default();
+        let loggers = (self.settings.logger.as_ref(), self.settings.logger.as_ref());
+        let changes = self.service(id).map(|service| diff::services(service.spec(), &spec, loggers).1).unwrap_or_default();
         self.configure(now, id, spec, Origin::Hand);
         self.tell_of(now, id, EventKind::Changed, changes.join(", "));
         let aim = self.service(id).filter(|_| add.wait).map_or(Aim::Asked, |service| aim_of(service, &input));

@@ -30,6 +30,7 @@ use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
 use crate::backoff;
 use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId, Stdin};
 use crate::journal::LONGEST_REASON;
+use crate::logging::LogKeys;
 use crate::schedule::Schedule;
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
@@ -160,6 +161,8 @@ pub enum How {
     Finished,
     /// By itself, badly.
     Crashed,
+    /// By the kernel, because memory was short.
+    OutOfMemory,
     /// On request, in time.
     Obeyed,
     /// On request, but by another signal than the one it was asked with.
@@ -178,7 +181,7 @@ impl End {
             (_, Some(Exit::Code(code))) => code,
             (_, Some(Exit::Signal(signal))) => 128 + signal.number(),
             (How::NotStarted(error), None) => error.code.into(),
-            (How::Finished | How::Crashed | How::Obeyed | How::DiedStopping | How::Overran(_), None) => 0,
+            (How::Finished | How::Crashed | How::OutOfMemory | How::Obeyed | How::DiedStopping | How::Overran(_), None) => 0,
         };
         u8::try_from(code).unwrap_or(u8::MAX)
     }
@@ -268,6 +271,8 @@ pub struct Context<'a> {
     pub zone: &'a TimeZone,
     /// Uniform over all of u64.
     pub chance: u64,
+    /// Whether a main process that ended was killed by the kernel because memory was short.
+    pub out_of_memory: bool,
 }
 
 /// "Can't happen", written out: a panic in tests; in production it is told and the state is kept.
@@ -475,7 +480,7 @@ impl Service {
 
             (Run::Up(live) | Run::Paused(live), Input::Exited(exit, group)) => self.ended(ctx, live, *exit, *group, out),
             (Run::Stopping { live, kill_at, then, .. }, Input::Exited(exit, group)) => {
-                self.record(ctx, *exit, self.judge_stop(*exit), live.pid, out);
+                self.record(ctx, *exit, self.judge_stop(ctx, *exit), live.pid, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
                     Group::Left => {
@@ -488,7 +493,7 @@ impl Service {
             }
             (Run::Killing { live, then, .. }, Input::Exited(exit, group)) => {
                 let overran = *exit == Exit::Signal(Signal::KILL);
-                let how = if overran { How::Overran(self.spec.stop.timeout) } else { self.judge_stop(*exit) };
+                let how = if overran { How::Overran(self.spec.stop.timeout) } else { self.judge_stop(ctx, *exit) };
                 self.record(ctx, *exit, how, live.pid, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
@@ -613,7 +618,7 @@ impl Service {
             Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
                 None => Status::Created,
                 Some(How::Finished | How::Obeyed) => Status::Finished,
-                Some(How::Crashed | How::DiedStopping | How::Overran(_) | How::NotStarted(_)) => Status::Crashed,
+                Some(How::Crashed | How::OutOfMemory | How::DiedStopping | How::Overran(_) | How::NotStarted(_)) => Status::Crashed,
             },
         }
     }
@@ -695,9 +700,10 @@ impl Service {
         &self.spec
     }
 
-    /// What is needed to start it with this input.
-    pub fn launch_data(&self, stdin: Stdin) -> Launch {
-        Launch { name: self.spec.name.clone(), command: self.spec.command.clone(), stdin }
+    /// What is needed to start it with this input, where this `logger` holds for all services.
+    pub fn launch_data(&self, stdin: Stdin, logger: Option<&LogKeys>) -> Launch {
+        let spec = &self.spec;
+        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin }
     }
 
     /// From now on it is asked to end with this signal.
@@ -711,7 +717,7 @@ impl Service {
         let is_planned_anew = spec.schedule != self.spec.schedule;
         self.spec = spec;
         if is_planned_anew && self.is_active() {
-            self.want = Want::Up { plan: next_fire(&self.spec, &Context { now, zone, chance: 0 }) };
+            self.want = Want::Up { plan: next_fire(&self.spec, &Context { now, zone, chance: 0, out_of_memory: false }) };
         }
     }
 
@@ -776,6 +782,8 @@ impl Service {
         let Some(end) = &self.last else { return String::new() };
         match (&end.how, end.exit) {
             (How::Finished | How::Crashed, Some(exit)) => exit.to_string(),
+            (How::OutOfMemory, Some(Exit::Code(code))) => format!("exit code {code}: out of memory"),
+            (How::OutOfMemory, _) => "killed by the kernel: out of memory".to_owned(),
             (How::Obeyed, _) => "stopped by request".to_owned(),
             (How::DiedStopping, Some(exit)) => format!("{exit} while stopping"),
             (How::Overran(timeout), _) => format!("killed: did not stop within {}", brief(*timeout)),
@@ -918,7 +926,11 @@ impl Service {
             Exit::Code(code) => code == 0 || self.spec.success_exit_codes.contains(&code),
             Exit::Signal(signal) => signal == Signal::TERM,
         };
-        let how = if good { How::Finished } else { How::Crashed };
+        let how = match (good, ctx.out_of_memory) {
+            (true, _) => How::Finished,
+            (false, true) => How::OutOfMemory,
+            (false, false) => How::Crashed,
+        };
         self.record(ctx, exit, how, live.pid, out);
         self.crashes = if good { 0 } else { self.crashes.saturating_add(1) };
         match group {
@@ -931,8 +943,9 @@ impl Service {
     }
 
     /// It obeyed if it ended by itself, however, or by the signal it was asked with (contract: stopping).
-    fn judge_stop(&self, exit: Exit) -> How {
+    fn judge_stop(&self, ctx: &Context<'_>, exit: Exit) -> How {
         match exit {
+            Exit::Signal(_) if ctx.out_of_memory => How::OutOfMemory,
             Exit::Code(_) => How::Obeyed,
             Exit::Signal(signal) if signal == self.spec.stop.signal || signal == Signal::TERM => How::Obeyed,
             Exit::Signal(_) => How::DiedStopping,
@@ -972,7 +985,7 @@ impl Service {
         let policy = &self.spec.restart;
         let Some(end) = &self.last else { return };
         let (delay, cause) = match (&end.how, policy.when) {
-            (How::Crashed | How::NotStarted(_), RestartWhen::OnFailure | RestartWhen::Always) => {
+            (How::Crashed | How::OutOfMemory | How::NotStarted(_), RestartWhen::OnFailure | RestartWhen::Always) => {
                 if policy.max_retries > 0 && self.crashes > policy.max_retries {
                     self.gave_up = true;
                     let reason = self.reason_at_rest();
@@ -982,7 +995,7 @@ impl Service {
             }
             (How::Finished, RestartWhen::Always) => (policy.interval, Cause::Restart),
             (How::Finished, RestartWhen::Never | RestartWhen::OnFailure)
-            | (How::Crashed | How::NotStarted(_), RestartWhen::Never)
+            | (How::Crashed | How::OutOfMemory | How::NotStarted(_), RestartWhen::Never)
             | (How::Obeyed | How::DiedStopping | How::Overran(_), _) => return,
         };
         let until = end.at + delay;

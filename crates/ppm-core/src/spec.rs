@@ -14,6 +14,7 @@ use ppm_protocol::message::AddService;
 
 use crate::attributes::{Attributes, User};
 use crate::environment::{EnvValue, Surroundings, check_references};
+use crate::logging::{LogChoice, LogKeys};
 use crate::names;
 use crate::schedule::Schedule;
 
@@ -38,6 +39,8 @@ pub struct Settings {
     pub timezone: Option<TimeZone>,
     /// Of services that do not say more: `env` and `env_file` of the top.
     pub surroundings: Arc<Surroundings>,
+    /// What becomes of the output of services; None: they write where the daemon writes.
+    pub logger: Option<LogKeys>,
 }
 
 impl Default for Settings {
@@ -49,6 +52,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(9),
             timezone: None,
             surroundings: Arc::default(),
+            logger: None,
         }
     }
 }
@@ -72,6 +76,8 @@ pub struct ServiceSpec {
     pub stop: StopPolicy,
     /// When it starts by the wall clock.
     pub schedule: Option<Schedule>,
+    /// What becomes of its output.
+    pub log: LogChoice,
     /// Whether its end, when nothing starts it again and nobody asked for it, ends the daemon.
     pub essential: bool,
     /// What it can be addressed by together with others: `@frontend`. Each once, in the order they are written.
@@ -208,6 +214,7 @@ impl ServiceSpec {
             success_exit_codes: vec![0],
             stop: StopPolicy::default(),
             schedule: None,
+            log: LogChoice::AsLogger,
             essential: false,
             groups: Vec::new(),
             source: String::new(),
@@ -227,6 +234,7 @@ impl ServiceSpec {
     pub fn main(words: &[String], settings: &Settings) -> Result<ServiceSpec, InvalidSpec> {
         let command = command_of(words)?;
         let mut spec = ServiceSpec::new(MAIN, command, settings);
+        spec.log = LogChoice::Inherit; // it stands for the daemon's own program, at whose terminal it may be
         spec.essential = true;
         spec.restart.when = RestartWhen::Never;
         spec.stop.timeout = settings.shutdown_timeout;
@@ -241,7 +249,7 @@ impl ServiceSpec {
     pub fn from_request(add: &AddService, settings: &Settings) -> Result<ServiceSpec, InvalidSpec> {
         names::check(&add.name)?;
         let command = command_of(&add.command)?;
-        add.workdir.iter().try_for_each(|workdir| check_workdir(workdir))?;
+        add.workdir.iter().try_for_each(|workdir| check_folder(workdir))?;
         let mut env = BTreeMap::new();
         for (name, value) in &add.env {
             check_env_name(name)?;
@@ -316,7 +324,7 @@ pub(crate) fn check_argument(argument: &str) -> Result<(), InvalidSpec> {
     Ok(())
 }
 
-pub(crate) fn check_workdir(workdir: &str) -> Result<(), InvalidSpec> {
+pub(crate) fn check_folder(workdir: &str) -> Result<(), InvalidSpec> {
     check_argument(workdir)?;
     check_references(workdir)?;
     if !workdir.starts_with('/') && !workdir.starts_with("${") {

@@ -16,6 +16,7 @@ use crate::chance::Chance;
 use crate::config::Config;
 use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId, Stdin};
 use crate::journal::{Actor, Journal, event_row};
+use crate::oom::OomKills;
 use crate::reload::Reading;
 use crate::sampling::Sampling;
 use crate::service::{Context, Effect, End, Input, Run, Service};
@@ -141,6 +142,9 @@ pub struct Supervisor {
     main: Option<(ServiceId, Main)>,
     /// Of the essential service with which the daemon ends.
     exit_code: Option<u8>,
+    oom_kills: OomKills,
+    /// Whether the end that is being handled is the kernel's doing because memory was short.
+    out_of_memory: bool,
     chance: Chance,
     effects: Vec<Effect>,
 }
@@ -177,6 +181,8 @@ impl Supervisor {
             interrupts: 0,
             main: None,
             exit_code: None,
+            oom_kills: OomKills::default(),
+            out_of_memory: false,
             chance: Chance::new(seed),
             effects: Vec::new(),
         };
@@ -206,7 +212,12 @@ impl Supervisor {
             Event::Disconnected { client } => self.disconnected(client),
             Event::Spawned { id, pid } => self.step(now, id, &Input::Spawned(pid)),
             Event::SpawnFailed { id, error } => self.step(now, id, &Input::SpawnFailed(error)),
-            Event::Exited { pid, exit, group } => self.step_owner(now, pid, &Input::Exited(exit, group)),
+            Event::OomKills { kills } => self.oom_kills.count(now.mono, kills),
+            Event::Exited { pid, exit, group } => {
+                self.out_of_memory = self.oom_kills.explain(now.mono, exit);
+                self.step_owner(now, pid, &Input::Exited(exit, group));
+                self.out_of_memory = false;
+            }
             Event::Paused { pid } => self.step_owner(now, pid, &Input::WasPaused),
             Event::Resumed { pid } => self.step_owner(now, pid, &Input::WasResumed),
             Event::Drained { id } => self.step(now, id, &Input::Drained),
@@ -273,7 +284,7 @@ impl Supervisor {
     /// Gives a service its input, performs the bookkeeping, and tells everybody who should know.
     pub(crate) fn step(&mut self, now: Now, id: ServiceId, input: &Input) {
         let Some(entry) = self.services.get_mut(&id) else { return };
-        let context = Context { now, zone: &self.zone, chance: self.chance.next() };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: self.out_of_memory };
         let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
         let mut effects = std::mem::take(&mut self.effects);
         entry.service.step(&context, input, &mut effects);
@@ -291,7 +302,7 @@ impl Supervisor {
         let id = ServiceId(spec.id.or(self.next_id).unwrap_or(u32::MAX));
         spec.id = Some(id.0);
         self.next_id = self.next_id.and_then(|next| Some(next.max(id.0.checked_add(1)?)));
-        let context = Context { now, zone: &self.zone, chance: self.chance.next() };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
         let service = Service::new(id, spec, &context);
         self.names.insert(service.spec().name.clone(), id);
         self.services.insert(id, Entry { service, origin, keys: Keys::default() });
@@ -368,7 +379,8 @@ impl Supervisor {
             match effect {
                 Effect::Spawn(cause) => {
                     let stdin = if self.is_main(id) { Stdin::Inherited } else { Stdin::Null };
-                    self.actions.push(Action::Spawn { id, launch: Arc::new(service.launch_data(stdin)), cause });
+                    let launch = service.launch_data(stdin, self.settings.logger.as_ref());
+                    self.actions.push(Action::Spawn { id, launch: Arc::new(launch), cause });
                 }
                 Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { id, pid, signal, reach }),
                 Effect::KillStrays(signal) => self.actions.push(Action::KillStrays { id, signal }),
@@ -455,7 +467,7 @@ impl Supervisor {
             }
             Signal::QUIT if !self.stands_for_main() || self.phase != Phase::Running => self.kill_everything(now),
             Signal::HUP if !self.stands_for_main() => self.reload(None),
-            Signal::USR1 if !self.stands_for_main() => {} // there are no files to be opened again
+            Signal::USR1 if !self.stands_for_main() => self.actions.push(Action::ReopenLogs),
             _ => self.pass_on(now, signal),
         }
     }

@@ -36,15 +36,25 @@ pub struct Children {
     kin: Kin,
     /// None: there is no /proc, and nobody but main processes and their groups can be found.
     census: Option<Census>,
+    /// The runs of which nothing is left, by their main processes.
+    pub over: Vec<Pid>,
     /// What was taken from the kernel and not told yet.
     events: VecDeque<Event>,
-    /// The services whose main process left others, and its group while that has members.
-    leftovers: BTreeMap<ServiceId, Option<Pid>>,
+    leftovers: BTreeMap<ServiceId, Leftover>,
     wanted: Vec<Wanted>,
     sweep: Option<Signal>,
     /// Whether to tell when there is no child any more.
     is_watched: bool,
     others_first: usize,
+}
+
+/// What a main process left behind.
+#[derive(Clone, Copy, Debug)]
+struct Leftover {
+    /// It; None: its number is another's by now, and the run was said to be over.
+    run: Option<Pid>,
+    /// Its group, while that has members.
+    group: Option<Pid>,
 }
 
 /// A signal for the strays of a service.
@@ -83,6 +93,7 @@ impl Children {
             me,
             kin: Kin::new(me),
             census,
+            over: Vec::new(),
             events: VecDeque::new(),
             leftovers: BTreeMap::new(),
             wanted: Vec::new(),
@@ -97,7 +108,10 @@ impl Children {
     pub fn started(&mut self, id: ServiceId, pid: Pid) -> VecDeque<Event> {
         self.kin.lead(pid, id);
         // The kernel gave the number out again, so the group is empty; it must not be taken for the new one's.
-        self.leftovers.values_mut().filter(|group| **group == Some(pid)).for_each(|group| *group = None);
+        for leftover in self.leftovers.values_mut().filter(|leftover| leftover.run == Some(pid)) {
+            self.over.extend(leftover.run.take());
+            leftover.group = None;
+        }
         let (of_another, others) = self.events.drain(..).partition(|event| concerns(event, pid));
         self.events = others;
         of_another
@@ -126,8 +140,14 @@ impl Children {
         }
         let strayed: Vec<ServiceId> = self.leftovers.keys().copied().filter(|id| self.kin.has_new_orphans(*id)).collect();
         let is_left = |group: Option<Pid>, id| group.is_some() || self.kin.has_orphans(id);
-        let left: BTreeMap<Pid, (ServiceId, Option<Pid>)> =
-            ended.into_iter().filter(|(_, id, group)| is_left(*group, *id)).map(|(pid, id, group)| (pid, (id, group))).collect();
+        let mut left = BTreeMap::new();
+        for (pid, id, group) in ended {
+            if is_left(group, id) {
+                left.insert(pid, (id, Leftover { run: Some(pid), group }));
+            } else {
+                self.over.push(pid);
+            }
+        }
         self.events.extend(changes.into_iter().map(|change| match change {
             Change::Exited(pid, exit) => {
                 let group = if left.contains_key(&pid) { Group::Left } else { Group::Empty };
@@ -138,7 +158,7 @@ impl Children {
         }));
         self.events.extend(strayed.into_iter().map(|id| Event::Strayed { id }));
         self.leftovers.extend(left.into_values());
-        let groups: BTreeSet<Pid> = self.leftovers.values().copied().flatten().collect();
+        let groups: BTreeSet<Pid> = self.groups_left().map(|(_, group)| group).collect();
         self.kin.bury(|pid| groups.contains(&pid));
         taken
     }
@@ -154,9 +174,10 @@ impl Children {
             return None; // the end of a main process is told before that of what it left
         }
         let kin = &self.kin;
-        let drained = self.leftovers.iter().find(|(id, group)| group.is_none() && !kin.has_orphans(**id)).map(|(id, _)| *id);
-        if let Some(id) = drained {
+        let drained = self.leftovers.iter().find(|(id, leftover)| leftover.group.is_none() && !kin.has_orphans(**id));
+        if let Some((id, leftover)) = drained.map(|(id, leftover)| (*id, *leftover)) {
             self.leftovers.remove(&id);
+            self.over.extend(leftover.run);
             return Some(Event::Drained { id });
         }
         let is_alone = || match self.census {
@@ -173,14 +194,16 @@ impl Children {
     /// Sends a signal to a main process, or to its group.
     pub fn kill(&mut self, id: ServiceId, pid: Pid, signal: Signal, reach: Reach) {
         let is_led = self.kin.led_by(pid) == Some(id);
-        let is_group = reach == Reach::Group && self.leftovers.get(&id) == Some(&Some(pid));
+        let is_group = reach == Reach::Group && self.leftovers.get(&id).and_then(|leftover| leftover.group) == Some(pid);
         if !is_led && !is_group {
             return; // gone since it was decided; its number may be somebody else's
         }
         match reap::signal(pid, signal, reach) {
             Ok(()) => {}
             // Its last member had a parent elsewhere, and only that parent was told.
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => drop(self.leftovers.get_mut(&id).and_then(Option::take)),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                self.leftovers.entry(id).and_modify(|leftover| leftover.group = None);
+            }
             Err(error) => tracing::warn!("cannot send {signal} to process {pid}: {error}"),
         }
     }
@@ -274,7 +297,7 @@ impl Children {
     }
 
     fn groups_left(&self) -> impl Iterator<Item = (ServiceId, Pid)> {
-        self.leftovers.iter().filter_map(|(id, group)| Some((*id, (*group)?)))
+        self.leftovers.iter().filter_map(|(id, leftover)| Some((*id, leftover.group?)))
     }
 
     /// Examines those children that are not known yet, and learns whose they are.
@@ -290,7 +313,7 @@ impl Children {
         for (id, group) in groups {
             if self.if_left(group).is_none() {
                 self.kin.forget(group);
-                self.leftovers.insert(id, None);
+                self.leftovers.entry(id).and_modify(|leftover| leftover.group = None);
             }
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ppm_core::config::Config;
 use ppm_core::event::{ClientId, Event, Pid, turn};
+use ppm_core::oom::may_be_one;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
@@ -17,21 +18,26 @@ use ppm_protocol::Signal as Number;
 use ppm_protocol::message::Asked;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::children::Taken;
 use crate::clock::{self, Alarm, Rang};
-use crate::host;
 use crate::shell::Hands;
+use crate::{host, oom};
 
 /// How long the last replies may take to be read at the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// How long the last output of services may take to be written at the end.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// What the loop can be woken by, other than signals and clocks.
 #[derive(Debug)]
 pub enum Wake {
-    /// Somebody connected.
-    Connected(UnixStream),
+    /// Somebody connected; who waits for this to be taken up is told so when the sender is dropped.
+    Connected(UnixStream, oneshot::Sender<()>),
+    /// Somebody would, but there is no file for the connection.
+    Crowded,
     /// A client said something.
     Asked(ClientId, Box<Asked>),
     /// A client is gone.
@@ -39,7 +45,7 @@ pub enum Wake {
     /// A sample was read.
     Sampled(u64, Vec<(Pid, Usage)>),
     /// A configuration was read, or could not be.
-    ConfigRead(u64, Result<Config, NoConfig>),
+    ConfigRead(u64, Box<Result<Config, NoConfig>>),
 }
 
 /// The signals that the daemon answers to, SIGCHLD aside. Registered before the first child exists.
@@ -54,6 +60,11 @@ impl Signals {
     pub fn register(others: impl Iterator<Item = Number>) -> io::Result<Signals> {
         let heard = |number: Number| Ok((number, signal(SignalKind::from_raw(number.number()))?));
         Ok(Signals { child: signal(SignalKind::child())?, others: others.map(heard).collect::<io::Result<_>>()? })
+    }
+
+    /// Waits for one that asks the daemon to end, while it cannot do anything else yet.
+    pub async fn end(&mut self) {
+        while !matches!(Signals::other(&mut self.others).await, Number::TERM | Number::INT | Number::QUIT) {}
     }
 
     async fn other(signals: &mut [(Number, Signal)]) -> Number {
@@ -75,6 +86,7 @@ pub struct Driver {
     alarm: Alarm,
     /// Of the changes of children.
     taken: Taken,
+    oom_kills: oom::Counter,
 }
 
 enum Woken {
@@ -88,13 +100,16 @@ enum Woken {
 impl Driver {
     /// A loop that has not begun. Children that ended before are looked at first (R12).
     pub fn new(supervisor: Supervisor, hands: Hands, signals: Signals, inbox: mpsc::Receiver<Wake>) -> Driver {
-        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), taken: Taken::Some }
+        let (alarm, oom_kills) = (Alarm::default(), oom::Counter::find());
+        Driver { supervisor, hands, signals, inbox, alarm, taken: Taken::Some, oom_kills }
     }
 
     /// Runs until the supervisor asks to leave; returns the exit code.
     pub async fn run(mut self) -> u8 {
+        self.count_oom_kills();
         loop {
             if let Some(code) = self.hands.exit {
+                self.hands.logs.finish(LAST_LINES).await;
                 self.hands.clients.flush(LAST_WORDS).await;
                 return code;
             }
@@ -130,16 +145,30 @@ impl Driver {
     }
 
     fn look_at_children(&mut self) {
-        self.taken = self.hands.children.take(&|name| self.supervisor.id_of(name));
-        while let Some(event) = self.hands.children.next_event().or_else(|| self.hands.children.conclude()) {
+        self.taken = self.hands.take_changes(&|name| self.supervisor.id_of(name));
+        while let Some(event) = self.hands.next_change() {
+            if matches!(event, Event::Exited { exit, .. } if may_be_one(exit)) {
+                self.count_oom_kills();
+            }
             self.tell(event);
+        }
+    }
+
+    fn count_oom_kills(&mut self) {
+        if let Some(kills) = self.oom_kills.read() {
+            self.tell(Event::OomKills { kills });
         }
     }
 
     fn open(&mut self, wake: Wake) {
         let now = clock::now().mono;
         match wake {
-            Wake::Connected(stream) => self.connected(now, stream),
+            Wake::Connected(stream, _taken) => self.connected(now, stream),
+            Wake::Crowded => {
+                if let Some(event) = self.hands.clients.make_room() {
+                    self.tell(event);
+                }
+            }
             Wake::Asked(client, asked) => {
                 if let Some((from, request)) = self.hands.clients.asked(now, client, *asked) {
                     self.tell(Event::Requested { from, request });
@@ -149,7 +178,7 @@ impl Driver {
             Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();
-                self.tell(Event::ConfigRead { read, config });
+                self.tell(Event::ConfigRead { read, config: *config });
                 host::trim_memory();
             }
         }
@@ -171,7 +200,7 @@ impl Driver {
         let mut next = Some(event);
         while let Some(event) = next {
             turn(&mut self.supervisor, &mut self.hands, clock::now(), event);
-            next = self.hands.outcomes.pop_front().or_else(|| self.hands.children.conclude());
+            next = self.hands.outcomes.pop_front().or_else(|| self.hands.conclude());
         }
     }
 }

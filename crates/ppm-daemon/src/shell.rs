@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 
-use ppm_core::event::{Action, Event, Pid, ServiceId, Shell};
+use ppm_core::event::{Action, Cause, Event, Launch, NoStart, ServiceId, Shell};
 use tokio::sync::mpsc;
 
-use crate::children::Children;
+use crate::children::{Children, Names, Taken};
 use crate::control::Clients;
 use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
-use crate::spawn::Spawner;
+use crate::logs::Logs;
+use crate::spawn::{Spawner, Started, in_words};
 use crate::{log, sampler};
 
 /// The hands of the supervisor.
@@ -21,6 +22,8 @@ pub struct Hands {
     pub children: Children,
     /// The exit code, once the supervisor asked to leave.
     pub exit: Option<u8>,
+    /// The output of services that is captured.
+    pub logs: Logs,
     /// What came of actions, to be told to the supervisor next.
     pub outcomes: VecDeque<Event>,
     spawner: Spawner,
@@ -30,15 +33,41 @@ pub struct Hands {
 
 impl Hands {
     /// Hands that hold nothing yet.
-    pub fn new(spawner: Spawner, loader: Loader, inbox: mpsc::Sender<Wake>) -> Hands {
+    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, inbox: mpsc::Sender<Wake>) -> Hands {
         Hands {
-            clients: Clients::new(inbox.clone()),
+            clients,
             children: Children::new(),
             exit: None,
+            logs: Logs::default(),
             outcomes: VecDeque::new(),
             spawner,
             readings: Readings::new(loader, inbox.clone()),
             inbox,
+        }
+    }
+
+    /// Takes what has changed from the kernel, for [`Hands::next_change`].
+    pub fn take_changes(&mut self, names: Names<'_>) -> Taken {
+        let taken = self.children.take(names);
+        self.end_runs();
+        taken
+    }
+
+    /// What was taken, one by one, and what follows.
+    pub fn next_change(&mut self) -> Option<Event> {
+        self.children.next_event().or_else(|| self.conclude())
+    }
+
+    /// What follows from all that was told: somebody left nothing any more, or the daemon is alone.
+    pub fn conclude(&mut self) -> Option<Event> {
+        let event = self.children.conclude();
+        self.end_runs();
+        event
+    }
+
+    fn end_runs(&mut self) {
+        for run in std::mem::take(&mut self.children.over) {
+            self.logs.ended(run);
         }
     }
 
@@ -47,19 +76,35 @@ impl Hands {
         self.readings.begin_next();
     }
 
-    fn spawned(&mut self, id: ServiceId, pid: Pid) {
+    fn spawn(&mut self, id: ServiceId, launch: &Launch, cause: Cause) -> Result<(), NoStart> {
+        if launch.logger.is_some() {
+            self.logs.prepare().map_err(|error| format!("logger: {}", in_words(&error)))?;
+        }
+        let Started { pid, captured } = self.spawner.spawn(launch, cause)?;
         self.outcomes.extend(self.children.started(id, pid));
+        self.end_runs();
+        if let Some((sinks, read)) = captured {
+            self.logs.started(id, pid, sinks, read);
+        }
         self.outcomes.push_back(Event::Spawned { id, pid });
+        Ok(())
     }
 }
 
 impl Shell for Hands {
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Spawn { id, launch, cause } => match self.spawner.spawn(&launch, cause) {
-                Ok(pid) => self.spawned(id, pid),
-                Err(error) => self.outcomes.push_back(Event::SpawnFailed { id, error }),
+            Action::Spawn { id, launch, cause } => {
+                if let Err(error) = self.spawn(id, &launch, cause) {
+                    self.outcomes.push_back(Event::SpawnFailed { id, error });
+                }
+            }
+            Action::SetLogger { id, launch } => match self.spawner.sinks(&launch) {
+                Ok(Some(sinks)) => self.logs.set_sinks(id, sinks),
+                Ok(None) => {}
+                Err(error) => tracing::warn!("{}: its output goes where it went: {error}", launch.name),
             },
+            Action::ReopenLogs => self.logs.reopen(),
             Action::Kill { id, pid, signal, reach } => self.children.kill(id, pid, signal, reach),
             Action::KillStrays { id, signal } => self.children.kill_strays(id, signal),
             Action::AskStrays { id, signal } => self.children.ask_strays(id, signal),

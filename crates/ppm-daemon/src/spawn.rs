@@ -22,6 +22,7 @@ use ppm_core::environment::{self, Help, Resolved};
 use ppm_core::event::{Cause, Launch, NoStart, Pid, Stdin};
 
 use crate::host::Terminal;
+use crate::logs::{Pipes, Sinks};
 use crate::{files, reap};
 
 /// Where programs are looked up when nobody says (R8c).
@@ -50,6 +51,8 @@ pub struct Spawner {
     parent: libc::pid_t,
     /// How readily the kernel kills the daemon itself; None: nobody knows.
     oom_score: Option<i16>,
+    /// The container's limit, which the daemon has raised for itself.
+    open_files: Limit,
 }
 
 /// At which step the child failed.
@@ -58,6 +61,7 @@ pub struct Spawner {
 enum Stage {
     Session,
     Input,
+    Output,
     OomScore,
     Limit(Resource),
     Nice,
@@ -75,6 +79,8 @@ struct Order<'a> {
     argv: *const *const c_char,
     envp: *const *const c_char,
     workdir: *const c_char,
+    /// What becomes standard output and error; None: what the daemon has.
+    output: Option<[RawFd; 2]>,
     oom_score: Option<&'a OomScore>,
     limits: &'a [(Resource, KernelLimit)],
     nice: Option<c_int>,
@@ -84,6 +90,15 @@ struct Order<'a> {
     terminal: Terminal,
     parent: libc::pid_t,
     failed: Option<(Stage, c_int)>,
+}
+
+/// A service that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its main process.
+    pub pid: Pid,
+    /// Where its output is to go, and where it can be read.
+    pub captured: Option<(Sinks, [OwnedFd; 2])>,
 }
 
 /// What is written to [`OOM_SCORE`].
@@ -113,18 +128,19 @@ struct Start<'a> {
 }
 
 impl Spawner {
-    /// Remembers the daemon's environment, which services inherit, and the terminal for the one that inherits its input.
-    pub fn new(environment: impl Iterator<Item = (OsString, OsString)>, terminal: Terminal) -> io::Result<Spawner> {
+    /// Remembers the daemon's environment, which services inherit, how many files they may open, and the terminal for the
+    /// one that inherits its input.
+    pub fn new(environment: impl Iterator<Item = (OsString, OsString)>, open_files: Limit, terminal: Terminal) -> io::Result<Spawner> {
         let environment: Vec<(OsString, CString)> =
             environment.filter_map(|(key, value)| Some((key.clone(), assignment(key.as_bytes(), value.as_bytes())?))).collect();
         let null = fs::File::options().read(true).open("/dev/null")?.into();
         let parent = nix::unistd::getpid().as_raw();
         let oom_score = own_oom_score();
-        Ok(Spawner { environment, null, terminal, stack: vec![0; STACK_WORDS], parent, oom_score })
+        Ok(Spawner { environment, null, terminal, stack: vec![0; STACK_WORDS], parent, oom_score, open_files })
     }
 
     /// Starts the program as leader of its own session; the error is for people: stage and cause.
-    pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Pid, NoStart> {
+    pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Started, NoStart> {
         let start = self.prepare(launch, cause)?;
         let command = &launch.command;
         let programs = start.programs();
@@ -134,8 +150,14 @@ impl Spawner {
         let who: Vec<CString> = start.who().filter_map(|(name, value)| assignment(name.as_bytes(), value)).collect();
         let envp: Vec<&CString> = self.inherited(&start).map(|(_, assignment)| assignment).chain(&who).chain(&own).collect();
         let Attributes { user: _, umask, limits, nice, oom_score_adj } = &command.attributes;
-        let limits: Vec<(Resource, KernelLimit)> = limits.iter().map(|(resource, limit)| (*resource, KernelLimit::from(*limit))).collect();
+        let open_files = (!limits.contains_key(&Resource::Nofile)).then_some((Resource::Nofile, self.open_files));
+        let limits = limits.iter().map(|(resource, limit)| (*resource, *limit)).chain(open_files);
+        let limits: Vec<(Resource, KernelLimit)> = limits.map(|(resource, limit)| (resource, limit.into())).collect();
         let oom_score = self.oom_score_of(*oom_score_adj);
+
+        let sinks = start.sinks();
+        let owner = start.account.as_ref().map(|account| (account.uid, account.gid));
+        let pipes = sinks.is_some().then(|| Pipes::new(owner)).transpose().map_err(|error| format!("stdout: {}", in_words(&error)))?;
 
         let (programs_ptr, argv_ptr, envp_ptr) = (pointers(&programs), pointers(&argv), pointers(envp));
         let (stdin, terminal) = match launch.stdin {
@@ -147,6 +169,7 @@ impl Spawner {
             argv: argv_ptr.as_ptr(),
             envp: envp_ptr.as_ptr(),
             workdir: workdir.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
+            output: pipes.as_ref().map(|pipes| pipes.write.each_ref().map(AsRawFd::as_raw_fd)),
             oom_score: oom_score.as_ref(),
             limits: &limits,
             nice: nice.map(c_int::from),
@@ -159,7 +182,7 @@ impl Spawner {
         };
         let pid = clone_and_wait_for_exec(&mut self.stack, &mut order).map_err(|error| format!("fork: {}", in_words(&error)))?;
         match order.failed {
-            None => Ok(Pid(pid)),
+            None => Ok(Started { pid: Pid(pid), captured: sinks.zip(pipes.map(|pipes| pipes.read)) }),
             Some((stage, errno)) => {
                 reap::discard(pid);
                 let is_missing = (stage, errno) == (Stage::Exec, libc::ENOENT);
@@ -167,6 +190,11 @@ impl Spawner {
                 Err(NoStart { why: start.explain(stage, errno), code })
             }
         }
+    }
+
+    /// Where the output of a service would go if it started now; None: it would not be captured.
+    pub fn sinks(&self, launch: &Launch) -> Result<Option<Sinks>, String> {
+        Ok(self.prepare(launch, Cause::Request)?.sinks())
     }
 
     fn prepare<'a>(&self, launch: &'a Launch, cause: Cause) -> Result<Start<'a>, String> {
@@ -182,7 +210,8 @@ impl Spawner {
             },
             read: &files::read,
         };
-        start.own = environment::resolve(&launch.command, help)?;
+        let logs = launch.logger.as_ref().and_then(|logger| logger.files.as_ref()).map(|files| files.path.as_str());
+        start.own = environment::resolve(&launch.command, logs, help)?;
         let path = match start.own.variable(b"PATH") {
             Some(own) => Some(own.to_vec()),
             None => self.inherited(&start).any(|(key, _)| key == "PATH").then(|| self.variable(b"PATH")).flatten(),
@@ -215,6 +244,14 @@ impl Spawner {
 }
 
 impl Start<'_> {
+    /// Where its output goes, if it is captured.
+    fn sinks(&self) -> Option<Sinks> {
+        let logger = self.launch.logger.as_ref()?;
+        let folder = self.own.logs.as_ref().map(|folder| PathBuf::from(OsStr::from_bytes(&folder.path)));
+        let files = folder.zip(logger.files.as_ref().map(|files| files.limits));
+        Some(Sinks { service: self.launch.name.clone(), files })
+    }
+
     /// The variables of [`WHO`] for another user, as far as they are known and the service does not set them itself.
     fn who(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let account = self.account.as_ref();
@@ -253,6 +290,7 @@ impl Start<'_> {
             Stage::Session => format!("setsid: {}", in_words(&error)),
             Stage::Parent => format!("prctl: {}", in_words(&error)),
             Stage::Input => format!("stdin: {}", in_words(&error)),
+            Stage::Output => format!("stdout: {}", in_words(&error)),
             Stage::OomScore => match errno {
                 libc::EACCES | libc::EPERM => "oom_score_adj: not permitted to be less than the daemon's".to_owned(),
                 libc::ENOENT => format!("oom_score_adj: there is no {}", OOM_SCORE.to_string_lossy()),
@@ -398,6 +436,11 @@ unsafe fn become_service(order: &Order<'_>) -> (Stage, c_int) {
         take_terminal(order.terminal);
         if order.stdin != libc::STDIN_FILENO && libc::dup2(order.stdin, libc::STDIN_FILENO) < 0 {
             return (Stage::Input, errno());
+        }
+        if let Some([out, err]) = order.output
+            && (libc::dup2(out, libc::STDOUT_FILENO) < 0 || libc::dup2(err, libc::STDERR_FILENO) < 0)
+        {
+            return (Stage::Output, errno());
         }
         if let Some(score) = order.oom_score
             && let Err(error) = write_oom_score(&score.text)
@@ -643,10 +686,11 @@ mod tests {
         let user = Some(Box::new(User::parse("65534:65534").unwrap()));
         let command =
             Command { path: "/bin/true".to_owned(), attributes: Attributes { user, ..Attributes::default() }, ..Command::default() };
-        let launch = Launch { name: "svc".to_owned(), command, stdin: Stdin::Null };
-        let mut spawner = Spawner::new(std::iter::empty(), Terminal::None).unwrap();
+        let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null };
+        let open_files = Limit { soft: Some(100), hard: Some(100) };
+        let mut spawner = Spawner::new(std::iter::empty(), open_files, Terminal::None).unwrap();
         prctl::set_dumpable(true).unwrap();
-        let Pid(pid) = spawner.spawn(&launch, Cause::Request).unwrap();
+        let Pid(pid) = spawner.spawn(&launch, Cause::Request).unwrap().pid;
         assert_eq!(prctl::get_dumpable(), Ok(true));
         nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
     }

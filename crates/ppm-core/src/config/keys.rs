@@ -192,8 +192,14 @@ pub const TOP: Table = Table {
             "The services.",
             "[{name: web, command: 'nginx -g \"daemon off;\"'}]",
         ),
+        here(
+            "logger",
+            Kind::Map(&LOGGER),
+            Otherwise("none: services write where the daemon writes"),
+            "What becomes of the output of services, and how much of it is kept.",
+            "{path: /var/log/ppm, max_files: 5}",
+        ),
         later("watch_restart_interval"),
-        later("logger"),
         later("http"),
         later("state_dir"),
     ],
@@ -271,6 +277,13 @@ pub const SERVICE: Table = Table {
             "\"*/30 * * * * *\"",
         ),
         here(
+            "log",
+            Kind::Either(&[Kind::Boolean, Kind::Map(&LOGGER)]),
+            Value("true"),
+            "What becomes of its output: as `logger` says, `false` for writing where the daemon writes, or keys of `logger` for this service.",
+            "{max_files: 5}",
+        ),
+        here(
             "essential",
             Kind::Boolean,
             Value("false"),
@@ -320,7 +333,6 @@ pub const SERVICE: Table = Table {
             "500",
         ),
         later("hooks"),
-        later("log"),
         later("replicas"),
     ],
 };
@@ -429,6 +441,49 @@ pub const SCHEDULE: Table = Table {
     ],
 };
 
+/// `logger`, and `log` of a service as a map.
+pub const LOGGER: Table = Table {
+    name: "logger",
+    notes: Notes::Refused,
+    keys: &[
+        here(
+            "path",
+            Kind::Folder,
+            Otherwise("none"),
+            "The folder of the log files, absolute; it is made where it is missing. `${NAME}` is expanded.",
+            "/var/log/ppm",
+        ),
+        here(
+            "max_files",
+            Kind::Whole(1, u32::MAX),
+            Otherwise("`3`"),
+            "How many files of a service are kept, the active one included.",
+            "10",
+        ),
+        here(
+            "max_file_size",
+            Kind::Size,
+            Otherwise("`20MiB`"),
+            "How large a file grows before the next is begun; it is cut only at the end of a line. `0`: any size.",
+            "1MiB",
+        ),
+        here(
+            "max_total_size",
+            Kind::Size,
+            Otherwise("`200MiB`"),
+            "How much all files of the folder may take together; the oldest go first. `0`: any.",
+            "2GiB",
+        ),
+        here("max_age", Kind::Duration, Otherwise("`0s`"), "Files that were last written to longer ago than this go; `0s`: never.", "30d"),
+        later("memory"),
+        later("rate_limit"),
+        later("console"),
+        later("prefix"),
+        later("format"),
+        later("timestamps"),
+    ],
+};
+
 /// The value of a variable that stands in a file.
 pub const FILE: Table = Table {
     name: "file",
@@ -467,4 +522,5 @@ pub(super) static RESTART_KEYS: [Known; RESTART.keys.len()] = known(&RESTART);
 pub(super) static STOP_KEYS: [Known; STOP.keys.len()] = known(&STOP);
 pub(super) static LIMITS_KEYS: [Known; LIMITS.keys.len()] = known(&LIMITS);
 pub(super) static SCHEDULE_KEYS: [Known; SCHEDULE.keys.len()] = known(&SCHEDULE);
+pub(super) static LOGGER_KEYS: [Known; LOGGER.keys.len()] = known(&LOGGER);
 pub(super) static FILE_KEYS: [Known; FILE.keys.len()] = known(&FILE);

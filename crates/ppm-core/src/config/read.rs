@@ -90,6 +90,7 @@ impl Reader {
         self.set(map.get("timezone"), &mut settings.timezone, |reader, field| reader.timezone(field).map(Some));
         let common = Arc::new(self.variables(&map, text));
         settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
+        self.set(map.get("logger"), &mut settings.logger, |reader, field| reader.logger(field).map(Some));
         if let Some(field) = map.get("services") {
             self.services(field, &settings);
         }
@@ -148,12 +149,13 @@ impl Reader {
         };
         let (command, env) = command.unwrap_or_default();
         let mut service = ServiceSpec::new(name.unwrap_or_default(), command, settings);
-        self.set(map.get("workdir"), &mut service.command.workdir, |reader, field| reader.workdir(field).map(Some));
+        self.set(map.get("workdir"), &mut service.command.workdir, |reader, field| reader.folder(field).map(Some));
         self.service_env(map, env, &mut service);
         self.set(map.get("id"), &mut service.id, |reader, field| reader.whole(field, 1, u32::MAX).map(Some));
         self.set(map.get("autostart"), &mut service.autostart, Self::boolean);
         self.set(map.get("success_exit_codes"), &mut service.success_exit_codes, Self::exit_codes);
         self.set(map.get("schedule"), &mut service.schedule, |reader, field| reader.schedule(field, called).map(Some));
+        self.set(map.get("log"), &mut service.log, |reader, field| reader.log(field, called, settings));
         self.set(map.get("groups"), &mut service.groups, Self::groups);
         self.attributes(map, called, &mut service.command.attributes);
         self.set(map.get("essential"), &mut service.essential, Self::boolean);
@@ -222,7 +224,7 @@ impl Reader {
                 .unwrap_or_default(),
         }
         self.set(map.get("args"), &mut command.args, Self::arguments);
-        self.set(map.get("workdir"), &mut command.workdir, |reader, field| reader.workdir(field).map(Some));
+        self.set(map.get("workdir"), &mut command.workdir, |reader, field| reader.folder(field).map(Some));
         self.set(map.get("env"), &mut env, |reader, field| Some(reader.env(field)));
         Some((command, env))
     }
@@ -261,10 +263,10 @@ impl Reader {
         Some(argument.to_owned())
     }
 
-    fn workdir(&mut self, field: Field<'_>) -> Option<String> {
-        let workdir = self.text(field, "text")?;
-        self.valid(field.node.at, spec::check_workdir(workdir))?;
-        Some(workdir.to_owned())
+    pub(super) fn folder(&mut self, field: Field<'_>) -> Option<String> {
+        let folder = self.text(field, "text")?;
+        self.valid(field.node.at, spec::check_folder(folder))?;
+        Some(folder.to_owned())
     }
 
     fn attributes(&mut self, map: &Map<'_>, called: &str, attributes: &mut Attributes) {

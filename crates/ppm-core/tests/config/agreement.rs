@@ -12,7 +12,7 @@ use crate::schema::schema;
 use crate::wrong_files;
 
 /// What only the parser finds wrong: the file, and in which of its services (0: above them).
-const ONLY_THE_PARSER: [(&str, usize); 19] = [
+const ONLY_THE_PARSER: [(&str, usize); 21] = [
     ("command-empty", 6), // a command of nothing but quotes
     ("command-empty", 7), // and in a list
     ("command-nul", 1),
@@ -22,6 +22,8 @@ const ONLY_THE_PARSER: [(&str, usize); 19] = [
     ("command-quote", 2),
     ("expansion", 0), // references in one another
     ("expansion", 1),
+    ("logger-values", 3),    // a NUL
+    ("logger-values", 4),    // a reference
     ("schedule-several", 2), // what goes together
     ("schedule-wrong", 1),   // what the fields may be
     ("schedule-wrong", 3),

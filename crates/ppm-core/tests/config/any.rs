@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
+use ppm_core::logging::{LogChoice, LogKeys};
 use ppm_core::schedule::Schedule;
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
 use ppm_core::zone;
@@ -137,9 +138,21 @@ pub fn any_config(chance: &mut Chance) -> Config {
         let common = Arc::new(Variables { files: any_files(chance), env: any_env(chance) });
         settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
     }
+    settings.logger = (chance.below(2) == 0).then(|| any_log_keys(chance));
     let mut services: Vec<ServiceSpec> = (0..chance.below(4)).map(|number| any_service(chance, &settings, number)).collect();
     assign_ids(&mut services);
     Config { settings, services, ..Config::default() }
+}
+
+fn any_log_keys(chance: &mut Chance) -> LogKeys {
+    let size = |chance: &mut Chance| (chance.below(2) == 0).then(|| (chance.below(1 << 31) as u64) << chance.below(30));
+    LogKeys {
+        path: (chance.below(2) == 0).then(|| format!("{}/{}", ["", "${HOME}"][chance.below(2)], any_value(chance))),
+        max_files: (chance.below(2) == 0).then(|| u32::try_from(1 + chance.below(9)).unwrap()),
+        max_file_size: size(chance),
+        max_total_size: size(chance),
+        max_age: (chance.below(2) == 0).then(|| any_duration(chance)),
+    }
 }
 
 fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> ServiceSpec {
@@ -160,6 +173,11 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
         service.command.surroundings =
             Arc::new(Surroundings { files: any_files(chance), inherit, common: Arc::clone(&settings.surroundings.common) });
     }
+    service.log = match chance.below(4) {
+        0 => LogChoice::Inherit,
+        1 => LogChoice::Own(Box::new(LogKeys { max_files: Some(7), ..any_log_keys(chance) })),
+        _ => LogChoice::AsLogger,
+    };
     service.groups = ["web", "1e3", "no"].into_iter().take(chance.below(4)).map(str::to_owned).collect();
     service.id = (chance.below(3) == 0).then(|| u32::try_from(number * 7 + 1 + chance.below(7)).unwrap());
     service.autostart = chance.below(4) > 0;

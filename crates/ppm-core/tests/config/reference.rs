@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use ppm_core::attributes::Unit;
-use ppm_core::config::keys::{Absent, COMMAND, FILE, Key, Kind, LIMITS, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
+use ppm_core::config::keys::{Absent, COMMAND, FILE, Key, Kind, LIMITS, LOGGER, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
 use ppm_core::config::{self, Config};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ const BEGIN: &str = "<!-- From here on written by a test from the table of keys:
 type Place = fn(Value) -> Value;
 
 /// All tables, with a heading, and where they stand.
-pub const TABLES: [(&Table, &str, Place); 8] = [
+pub const TABLES: [(&Table, &str, Place); 9] = [
     (&TOP, "Top", |keys| keys),
     (&SERVICE, "Service", |keys| json!({"services": [keys]})),
     (&COMMAND, "`command`", |keys| json!({"services": [{"name": "web", "command": keys}]})),
@@ -25,6 +25,7 @@ pub const TABLES: [(&Table, &str, Place); 8] = [
     (&RESTART, "`restart`", |keys| json!({"services": [{"name": "web", "command": "a", "restart": keys}]})),
     (&STOP, "`stop`", |keys| json!({"services": [{"name": "web", "command": "a", "stop": keys}]})),
     (&SCHEDULE, "`schedule`", |keys| json!({"services": [{"name": "web", "command": "a", "schedule": keys}]})),
+    (&LOGGER, "`logger`", |keys| json!({"logger": keys})),
     (&FILE, "Values from files", |keys| json!({"services": [{"name": "web", "command": "a", "env": {"PASSWORD": keys}}]})),
 ];
 

@@ -1,7 +1,9 @@
 //! The schema of the configuration, written from the table of keys.
 
 use ppm_core::attributes::Unit;
-use ppm_core::config::keys::{ANY, Absent, COMMAND, FILE, Kind, LIMITS, Notes, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
+use ppm_core::config::keys::{
+    ANY, Absent, COMMAND, FILE, Kind, LIMITS, LOGGER, Notes, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
+};
 use ppm_core::schedule::Schedule;
 use ppm_protocol::Signal;
 use regex_lite::Regex;
@@ -39,8 +41,10 @@ pub fn schema() -> Value {
     let version = env!("CARGO_PKG_VERSION");
     let minor = version.rsplit_once('.').unwrap().0;
     let mut schema = table(&TOP);
-    let mut definitions: Map<String, Value> =
-        [&SERVICE, &COMMAND, &LIMITS, &RESTART, &STOP, &SCHEDULE, &FILE].into_iter().map(|own| (own.name.to_owned(), table(own))).collect();
+    let mut definitions: Map<String, Value> = [&SERVICE, &COMMAND, &LIMITS, &RESTART, &STOP, &SCHEDULE, &LOGGER, &FILE]
+        .into_iter()
+        .map(|own| (own.name.to_owned(), table(own)))
+        .collect();
     definitions.insert("duration".to_owned(), duration());
     definitions.insert("env".to_owned(), env());
     let about = json!({

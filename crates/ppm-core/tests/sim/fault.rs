@@ -54,6 +54,7 @@ pub enum Fault {
     NeverExits,
     ExitsBadly,
     OutlivesTheEssential,
+    BlamesMemory,
 }
 
 const STAYS: &str = "what is stopped stays so";
@@ -66,7 +67,7 @@ const OUTLIVES: &str = "nothing of a service outlives its run";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 38] = [
+pub const TABLE: [(Fault, &[&str]); 39] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -106,6 +107,7 @@ pub const TABLE: [(Fault, &[&str]); 38] = [
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
     (Fault::OutlivesTheEssential, &[MUST, "the daemon leaves when all have ended"]),
+    (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
 ];
 
 /// The client that the faults themselves use.
@@ -159,6 +161,10 @@ impl Planted {
                 let request = Request::Start(Targets { wait: false, ..targets.clone() });
                 vec![event.clone(), Event::Requested { from, request }]
             }
+            (Some(Fault::BlamesMemory), Event::OomKills { kills }) => {
+                self.count += 1;
+                vec![Event::OomKills { kills: kills + self.count as u64 }]
+            }
             (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
             (Some(Fault::ForgetsLateStrays), Event::Strayed { .. }) => Vec::new(),
             _ => vec![event.clone()],
@@ -209,8 +215,12 @@ impl Planted {
             }
             Fault::StartsAtItsRemoval => {
                 let gone = actions.iter().find_map(removed_by);
-                let launch =
-                    ppm_core::event::Launch { name: "gone".to_owned(), command: ppm_core::spec::Command::default(), stdin: Stdin::Null };
+                let launch = ppm_core::event::Launch {
+                    name: "gone".to_owned(),
+                    command: ppm_core::spec::Command::default(),
+                    logger: None,
+                    stdin: Stdin::Null,
+                };
                 actions.extend(gone.map(|id| Action::Spawn { id, launch: Arc::new(launch), cause: Cause::Request }));
             }
             Fault::ExitsEarly if has(&actions, is_stop_signal) && matches!(event, Event::Signalled(_)) => {

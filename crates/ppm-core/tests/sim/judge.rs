@@ -77,6 +77,9 @@ pub struct Judge {
     pub interrupts: u32,
     pub exited: bool,
     pub hurry: usize,
+    pub oom_kills: Option<u64>,
+    /// Kills by the kernel that no death was laid to.
+    pub blamable: u64,
     pub followers: BTreeMap<From, Vec<String>>,
     // Of one turn:
     pub user_signals: BTreeMap<ServiceId, Signal>,
@@ -104,6 +107,8 @@ impl Judge {
             interrupts: 0,
             exited: false,
             hurry: 0,
+            oom_kills: None,
+            blamable: 0,
             followers: BTreeMap::new(),
             user_signals: BTreeMap::new(),
             paused: BTreeSet::new(),
@@ -195,7 +200,7 @@ impl Judge {
                 self.notified.push((to.clone(), (**event).clone()));
                 Ok(())
             }
-            Action::ReadConfig { .. } => Ok(()),
+            Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),
             Action::Exit { code } => {
                 let right = self.ending.map_or(0, |ending| ending.code);
@@ -323,6 +328,10 @@ impl Judge {
         match notice {
             Notice::Service(row) => {
                 self.told.push((**row).clone());
+                if row.event == EventKind::Exited && row.reason.contains("out of memory") {
+                    rule(self.blamable > 0, "memory is blamed only for what the kernel did", || format!("{row:?}"))?;
+                    self.blamable -= 1;
+                }
                 if row.event == EventKind::Removed {
                     let Some(known) = self.known.remove(&ServiceId(row.id)) else { return Ok(()) };
                     let fine = known.wish == Wish::Gone && known.is_idle();

@@ -12,6 +12,7 @@ mod commands;
 mod essential;
 mod events;
 mod leftovers;
+mod logging;
 mod pausing;
 mod planning;
 mod reload;

@@ -354,6 +354,13 @@ impl Daemon {
         until("the daemon ends", || child.try_wait().unwrap())
     }
 
+    /// Ends it in order, and returns its folder with what it wrote.
+    pub fn ended(mut self) -> Daemon {
+        self.call("shutdown", &json!({}));
+        assert_eq!(self.exit_code(), 0, "{}", self.stderr());
+        self
+    }
+
     /// Waits for its end, which must be by exiting.
     pub fn exit_code(&mut self) -> i32 {
         let status = self.end();
