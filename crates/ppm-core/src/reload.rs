@@ -1,10 +1,10 @@
 //! Reload: the configuration file is read again, and what has changed is done.
 //!
 //! The whole file is read and found right before anything happens; a wrong one changes nothing (R61). Services are
-//! told apart by name. Those that were added by hand stay, and so does what nobody changed: reloading twice does
-//! nothing the second time.
+//! told apart by name. Those that were added by hand stay, with what is common to all services, and so does what nobody
+//! changed: reloading twice does nothing the second time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use ppm_protocol::{Checked, ErrorCode, EventKind, Reload, ReloadAction, ReloadRo
 use crate::advice;
 use crate::config::{Config, Problems};
 use crate::diff;
+use crate::environment::Surroundings;
 use crate::event::{Action, ClientId, From, Notice, ServiceId, Stdin, Text};
 use crate::journal::{Actor, event_row};
 use crate::logging::Logger;
 use crate::service::{Input, Service, Want};
-use crate::spec::{MAIN, MAX_SERVICES, ServiceSpec, Settings};
-use crate::supervisor::{Origin, Supervisor, shortened};
+use crate::spec::{Command, MAIN, MAX_SERVICES, ServiceSpec, Settings};
+use crate::supervisor::{Entry, Origin, Supervisor, shortened};
 use crate::time::Now;
 use crate::waiting::{Aim, Kind};
 
@@ -135,7 +136,7 @@ struct Step {
 
 enum Target {
     Comes(ServiceSpec),
-    Stays(ServiceId, ServiceSpec),
+    Stays(ServiceId, ServiceSpec, Origin),
     Goes(ServiceId),
 }
 
@@ -225,7 +226,7 @@ impl Supervisor {
         for spec in &config.services {
             steps.push(self.step_to(now, spec, &config.settings)?);
         }
-        let kept: std::collections::BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
+        let kept: BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
         for entry in self.services.values().filter(|entry| entry.origin == Origin::File && entry.service.want() != Want::Gone) {
             let name = &entry.service.spec().name;
             if !kept.contains(name.as_str()) {
@@ -233,6 +234,7 @@ impl Supervisor {
                 steps.push(Step { row, target: Target::Goes(entry.service.id()) });
             }
         }
+        steps.extend(self.services.values().filter_map(|entry| self.step_by_hand(entry, &kept, config)));
         let added = steps.iter().filter(|step| matches!(step.target, Target::Comes(_))).count();
         if self.services.len() + added > MAX_SERVICES {
             return Err(RpcError::new(ErrorCode::Refused, format!("more than {MAX_SERVICES} services are not supported")));
@@ -262,7 +264,22 @@ impl Supervisor {
             (ReloadAction::Restart, changes) if !runs(now, service) => (ReloadAction::Update, changes),
             difference => difference,
         };
-        Ok(Step { row: row(action, changes), target: Target::Stays(service.id(), spec.clone()) })
+        Ok(Step { row: row(action, changes), target: Target::Stays(service.id(), spec.clone(), Origin::File) })
+    }
+
+    /// What was added by hand stays as it is, but what is common to all services is common to it too. It is not
+    /// restarted for that: nobody who changes the file need know of it.
+    fn step_by_hand(&self, entry: &Entry, in_file: &BTreeSet<&str>, config: &Config) -> Option<Step> {
+        let (spec, common) = (entry.service.spec(), &config.settings.surroundings.common);
+        let is_concerned = entry.origin == Origin::Hand && entry.service.want() != Want::Gone && !in_file.contains(spec.name.as_str());
+        if !is_concerned || spec.command.surroundings.common == *common {
+            return None;
+        }
+        let surroundings = Arc::new(Surroundings { common: Arc::clone(common), ..(*spec.command.surroundings).clone() });
+        let new = ServiceSpec { command: Command { surroundings, ..spec.command.clone() }, ..spec.clone() };
+        let changes = vec!["env of all services, from its next start on".to_owned()];
+        let row = ReloadRow { service: spec.name.clone(), action: ReloadAction::Update, changes };
+        Some(Step { row, target: Target::Stays(entry.service.id(), new, Origin::Hand) })
     }
 
     fn outlook(&self, config: &Config, steps: &[Step]) -> Reload {
@@ -319,8 +336,8 @@ impl Supervisor {
     /// Gives a service its new form, and says what it must be told then.
     fn change_service(&mut self, now: Now, step: Step) -> (ServiceId, Todo) {
         match step.target {
-            Target::Stays(id, spec) => {
-                self.configure(now, id, spec, Origin::File);
+            Target::Stays(id, spec, origin) => {
+                self.configure(now, id, spec, origin);
                 if step.row.action != ReloadAction::Keep {
                     self.tell_of(now, id, EventKind::Changed, step.row.changes.join(", "));
                 }

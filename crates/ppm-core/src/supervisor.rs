@@ -16,6 +16,7 @@ use crate::chance::Chance;
 use crate::config::Config;
 use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId, Stdin};
 use crate::journal::{Actor, Journal, event_row};
+use crate::oom::OomKills;
 use crate::reload::Reading;
 use crate::sampling::Sampling;
 use crate::service::{Context, Effect, End, Input, Run, Service};
@@ -65,6 +66,8 @@ pub(crate) enum Phase {
     Running,
     /// It is ending: everything was asked to stop.
     Stopping { kill_at: Mono },
+    /// All services have ended; orphans that belong to none of them were asked to.
+    Sweeping { kill_at: Mono },
     /// There is no time left: everything got SIGKILL.
     Killing { exit_at: Mono },
     /// The last action was given.
@@ -93,7 +96,6 @@ pub(crate) enum Origin {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Keys {
     pid: Option<Pid>,
-    group: Option<Pid>,
     deadline: Option<Mono>,
     plan: Option<Timestamp>,
     busy: bool,
@@ -131,7 +133,6 @@ pub struct Supervisor {
     pub(crate) acting: Option<Actor>,
     pub(crate) actions: Vec<Action>,
     pids: BTreeMap<Pid, ServiceId>,
-    groups: BTreeMap<Pid, ServiceId>,
     deadlines: BTreeSet<(Mono, ServiceId)>,
     plans: BTreeSet<(Timestamp, ServiceId)>,
     busy: usize,
@@ -141,6 +142,9 @@ pub struct Supervisor {
     main: Option<(ServiceId, Main)>,
     /// Of the essential service with which the daemon ends.
     exit_code: Option<u8>,
+    oom_kills: OomKills,
+    /// Whether the end that is being handled is the kernel's doing because memory was short.
+    out_of_memory: bool,
     chance: Chance,
     effects: Vec<Effect>,
 }
@@ -169,7 +173,6 @@ impl Supervisor {
             acting: None,
             actions: Vec::new(),
             pids: BTreeMap::new(),
-            groups: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             plans: BTreeSet::new(),
             busy: 0,
@@ -178,6 +181,8 @@ impl Supervisor {
             interrupts: 0,
             main: None,
             exit_code: None,
+            oom_kills: OomKills::default(),
+            out_of_memory: false,
             chance: Chance::new(seed),
             effects: Vec::new(),
         };
@@ -207,14 +212,17 @@ impl Supervisor {
             Event::Disconnected { client } => self.disconnected(client),
             Event::Spawned { id, pid } => self.step(now, id, &Input::Spawned(pid)),
             Event::SpawnFailed { id, error } => self.step(now, id, &Input::SpawnFailed(error)),
-            Event::Exited { pid, exit, group } => self.step_owner(now, pid, &Input::Exited(exit, group)),
+            Event::OomKills { kills } => self.oom_kills.count(now.mono, kills),
+            Event::Exited { pid, exit, group } => {
+                self.out_of_memory = self.oom_kills.explain(now.mono, exit);
+                self.step_owner(now, pid, &Input::Exited(exit, group));
+                self.out_of_memory = false;
+            }
             Event::Paused { pid } => self.step_owner(now, pid, &Input::WasPaused),
             Event::Resumed { pid } => self.step_owner(now, pid, &Input::WasResumed),
-            Event::Drained { group } => {
-                if let Some(id) = self.groups.get(&group).copied() {
-                    self.step(now, id, &Input::Drained);
-                }
-            }
+            Event::Drained { id } => self.step(now, id, &Input::Drained),
+            Event::Strayed { id } => self.step(now, id, &Input::Strayed),
+            Event::Alone => self.alone(),
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
             Event::Signalled(signal) => {
@@ -239,7 +247,7 @@ impl Supervisor {
         let boot = (!self.boot.is_empty()).then_some(Mono(0));
         let service = self.deadlines.first().map(|(at, _)| *at);
         let phase = match self.phase {
-            Phase::Stopping { kill_at } => Some(kill_at),
+            Phase::Stopping { kill_at } | Phase::Sweeping { kill_at } => Some(kill_at),
             Phase::Killing { exit_at } => Some(exit_at),
             Phase::Running | Phase::Over => None,
         };
@@ -258,6 +266,11 @@ impl Supervisor {
         self.services.get(&id).map(|entry| &entry.service)
     }
 
+    /// The service of this name.
+    pub fn id_of(&self, name: &str) -> Option<ServiceId> {
+        self.names.get(name).copied()
+    }
+
     /// All services, by number.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.values().map(|entry| &entry.service)
@@ -271,7 +284,7 @@ impl Supervisor {
     /// Gives a service its input, performs the bookkeeping, and tells everybody who should know.
     pub(crate) fn step(&mut self, now: Now, id: ServiceId, input: &Input) {
         let Some(entry) = self.services.get_mut(&id) else { return };
-        let context = Context { now, zone: &self.zone, chance: self.chance.next() };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: self.out_of_memory };
         let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
         let mut effects = std::mem::take(&mut self.effects);
         entry.service.step(&context, input, &mut effects);
@@ -289,7 +302,7 @@ impl Supervisor {
         let id = ServiceId(spec.id.or(self.next_id).unwrap_or(u32::MAX));
         spec.id = Some(id.0);
         self.next_id = self.next_id.and_then(|next| Some(next.max(id.0.checked_add(1)?)));
-        let context = Context { now, zone: &self.zone, chance: self.chance.next() };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
         let service = Service::new(id, spec, &context);
         self.names.insert(service.spec().name.clone(), id);
         self.services.insert(id, Entry { service, origin, keys: Keys::default() });
@@ -339,7 +352,7 @@ impl Supervisor {
         }
         self.time_out_waiters(now);
         self.sample_again(now);
-        if matches!(self.phase, Phase::Stopping { kill_at } if kill_at <= now.mono) {
+        if matches!(self.phase, Phase::Stopping { kill_at } | Phase::Sweeping { kill_at } if kill_at <= now.mono) {
             self.kill_everything(now);
         }
     }
@@ -369,7 +382,9 @@ impl Supervisor {
                     let launch = service.launch_data(stdin, self.settings.logger.as_ref());
                     self.actions.push(Action::Spawn { id, launch: Arc::new(launch), cause });
                 }
-                Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { pid, signal, reach }),
+                Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { id, pid, signal, reach }),
+                Effect::KillStrays(signal) => self.actions.push(Action::KillStrays { id, signal }),
+                Effect::AskStrays(signal) => self.actions.push(Action::AskStrays { id, signal }),
                 Effect::EndDaemon => self.exit_code = self.exit_code.or_else(|| service.last().map(End::code)),
                 Effect::Impossible(text) => self.actions.push(Action::Announce(Notice::Impossible(text))),
                 Effect::Told { kind, pid, exit, reason } => {
@@ -384,21 +399,11 @@ impl Supervisor {
     /// Brings the indices in line with a service that may have changed.
     pub(crate) fn index(&mut self, id: ServiceId) {
         let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
-        let new = Keys {
-            pid: service.pid(),
-            group: service.orphaned_group(),
-            deadline: service.deadline(),
-            plan: service.plan(),
-            busy: service.is_busy(),
-        };
+        let new = Keys { pid: service.pid(), deadline: service.deadline(), plan: service.plan(), busy: service.is_busy() };
         let old = std::mem::replace(keys, new);
         if old.pid != new.pid {
             old.pid.map(|pid| self.pids.remove(&pid));
             new.pid.map(|pid| self.pids.insert(pid, id));
-        }
-        if old.group != new.group {
-            old.group.map(|group| self.groups.remove(&group));
-            new.group.map(|group| self.groups.insert(group, id));
         }
         if old.deadline != new.deadline {
             old.deadline.map(|at| self.deadlines.remove(&(at, id)));
@@ -504,7 +509,7 @@ impl Supervisor {
     fn kill_everything(&mut self, now: Now) {
         match self.phase {
             Phase::Over | Phase::Killing { .. } => return,
-            Phase::Running | Phase::Stopping { .. } => {}
+            Phase::Running | Phase::Stopping { .. } | Phase::Sweeping { .. } => {}
         }
         self.boot.clear();
         if self.busy > 0 {
@@ -515,18 +520,34 @@ impl Supervisor {
         }
         self.phase = Phase::Killing { exit_at: now.mono + LAST_WAIT };
         self.step_all(now, &Input::KillNow);
+        self.actions.push(Action::Sweep { signal: Signal::KILL });
     }
 
-    /// Leaves when everything has ended, or when there is no time left to wait for it. Who still waits is told.
+    /// When all services have ended, what is nobody's is asked to: what runs was started by them or for them. When
+    /// there is no time left, nothing is waited for.
     fn leave_if_done(&mut self, now: Now) {
-        let is_done = match self.phase {
-            Phase::Running | Phase::Over => false,
-            Phase::Stopping { .. } => self.busy == 0,
-            Phase::Killing { exit_at } => self.busy == 0 || exit_at <= now.mono,
-        };
-        if !is_done {
-            return;
+        match self.phase {
+            Phase::Running | Phase::Over | Phase::Sweeping { .. } => {}
+            Phase::Stopping { kill_at } if self.busy == 0 => {
+                self.phase = Phase::Sweeping { kill_at };
+                self.actions.push(Action::Sweep { signal: Signal::TERM });
+            }
+            Phase::Stopping { .. } => {}
+            Phase::Killing { exit_at } if exit_at <= now.mono => self.leave(),
+            Phase::Killing { .. } => {}
         }
+    }
+
+    /// The last child is gone.
+    fn alone(&mut self) {
+        match self.phase {
+            Phase::Running | Phase::Stopping { .. } | Phase::Over => {}
+            Phase::Sweeping { .. } | Phase::Killing { .. } => self.leave(),
+        }
+    }
+
+    /// Gives the last action. Who still waits is told.
+    fn leave(&mut self) {
         self.phase = Phase::Over;
         for to in self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls()) {
             let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
@@ -599,7 +620,6 @@ impl Supervisor {
             let id = service.id();
             let known = [
                 service.pid().is_none_or(|pid| self.pids.get(&pid) == Some(&id)),
-                service.orphaned_group().is_none_or(|group| self.groups.get(&group) == Some(&id)),
                 service.deadline().is_none_or(|at| self.deadlines.contains(&(at, id))),
                 service.plan().is_none_or(|at| self.plans.contains(&(at, id))),
                 self.names.get(&service.spec().name) == Some(&id),
@@ -608,10 +628,9 @@ impl Supervisor {
                 return Err(format!("{:?} is not indexed as it is: {known:?}", service.run()));
             }
         }
-        let indexed = [self.pids.len(), self.groups.len(), self.deadlines.len(), self.plans.len()];
+        let indexed = [self.pids.len(), self.deadlines.len(), self.plans.len()];
         let counted = [
             self.services().filter_map(Service::pid).count(),
-            self.services().filter_map(Service::orphaned_group).count(),
             self.services().filter_map(Service::deadline).count(),
             self.services().filter_map(Service::plan).count(),
         ];

@@ -23,7 +23,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 use ppm_core::event::{ClientId, Event, From};
 use ppm_core::time::Mono;
-use ppm_protocol::line::{Lines, MAX_LINE, encode};
+use ppm_protocol::line::{Lines, MAX_LINE};
 use ppm_protocol::message::{Asked, Notification, Reply};
 use ppm_protocol::{ErrorCode, EventRow, Request, RpcError, RpcId, socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,8 +34,12 @@ use tokio::task::AbortHandle;
 
 use crate::driver::Wake;
 
-/// More connections than this close the longest idle one.
+/// More connections than this close the longest idle one, if there are files for as many.
 const MAX_CLIENTS: usize = 64;
+
+/// How many files are not for connections: those of the daemon itself, one that it reads, and the next connection, which
+/// is accepted before another goes for it.
+const OTHER_FILES: u64 = 15;
 
 /// More calls of one client than this are refused.
 const MAX_CALLS: usize = 32;
@@ -46,8 +50,8 @@ const MAX_UNREAD: usize = 8 << 20;
 /// A stream waits while more than so many bytes wait to be read by its client.
 const MAX_AHEAD: usize = 256 << 10;
 
-/// How long accepting pauses when there are no descriptors left (R49).
-const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// How long accepting pauses after it failed, since there are no files or no memory left (R49).
+const SCARCITY: Duration = Duration::from_millis(100);
 
 /// How long a client that has stopped writing may take to read the replies to what it asked before.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
@@ -72,16 +76,17 @@ pub struct NoSocket {
     pub hint: &'static str,
 }
 
+const ELSEWHERE: &str = "choose another place with --socket or PPM_SOCKET";
+
 /// Makes the socket: mode 0600, a stale one replaced, a live one respected.
 pub fn bind(path: &Path) -> Result<(StdListener, Address), NoSocket> {
-    const ELSEWHERE: &str = "choose another place with --socket or PPM_SOCKET";
-    let fail = |what: &str, error: &dyn std::fmt::Display| NoSocket { message: format!("cannot {what}: {error}"), hint: ELSEWHERE };
+    let fail = |what: &str, error: &io::Error| NoSocket { message: format!("cannot {what}: {error}"), hint: remedy(error) };
     if path.as_os_str().len() > socket::MAX_PATH {
         let message =
             format!("the socket's path is {} bytes long, {} are possible: {}", path.as_os_str().len(), socket::MAX_PATH, path.display());
         return Err(NoSocket { message, hint: ELSEWHERE });
     }
-    make_private_folder(path).map_err(|error| fail(&format!("use the folder of {}", path.display()), &error))?;
+    make_folder(path).map_err(|error| fail(&format!("use the folder of {}", path.display()), &error))?;
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
@@ -139,10 +144,8 @@ fn remove_stale(path: &Path) -> Result<(), NoSocket> {
     if is_live(path) {
         return Err(in_use(path));
     }
-    fs::remove_file(path).map_err(|error| NoSocket {
-        message: format!("cannot replace the stale socket {}: {error}", path.display()),
-        hint: "choose another place with --socket or PPM_SOCKET",
-    })
+    fs::remove_file(path)
+        .map_err(|error| NoSocket { message: format!("cannot replace the stale socket {}: {error}", path.display()), hint: ELSEWHERE })
 }
 
 /// Whether it may be somebody's: only a refused connection tells that nobody listens (R54). Does not wait for who
@@ -156,11 +159,24 @@ fn is_live(path: &Path) -> bool {
     !matches!(attempt, Err(Errno::ECONNREFUSED | Errno::ENOENT))
 }
 
-/// The folder under /tmp is made by us, and used only if nobody else could have made it.
-fn make_private_folder(path: &Path) -> io::Result<()> {
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound => {
+            "mount a tmpfs there, or choose another place with --socket or PPM_SOCKET"
+        }
+        _ => ELSEWHERE,
+    }
+}
+
+/// Makes the folders that are taken by default, where they are missing. An image that is nothing but a static program
+/// has no /run; the folder under /tmp is used only if nobody else could have made it.
+fn make_folder(path: &Path) -> io::Result<()> {
     let uid = Uid::effective().as_raw();
-    let folder = socket::private_folder(uid);
-    if path.parent() != Some(&folder) {
+    let (parent, folder) = (path.parent(), socket::private_folder(uid));
+    if parent == Some(Path::new("/run")) && !Path::new("/run").exists() {
+        return Ok(nix::unistd::mkdir("/run", Mode::from_bits_truncate(0o755))?);
+    }
+    if parent != Some(&folder) {
         return Ok(());
     }
     match nix::unistd::mkdir(&folder, Mode::S_IRWXU) {
@@ -177,6 +193,7 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
 pub struct Clients {
     clients: BTreeMap<ClientId, Client>,
     next: u64,
+    most: usize,
     inbox: mpsc::Sender<Wake>,
 }
 
@@ -227,9 +244,10 @@ struct Client {
 }
 
 impl Clients {
-    /// None yet; requests go to this inbox.
-    pub fn new(inbox: mpsc::Sender<Wake>) -> Clients {
-        Clients { clients: BTreeMap::new(), next: 1, inbox }
+    /// None yet; requests go to this inbox, and there are not more than fit among so many open files.
+    pub fn new(inbox: mpsc::Sender<Wake>, files: u64) -> Clients {
+        let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(MAX_CLIENTS).clamp(1, MAX_CLIENTS);
+        Clients { clients: BTreeMap::new(), next: 1, most, inbox }
     }
 
     /// Takes up a connection, if its peer is root or the daemon's own user; another may have to go for it.
@@ -241,10 +259,7 @@ impl Clients {
                 return Vec::new();
             }
         };
-        let evicted = if self.clients.len() >= MAX_CLIENTS { self.longest_idle() } else { None };
-        if let Some(client) = evicted {
-            self.drop_client(client);
-        }
+        let gone = if self.clients.len() >= self.most { self.make_room() } else { None };
         let id = ClientId(self.next);
         self.next += 1;
         let (read, write) = stream.into_split();
@@ -253,7 +268,6 @@ impl Clients {
         let ahead = Ahead { unread: unread.clone(), taken: taken.clone() };
         let task = tokio::spawn(talk(id, read, write, queue, ahead, self.inbox.clone())).abort_handle();
         self.clients.insert(id, Client { outbox, unread, taken, task, heard: now, calls: 0 });
-        let gone = evicted.map(|client| Event::Disconnected { client });
         gone.into_iter().chain([Event::Connected { client: id, uid }]).collect()
     }
 
@@ -273,7 +287,7 @@ impl Clients {
             Err(error) => error,
         };
         if let Some(id) = asked.id {
-            self.send(client, encode(&Reply { id, result: Err(error) }));
+            self.send(client, Reply { id, result: Err(error) }.line());
         }
         None
     }
@@ -283,13 +297,13 @@ impl Clients {
         let Some(client) = self.clients.get_mut(&to.client) else { return };
         client.calls = client.calls.saturating_sub(1);
         if let Some(id) = to.call {
-            self.send(to.client, encode(&Reply { id, result }));
+            self.send(to.client, Reply { id, result }.line());
         }
     }
 
     /// Tells a follower of an event.
     pub fn notify(&mut self, client: ClientId, event: &EventRow) {
-        self.send(client, encode(&Notification::event(event)));
+        self.send(client, Notification::event(event).line());
     }
 
     /// A way to send a client more than it may ever have unread: who sends waits for who reads. It is under way like a
@@ -323,11 +337,11 @@ impl Clients {
         self.clients.remove(&client);
     }
 
-    /// Forgets a client at once.
-    fn drop_client(&mut self, client: ClientId) {
-        if let Some(client) = self.clients.remove(&client) {
-            client.task.abort();
-        }
+    /// Lets the connection go that is missed least.
+    pub fn make_room(&mut self) -> Option<Event> {
+        let client = self.longest_idle()?;
+        self.clients.remove(&client)?.task.abort();
+        Some(Event::Disconnected { client })
     }
 
     /// Lets every client read what is on its way, but not for longer than `patience`.
@@ -361,16 +375,23 @@ impl Clients {
     }
 }
 
-/// Accepts connections for ever.
+/// Accepts connections for ever: the next when the last has been taken up, so that not more are open than are counted.
 pub async fn listen(listener: UnixListener, inbox: mpsc::Sender<Wake>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if inbox.send(Wake::Connected(stream)).await.is_err() {
+                let (taken, is_taken) = oneshot::channel();
+                if inbox.send(Wake::Connected(stream, taken)).await.is_err() {
                     return;
                 }
+                let _ = is_taken.await;
             }
-            Err(_) => tokio::time::sleep(NO_DESCRIPTORS).await,
+            Err(error) => {
+                if error.raw_os_error() == Some(libc::EMFILE) && inbox.send(Wake::Crowded).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(SCARCITY).await;
+            }
         }
     }
 }
@@ -465,6 +486,6 @@ fn permit(stream: &UnixStream) -> Result<u32, RpcError> {
 }
 
 fn refuse(stream: &UnixStream, error: &RpcError) {
-    let line = encode(&Reply { id: RpcId::Null, result: Err(error.clone()) });
+    let line = Reply { id: RpcId::Null, result: Err(error.clone()) }.line();
     let _ = stream.try_write(&line); // a fresh socket takes a line; if not, the closed connection says enough
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ppm_core::config::Config;
 use ppm_core::event::{ClientId, Event, Pid, turn};
+use ppm_core::oom::may_be_one;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
@@ -17,14 +18,12 @@ use ppm_protocol::Signal as Number;
 use ppm_protocol::message::Asked;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::children::Taken;
 use crate::clock::{self, Alarm, Rang};
-use crate::host;
 use crate::shell::Hands;
-
-/// How many changes of children are taken at a time (R35).
-const CHANGES_AT_A_TIME: usize = 64;
+use crate::{host, oom};
 
 /// How long the last replies may take to be read at the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -35,8 +34,10 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// What the loop can be woken by, other than signals and clocks.
 #[derive(Debug)]
 pub enum Wake {
-    /// Somebody connected.
-    Connected(UnixStream),
+    /// Somebody connected; who waits for this to be taken up is told so when the sender is dropped.
+    Connected(UnixStream, oneshot::Sender<()>),
+    /// Somebody would, but there is no file for the connection.
+    Crowded,
     /// A client said something.
     Asked(ClientId, Box<Asked>),
     /// A client is gone.
@@ -63,6 +64,11 @@ impl Signals {
         Ok(Signals { child: signal(SignalKind::child())?, others: others.map(heard).collect::<io::Result<_>>()? })
     }
 
+    /// Waits for one that asks the daemon to end, while it cannot do anything else yet.
+    pub async fn end(&mut self) {
+        while !matches!(Signals::other(&mut self.others).await, Number::TERM | Number::INT | Number::QUIT) {}
+    }
+
     async fn other(signals: &mut [(Number, Signal)]) -> Number {
         std::future::poll_fn(|context| {
             let came = signals.iter_mut().find_map(|(number, signal)| signal.poll_recv(context).is_ready().then_some(*number));
@@ -80,14 +86,9 @@ pub struct Driver {
     signals: Signals,
     inbox: mpsc::Receiver<Wake>,
     alarm: Alarm,
-    children: Children,
-}
-
-/// Whether there may be changes of children that were not looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Children {
-    Seen,
-    More,
+    /// Of the changes of children.
+    taken: Taken,
+    oom_kills: oom::Counter,
 }
 
 enum Woken {
@@ -101,11 +102,13 @@ enum Woken {
 impl Driver {
     /// A loop that has not begun. Children that ended before are looked at first (R12).
     pub fn new(supervisor: Supervisor, hands: Hands, signals: Signals, inbox: mpsc::Receiver<Wake>) -> Driver {
-        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), children: Children::More }
+        let (alarm, oom_kills) = (Alarm::default(), oom::Counter::find());
+        Driver { supervisor, hands, signals, inbox, alarm, taken: Taken::Some, oom_kills }
     }
 
     /// Runs until the supervisor asks to leave; returns the exit code.
     pub async fn run(mut self) -> u8 {
+        self.count_oom_kills();
         loop {
             if let Some(code) = self.hands.exit {
                 self.hands.logs.finish(LAST_LINES).await;
@@ -124,12 +127,15 @@ impl Driver {
 
     async fn wait(&mut self) -> Woken {
         let deadline = self.supervisor.deadline();
-        let is_due = self.children == Children::More || deadline.is_some_and(|at| at <= clock::now().mono);
+        let is_due = self.taken == Taken::Some || deadline.is_some_and(|at| at <= clock::now().mono);
         if is_due {
             tokio::task::yield_now().await; // what the kernel has to tell is heard even when there is always work
         }
+        if self.hands.children.is_time_to_reach(!is_due) {
+            self.hands.children.reach_strays(&|name| self.supervisor.id_of(name));
+        }
         self.alarm.set(self.supervisor.next_plan());
-        let (children, due) = (self.children == Children::More, deadline.filter(|_| !is_due));
+        let (children, due) = (self.taken == Taken::Some, deadline.filter(|_| !is_due));
         tokio::select! {
             _ = self.signals.child.recv() => Woken::Children,
             number = Signals::other(&mut self.signals.others) => Woken::Signal(number),
@@ -141,24 +147,30 @@ impl Driver {
     }
 
     fn look_at_children(&mut self) {
-        self.children = Children::Seen;
-        for taken in 0..=CHANGES_AT_A_TIME {
-            if taken == CHANGES_AT_A_TIME {
-                self.children = Children::More;
-                break;
+        self.taken = self.hands.take_changes(&|name| self.supervisor.id_of(name));
+        while let Some(event) = self.hands.next_change() {
+            if matches!(event, Event::Exited { exit, .. } if may_be_one(exit)) {
+                self.count_oom_kills();
             }
-            let Some(event) = self.hands.next_change() else { break };
             self.tell(event);
         }
-        for event in self.hands.drained() {
-            self.tell(event);
+    }
+
+    fn count_oom_kills(&mut self) {
+        if let Some(kills) = self.oom_kills.read() {
+            self.tell(Event::OomKills { kills });
         }
     }
 
     fn open(&mut self, wake: Wake) {
         let now = clock::now().mono;
         match wake {
-            Wake::Connected(stream) => self.connected(now, stream),
+            Wake::Connected(stream, _taken) => self.connected(now, stream),
+            Wake::Crowded => {
+                if let Some(event) = self.hands.clients.make_room() {
+                    self.tell(event);
+                }
+            }
             Wake::Asked(client, asked) => {
                 if let Some((from, request)) = self.hands.clients.asked(now, client, *asked) {
                     self.tell(Event::Requested { from, request });
@@ -191,7 +203,7 @@ impl Driver {
         let mut next = Some(event);
         while let Some(event) = next {
             turn(&mut self.supervisor, &mut self.hands, clock::now(), event);
-            next = self.hands.outcomes.pop_front();
+            next = self.hands.outcomes.pop_front().or_else(|| self.hands.conclude());
         }
         self.hands.past.collect();
     }

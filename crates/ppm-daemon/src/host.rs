@@ -6,8 +6,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::IntoRawFd;
 
+use nix::fcntl::{OFlag, open};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::stat::Mode;
 use nix::unistd::{getpgrp, getpid, getsid};
+use ppm_core::attributes::Limit;
 use ppm_core::supervisor::Main;
 use ppm_protocol::Signal;
 use tokio::io::Interest;
@@ -23,6 +27,51 @@ pub fn prepare() -> io::Result<()> {
     adopt_orphans();
     keep_memory_small();
     Ok(())
+}
+
+/// How many open files the daemon would like to have: three for each service, and some for clients and itself. What it
+/// does not open costs nothing.
+const ENOUGH_FILES: u64 = 32 * 1024;
+
+/// How many files the daemon must be able to open besides those it was started with: its own, one client and one file
+/// that it reads.
+const FEWEST_FILES: usize = 12;
+
+/// How many files may be open at a time: RLIMIT_NOFILE of setrlimit(2).
+#[derive(Clone, Copy, Debug)]
+pub struct OpenFiles {
+    /// What the container gave, which services get (R8): soft and hard.
+    pub given: Limit,
+    /// What the daemon has by now.
+    pub own: u64,
+}
+
+impl OpenFiles {
+    /// Takes as many as may be useful, as far as that is allowed.
+    pub fn raise() -> io::Result<OpenFiles> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let enough = hard.min(ENOUGH_FILES);
+        let own = if soft < enough && setrlimit(Resource::RLIMIT_NOFILE, enough, hard).is_ok() { enough } else { soft };
+        Ok(OpenFiles { given: Limit { soft: Some(soft), hard: Some(hard) }, own })
+    }
+
+    /// Whether there is room for what the daemon cannot do without: rather said at once than found out one by one.
+    ///
+    /// # Errors
+    /// How many more files can be opened, and that this is too few.
+    pub fn check(self) -> Result<(), String> {
+        let mut opened = Vec::new();
+        while opened.len() < FEWEST_FILES {
+            match open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+                Ok(file) => opened.push(file),
+                Err(_) => break,
+            }
+        }
+        let (own, found) = (self.own, opened.len());
+        let message =
+            format!("at most {own} files may be open at a time; the daemon needs {FEWEST_FILES} more than are, there is room for {found}");
+        if found < FEWEST_FILES { Err(message) } else { Ok(()) }
+    }
 }
 
 /// How the service that inherits the daemon's input gets at the terminal that this is (R7).
@@ -104,10 +153,15 @@ pub fn readiness_of(timer: Timer) -> io::Result<AsyncFd<Timer>> {
     Ok(unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?)
 }
 
+/// The error with the file that it is about.
+fn named(file: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{file}: {error}"))
+}
+
 /// A closed 0, 1 or 2 would be taken by the next file opened, and services would write into it.
 fn open_standard_streams() -> io::Result<()> {
     loop {
-        let file = File::options().read(true).write(true).open("/dev/null")?;
+        let file = File::options().read(true).write(true).open("/dev/null").map_err(|error| named("/dev/null", &error))?;
         let fd = file.into_raw_fd();
         if fd > 2 {
             nix::unistd::close(fd)?;

@@ -3,6 +3,8 @@
 //! [`run`] is all there is: it reads the configuration, makes the socket, and turns the loop until the core asks to
 //! leave. `ppm daemon` and the small binary `ppm-daemon` both call it.
 
+mod census;
+mod children;
 mod clock;
 mod control;
 mod driver;
@@ -11,6 +13,7 @@ mod host;
 mod loader;
 mod log;
 mod logs;
+mod oom;
 mod reap;
 mod sampler;
 mod shell;
@@ -32,8 +35,9 @@ use ppm_protocol::socket;
 use tokio::sync::mpsc;
 use tracing::Level;
 
+use crate::control::Clients;
 use crate::driver::{Driver, Signals};
-use crate::host::Terminal;
+use crate::host::{OpenFiles, Terminal};
 use crate::loader::Loader;
 use crate::shell::Hands;
 use crate::spawn::Spawner;
@@ -85,7 +89,14 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+fn too_few_files(message: String) -> Failure {
+    let hint = "raise the limit with `ulimit -n 1024`, or `docker run --ulimit nofile=1024`";
+    Failure { message: format!("error: {message}\n  hint: {hint}"), code: 1 }
+}
+
 fn serve(options: &Options) -> Result<u8, Failure> {
+    let open_files = OpenFiles::raise()?;
+    open_files.check().map_err(too_few_files)?;
     host::prepare()?;
     let loader = Loader::new(options.config.as_deref());
     let main = main_of(options, &loader);
@@ -95,8 +106,16 @@ fn serve(options: &Options) -> Result<u8, Failure> {
     let past = log::start(std::env::var("PPM_LOG").ok().as_deref(), quiet);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything that may take its time: process 1 never hears what it does not handle, others die of it (R30).
-    let signals = runtime.block_on(async { Signals::register(host::signals_heard(main)) })?;
-    let mut config = loader.read().map_err(wrong_config)?;
+    let mut signals = runtime.block_on(async { Signals::register(host::signals_heard(main)) })?;
+    let reading = runtime.block_on(async {
+        tokio::select! {
+            biased; // who asks for the end of a daemon that has come so far gets an orderly one
+            config = loader.read_aside() => Some(config),
+            () = signals.end() => None,
+        }
+    });
+    let Some(config) = reading else { return Ok(0) };
+    let mut config = config.map_err(wrong_config)?;
     if main.is_some() {
         config.add_main(&words(&options.command)?).map_err(wrong_command)?;
     }
@@ -107,7 +126,9 @@ fn serve(options: &Options) -> Result<u8, Failure> {
         let (sender, inbox) = mpsc::channel(INBOX);
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let source = loader.name();
-        let hands = Hands::new(Spawner::new(std::env::vars_os(), terminal)?, loader, past, sender.clone());
+        let spawner = Spawner::new(std::env::vars_os(), open_files.given, terminal)?;
+        let clients = Clients::new(sender.clone(), open_files.own);
+        let hands = Hands::new(spawner, loader, clients, past, sender.clone());
         tokio::spawn(control::listen(listener, sender));
         tracing::info!(
             "{}, pid {}, {source}: {} services, socket {}",

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use ppm_core::config::{self, Config, MAX_FILE};
 use ppm_core::event::Text;
 use ppm_core::reload::NoConfig;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::Wake;
 
@@ -50,6 +50,21 @@ impl Loader {
         // Files that it names lie beside it, wherever the daemon stands.
         let name = std::path::absolute(&path).map_or(name, |path| path.display().to_string());
         config::parse(&text, &name).map_err(NoConfig::Wrong)
+    }
+
+    /// Reads it without keeping anybody waiting: the writer of a pipe may come late, or never.
+    pub async fn read_aside(&self) -> Result<Config, NoConfig> {
+        if self.path.as_ref().and_then(|path| path.metadata().ok()).is_none_or(|found| found.is_file()) {
+            return self.read();
+        }
+        tracing::info!("reading the configuration from {}, which is no regular file", self.name());
+        let (sender, outcome) = oneshot::channel();
+        let loader = self.clone();
+        let work = move || drop(sender.send(loader.read()));
+        match std::thread::Builder::new().name("loader".to_owned()).spawn(work) {
+            Ok(_) => outcome.await.unwrap_or_else(|_| self.read()),
+            Err(_) => self.read(),
+        }
     }
 
     fn read_text_or_file(&self, text: Text) -> Result<Config, NoConfig> {

@@ -706,6 +706,17 @@ pub struct Reply {
     pub result: Result<Answer, RpcError>,
 }
 
+/// About how many bytes of JSON a service takes: a reply of a thousand of them is not to grow by copies.
+const ROW_SIZE: usize = 320;
+
+impl Reply {
+    /// The line to send, with its newline.
+    pub fn line(&self) -> Vec<u8> {
+        let size = if let Ok(Answer::Services(rows)) = &self.result { rows.len() * ROW_SIZE } else { 0 };
+        line::encode_into(Vec::with_capacity(size), self)
+    }
+}
+
 impl Serialize for Reply {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
@@ -749,6 +760,13 @@ impl<'a> Notification<'a, End> {
     }
 }
 
+impl<T: Serialize> Notification<'_, T> {
+    /// The line to send, with its newline.
+    pub fn line(&self) -> Vec<u8> {
+        line::encode(self)
+    }
+}
+
 /// A request as a client sends it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Call {
@@ -771,15 +789,16 @@ impl Call {
     }
 }
 
-/// A line as a client hears it.
+/// A line as a client hears it, who wants results as `T`: as JSON, or read at once as what the method promises, which
+/// saves looking at long ones twice.
 #[derive(Clone, Debug)]
-pub enum Heard {
-    /// The answer to a call; the result is still to be read as what the method promises.
+pub enum Heard<T = Box<RawValue>> {
+    /// The answer to a call.
     Reply {
         /// The call's id.
         id: RpcId,
-        /// The result as JSON, or the error.
-        result: Result<Box<RawValue>, RpcError>,
+        /// What came of it.
+        result: Result<T, RpcError>,
     },
     /// An event of a stream, as JSON: an [`EventRow`], of which a newer daemon may tell more than we know.
     Event(Box<RawValue>),
@@ -792,23 +811,19 @@ pub enum Heard {
 }
 
 #[derive(Deserialize)]
-struct Incoming {
-    #[serde(default)]
+struct Incoming<T> {
     id: Option<RpcId>,
-    #[serde(default)]
     method: Option<String>,
-    #[serde(default)]
-    result: Option<Box<RawValue>>,
-    #[serde(default)]
+    result: Option<T>,
     error: Option<RpcError>,
-    #[serde(default)]
     params: Option<Box<RawValue>>,
 }
 
-impl Heard {
+impl<T: DeserializeOwned> Heard<T> {
     /// Decodes a line from the daemon; the error says what about it is strange.
-    pub fn read(line: &[u8]) -> Result<Heard, String> {
-        let incoming: Incoming = serde_json::from_slice(line).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
+    pub fn read(line: &[u8]) -> Result<Heard<T>, String> {
+        let incoming: Incoming<T> =
+            serde_json::from_slice(line).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
         match incoming {
             Incoming { method: Some(method), params: Some(event), .. } if method == "event" => Ok(Heard::Event(event)),
             Incoming { method: Some(method), params: Some(line), .. } if method == "log" => Ok(Heard::Line(line)),

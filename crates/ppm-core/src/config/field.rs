@@ -13,6 +13,10 @@ use crate::attributes::{Limit, Unit};
 use crate::names;
 use crate::spec::{InvalidSpec, shown};
 
+/// For so many problems it is looked what may have been meant: far more than are told, as nobody knows yet which those
+/// will be.
+const MAX_GUESSES: usize = 1000;
+
 /// A complaint, and the scalar that it is about.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -180,17 +184,20 @@ impl Reader {
             if known.is_some_and(|known| known.is_read) || (map.prefix.is_empty() && name.starts_with("x-")) {
                 continue;
             }
+            let is_worth_a_guess = self.outcome.drafts.len() < MAX_GUESSES;
             if known.is_some() {
                 self.complain(key.at, format!("`{}{name}` is not supported yet", map.prefix));
             } else if name == "<<" {
                 self.complain(key.at, "`<<` merges in a map or a list of maps, found something else".into());
             } else {
                 let complaint = self.complain(key.at, format!("unknown key `{}`{}", shown(name), map.place));
-                let near = names::similar(name, keys.iter().map(|known| known.name));
-                complaint.label = match near {
-                    Some(near) => Some(format!("did you mean `{near}`?")),
-                    None => SERVICE_KEYS.iter().any(|known| known.name == name).then(|| "it is a key of a service".into()),
-                };
+                if is_worth_a_guess {
+                    let near = names::similar(name, keys.iter().map(|known| known.name));
+                    complaint.label = match near {
+                        Some(near) => Some(format!("did you mean `{near}`?")),
+                        None => SERVICE_KEYS.iter().any(|known| known.name == name).then(|| "it is a key of a service".into()),
+                    };
+                }
             }
         }
     }

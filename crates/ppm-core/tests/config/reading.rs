@@ -230,9 +230,20 @@ fn more_than_is_reasonable_is_refused_and_not_built_first() {
         "10001 services are too many, at most 10000 are allowed"
     );
     let many_aliases = format!("x: &a [{}]\ny: [{}]", "1,".repeat(2000), "*a,".repeat(1000));
-    assert_eq!(refused(&many_aliases), "the configuration has more than 1000000 values, aliases expanded");
+    assert_eq!(refused(&many_aliases), "the configuration has more than 500000 values, aliases expanded");
     let long_text = format!("x: &a \"{}\"\ny: [{}]", "1".repeat(100_000), "*a,".repeat(1000));
     assert_eq!(refused(&long_text), "the configuration has more than 32 MiB of text, aliases expanded");
+    let lines_and_items = "the configuration has more than 250000 lines and items";
+    for broad in ["- a\n", "k: v\n", "- {}\n", "# x\n- [a, b]\r\n"].map(|line| line.repeat(250_001)) {
+        assert_eq!(refused(&broad), lines_and_items);
+    }
+    for flow in ["a,", "[],", "{a: b},", "\n,"].map(|item| format!("x: [{}]", item.repeat(250_001))) {
+        assert_eq!(refused(&flow), lines_and_items);
+    }
+    assert!(config::parse(&"# nothing\n\n".repeat(400_000), "f").is_ok(), "comments are not read");
+    for nested in ["- ", "? ", "- ? ", "-\t"].map(|begin| format!("x:\n{}a", begin.repeat(101))) {
+        assert_eq!(refused(&nested), "more than 100 lists or maps begin in one line");
+    }
     for deep in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000), "? ".repeat(10_000), "[{".repeat(600)] {
         assert!(config::parse(&deep, "f").is_err());
     }

@@ -95,6 +95,7 @@ impl History {
             self.lines.extend(self.supervisor.services().map(|service| format!("{:?}", service.spec())));
             self.lines.push(format!("{:?}", self.settings));
         }
+        self.turn(self.world.begins())?;
         let turns = 20 + self.dice.roll(CHAOS);
         while self.turns < turns && !self.is_over() {
             self.chaos()?;

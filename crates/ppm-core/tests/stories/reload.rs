@@ -127,6 +127,29 @@ fn services_added_by_hand_stay() {
 }
 
 #[test]
+fn what_is_common_to_all_services_is_common_to_those_added_by_hand_too_from_their_next_start_on() {
+    let config = config::parse("env: {A: new}\nservices: []", "ppm.yml").unwrap();
+    const CHANGE: &str = "env of all services, from its next start on";
+    story([])
+        .request(Request::Add(add("hand")))
+        .on("hand")
+        .starts_by(Cause::Request)
+        .replies(done())
+        .request(reload())
+        .reads_config(Ok(config.clone()))
+        .replies(reloaded(&[("hand", ReloadAction::Update, CHANGE)]))
+        .told(&[(EventKind::Added, ""), (EventKind::Started, "request"), (EventKind::Changed, CHANGE)])
+        .look(|story| {
+            let common = &story.supervisor.services().next().unwrap().spec().command.surroundings.common;
+            assert_eq!(common.env.keys().collect::<Vec<_>>(), ["A"]);
+        })
+        .request(reload())
+        .reads_config(Ok(config))
+        .replies(reloaded(&[]))
+        .is(Status::Running, "started by request");
+}
+
+#[test]
 fn a_service_added_by_hand_belongs_to_the_file_once_that_names_it() {
     story([])
         .request(Request::Add(add("svc")))

@@ -12,7 +12,6 @@ use std::sync::mpsc::Receiver;
 
 use ppm_core::rotate::{Begun, file_name, index_name, parse_name};
 use ppm_core::time::Timestamp;
-use ppm_protocol::line::encode;
 use ppm_protocol::message::{Notification, ReadLog};
 use ppm_protocol::{LogLine, RpcId, Stream};
 use tokio::sync::mpsc;
@@ -72,7 +71,7 @@ pub fn read(reading: Reading) {
     let mut merge = Merge { logs, query, collector };
     let outcome = merge.history(&mut out).and_then(|()| merge.follow(&mut out, &poked));
     if outcome.is_ok() {
-        let end = encode(&Notification::end(&ppm_protocol::End { call, error: None }));
+        let end = Notification::end(&ppm_protocol::End { call, error: None }).line();
         let _ = out.push(&end).and_then(|()| out.flush());
     }
 }
@@ -177,7 +176,7 @@ impl Merge {
 }
 
 fn told(line: &LogLine) -> Vec<u8> {
-    encode(&Notification::log(line))
+    Notification::log(line).line()
 }
 
 /// One log, as a source of lines.

@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Setup, other_user, pid_of, shell, until};
+use crate::harness::{Daemon, Process, Setup, other_user, pid_of, shell, until};
 
 /// A user whom every system lists.
 const NOBODY: &str = "nobody";
@@ -143,7 +143,7 @@ fn r10_a_service_of_another_user_ends_with_the_daemon() {
     let pid = pid_of(&changed["services"][0]);
     daemon.signal(Signal::SIGKILL);
     daemon.end();
-    until("the service ends", || kill(pid, None).is_err().then_some(()));
+    until("the service ends", || Process::find(pid.as_raw()).is_none_or(|process| process.state == 'Z').then_some(()));
 }
 
 #[test]

@@ -65,10 +65,10 @@ fn what_a_request_leaves_out_has_its_default() {
 fn bytes(value: &Line) -> Vec<u8> {
     match value {
         Line::Call(id, request) => Call::new(*id, request).line(),
-        Line::Reply(_, reply) => encode(reply),
-        Line::Event(row) => encode(&Notification::event(row)),
-        Line::Log(line) => encode(&Notification::log(line)),
-        Line::End(end) => encode(&Notification::end(end)),
+        Line::Reply(_, reply) => reply.line(),
+        Line::Event(row) => Notification::event(row).line(),
+        Line::Log(line) => Notification::log(line).line(),
+        Line::End(end) => Notification::end(end).line(),
     }
 }
 
@@ -79,22 +79,22 @@ fn check(name: &str, line: &[u8], value: &Line) {
             let asked = Asked { id: Some(RpcId::Number(*id)), request: Ok(request.clone()) };
             assert_eq!(Asked::read(Ok(line)), asked, "{name}");
         }
-        Line::Reply(method, reply) => match Heard::read(line) {
+        Line::Reply(method, reply) => match <Heard>::read(line) {
             Ok(Heard::Reply { id, result }) => {
                 let result = result.map(|answer| read_answer(*method, &answer));
                 assert_eq!(Reply { id, result }, *reply, "{name}");
             }
             other => panic!("{name}: {other:?}"),
         },
-        Line::Event(row) => match Heard::read(line) {
+        Line::Event(row) => match <Heard>::read(line) {
             Ok(Heard::Event(heard)) => assert_eq!(serde_json::from_str::<EventRow>(heard.get()).unwrap(), *row, "{name}"),
             other => panic!("{name}: {other:?}"),
         },
-        Line::Log(line_of_log) => match Heard::read(line) {
+        Line::Log(line_of_log) => match Heard::<Box<RawValue>>::read(line) {
             Ok(Heard::Line(heard)) => assert_eq!(serde_json::from_str::<LogLine>(heard.get()).unwrap(), *line_of_log, "{name}"),
             other => panic!("{name}: {other:?}"),
         },
-        Line::End(end) => match Heard::read(line) {
+        Line::End(end) => match Heard::<Box<RawValue>>::read(line) {
             Ok(Heard::End(heard)) => assert_eq!(heard, *end, "{name}"),
             other => panic!("{name}: {other:?}"),
         },

@@ -19,8 +19,8 @@ const END: &str = "{\"jsonrpc\":\"2.0\",\"method\":\"end\",\"params\":{\"call\":
 fn asked(services: &str, more: &[(&str, &str)]) -> String {
     let mut params = format!(r#"{{"services":[{services}],"last":null,"follow":false,"since":null,"until":null,"stream":null}}"#);
     for (key, value) in more {
-        let before = [format!("\"{key}\":null"), format!("\"{key}\":false")].into_iter().find(|before| params.contains(before)).unwrap();
-        params = params.replace(&before, &format!("\"{key}\":{value}"));
+        let field = format!("\"{key}\":{value}");
+        params = params.replace(&format!("\"{key}\":null"), &field).replace(&format!("\"{key}\":false"), &field);
     }
     call("log", &params)
 }
