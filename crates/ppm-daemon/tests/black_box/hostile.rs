@@ -278,6 +278,19 @@ fn r57_a_follower_that_does_not_read_is_dropped() {
     serves(&daemon);
 }
 
+/// Each asks for less than it may have, all together for more.
+#[test]
+fn r48_many_who_ask_much_and_do_not_read_cost_no_more_than_some() {
+    let daemon = Setup::new().services(&[shell("svc", &"x".repeat(200_000), &json!({"autostart": false}))]).start();
+    let mut greedy: Vec<Client> = (0..12).map(|_| daemon.client()).collect();
+    for client in &mut greedy {
+        client.raw(b"{\"id\":1,\"method\":\"info\"}\n".repeat(32));
+        serves(&daemon);
+    }
+    drop(greedy);
+    serves(&daemon);
+}
+
 const PIPE_SIZE: usize = 1 << 16;
 
 /// A pipe with nothing free in it. Its flags stay as they are: they are shared with the daemon.
