@@ -3,6 +3,8 @@
 //! [`run`] is all there is: it reads the configuration, makes the socket, and turns the loop until the core asks to
 //! leave. `ppm daemon` and the small binary `ppm-daemon` both call it.
 
+mod census;
+mod children;
 mod clock;
 mod control;
 mod driver;
