@@ -72,16 +72,17 @@ pub struct NoSocket {
     pub hint: &'static str,
 }
 
+const ELSEWHERE: &str = "choose another place with --socket or PPM_SOCKET";
+
 /// Makes the socket: mode 0600, a stale one replaced, a live one respected.
 pub fn bind(path: &Path) -> Result<(StdListener, Address), NoSocket> {
-    const ELSEWHERE: &str = "choose another place with --socket or PPM_SOCKET";
-    let fail = |what: &str, error: &dyn std::fmt::Display| NoSocket { message: format!("cannot {what}: {error}"), hint: ELSEWHERE };
+    let fail = |what: &str, error: &io::Error| NoSocket { message: format!("cannot {what}: {error}"), hint: remedy(error) };
     if path.as_os_str().len() > socket::MAX_PATH {
         let message =
             format!("the socket's path is {} bytes long, {} are possible: {}", path.as_os_str().len(), socket::MAX_PATH, path.display());
         return Err(NoSocket { message, hint: ELSEWHERE });
     }
-    make_private_folder(path).map_err(|error| fail(&format!("use the folder of {}", path.display()), &error))?;
+    make_folder(path).map_err(|error| fail(&format!("use the folder of {}", path.display()), &error))?;
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
@@ -139,10 +140,8 @@ fn remove_stale(path: &Path) -> Result<(), NoSocket> {
     if is_live(path) {
         return Err(in_use(path));
     }
-    fs::remove_file(path).map_err(|error| NoSocket {
-        message: format!("cannot replace the stale socket {}: {error}", path.display()),
-        hint: "choose another place with --socket or PPM_SOCKET",
-    })
+    fs::remove_file(path)
+        .map_err(|error| NoSocket { message: format!("cannot replace the stale socket {}: {error}", path.display()), hint: ELSEWHERE })
 }
 
 /// Whether it may be somebody's: only a refused connection tells that nobody listens (R54). Does not wait for who
@@ -156,11 +155,24 @@ fn is_live(path: &Path) -> bool {
     !matches!(attempt, Err(Errno::ECONNREFUSED | Errno::ENOENT))
 }
 
-/// The folder under /tmp is made by us, and used only if nobody else could have made it.
-fn make_private_folder(path: &Path) -> io::Result<()> {
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound => {
+            "mount a tmpfs there, or choose another place with --socket or PPM_SOCKET"
+        }
+        _ => ELSEWHERE,
+    }
+}
+
+/// Makes the folders that are taken by default, where they are missing. An image that is nothing but a static program
+/// has no /run; the folder under /tmp is used only if nobody else could have made it.
+fn make_folder(path: &Path) -> io::Result<()> {
     let uid = Uid::effective().as_raw();
-    let folder = socket::private_folder(uid);
-    if path.parent() != Some(&folder) {
+    let (parent, folder) = (path.parent(), socket::private_folder(uid));
+    if parent == Some(Path::new("/run")) && !Path::new("/run").exists() {
+        return Ok(nix::unistd::mkdir("/run", Mode::from_bits_truncate(0o755))?);
+    }
+    if parent != Some(&folder) {
         return Ok(());
     }
     match nix::unistd::mkdir(&folder, Mode::S_IRWXU) {

@@ -21,5 +21,6 @@ mod shutdown;
 mod socket;
 mod spawn;
 mod stop;
+mod strays;
 mod surroundings;
 mod terminal;
