@@ -192,7 +192,7 @@ impl Supervisor {
             effects: Vec::new(),
         };
         supervisor.plan_clock_check(now);
-        supervisor.actions.extend(warnings.into_iter().map(|text| Action::Announce(Notice::Warning(text))));
+        supervisor.warn(&warnings);
         for spec in config.services {
             let main = main.filter(|_| spec.name == MAIN);
             let id = supervisor.insert(now, spec, if main.is_some() { Origin::CommandLine } else { Origin::File });
@@ -593,6 +593,17 @@ impl Supervisor {
         if zone != self.zone {
             self.zone = zone;
             self.plan_all_again(now);
+        }
+    }
+
+    /// Tells the first few; `ppm check` tells them all.
+    fn warn(&mut self, warnings: &[String]) {
+        const TOLD: usize = 5;
+        for text in warnings.iter().take(TOLD) {
+            self.announce(Notice::Warning(text.clone()));
+        }
+        if let Some(more @ 1..) = warnings.len().checked_sub(TOLD) {
+            self.announce(Notice::Warning(format!("{more} more like these: `ppm check` shows them all")));
         }
     }
 

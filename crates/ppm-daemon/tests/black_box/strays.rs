@@ -314,3 +314,35 @@ fn r26_the_daemon_says_who_used_the_time_of_its_end() {
     assert!(line.starts_with("ppm | warning: stopped 2 services in ") && line.ends_with(" and had to be killed"), "{line}");
     assert!(line.contains(": svc took ") && !line.contains("quick"), "{line}");
 }
+
+#[test]
+fn r27_nobody_is_said_to_be_left_whom_a_second_interrupt_killed() {
+    for setup in setups() {
+        let mut daemon =
+            with(setup, "trap '' TERM; sleep 1000 & echo > ready; while :; do sleep 1000; done", &json!({"stop": {"timeout": "10m"}}));
+        let mut events = daemon.events();
+        daemon.signal(Signal::SIGINT);
+        events.until("svc", "stopping");
+        daemon.signal(Signal::SIGINT);
+        assert_eq!(daemon.exit_code(), 0);
+        let stderr = daemon.stderr();
+        assert!(stderr.contains("killed: no time was left to wait for it") && !stderr.contains("does not let go"), "{stderr}");
+    }
+}
+
+/// Numbers of another namespace must not be taken for own ones: whoever has them there would be killed.
+#[test]
+fn r51_without_a_proc_of_its_own_the_daemon_ends_groups_and_takes_nobody_for_a_stray() {
+    let Some(setup) = Setup::with_foreign_proc() else { return };
+    let services = [
+        shell("svc", "sleep 1000 & (env -i setsid sleep 1000 &); echo > ready; wait", &json!({"stop": {"timeout": "10m"}})),
+        shell("other", "exec sleep 1000", &json!({})),
+    ];
+    let mut daemon = setup.config(&json!({"shutdown_timeout": "10m", "services": services})).start();
+    daemon.lines_in("ready");
+    assert!(daemon.stderr().contains("/proc does not show this pid namespace"), "{}", daemon.stderr());
+    assert_eq!(daemon.tell("svc", "stop")["status"], "finished");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), 0);
+    assert!(daemon.processes().is_empty(), "{:?}", daemon.processes());
+}
