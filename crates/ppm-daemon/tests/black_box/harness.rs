@@ -326,7 +326,7 @@ impl Daemon {
         fs::write(self.path(&name), "").unwrap();
         fs::set_permissions(self.path(&name), fs::Permissions::from_mode(0o666)).unwrap();
         self.reload(&json!({"services": [service]}));
-        let row = self.wait(&name, "stopped");
+        let row = until("its end", || Some(self.row(&name)).filter(|row| row["pid"].is_null() && row["status"] != "created"));
         let text = fs::read_to_string(self.path(&name)).unwrap();
         if row["exit"].is_null() { Err(row["reason"].as_str().unwrap().to_owned()) } else { Ok(text) }
     }
