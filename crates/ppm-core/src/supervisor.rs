@@ -501,7 +501,7 @@ impl Supervisor {
     /// Whoever started the daemon for a command wants to know how that ended, also when it asked for the end (R28).
     fn note_end_of_main(&mut self, id: ServiceId) {
         let Some(service) = self.services.get(&id).map(|entry| &entry.service) else { return };
-        if self.phase != Phase::Running && !service.is_busy() {
+        if self.phase != Phase::Running && service.pid().is_none() && !service.is_about_to_start() {
             self.exit_code = self.exit_code.or_else(|| service.last().map(End::code));
         }
     }
