@@ -49,6 +49,8 @@ const MAX_UNREAD: usize = 8 << 20;
 
 /// A stream waits while more than so many bytes wait to be read by its client.
 const MAX_AHEAD: usize = 256 << 10;
+/// When more than this many bytes wait for all clients together, the one that most of them wait for is dropped.
+const MAX_UNREAD_OF_ALL: usize = 32 << 20;
 
 /// How long accepting pauses after it failed, since there are no files or no memory left (R49).
 const SCARCITY: Duration = Duration::from_millis(100);
@@ -359,13 +361,25 @@ impl Clients {
         let Some(client) = self.clients.get(&id) else { return };
         let unread = client.unread.fetch_add(bytes.len(), Ordering::Relaxed);
         if unread > MAX_UNREAD || client.outbox.send(bytes).is_err() {
-            client.task.abort();
-            // The task's end does not tell of itself then.
-            let gone = Wake::Gone(id);
-            if let Err(mpsc::error::TrySendError::Full(gone)) = self.inbox.try_send(gone) {
-                let inbox = self.inbox.clone();
-                tokio::spawn(async move { inbox.send(gone).await });
-            }
+            return self.cut_off(id);
+        }
+        let all = || self.clients.iter().map(|(id, client)| (client.unread.load(Ordering::Relaxed), *id));
+        if all().map(|(unread, _)| unread).sum::<usize>() > MAX_UNREAD_OF_ALL
+            && let Some((_, most)) = all().max()
+        {
+            self.cut_off(most);
+        }
+    }
+
+    /// Ends a connection whose client does not read, at once and with all that waits for it.
+    fn cut_off(&mut self, id: ClientId) {
+        let Some(client) = self.clients.remove(&id) else { return };
+        client.task.abort();
+        // The task's end does not tell of itself then.
+        let gone = Wake::Gone(id);
+        if let Err(mpsc::error::TrySendError::Full(gone)) = self.inbox.try_send(gone) {
+            let inbox = self.inbox.clone();
+            tokio::spawn(async move { inbox.send(gone).await });
         }
     }
 

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
 
+mod bare;
 mod client;
 mod command_line;
 mod essential;
