@@ -14,7 +14,7 @@ use crate::diff;
 use crate::event::{Action, ClientId, From, Notice, ServiceId, Text};
 use crate::journal::event_row;
 use crate::schedule::Schedule;
-use crate::service::{Input, Service, Want};
+use crate::service::{Context, Input, Service, Want};
 use crate::spec::{MAX_SERVICES, ServiceSpec};
 use crate::supervisor::{Origin, Supervisor, shortened};
 use crate::time::Now;
@@ -285,8 +285,9 @@ impl Supervisor {
     /// Gives a service another form under its number.
     pub(crate) fn configure(&mut self, now: Now, id: ServiceId, spec: ServiceSpec, origin: Origin) {
         if let Some(entry) = self.services.get_mut(&id) {
+            let context = Context { now, zone: &self.zone, chance: self.chance.next() };
             entry.origin = origin;
-            entry.service.configure(ServiceSpec { id: Some(id.0), ..spec }, now, &self.zone);
+            entry.service.configure(ServiceSpec { id: Some(id.0), ..spec }, &context);
         }
         self.index(id);
     }

@@ -90,6 +90,7 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::Duration => json!({"$ref": "#/$defs/duration"}),
         Kind::Size => json!({"type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": SIZE}),
+        Kind::Limit => json!({"oneOf": [{"enum": ["off", false]}, {"$ref": "#/$defs/duration"}]}),
         Kind::Whole(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Percent => json!({"type": "string", "pattern": r"^\s*0*(100|[0-9]{1,2})\s*%\s*$"}),
         Kind::Signal => json!({"type": ["string", "integer"], "minimum": 1, "maximum": 64, "pattern": signal()}),

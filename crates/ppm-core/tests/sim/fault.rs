@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId};
 use ppm_core::spec::Reach;
-use ppm_core::time::{Mono, Now};
+use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::message::{Answer, Targets};
 use ppm_protocol::{Changed, EventKind, Exit, Request, Signal};
 
@@ -27,6 +27,10 @@ pub enum Fault {
     RestartsTooEarly,
     ForgetsToRestart,
     ForgetsTheSchedule,
+    ForgetsWhoWaits,
+    RunsTheMissed,
+    RunsATimeTwice,
+    LetsOneOverstay,
     LiesAboutTheCause,
     StartsAfterStop,
     StartsAtItsRemoval,
@@ -60,9 +64,9 @@ const MUST: &str = "who is to stop is asked";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 33] = [
+pub const TABLE: [(Fault, &[&str]); 37] = [
     (Fault::NeverKills, &[IN_TIME]),
-    (Fault::KillsAtOnce, &["sigkill comes only when it must"]),
+    (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service"]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
     (Fault::AsksTheWrongOne, &["only who is to stop is asked", "who is asked to stop is woken"]),
@@ -73,6 +77,11 @@ pub const TABLE: [(Fault, &[&str]); 33] = [
     (Fault::RestartsTooEarly, &["a restart comes after its delay"]),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
+    (Fault::ForgetsWhoWaits, &[OWED]),
+    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most"]),
+    // Who makes up for what is long past may do so before.
+    (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause"]),
+    (Fault::LetsOneOverstay, &[MUST]),
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
     (Fault::StartsAfterStop, &[STAYS, SHOWN]),
     (Fault::StartsAtItsRemoval, &[STAYS]),
@@ -130,6 +139,9 @@ impl Planted {
             (Some(Fault::RestartsTooEarly), Event::Exited { group: Group::Empty, .. }) => {
                 Now { mono: Mono(now.mono.0 - 400_000_000), ..now } // 400 ms ago
             }
+            (Some(Fault::RunsATimeTwice), Event::ClockStepped) => {
+                Now { wall: Timestamp(now.wall.0 - 5 * 3_600_000), ..now } // what has run is forgotten
+            }
             _ => now,
         }
     }
@@ -148,6 +160,7 @@ impl Planted {
                 let request = Request::Start(Targets { wait: false, ..targets.clone() });
                 vec![event.clone(), Event::Requested { from, request }]
             }
+            (Some(Fault::RunsATimeTwice), Event::ClockStepped) => vec![event.clone(), Event::Resumed { pid: Pid(0) }],
             (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
             _ => vec![event.clone()],
         }
@@ -165,6 +178,17 @@ impl Planted {
             Fault::LeavesThePausedAsleep => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::CONT, .. })),
             Fault::ForgetsToRestart => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Backoff, .. })),
             Fault::ForgetsTheSchedule => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Schedule, .. })),
+            Fault::ForgetsWhoWaits if matches!(event, Event::Exited { .. }) => {
+                actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Schedule | Cause::Missed, .. }));
+            }
+            Fault::RunsTheMissed => {
+                let missed =
+                    actions.iter().find_map(|action| told(action, EventKind::Skipped)).filter(|row| row.reason.starts_with("missed"));
+                actions.extend(missed.map(|row| spawn_of(ServiceId(row.id), Cause::Schedule)));
+            }
+            Fault::LetsOneOverstay if actions.iter().any(|action| told(action, EventKind::TimedOut).is_some()) => {
+                actions.retain(|action| !matches!(action, Action::Kill { .. }));
+            }
             Fault::ForgetsWhoWaitsForTheRemoved if has(&actions, is_removal) => {
                 actions.retain(|action| !matches!(action, Action::Respond { .. }));
             }
@@ -187,8 +211,7 @@ impl Planted {
             }
             Fault::StartsAtItsRemoval => {
                 let gone = actions.iter().find_map(removed_by);
-                let launch = ppm_core::event::Launch { name: "gone".to_owned(), command: ppm_core::spec::Command::default() };
-                actions.extend(gone.map(|id| Action::Spawn { id, launch: Arc::new(launch), cause: Cause::Request }));
+                actions.extend(gone.map(|id| spawn_of(id, Cause::Request)));
             }
             Fault::ExitsEarly if has(&actions, is_stop_signal) && matches!(event, Event::Signalled(_)) => {
                 actions.push(Action::Exit { code: 0 });
@@ -266,9 +289,19 @@ fn is_removal(action: &Action) -> bool {
     removed_by(action).is_some()
 }
 
-fn removed_by(action: &Action) -> Option<ppm_core::event::ServiceId> {
+fn spawn_of(id: ServiceId, cause: Cause) -> Action {
+    let launch = ppm_core::event::Launch { name: "x".to_owned(), command: ppm_core::spec::Command::default() };
+    Action::Spawn { id, launch: Arc::new(launch), cause }
+}
+
+/// What is told of a service, if it is of this kind.
+fn told(action: &Action, kind: EventKind) -> Option<&ppm_protocol::EventRow> {
     match action {
-        Action::Announce(Notice::Service(row)) if row.event == EventKind::Removed => Some(ppm_core::event::ServiceId(row.id)),
+        Action::Announce(Notice::Service(row)) if row.event == kind => Some(row),
         _ => None,
     }
+}
+
+fn removed_by(action: &Action) -> Option<ServiceId> {
+    told(action, EventKind::Removed).map(|row| ServiceId(row.id))
 }
