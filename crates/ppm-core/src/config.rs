@@ -6,6 +6,7 @@
 mod env;
 mod field;
 pub mod keys;
+mod log;
 mod problem;
 mod read;
 mod render;
@@ -18,8 +19,9 @@ use std::path::PathBuf;
 
 pub use problem::{Problem, Problems};
 pub use render::render;
+pub use value::write_duration;
 
-use crate::spec::{ServiceSpec, Settings};
+use crate::spec::{InvalidSpec, MAIN, ServiceSpec, Settings};
 use field::Draft;
 use problem::{Complaint, MAX_PROBLEMS, Source, Token};
 use read::{Outcome, Verbatim};
@@ -37,6 +39,21 @@ pub struct Config {
     pub services: Vec<ServiceSpec>,
     /// What is right but may be meant otherwise, each with its line; told by `check`.
     pub remarks: Vec<String>,
+}
+
+impl Config {
+    /// Adds the command of the daemon's command line as the service [`MAIN`].
+    ///
+    /// # Errors
+    /// The name is taken, or the words are no command.
+    pub fn add_main(&mut self, words: &[String]) -> Result<(), InvalidSpec> {
+        if let Some(other) = self.services.iter().find(|service| service.name == MAIN) {
+            let message = format!("the command of the command line becomes the service `{MAIN}`, and there is one in {}", other.source);
+            return Err(InvalidSpec::new(message).hint("give that service another name, or leave out the command"));
+        }
+        self.services.push(ServiceSpec::main(words, &self.settings)?);
+        Ok(())
+    }
 }
 
 /// Reads a configuration; `file` is its name in messages and in [`ServiceSpec::source`], and files that it names are

@@ -4,15 +4,18 @@
 //! here, so that a new one cannot be forgotten.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_protocol::ReloadAction;
 
+use crate::attributes::{Attributes, Resource, write_umask};
+use crate::config::write_duration;
 use crate::environment::{EnvValue, Surroundings};
+use crate::logging::{LogKeys, Logger};
 use crate::schedule::{Options, Schedule};
 use crate::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
-use crate::time::brief;
 use crate::zone;
 
 /// The differences found so far.
@@ -26,16 +29,19 @@ struct Changes {
 /// What it takes to get from the old service to the new one, and what has changed.
 ///
 /// What is executed is renewed by a restart. A service with a schedule is not restarted for it: its next run is soon
-/// enough.
-pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<String>) {
+/// enough. Whether output is captured is decided at a start, all else about it can change at any time. `loggers` are
+/// the old and the new keys for all services.
+pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>, Option<&LogKeys>)) -> (ReloadAction, Vec<String>) {
     let mut changes = Changes::default();
-    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, essential, groups, source: _ } = old;
+    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, log, essential, groups, source: _ } =
+        old;
     changes.command(command, &new.command);
     changes.schedule(schedule.as_ref(), new.schedule.as_ref());
     changes.restart(restart, &new.restart);
     changes.stop(*stop, new.stop);
     changes.compare("autostart", autostart, &new.autostart);
     changes.compare("success_exit_codes", format!("{success_exit_codes:?}"), format!("{:?}", new.success_exit_codes));
+    changes.logger(log.logger(loggers.0), new.log.logger(loggers.1));
     changes.compare("essential", essential, &new.essential);
     changes.compare("groups", groups.join(" "), new.groups.join(" "));
     if new.id.is_some() && *id != new.id {
@@ -54,19 +60,23 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec) -> (ReloadAction, Vec<Stri
 /// The settings that differ, in words.
 pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     let mut changes = Changes::default();
-    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref timezone, ref surroundings } = *old;
-    changes.compare("stats_interval", brief(stats_interval), brief(new.stats_interval));
-    changes.compare("restart_interval", brief(restart_interval), brief(new.restart_interval));
-    changes.compare("clock_check_interval", brief(clock_check_interval), brief(new.clock_check_interval));
-    changes.compare("shutdown_timeout", brief(shutdown_timeout), brief(new.shutdown_timeout));
+    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref timezone, ref surroundings, ref logger } =
+        *old;
+    changes.compare("stats_interval", write_duration(stats_interval), write_duration(new.stats_interval));
+    changes.compare("restart_interval", write_duration(restart_interval), write_duration(new.restart_interval));
+    changes.compare("clock_check_interval", write_duration(clock_check_interval), write_duration(new.clock_check_interval));
+    changes.compare("shutdown_timeout", write_duration(shutdown_timeout), write_duration(new.shutdown_timeout));
     changes.compare("timezone", zone_in_words(timezone.as_ref()), zone_in_words(new.timezone.as_ref()));
     changes.compare("env_file", surroundings.common.files.join(" "), new.surroundings.common.files.join(" "));
     changes.environment(&surroundings.common.env, &new.surroundings.common.env);
+    if *logger != new.logger {
+        changes.words.push("logger".to_owned());
+    }
     changes.words
 }
 
 impl Changes {
-    fn compare<T: PartialEq + std::fmt::Display>(&mut self, key: &str, old: T, new: T) -> bool {
+    fn compare<T: PartialEq + Display>(&mut self, key: &str, old: T, new: T) -> bool {
         if old == new {
             return false;
         }
@@ -75,15 +85,27 @@ impl Changes {
     }
 
     fn command(&mut self, old: &Command, new: &Command) {
-        let Command { path, args, workdir, env, surroundings } = old;
+        let Command { path, args, workdir, env, surroundings, attributes } = old;
         let before = self.words.len();
         let line = |path: &String, args: &[String]| shell_words::join(std::iter::once(path).chain(args));
         self.compare("command", line(path, args), line(&new.path, &new.args));
-        let folder = |workdir: &Option<String>| workdir.clone().unwrap_or("none".to_owned());
-        self.compare("workdir", folder(workdir), folder(&new.workdir));
+        self.compare("workdir", or_none(workdir.as_ref()), or_none(new.workdir.as_ref()));
         self.environment(env, &new.env);
         self.surroundings(surroundings, &new.surroundings);
+        self.attributes(attributes, &new.attributes);
         self.of_process |= self.words.len() > before;
+    }
+
+    fn attributes(&mut self, old: &Attributes, new: &Attributes) {
+        let Attributes { user, umask, limits, nice, oom_score_adj } = old;
+        self.compare("user", or_none(user.as_ref()), or_none(new.user.as_ref()));
+        self.compare("umask", or_none(umask.map(write_umask)), or_none(new.umask.map(write_umask)));
+        self.compare("nice", or_none(*nice), or_none(new.nice));
+        self.compare("oom_score_adj", or_none(*oom_score_adj), or_none(new.oom_score_adj));
+        for resource in Resource::ALL {
+            let (old, new) = (limits.get(&resource), new.limits.get(&resource));
+            self.compare(&format!("limits.{}", resource.name()), or_none(old), or_none(new));
+        }
     }
 
     /// What is common to all services is told with the settings.
@@ -119,8 +141,8 @@ impl Changes {
 
     fn schedule_options(&mut self, old: &Options, new: &Options) {
         let Options { overlap, missed, deadline, jitter, timeout, retry, on_start, history } = *old;
-        let limit = |limit: Option<Duration>| limit.map_or("off".to_owned(), brief);
-        self.of_schedule |= self.compare("schedule.jitter", brief(jitter), brief(new.jitter));
+        let limit = |limit: Option<Duration>| limit.map_or("off".to_owned(), write_duration);
+        self.of_schedule |= self.compare("schedule.jitter", write_duration(jitter), write_duration(new.jitter));
         self.compare("schedule.overlap", overlap.name(), new.overlap.name());
         self.compare("schedule.missed", missed.name(), new.missed.name());
         self.compare("schedule.deadline", limit(deadline), limit(new.deadline));
@@ -133,19 +155,33 @@ impl Changes {
     fn restart(&mut self, old: &RestartPolicy, new: &RestartPolicy) {
         let RestartPolicy { when, interval, max_interval, jitter_percent, max_retries, reset_after } = *old;
         self.compare("restart.policy", name_of(when), name_of(new.when));
-        self.compare("restart.interval", brief(interval), brief(new.interval));
-        self.compare("restart.max_interval", brief(max_interval), brief(new.max_interval));
+        self.compare("restart.interval", write_duration(interval), write_duration(new.interval));
+        self.compare("restart.max_interval", write_duration(max_interval), write_duration(new.max_interval));
         self.compare("restart.jitter", format!("{jitter_percent}%"), format!("{}%", new.jitter_percent));
         self.compare("restart.max_retries", max_retries, new.max_retries);
-        self.compare("restart.reset_after", brief(reset_after), brief(new.reset_after));
+        self.compare("restart.reset_after", write_duration(reset_after), write_duration(new.reset_after));
+    }
+
+    fn logger(&mut self, old: Option<Logger>, new: Option<Logger>) {
+        if old != new {
+            let is_captured = |captured| if captured { "captured" } else { "not captured" };
+            match (old.is_some(), new.is_some()) {
+                (true, true) => self.words.push("log".to_owned()),
+                (old, new) => self.of_process |= self.compare("log", is_captured(old), is_captured(new)),
+            }
+        }
     }
 
     fn stop(&mut self, old: StopPolicy, new: StopPolicy) {
         let StopPolicy { signal, timeout, reach } = old;
         self.compare("stop.signal", signal, new.signal);
-        self.compare("stop.timeout", brief(timeout), brief(new.timeout));
+        self.compare("stop.timeout", write_duration(timeout), write_duration(new.timeout));
         self.compare("stop.group", reach == Reach::Group, new.reach == Reach::Group);
     }
+}
+
+fn or_none(value: Option<impl Display>) -> String {
+    value.map_or("none".to_owned(), |value| value.to_string())
 }
 
 fn zone_in_words(zone: Option<&TimeZone>) -> &str {

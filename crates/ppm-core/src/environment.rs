@@ -121,6 +121,8 @@ pub struct Resolved {
     pub variables: Vec<(Vec<u8>, Vec<u8>)>,
     /// The folder to run in, absolute.
     pub workdir: Option<Folder>,
+    /// The folder of its log files, absolute.
+    pub logs: Option<Folder>,
 }
 
 impl Resolved {
@@ -140,11 +142,11 @@ pub struct Folder {
     pub name: String,
 }
 
-/// Gathers and expands everything anew.
+/// Gathers and expands everything anew. `logs` is the folder of log files as it is written.
 ///
 /// # Errors
 /// The first thing that is wrong, in words that show where it stands: `env_file: no such file: /etc/web.env`.
-pub fn resolve<'a>(command: &'a Command, help: Help<'a>) -> Result<Resolved, String> {
+pub fn resolve<'a>(command: &'a Command, logs: Option<&str>, help: Help<'a>) -> Result<Resolved, String> {
     let Surroundings { common, files, inherit: _ } = &*command.surroundings;
     let mut definitions = Definitions::default();
     let mut budget = Budget(MAX_WORK);
@@ -163,8 +165,9 @@ pub fn resolve<'a>(command: &'a Command, help: Help<'a>) -> Result<Resolved, Str
     for name in definitions.by_name.keys() {
         variables.push((name.to_vec(), expansion.value(name)?.unwrap_or_default()));
     }
-    let workdir = command.workdir.as_deref().map(|written| expansion.folder(written)).transpose()?;
-    Ok(Resolved { variables, workdir })
+    let workdir = command.workdir.as_deref().map(|written| expansion.folder(written, Place::Workdir)).transpose()?;
+    let logs = logs.map(|written| expansion.folder(written, Place::Logs)).transpose()?;
+    Ok(Resolved { variables, workdir, logs })
 }
 
 /// Checks that references in a value or a path are written well.
@@ -208,6 +211,7 @@ enum Place<'a> {
     Env(&'a str),
     Line(Rc<str>, usize, String),
     Workdir,
+    Logs,
     FilePath,
 }
 
@@ -217,6 +221,7 @@ impl Place<'_> {
             Place::Env(name) => format!("env: {}: {why}", shown(name)),
             Place::Line(file, line, name) => format!("env_file: {file}:{line}: {}: {why}", shown(name)),
             Place::Workdir => format!("workdir: {why}"),
+            Place::Logs => format!("logger.path: {why}"),
             Place::FilePath => format!("env_file: {why}"),
         }
     }
@@ -363,12 +368,12 @@ impl<'a> Expansion<'a> {
         Ok(path)
     }
 
-    fn folder(&mut self, written: &str) -> Result<Folder, String> {
+    fn folder(&mut self, written: &str, place: Place<'_>) -> Result<Folder, String> {
         let before = self.secrets;
-        let path = self.path(written, &Place::Workdir)?;
+        let path = self.path(written, &place)?;
         let name = if self.secrets == before { printable(&path) } else { printable(written.as_bytes()) };
         if path.contains(&0) {
-            return Err(Place::Workdir.error(&format!("a NUL byte cannot be in a path: {name}")));
+            return Err(place.error(&format!("a NUL byte cannot be in a path: {name}")));
         }
         Ok(Folder { path, name })
     }

@@ -11,6 +11,7 @@ use ppm_protocol::message::Answer;
 use ppm_protocol::{EventRow, Exit, Request, RpcError, RpcId, Signal};
 
 use crate::config::Config;
+use crate::logging::Logger;
 use crate::reload::NoConfig;
 use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
@@ -112,6 +113,12 @@ pub enum Event {
         /// Why.
         error: NoStart,
     },
+    /// The kernel has killed so many processes of the container by now because memory was short. Told at the start, and
+    /// before the end of a child that may be one of them ([`crate::oom::may_be_one`]).
+    OomKills {
+        /// As the kernel counts.
+        kills: u64,
+    },
     /// A child ended and has been reaped; its number is free again.
     Exited {
         /// Which; also adopted orphans.
@@ -209,6 +216,15 @@ pub enum Action {
         /// Of what.
         event: Arc<EventRow>,
     },
+    /// What becomes of the output of a service has changed; what it writes by now goes there.
+    SetLogger {
+        /// The service.
+        id: ServiceId,
+        /// As for a start.
+        launch: Arc<Launch>,
+    },
+    /// Close all log files; each is opened again under its name, or begun anew where it is not there any more.
+    ReopenLogs,
     /// Write to the daemon's own log.
     Announce(Notice),
     /// Leave, with this exit code. The last action ever.
@@ -248,6 +264,19 @@ pub struct Launch {
     pub name: String,
     /// What to execute.
     pub command: Command,
+    /// What becomes of its output; None: it goes where the daemon's goes.
+    pub logger: Option<Logger>,
+    /// What it reads.
+    pub stdin: Stdin,
+}
+
+/// Where a service's standard input comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// /dev/null (R6).
+    Null,
+    /// The daemon's own, and the terminal's foreground if it is one (R7).
+    Inherited,
 }
 
 /// Why a service starts.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use ppm_protocol::{EventKind, EventRow, Exit, Status};
+use ppm_protocol::{EventKind, EventRow, Exit, Signal, Status};
 
 use crate::event::{Action, ClientId, From, Notice, Pid};
 use crate::names::glob_matches;
@@ -21,6 +21,15 @@ pub const KEPT_EACH: usize = 50;
 /// A reason is told up to this many characters: it may hold a path or a command, and is kept many times (R48).
 pub const LONGEST_REASON: usize = 300;
 
+/// On whose behalf something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Actor {
+    /// Of the user with this number.
+    User(u32),
+    /// Of whoever sent the daemon this signal; the kernel does not say who that was.
+    Signal(Signal),
+}
+
 /// The past, and who wants to hear of the future.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
@@ -30,9 +39,13 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Keeps the event and tells the log and everybody who follows.
-    pub(crate) fn tell(&mut self, row: EventRow, actions: &mut Vec<Action>) {
-        let row = Arc::new(row);
+    /// Keeps the event, with who is behind it, and tells the log and everybody who follows.
+    pub(crate) fn tell(&mut self, row: EventRow, actor: Option<Actor>, actions: &mut Vec<Action>) {
+        let row = Arc::new(match actor {
+            Some(Actor::User(uid)) => EventRow { uid: Some(uid), ..row },
+            Some(Actor::Signal(signal)) => EventRow { by: Some(signal), ..row },
+            None => row,
+        });
         keep(&mut self.past, KEPT, &row);
         keep(self.lives.entry(row.id).or_default(), KEPT_EACH, &row);
         for (to, services) in &self.followers {
@@ -97,7 +110,7 @@ pub(crate) fn event_row(
     let reason = reason.chars().take(LONGEST_REASON).collect();
     let ran = |started: Timestamp| u64::try_from(now.wall.0.saturating_sub(started.0)).unwrap_or(0);
     let ran_ms = exit.and(service.started()).map(ran);
-    EventRow { time: now.wall, service: name, id, event, from, to, pid: pid.map(|pid| pid.0), exit, reason, uid: None, ran_ms }
+    EventRow { time: now.wall, service: name, id, event, from, to, pid: pid.map(|pid| pid.0), exit, reason, uid: None, by: None, ran_ms }
 }
 
 /// Whether an event is of one of the services meant: by name, number or glob. None at all means every service.

@@ -5,6 +5,9 @@
 
 #![warn(clippy::wildcard_enum_match_arm)] // a new state or input must be answered everywhere
 
+pub mod account;
+pub mod advice;
+pub mod attributes;
 pub mod backoff;
 pub mod chance;
 pub mod config;
@@ -12,10 +15,13 @@ pub mod diff;
 pub mod environment;
 pub mod event;
 pub mod journal;
+pub mod logging;
 pub mod names;
+pub mod oom;
 pub mod planning;
 pub mod reload;
 mod requests;
+pub mod rotate;
 pub mod runs;
 mod sampling;
 pub mod schedule;

@@ -1,22 +1,26 @@
 //! Reload: the configuration file is read again, and what has changed is done.
 //!
 //! The whole file is read and found right before anything happens; a wrong one changes nothing (R61). Services are
-//! told apart by name. Those that were added by hand stay, and so does what nobody changed: reloading twice does
-//! nothing the second time.
+//! told apart by name. Those that were added by hand stay, with what is common to all services, and so does what nobody
+//! changed: reloading twice does nothing the second time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
-use ppm_protocol::message::Answer;
+use ppm_protocol::message::{Answer, Check};
 use ppm_protocol::{Checked, ErrorCode, EventKind, Reload, ReloadAction, ReloadRow, RpcError};
 
+use crate::advice;
 use crate::config::{Config, Problems};
 use crate::diff;
-use crate::event::{Action, ClientId, From, Notice, ServiceId, Text};
-use crate::journal::event_row;
-use crate::schedule::Schedule;
+use crate::environment::Surroundings;
+use crate::event::{Action, ClientId, From, Notice, ServiceId, Stdin, Text};
+use crate::journal::{Actor, event_row};
+use crate::logging::Logger;
 use crate::service::{Context, Input, Service, Want};
-use crate::spec::{MAX_SERVICES, ServiceSpec};
-use crate::supervisor::{Origin, Supervisor, shortened};
+use crate::spec::{Command, MAIN, MAX_SERVICES, ServiceSpec, Settings};
+use crate::supervisor::{Entry, Origin, Supervisor, shortened};
 use crate::time::Now;
 use crate::waiting::{Aim, Kind};
 
@@ -32,9 +36,18 @@ pub enum NoConfig {
 /// What is to become of a configuration that is being read.
 #[derive(Clone, Debug)]
 enum Purpose {
-    Apply(Option<From>),
+    Apply { to: Option<From>, by: Option<Actor> },
     Plan(From),
-    Check(From),
+    Check(From, LookedAt),
+}
+
+/// A text that is checked.
+#[derive(Clone, Debug)]
+struct LookedAt {
+    /// Its name in messages.
+    file: String,
+    /// How long the container is given to stop, where that matters.
+    grace: Option<Duration>,
 }
 
 /// The configurations that are being read.
@@ -66,30 +79,42 @@ impl Reading {
     /// What a client that is gone has begun goes on; only nobody is told.
     pub(crate) fn disconnect(&mut self, client: ClientId) {
         for purpose in self.purposes.values_mut() {
-            if matches!(purpose, Purpose::Apply(Some(from)) if from.client == client) {
-                *purpose = Purpose::Apply(None);
-            }
+            purpose.disconnect(client);
         }
         let is_theirs = |purpose: &Purpose| purpose.call().is_some_and(|from| from.client == client);
         self.purposes.retain(|_, purpose| !is_theirs(purpose));
-        let was_begun = self.waiting.iter().any(|purpose| is_theirs(purpose) && matches!(purpose, Purpose::Apply(_)));
+        let mut begun = self.waiting.iter().filter(|purpose| is_theirs(purpose)).find(|purpose| purpose.is_apply()).cloned();
         self.waiting.retain(|purpose| !is_theirs(purpose));
-        if was_begun && !self.is_in_vain(&Purpose::Apply(None)) {
-            self.waiting.push_back(Purpose::Apply(None));
+        if let Some(purpose) = &mut begun {
+            purpose.disconnect(client);
         }
+        self.waiting.extend(begun.filter(|purpose| !self.is_in_vain(purpose)));
     }
 
     /// One reload more that nobody waits for adds nothing to one that has not begun.
     fn is_in_vain(&self, purpose: &Purpose) -> bool {
-        matches!(purpose, Purpose::Apply(None)) && self.waiting.iter().any(|other| matches!(other, Purpose::Apply(_)))
+        matches!(purpose, Purpose::Apply { to: None, .. }) && self.waiting.iter().any(Purpose::is_apply)
     }
 }
 
 impl Purpose {
     fn call(&self) -> Option<&From> {
         match self {
-            Purpose::Apply(from) => from.as_ref(),
-            Purpose::Plan(from) | Purpose::Check(from) => Some(from),
+            Purpose::Apply { to, .. } => to.as_ref(),
+            Purpose::Plan(from) | Purpose::Check(from, _) => Some(from),
+        }
+    }
+
+    fn is_apply(&self) -> bool {
+        matches!(self, Purpose::Apply { .. })
+    }
+
+    /// What this client has asked to be done is done all the same, but nobody is told.
+    fn disconnect(&mut self, client: ClientId) {
+        if let Purpose::Apply { to, .. } = self
+            && to.as_ref().is_some_and(|from| from.client == client)
+        {
+            *to = None;
         }
     }
 }
@@ -111,14 +136,14 @@ struct Step {
 
 enum Target {
     Comes(ServiceSpec),
-    Stays(ServiceId, ServiceSpec),
+    Stays(ServiceId, ServiceSpec, Origin),
     Goes(ServiceId),
 }
 
 impl Supervisor {
     /// Asks for the configuration file, to do what has changed.
-    pub(crate) fn reload(&mut self, from: Option<From>) {
-        self.read_file(Purpose::Apply(from));
+    pub(crate) fn reload(&mut self, to: Option<From>) {
+        self.read_file(Purpose::Apply { to, by: self.acting });
     }
 
     /// Asks for the configuration file, to tell what would be done.
@@ -127,8 +152,10 @@ impl Supervisor {
     }
 
     /// Has a configuration looked at.
-    pub(crate) fn check(&mut self, from: From, text: String, name: String) {
-        self.read(Purpose::Check(from), Text::Given { text, name });
+    pub(crate) fn check(&mut self, from: From, check: Check) {
+        let Check { text, name, grace_ms } = check;
+        let looked_at = LookedAt { file: name.clone(), grace: grace_ms.map(Duration::from_millis) };
+        self.read(Purpose::Check(from, looked_at), Text::Given { text, name });
     }
 
     /// A configuration has been read, or could not be.
@@ -146,17 +173,21 @@ impl Supervisor {
 
     fn use_config(&mut self, now: Now, purpose: Purpose, config: Result<Config, NoConfig>) {
         match (purpose, config) {
-            (Purpose::Check(to), Ok(config)) => self.answer(to, Ok(Answer::Checked(checked(&config)))),
+            (Purpose::Check(to, looked_at), Ok(config)) => self.answer(to, checked(&config, &looked_at)),
             (Purpose::Plan(to), Ok(config)) => match self.steps(now, &config) {
                 Ok(steps) => self.answer(to, Ok(Answer::Reload(self.outlook(&config, &steps)))),
                 Err(error) => self.answer(to, Err(error)),
             },
-            (Purpose::Apply(to), Ok(config)) => match self.steps(now, &config) {
-                Ok(steps) => self.apply_config(now, to, config, steps),
+            (Purpose::Apply { to, by }, Ok(config)) => match self.steps(now, &config) {
+                Ok(steps) => {
+                    self.acting = by;
+                    self.apply_config(now, to, config, steps);
+                    self.acting = None;
+                }
                 Err(error) => self.refuse_reload(to, error),
             },
-            (Purpose::Plan(to) | Purpose::Check(to), Err(why)) => self.answer(to, Err(no_config(why))),
-            (Purpose::Apply(to), Err(why)) => self.refuse_reload(to, no_config(why)),
+            (Purpose::Plan(to) | Purpose::Check(to, _), Err(why)) => self.answer(to, Err(no_config(why))),
+            (Purpose::Apply { to, .. }, Err(why)) => self.refuse_reload(to, no_config(why)),
         }
     }
 
@@ -193,9 +224,9 @@ impl Supervisor {
         self.refuse_when_ending()?;
         let mut steps = Vec::with_capacity(config.services.len());
         for spec in &config.services {
-            steps.push(self.step_to(now, spec)?);
+            steps.push(self.step_to(now, spec, &config.settings)?);
         }
-        let kept: std::collections::BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
+        let kept: BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
         for entry in self.services.values().filter(|entry| entry.origin == Origin::File && entry.service.want() != Want::Gone) {
             let name = &entry.service.spec().name;
             if !kept.contains(name.as_str()) {
@@ -203,6 +234,7 @@ impl Supervisor {
                 steps.push(Step { row, target: Target::Goes(entry.service.id()) });
             }
         }
+        steps.extend(self.services.values().filter_map(|entry| self.step_by_hand(entry, &kept, config)));
         let added = steps.iter().filter(|step| matches!(step.target, Target::Comes(_))).count();
         if self.services.len() + added > MAX_SERVICES {
             return Err(RpcError::new(ErrorCode::Refused, format!("more than {MAX_SERVICES} services are not supported")));
@@ -210,7 +242,7 @@ impl Supervisor {
         Ok(steps)
     }
 
-    fn step_to(&self, now: Now, spec: &ServiceSpec) -> Result<Step, RpcError> {
+    fn step_to(&self, now: Now, spec: &ServiceSpec, settings: &Settings) -> Result<Step, RpcError> {
         let row = |action, changes| ReloadRow { service: spec.name.clone(), action, changes };
         let Some(service) = self.names.get(&spec.name).and_then(|id| self.service(*id)) else {
             if let Some(other) = spec.id.and_then(|id| self.service(ServiceId(id))) {
@@ -220,14 +252,34 @@ impl Supervisor {
             }
             return Ok(Step { row: row(ReloadAction::Add, Vec::new()), target: Target::Comes(spec.clone()) });
         };
+        if self.services.get(&service.id()).is_some_and(|entry| entry.origin == Origin::CommandLine) {
+            let message = format!("`{MAIN}` is the command of the daemon's command line; give the service in the file another name");
+            return Err(RpcError::new(ErrorCode::Refused, message));
+        }
         if service.want() == Want::Gone {
             return Err(RpcError::new(ErrorCode::Refused, format!("`{}` is still being removed; try again", spec.name)));
         }
-        let (action, changes) = match diff::services(service.spec(), spec) {
+        let loggers = (self.settings.logger.as_ref(), settings.logger.as_ref());
+        let (action, changes) = match diff::services(service.spec(), spec, loggers) {
             (ReloadAction::Restart, changes) if !runs(now, service) => (ReloadAction::Update, changes),
             difference => difference,
         };
-        Ok(Step { row: row(action, changes), target: Target::Stays(service.id(), spec.clone()) })
+        Ok(Step { row: row(action, changes), target: Target::Stays(service.id(), spec.clone(), Origin::File) })
+    }
+
+    /// What was added by hand stays as it is, but what is common to all services is common to it too. It is not
+    /// restarted for that: nobody who changes the file need know of it.
+    fn step_by_hand(&self, entry: &Entry, in_file: &BTreeSet<&str>, config: &Config) -> Option<Step> {
+        let (spec, common) = (entry.service.spec(), &config.settings.surroundings.common);
+        let is_concerned = entry.origin == Origin::Hand && entry.service.want() != Want::Gone && !in_file.contains(spec.name.as_str());
+        if !is_concerned || spec.command.surroundings.common == *common {
+            return None;
+        }
+        let surroundings = Arc::new(Surroundings { common: Arc::clone(common), ..(*spec.command.surroundings).clone() });
+        let new = ServiceSpec { command: Command { surroundings, ..spec.command.clone() }, ..spec.clone() };
+        let changes = vec!["env of all services, from its next start on".to_owned()];
+        let row = ReloadRow { service: spec.name.clone(), action: ReloadAction::Update, changes };
+        Some(Step { row, target: Target::Stays(entry.service.id(), new, Origin::Hand) })
     }
 
     fn outlook(&self, config: &Config, steps: &[Step]) -> Reload {
@@ -242,11 +294,13 @@ impl Supervisor {
     fn apply_config(&mut self, now: Now, to: Option<From>, config: Config, steps: Vec<Step>) {
         let outlook = Reload { applied: true, ..self.outlook(&config, &steps) };
         self.actions.push(Action::Announce(Notice::Info(in_words(&outlook))));
+        let loggers = self.loggers();
         self.set_settings(now, config.settings);
         let mut todo = Vec::with_capacity(steps.len());
         for step in steps {
             todo.push(self.change_service(now, step));
         }
+        self.set_loggers(&loggers);
         let aims = todo.iter().filter_map(|(id, todo)| Some((*id, self.aim_of_reload(*id, *todo)?))).collect();
         let key = to.map(|to| self.wait_for(to, Kind::Reload(Box::new(outlook)), aims, Vec::new()));
         for (id, todo) in todo {
@@ -262,11 +316,28 @@ impl Supervisor {
         }
     }
 
+    /// What becomes of the output of each service.
+    fn loggers(&self) -> BTreeMap<ServiceId, Option<Logger>> {
+        let common = self.settings.logger.as_ref();
+        self.services().map(|service| (service.id(), service.spec().log.logger(common))).collect()
+    }
+
+    /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start.
+    fn set_loggers(&mut self, before: &BTreeMap<ServiceId, Option<Logger>>) {
+        for service in self.services.values().map(|entry| &entry.service) {
+            let launch = service.launch_data(Stdin::Null, self.settings.logger.as_ref());
+            let before = before.get(&service.id()).and_then(Option::as_ref);
+            if before.is_some() && launch.logger.is_some() && before != launch.logger.as_ref() {
+                self.actions.push(Action::SetLogger { id: service.id(), launch: Arc::new(launch) });
+            }
+        }
+    }
+
     /// Gives a service its new form, and says what it must be told then.
     fn change_service(&mut self, now: Now, step: Step) -> (ServiceId, Todo) {
         match step.target {
-            Target::Stays(id, spec) => {
-                self.configure(now, id, spec, Origin::File);
+            Target::Stays(id, spec, origin) => {
+                self.configure(now, id, spec, origin);
                 if step.row.action != ReloadAction::Keep {
                     self.tell_of(now, id, EventKind::Changed, step.row.changes.join(", "));
                 }
@@ -285,7 +356,7 @@ impl Supervisor {
     /// Gives a service another form under its number.
     pub(crate) fn configure(&mut self, now: Now, id: ServiceId, spec: ServiceSpec, origin: Origin) {
         if let Some(entry) = self.services.get_mut(&id) {
-            let context = Context { now, zone: &self.zone, chance: self.chance.next() };
+            let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
             entry.origin = origin;
             entry.service.configure(ServiceSpec { id: Some(id.0), ..spec }, &context);
         }
@@ -314,12 +385,27 @@ fn runs(now: Now, service: &Service) -> bool {
     service.is_active() && (service.is_busy() || service.restart_at(now).is_some())
 }
 
-fn checked(config: &Config) -> Checked {
-    let warnings = |spec: &ServiceSpec| {
-        let schedule = spec.schedule.iter().flat_map(Schedule::warnings);
-        schedule.map(|warning| format!("`{}`: {warning}", spec.name)).collect::<Vec<_>>()
-    };
-    Checked { services: config.services.len(), warnings: config.services.iter().flat_map(warnings).collect() }
+/// The answer to `check`: what the configuration holds, or what does not fit into the grace, if one is given.
+fn checked(config: &Config, looked_at: &LookedAt) -> Result<Answer, RpcError> {
+    let misfits = looked_at.grace.map_or(Vec::new(), |grace| advice::misfits(config, grace));
+    if misfits.is_empty() {
+        return Ok(Answer::Checked(Checked { services: config.services.len(), warnings: advice::warnings(config) }));
+    }
+    let file = &looked_at.file;
+    let place = |line| if line == 0 { file.clone() } else { format!("{file}:{line}") };
+    let text: Vec<String> =
+        misfits.iter().map(|misfit| format!("error: {}\n --> {}\n  = hint: {}", misfit.message, place(misfit.line), misfit.hint)).collect();
+    let problems: Vec<serde_json::Value> = misfits
+        .iter()
+        .map(|misfit| serde_json::json!({ "line": misfit.line, "column": 0, "message": misfit.message, "hint": misfit.hint }))
+        .collect();
+    let message = format!("{} in {file}", counted(problems.len(), "problem"));
+    let data = serde_json::json!({ "text": text.join("\n\n"), "problems": problems });
+    Err(RpcError { data: Some(data), ..RpcError::new(ErrorCode::WrongConfiguration, message) })
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn no_config(why: NoConfig) -> RpcError {
@@ -327,14 +413,13 @@ fn no_config(why: NoConfig) -> RpcError {
         NoConfig::Unreadable(message) => RpcError::new(ErrorCode::WrongConfiguration, format!("{message}; nothing was changed")),
         NoConfig::Wrong(problems) => {
             let count = problems.list.len() + problems.omitted;
-            let plural = if count == 1 { "" } else { "s" };
             let list: Vec<serde_json::Value> = problems
                 .list
                 .iter()
                 .map(|problem| serde_json::json!({ "line": problem.line, "column": problem.column, "message": problem.message, "hint": problem.hint }))
                 .collect();
             let data = serde_json::json!({ "text": problems.to_string(), "problems": list });
-            let message = format!("{count} problem{plural} in {}; nothing was changed", problems.file);
+            let message = format!("{} in {}; nothing was changed", counted(count, "problem"), problems.file);
             RpcError { data: Some(data), ..RpcError::new(ErrorCode::WrongConfiguration, message) }
         }
     }

@@ -13,6 +13,7 @@ use ppm_protocol::{
     Request, RpcError, RunResult, RunRow, RunsRow, ServiceRow, Signal, Status, Why,
 };
 
+use crate::attributes::write_umask;
 use crate::config;
 use crate::diff::{self, name_of};
 use crate::event::{Action, From, ServiceId};
@@ -65,7 +66,7 @@ impl Supervisor {
                 Ok(None)
             }
             Request::Check(check) => {
-                self.check(from, check.text, check.name);
+                self.check(from, check);
                 Ok(None)
             }
             Request::Shutdown => {
@@ -119,10 +120,16 @@ impl Supervisor {
     fn infos(&self, now: Now, ids: &[ServiceId]) -> Vec<InfoRow> {
         let info = |service: &Service| {
             let spec = service.spec();
+            let attributes = &spec.command.attributes;
             InfoRow {
                 row: self.row_of(now, service),
                 command: std::iter::once(&spec.command.path).chain(&spec.command.args).cloned().collect(),
                 workdir: spec.command.workdir.clone(),
+                user: attributes.user.as_ref().map(ToString::to_string),
+                umask: attributes.umask.map(write_umask),
+                limits: attributes.limits.iter().map(|(resource, limit)| format!("{}={limit}", resource.name())).collect(),
+                nice: attributes.nice,
+                oom_score_adj: attributes.oom_score_adj,
                 env: spec.command.env.keys().cloned().collect(),
                 restart: restart_in_words(spec),
                 stop: stop_in_words(spec.stop),
@@ -222,7 +229,8 @@ impl Supervisor {
             (true, false) => Input::Reschedule,
             (false, _) => Input::Stop,
         };
-        let changes = self.service(id).map(|service| diff::services(service.spec(), &spec).1).unwrap_or_default();
+        let loggers = (self.settings.logger.as_ref(), self.settings.logger.as_ref());
+        let changes = self.service(id).map(|service| diff::services(service.spec(), &spec, loggers).1).unwrap_or_default();
         self.configure(now, id, spec, Origin::Hand);
         self.tell_of(now, id, EventKind::Changed, changes.join(", "));
         let aim = self.service(id).filter(|_| add.wait).map_or(Aim::Asked, |service| aim_of(service, &input));
@@ -421,6 +429,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Tick
         | Input::Spawned(_)
         | Input::SpawnFailed(_)
+        | Input::PassOn(_)
         | Input::Exited(..)
         | Input::Drained
         | Input::WasPaused

@@ -24,8 +24,9 @@ use jiff::tz::TimeZone;
 use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
 
 use crate::backoff;
-use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId};
+use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId, Stdin};
 use crate::journal::LONGEST_REASON;
+use crate::logging::LogKeys;
 use crate::planning::{Due, Plan, Planner};
 use crate::runs::{self, Ended, Outcome, Record, Runs};
 use crate::schedule::{Overlap, Retry};
@@ -163,6 +164,8 @@ pub enum How {
     Finished,
     /// By itself, badly.
     Crashed,
+    /// By the kernel, because memory was short.
+    OutOfMemory,
     /// On request, in time.
     Obeyed,
     /// On request, but by another signal than the one it was asked with.
@@ -183,7 +186,10 @@ impl End {
             (_, Some(Exit::Code(code))) => code,
             (_, Some(Exit::Signal(signal))) => 128 + signal.number(),
             (How::NotStarted(error), None) => error.code.into(),
-            (How::Finished | How::Crashed | How::Obeyed | How::DiedStopping | How::Overran(_) | How::TimedOut(_), None) => 0,
+            (
+                How::Finished | How::Crashed | How::OutOfMemory | How::Obeyed | How::DiedStopping | How::Overran(_) | How::TimedOut(_),
+                None,
+            ) => 0,
         };
         u8::try_from(code).unwrap_or(u8::MAX)
     }
@@ -210,6 +216,8 @@ pub enum Input {
     Resume,
     /// Wanted: this signal for all of it.
     Signal(Signal),
+    /// The daemon got this signal in place of its main process.
+    PassOn(Signal),
     /// There is no time left: SIGKILL.
     KillNow,
     /// Its planned time has come.
@@ -269,6 +277,8 @@ pub struct Context<'a> {
     pub zone: &'a TimeZone,
     /// Uniform over all of u64.
     pub chance: u64,
+    /// Whether a main process that ended was killed by the kernel because memory was short.
+    pub out_of_memory: bool,
 }
 
 /// "Can't happen", written out: a panic in tests; in production it is told and the state is kept.
@@ -430,6 +440,11 @@ impl Service {
                 out.push(Effect::Kill(group, *signal, Reach::Group));
             }
             (Run::Idle | Run::Starting { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
+            // Not to its group: what it tells the others itself they would hear twice.
+            (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::PassOn(signal)) => {
+                out.push(Effect::Kill(live.pid, *signal, Reach::Leader));
+            }
+            (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::PassOn(_)) => {}
 
             (Run::Idle | Run::Starting { .. }, Input::Tick) => {}
             (Run::Up(live) | Run::Paused(live), Input::Tick) => {
@@ -481,7 +496,7 @@ impl Service {
 
             (Run::Up(live) | Run::Paused(live), Input::Exited(exit, group)) => self.ended(ctx, live, *exit, *group, out),
             (Run::Stopping { live, kill_at, then }, Input::Exited(exit, group)) => {
-                self.stopped(ctx, live, *exit, self.judge_stop(*exit), out);
+                self.stopped(ctx, live, *exit, self.judge_stop(ctx, *exit), out);
                 let then = self.after_the_end(ctx, live, then, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
@@ -495,7 +510,7 @@ impl Service {
             }
             (Run::Killing { live, then, .. }, Input::Exited(exit, group)) => {
                 let overran = *exit == Exit::Signal(Signal::KILL);
-                let how = if overran { How::Overran(self.spec.stop.timeout) } else { self.judge_stop(*exit) };
+                let how = if overran { How::Overran(self.spec.stop.timeout) } else { self.judge_stop(ctx, *exit) };
                 self.stopped(ctx, live, *exit, how, out);
                 let then = self.after_the_end(ctx, live, then, out);
                 match group {
@@ -630,7 +645,9 @@ impl Service {
             Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
                 None => Status::Created,
                 Some(How::Finished | How::Obeyed) => Status::Finished,
-                Some(How::Crashed | How::DiedStopping | How::Overran(_) | How::TimedOut(_) | How::NotStarted(_)) => Status::Crashed,
+                Some(How::Crashed | How::OutOfMemory | How::DiedStopping | How::Overran(_) | How::TimedOut(_) | How::NotStarted(_)) => {
+                    Status::Crashed
+                }
             },
         }
     }
@@ -710,9 +727,15 @@ impl Service {
         &self.spec
     }
 
-    /// What is needed to start it.
-    pub fn launch_data(&self) -> Launch {
-        Launch { name: self.spec.name.clone(), command: self.spec.command.clone() }
+    /// What is needed to start it with this input, where this `logger` holds for all services.
+    pub fn launch_data(&self, stdin: Stdin, logger: Option<&LogKeys>) -> Launch {
+        let spec = &self.spec;
+        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin }
+    }
+
+    /// From now on it is asked to end with this signal.
+    pub fn ask_with(&mut self, signal: Signal) {
+        self.spec.stop.signal = signal;
     }
 
     /// Takes another form: what runs goes on as it is, and everything that comes follows the new one. A schedule that
@@ -791,6 +814,8 @@ impl Service {
         let Some(end) = &self.last else { return String::new() };
         match (&end.how, end.exit) {
             (How::Finished | How::Crashed, Some(exit)) => exit.to_string(),
+            (How::OutOfMemory, Some(Exit::Code(code))) => format!("exit code {code}: out of memory"),
+            (How::OutOfMemory, _) => "killed by the kernel: out of memory".to_owned(),
             (How::Obeyed, _) => "stopped by request".to_owned(),
             (How::DiedStopping, Some(exit)) => format!("{exit} while stopping"),
             (How::Overran(timeout), _) => format!("killed: did not stop within {}", brief(*timeout)),
@@ -1051,7 +1076,11 @@ impl Service {
             Exit::Code(code) => code == 0 || self.spec.success_exit_codes.contains(&code),
             Exit::Signal(signal) => signal == Signal::TERM,
         };
-        let how = if good { How::Finished } else { How::Crashed };
+        let how = match (good, ctx.out_of_memory) {
+            (true, _) => How::Finished,
+            (false, true) => How::OutOfMemory,
+            (false, false) => How::Crashed,
+        };
         self.record(ctx, exit, how, live.pid, out);
         self.crashes = if good { 0 } else { self.crashes.saturating_add(1) };
         let then = self.after_the_end(ctx, live, Next::Policy, out);
@@ -1065,8 +1094,9 @@ impl Service {
     }
 
     /// It obeyed if it ended by itself, however, or by the signal it was asked with (contract: stopping).
-    fn judge_stop(&self, exit: Exit) -> How {
+    fn judge_stop(&self, ctx: &Context<'_>, exit: Exit) -> How {
         match exit {
+            Exit::Signal(_) if ctx.out_of_memory => How::OutOfMemory,
             Exit::Code(_) => How::Obeyed,
             Exit::Signal(signal) if signal == self.spec.stop.signal || signal == Signal::TERM => How::Obeyed,
             Exit::Signal(_) => How::DiedStopping,
@@ -1110,7 +1140,7 @@ impl Service {
             return;
         }
         let (delay, cause) = match (&end.how, policy.when) {
-            (How::Crashed | How::TimedOut(_) | How::NotStarted(_), RestartWhen::OnFailure | RestartWhen::Always) => {
+            (How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::NotStarted(_), RestartWhen::OnFailure | RestartWhen::Always) => {
                 if policy.max_retries > 0 && self.crashes > policy.max_retries {
                     self.gave_up = true;
                     let reason = self.reason_at_rest();
@@ -1120,7 +1150,7 @@ impl Service {
             }
             (How::Finished, RestartWhen::Always) => (policy.interval, Cause::Restart),
             (How::Finished, RestartWhen::Never | RestartWhen::OnFailure)
-            | (How::Crashed | How::TimedOut(_) | How::NotStarted(_), RestartWhen::Never)
+            | (How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::NotStarted(_), RestartWhen::Never)
             | (How::Obeyed | How::DiedStopping | How::Overran(_), _) => return,
         };
         let until = end.at + delay;

@@ -12,12 +12,17 @@ use jiff::tz::TimeZone;
 use ppm_protocol::Signal;
 use ppm_protocol::message::AddService;
 
+use crate::attributes::{Attributes, User};
 use crate::environment::{EnvValue, Surroundings, check_references};
+use crate::logging::{LogChoice, LogKeys};
 use crate::names;
 use crate::schedule::Schedule;
 
 /// How many services a daemon takes: far more than a container holds, few enough to bound its memory.
 pub const MAX_SERVICES: usize = 10_000;
+
+/// The service that the command of the daemon's command line becomes.
+pub const MAIN: &str = "main";
 
 /// The settings that are not of one service.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +39,8 @@ pub struct Settings {
     pub timezone: Option<TimeZone>,
     /// Of services that do not say more: `env` and `env_file` of the top.
     pub surroundings: Arc<Surroundings>,
+    /// What becomes of the output of services; None: they write where the daemon writes.
+    pub logger: Option<LogKeys>,
 }
 
 impl Default for Settings {
@@ -45,6 +52,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(9),
             timezone: None,
             surroundings: Arc::default(),
+            logger: None,
         }
     }
 }
@@ -68,6 +76,8 @@ pub struct ServiceSpec {
     pub stop: StopPolicy,
     /// When it starts by the wall clock.
     pub schedule: Option<Schedule>,
+    /// What becomes of its output.
+    pub log: LogChoice,
     /// Whether its end, when nothing starts it again and nobody asked for it, ends the daemon.
     pub essential: bool,
     /// What it can be addressed by together with others: `@frontend`. Each once, in the order they are written.
@@ -90,6 +100,8 @@ pub struct Command {
     pub env: BTreeMap<String, EnvValue>,
     /// Where its other variables come from.
     pub surroundings: Arc<Surroundings>,
+    /// User, umask, limits and priorities.
+    pub attributes: Attributes,
 }
 
 /// Which ends are followed by a restart.
@@ -202,6 +214,7 @@ impl ServiceSpec {
             success_exit_codes: vec![0],
             stop: StopPolicy::default(),
             schedule: None,
+            log: LogChoice::AsLogger,
             essential: false,
             groups: Vec::new(),
             source: String::new(),
@@ -213,25 +226,39 @@ impl ServiceSpec {
         self.schedule.as_ref().is_none_or(Schedule::starts_at_boot)
     }
 
+    /// The service that the command of the daemon's command line becomes: essential, and to be waited for as long as the
+    /// whole shutdown may take, since it is all that whoever stops the daemon knows of.
+    ///
+    /// # Errors
+    /// The first rule that its words break.
+    pub fn main(words: &[String], settings: &Settings) -> Result<ServiceSpec, InvalidSpec> {
+        let command = command_of(words)?;
+        let mut spec = ServiceSpec::new(MAIN, command, settings);
+        spec.log = LogChoice::Inherit; // it stands for the daemon's own program, at whose terminal it may be
+        spec.essential = true;
+        spec.restart.when = RestartWhen::Never;
+        spec.stop.timeout = settings.shutdown_timeout;
+        spec.source = "the command line".into();
+        Ok(spec)
+    }
+
     /// The service that `ppm add` asks for. Whether its name is free is not known here.
     ///
     /// # Errors
     /// The first rule it breaks; they are those of the configuration file.
     pub fn from_request(add: &AddService, settings: &Settings) -> Result<ServiceSpec, InvalidSpec> {
         names::check(&add.name)?;
-        let mut words = add.command.iter();
-        let path = words.next().ok_or_else(|| InvalidSpec::new("the command is empty").hint("write a program and its arguments"))?;
-        check_program(path)?;
-        add.command.iter().try_for_each(|word| check_argument(word))?;
-        add.workdir.iter().try_for_each(|workdir| check_workdir(workdir))?;
+        let command = command_of(&add.command)?;
+        add.workdir.iter().try_for_each(|workdir| check_folder(workdir))?;
         let mut env = BTreeMap::new();
         for (name, value) in &add.env {
             check_env_name(name)?;
             check_env_value(value)?;
             env.insert(name.clone(), value.as_str().into());
         }
-        let (args, workdir) = (words.cloned().collect(), add.workdir.clone());
-        let command = Command { path: path.clone(), args, workdir, env, ..Command::default() };
+        let user = add.user.as_deref().map(User::parse).transpose()?;
+        let attributes = Attributes { user: user.map(Box::new), ..Attributes::default() };
+        let command = Command { workdir: add.workdir.clone(), env, attributes, ..command };
         let mut spec = ServiceSpec::new(&add.name, command, settings);
         if let Some(restart) = &add.restart {
             spec.restart.when = restart_when(restart)?;
@@ -249,6 +276,15 @@ pub fn assign_ids(services: &mut [ServiceSpec]) {
     for service in services.iter_mut().filter(|service| service.id.is_none()) {
         service.id = free.next();
     }
+}
+
+/// A program and its arguments, as they are.
+fn command_of(words: &[String]) -> Result<Command, InvalidSpec> {
+    let (path, args) =
+        words.split_first().ok_or_else(|| InvalidSpec::new("the command is empty").hint("write a program and its arguments"))?;
+    check_program(path)?;
+    args.iter().try_for_each(|word| check_argument(word))?;
+    Ok(Command { path: path.clone(), args: args.to_vec(), ..Command::default() })
 }
 
 /// As much of a user's text as reads well in a sentence, and nothing that moves the cursor.
@@ -288,7 +324,7 @@ pub(crate) fn check_argument(argument: &str) -> Result<(), InvalidSpec> {
     Ok(())
 }
 
-pub(crate) fn check_workdir(workdir: &str) -> Result<(), InvalidSpec> {
+pub(crate) fn check_folder(workdir: &str) -> Result<(), InvalidSpec> {
     check_argument(workdir)?;
     check_references(workdir)?;
     if !workdir.starts_with('/') && !workdir.starts_with("${") {

@@ -14,12 +14,13 @@ use ppm_protocol::{ErrorCode, EventRow, RpcError, Signal};
 
 use crate::chance::Chance;
 use crate::config::Config;
-use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId};
-use crate::journal::{Journal, event_row};
+use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId, Stdin};
+use crate::journal::{Actor, Journal, event_row};
+use crate::oom::OomKills;
 use crate::reload::Reading;
 use crate::sampling::Sampling;
 use crate::service::{Context, Effect, End, Input, Run, Service};
-use crate::spec::{ServiceSpec, Settings, assign_ids};
+use crate::spec::{MAIN, ServiceSpec, Settings, assign_ids};
 use crate::time::{Mono, Now, Timestamp, brief};
 use crate::waiting::Waiting;
 
@@ -45,6 +46,17 @@ pub struct Boot {
     pub pid: Pid,
     /// The daemon's version.
     pub version: String,
+    /// Whether there is the service [`MAIN`] of the command line.
+    pub main: Option<Main>,
+}
+
+/// What the daemon is for the command of its command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Main {
+    /// There is no configuration: the daemon stands for this command, which hears every signal.
+    Alone,
+    /// There is one: the command hears the signals for which the daemon has no use itself.
+    AmongOthers,
 }
 
 /// How far the daemon's own life has come.
@@ -75,6 +87,8 @@ pub(crate) enum Origin {
     File,
     /// A request.
     Hand,
+    /// The command line.
+    CommandLine,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,8 +128,8 @@ pub struct Supervisor {
     pub(crate) sampling: Sampling,
     pub(crate) reading: Reading,
     uids: BTreeMap<ClientId, u32>,
-    /// The user whose request is being handled.
-    acting: Option<u32>,
+    /// Who is behind what is being handled.
+    pub(crate) acting: Option<Actor>,
     pub(crate) actions: Vec<Action>,
     pids: BTreeMap<Pid, ServiceId>,
     groups: BTreeMap<Pid, ServiceId>,
@@ -125,8 +139,12 @@ pub struct Supervisor {
     boot: VecDeque<ServiceId>,
     clock: ClockWatch,
     interrupts: u32,
+    main: Option<(ServiceId, Main)>,
     /// Of the essential service with which the daemon ends.
     exit_code: Option<u8>,
+    oom_kills: OomKills,
+    /// Whether the end that is being handled is the kernel's doing because memory was short.
+    out_of_memory: bool,
     pub(crate) chance: Chance,
     effects: Vec<Effect>,
 }
@@ -134,7 +152,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Knows all services; the first ticks start them.
     pub fn new(boot: Boot, now: Now) -> Supervisor {
-        let Boot { mut config, zone, seed, pid, version } = boot;
+        let Boot { mut config, zone, seed, pid, version, main } = boot;
         assign_ids(&mut config.services);
         let mut supervisor = Supervisor {
             zone: config.settings.timezone.clone().unwrap_or_else(|| zone.clone()),
@@ -162,13 +180,18 @@ impl Supervisor {
             boot: VecDeque::new(),
             clock: ClockWatch { seen: now, next: now.mono },
             interrupts: 0,
+            main: None,
             exit_code: None,
+            oom_kills: OomKills::default(),
+            out_of_memory: false,
             chance: Chance::new(seed),
             effects: Vec::new(),
         };
         supervisor.plan_clock_check(now);
         for spec in config.services {
-            let id = supervisor.insert(now, spec, Origin::File);
+            let main = main.filter(|_| spec.name == MAIN);
+            let id = supervisor.insert(now, spec, if main.is_some() { Origin::CommandLine } else { Origin::File });
+            supervisor.main = supervisor.main.or(main.map(|main| (id, main)));
             supervisor.boot.push_back(id);
         }
         supervisor
@@ -184,14 +207,19 @@ impl Supervisor {
         match event {
             Event::Connected { client, uid } => drop(self.uids.insert(client, uid)),
             Event::Requested { from, request } => {
-                self.acting = self.uids.get(&from.client).copied();
+                self.acting = self.uids.get(&from.client).copied().map(Actor::User);
                 self.requested(now, from, request);
                 self.acting = None;
             }
             Event::Disconnected { client } => self.disconnected(client),
             Event::Spawned { id, pid } => self.step(now, id, &Input::Spawned(pid)),
             Event::SpawnFailed { id, error } => self.step(now, id, &Input::SpawnFailed(error)),
-            Event::Exited { pid, exit, group } => self.step_owner(now, pid, &Input::Exited(exit, group)),
+            Event::OomKills { kills } => self.oom_kills.count(now.mono, kills),
+            Event::Exited { pid, exit, group } => {
+                self.out_of_memory = self.oom_kills.explain(now.mono, exit);
+                self.step_owner(now, pid, &Input::Exited(exit, group));
+                self.out_of_memory = false;
+            }
             Event::Paused { pid } => self.step_owner(now, pid, &Input::WasPaused),
             Event::Resumed { pid } => self.step_owner(now, pid, &Input::WasResumed),
             Event::Drained { group } => {
@@ -201,7 +229,11 @@ impl Supervisor {
             }
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
-            Event::Signalled(signal) => self.signalled(now, signal),
+            Event::Signalled(signal) => {
+                self.acting = Some(Actor::Signal(signal));
+                self.signalled(now, signal);
+                self.acting = None;
+            }
             Event::ClockStepped => {} // it has been looked at, as with every event
             Event::Tick => self.tick(now),
         }
@@ -251,13 +283,16 @@ impl Supervisor {
     /// Gives a service its input, performs the bookkeeping, and tells everybody who should know.
     pub(crate) fn step(&mut self, now: Now, id: ServiceId, input: &Input) {
         let Some(entry) = self.services.get_mut(&id) else { return };
-        let context = Context { now, zone: &self.zone, chance: self.chance.next() };
-        let before = entry.service.status();
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: self.out_of_memory };
+        let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
         let mut effects = std::mem::take(&mut self.effects);
         entry.service.step(&context, input, &mut effects);
         self.apply(now, id, before, &mut effects);
         self.effects = effects;
         self.index(id);
+        if was_busy && self.is_main(id) {
+            self.note_end_of_main(id);
+        }
         self.after_step(now, id);
     }
 
@@ -266,7 +301,7 @@ impl Supervisor {
         let id = ServiceId(spec.id.or(self.next_id).unwrap_or(u32::MAX));
         spec.id = Some(id.0);
         self.next_id = self.next_id.and_then(|next| Some(next.max(id.0.checked_add(1)?)));
-        let context = Context { now, zone: &self.zone, chance: self.chance.next() };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
         let service = Service::new(id, spec, &context);
         self.names.insert(service.spec().name.clone(), id);
         self.services.insert(id, Entry { service, origin, keys: Keys::default() });
@@ -343,7 +378,11 @@ impl Supervisor {
         let mut from = before;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Spawn(cause) => self.actions.push(Action::Spawn { id, launch: Arc::new(service.launch_data()), cause }),
+                Effect::Spawn(cause) => {
+                    let stdin = if self.is_main(id) { Stdin::Inherited } else { Stdin::Null };
+                    let launch = service.launch_data(stdin, self.settings.logger.as_ref());
+                    self.actions.push(Action::Spawn { id, launch: Arc::new(launch), cause });
+                }
                 Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { pid, signal, reach }),
                 Effect::EndDaemon => self.exit_code = self.exit_code.or_else(|| service.last().map(End::code)),
                 Effect::Advise(text) => self.actions.push(Action::Announce(Notice::Warning(text))),
@@ -351,7 +390,7 @@ impl Supervisor {
                 Effect::Told { kind, pid, exit, reason } => {
                     let row = event_row(now, service, kind, from, pid, exit, reason);
                     from = row.to;
-                    self.journal.tell(EventRow { uid: self.acting, ..row }, &mut self.actions);
+                    self.journal.tell(row, self.acting, &mut self.actions);
                 }
             }
         }
@@ -436,14 +475,42 @@ impl Supervisor {
                 self.interrupts += 1;
                 if self.interrupts > 1 { self.kill_everything(now) } else { self.asked_to_end(now, signal) }
             }
-            Signal::QUIT => self.kill_everything(now),
-            Signal::HUP => self.reload(None),
-            _ => {}
+            Signal::QUIT if !self.stands_for_main() || self.phase != Phase::Running => self.kill_everything(now),
+            Signal::HUP if !self.stands_for_main() => self.reload(None),
+            Signal::USR1 if !self.stands_for_main() => self.actions.push(Action::ReopenLogs),
+            _ => self.pass_on(now, signal),
         }
     }
 
+    /// Whether the daemon is nothing but the parent of one command.
+    fn stands_for_main(&self) -> bool {
+        matches!(self.main, Some((_, Main::Alone)))
+    }
+
+    fn is_main(&self, id: ServiceId) -> bool {
+        self.main.is_some_and(|(main, _)| main == id)
+    }
+
+    fn pass_on(&mut self, now: Now, signal: Signal) {
+        if let Some((id, _)) = self.main {
+            self.step(now, id, &Input::PassOn(signal));
+        }
+    }
+
+    /// Whoever started the daemon for a command wants to know how that ended, also when it asked for the end (R28).
+    fn note_end_of_main(&mut self, id: ServiceId) {
+        let Some(service) = self.services.get(&id).map(|entry| &entry.service) else { return };
+        if self.phase != Phase::Running && !service.is_busy() {
+            self.exit_code = self.exit_code.or_else(|| service.last().map(End::code));
+        }
+    }
+
+    /// The command of the command line hears the signal itself that ends the daemon.
     fn asked_to_end(&mut self, now: Now, signal: Signal) {
         if self.phase == Phase::Running {
+            if let Some(Entry { service, .. }) = self.main.and_then(|(id, _)| self.services.get_mut(&id)) {
+                service.ask_with(signal);
+            }
             self.announce(Notice::Info(format!("{signal}: stopping {} services", self.busy)));
         }
         self.shut_down(now);
@@ -483,9 +550,9 @@ impl Supervisor {
         self.actions.push(Action::Exit { code: self.exit_code.unwrap_or(0) }); // 0: a requested shutdown (R28)
     }
 
-    /// Keeps an event and tells it, with the user on whose behalf it happened.
+    /// Keeps an event and tells it, with who is behind it.
     pub(crate) fn tell(&mut self, row: EventRow) {
-        self.journal.tell(EventRow { uid: self.acting, ..row }, &mut self.actions);
+        self.journal.tell(row, self.acting, &mut self.actions);
     }
 
     /// Replaces the settings; timers that depend on them start over.

@@ -54,7 +54,8 @@ impl Now {
     }
 }
 
-/// A duration in words, at most two units and two digits: `431ms`, `3.9s`, `2m 5s`, `3d 4h`.
+/// A duration in words, at most two units and two digits: `431ms`, `3.9s`, `2m 5s`, `3d 4h`. Cut, not rounded up: nobody
+/// is told of a time that has not passed yet.
 pub fn brief(duration: Duration) -> String {
     let millis = duration.as_millis();
     let seconds = duration.as_secs();
@@ -81,7 +82,8 @@ mod tests {
     fn durations_read_like_people_say_them() {
         let cases = [(0, "0s"), (431, "431ms"), (1800, "1.8s"), (1000, "1s"), (5000, "5s"), (3999, "3.9s"), (59_999, "59s")];
         let long = [(125_000, "2m 5s"), (60_000, "1m"), (3_600_000, "1h"), (273_600_000, "3d 4h"), (86_400_000, "1d")];
-        for (millis, text) in cases.into_iter().chain(long) {
+        let edges = [(999, "999ms"), (9999, "9.9s"), (10_000, "10s"), (86_399_999, "23h 59m"), (u64::MAX, "213503982334d 14h")];
+        for (millis, text) in cases.into_iter().chain(long).chain(edges) {
             assert_eq!(brief(Duration::from_millis(millis)), text);
         }
         assert_eq!(brief(Duration::from_micros(3)), "1ms");

@@ -39,7 +39,7 @@ impl World {
                 found.map(|(_, content)| content.clone()).ok_or("no such file".to_owned())
             },
         };
-        resolve(&service.command, help)
+        resolve(&service.command, None, help)
     }
 
     /// The variables of the first service of a configuration, but for what every service is told.

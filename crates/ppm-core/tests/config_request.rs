@@ -17,6 +17,7 @@ fn a_request_becomes_the_service_that_a_file_would_give() {
     let mut add = request("web", &["sh", "-c", "echo ${X} $$"]);
     add.workdir = Some("/srv/${X}".into());
     add.env.insert("A".into(), "${B:-b} $$".into());
+    add.user = Some("app:1000".into());
     add.restart = Some("always".into());
     add.schedule = Some("*/30 * * * * *".into());
     let spec = ServiceSpec::from_request(&add, &settings).unwrap();
@@ -25,7 +26,7 @@ fn a_request_becomes_the_service_that_a_file_would_give() {
         ("ppm add", RestartWhen::Always, settings.restart_interval)
     );
 
-    let text = "restart_interval: 7s\nservices:\n  - name: web\n    command: [sh, -c, \"echo ${X} $$\"]\n    workdir: /srv/${X}\n    env: {A: \"${B:-b} $$\"}\n    restart: always\n    schedule: \"*/30 * * * * *\"\n";
+    let text = "restart_interval: 7s\nservices:\n  - name: web\n    command: [sh, -c, \"echo ${X} $$\"]\n    workdir: /srv/${X}\n    user: app:1000\n    env: {A: \"${B:-b} $$\"}\n    restart: always\n    schedule: \"*/30 * * * * *\"\n";
     let mut config = config::parse(text, "f").unwrap();
     config.services[0].source = "ppm add".into();
     assert_eq!(spec, config.services.remove(0));
@@ -34,7 +35,7 @@ fn a_request_becomes_the_service_that_a_file_would_give() {
 #[test]
 fn what_a_file_may_not_say_a_request_may_not_either() {
     type Change = fn(&mut AddService);
-    let changes: [(Change, &str); 12] = [
+    let changes: [(Change, &str); 13] = [
         (|add| add.name = "a b".into(), "name: a b"),
         (|add| add.name = "all".into(), "name: all"),
         (|add| add.command = vec![], "command: []"),
@@ -45,6 +46,7 @@ fn what_a_file_may_not_say_a_request_may_not_either() {
         (|add| drop(add.env.insert("A=B".into(), "c".into())), "env: {\"A=B\": c}"),
         (|add| drop(add.env.insert("A".into(), "${B C}".into())), "env: {A: \"${B C}\"}"),
         (|add| drop(add.env.insert("A".into(), "\0".into())), "env: {A: \"\\0\"}"),
+        (|add| add.user = Some("a b".into()), "user: a b"),
         (|add| add.restart = Some("no".into()), "restart: no"),
         (|add| add.schedule = Some("61 * * * *".into()), "schedule: \"61 * * * *\""),
     ];

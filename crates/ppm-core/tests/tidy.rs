@@ -29,6 +29,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm-daemon", "jiff", "finds the local zone; carries the zones where the system has none"),
     ("ppm-daemon", "lexopt", "six flags do not need clap"),
     ("ppm-daemon", "libc", "clone, waitid and kill as the kernel has them"),
+    ("ppm-daemon", "memchr", "finds the last end of line in output; comes with serde_json"),
     ("ppm-daemon", "nix", "safe names for the other system calls"),
     ("ppm-daemon", "ppm-core", "decides"),
     ("ppm-daemon", "ppm-protocol", "reads and writes the lines of its clients"),

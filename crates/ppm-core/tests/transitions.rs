@@ -26,6 +26,9 @@ const STEP: Duration = Duration::from_secs(1);
 /// How many inputs a history may have: enough for every state, and a bound for the search.
 const DEEPEST: usize = 12;
 
+/// The input that comes with short memory.
+const OUT_OF_MEMORY: &str = "Exited KILL, no memory";
+
 const CRASHED_BEFORE: &str = ", crashed before";
 
 #[test]
@@ -187,6 +190,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Pause", Input::Pause),
         ("Resume", Input::Resume),
         ("Signal HUP", Input::Signal(Signal::HUP)),
+        ("PassOn WINCH", Input::PassOn("WINCH".parse().unwrap())),
         ("KillNow", Input::KillNow),
         ("Fire", Input::Fire),
         ("ClockSet", Input::ClockSet(-3_600_000)),
@@ -199,6 +203,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Exited 1", exited(Exit::Code(1), Group::Empty)),
         ("Exited TERM", exited(signal("TERM"), Group::Empty)),
         ("Exited KILL", exited(signal("KILL"), Group::Empty)),
+        (OUT_OF_MEMORY, exited(signal("KILL"), Group::Empty)),
         ("Exited SEGV", exited(signal("SEGV"), Group::Empty)),
         ("Exited 0, left", exited(Exit::Code(0), Group::Left)),
         ("Exited 1, left", exited(Exit::Code(1), Group::Left)),
@@ -223,7 +228,8 @@ fn try_cell(service: &Service, at: Mono, name: &'static str, input: &Input) -> (
     let mut service = service.clone();
     let mut effects = Vec::new();
     let step = catch_unwind(AssertUnwindSafe(|| {
-        service.step(&context(at), input, &mut effects);
+        let context = Context { out_of_memory: name == OUT_OF_MEMORY, ..context(at) };
+        service.step(&context, input, &mut effects);
         (service, effects)
     }));
     let Ok((service, effects)) = step else { return (cell("never", ""), None) };
@@ -236,7 +242,7 @@ fn try_cell(service: &Service, at: Mono, name: &'static str, input: &Input) -> (
 
 fn context(at: Mono) -> Context<'static> {
     let wall = Timestamp(1_000_000 + i64::try_from(at.0 / 1_000_000).unwrap());
-    Context { now: Now { mono: at, wall }, zone: const { &TimeZone::UTC }, chance: 0 }
+    Context { now: Now { mono: at, wall }, zone: const { &TimeZone::UTC }, chance: 0, out_of_memory: false }
 }
 
 fn state_of(service: &Service) -> State {
@@ -278,7 +284,7 @@ fn after(service: &Service) -> &'static str {
     use ppm_core::service::How;
     match service.last().map(|end| &end.how) {
         Some(How::Finished) => " after a good end",
-        Some(How::Crashed | How::TimedOut(_) | How::NotStarted(_)) => " after a crash",
+        Some(How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::NotStarted(_)) => " after a crash",
         Some(How::Obeyed | How::DiedStopping | How::Overran(_)) => " after a stop",
         None => " after nothing",
     }

@@ -22,19 +22,23 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 use ppm_core::event::{ClientId, Event, From};
 use ppm_core::time::Mono;
-use ppm_protocol::line::{Lines, MAX_LINE, encode};
+use ppm_protocol::line::{Lines, MAX_LINE};
 use ppm_protocol::message::{Asked, Notification, Reply};
 use ppm_protocol::{ErrorCode, EventRow, Request, RpcError, RpcId, socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::driver::Wake;
 
-/// More connections than this close the longest idle one.
+/// More connections than this close the longest idle one, if there are files for as many.
 const MAX_CLIENTS: usize = 64;
+
+/// How many files are not for connections: those of the daemon itself, one that it reads, and the next connection, which
+/// is accepted before another goes for it.
+const OTHER_FILES: u64 = 15;
 
 /// More calls of one client than this are refused.
 const MAX_CALLS: usize = 32;
@@ -42,8 +46,8 @@ const MAX_CALLS: usize = 32;
 /// A client that gets another message while more than this many bytes wait to be read by it is dropped.
 const MAX_UNREAD: usize = 8 << 20;
 
-/// How long accepting pauses when there are no descriptors left (R49).
-const NO_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// How long accepting pauses after it failed, since there are no files or no memory left (R49).
+const SCARCITY: Duration = Duration::from_millis(100);
 
 /// How long a client that has stopped writing may take to read the replies to what it asked before.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
@@ -173,6 +177,7 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
 pub struct Clients {
     clients: BTreeMap<ClientId, Client>,
     next: u64,
+    most: usize,
     inbox: mpsc::Sender<Wake>,
 }
 
@@ -186,9 +191,10 @@ struct Client {
 }
 
 impl Clients {
-    /// None yet; requests go to this inbox.
-    pub fn new(inbox: mpsc::Sender<Wake>) -> Clients {
-        Clients { clients: BTreeMap::new(), next: 1, inbox }
+    /// None yet; requests go to this inbox, and there are not more than fit among so many open files.
+    pub fn new(inbox: mpsc::Sender<Wake>, files: u64) -> Clients {
+        let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(MAX_CLIENTS).clamp(1, MAX_CLIENTS);
+        Clients { clients: BTreeMap::new(), next: 1, most, inbox }
     }
 
     /// Takes up a connection, if its peer is root or the daemon's own user; another may have to go for it.
@@ -200,10 +206,7 @@ impl Clients {
                 return Vec::new();
             }
         };
-        let evicted = if self.clients.len() >= MAX_CLIENTS { self.longest_idle() } else { None };
-        if let Some(client) = evicted {
-            self.drop_client(client);
-        }
+        let gone = if self.clients.len() >= self.most { self.make_room() } else { None };
         let id = ClientId(self.next);
         self.next += 1;
         let (read, write) = stream.into_split();
@@ -211,7 +214,6 @@ impl Clients {
         let unread = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(talk(id, read, write, queue, unread.clone(), self.inbox.clone())).abort_handle();
         self.clients.insert(id, Client { outbox, unread, task, heard: now, calls: 0 });
-        let gone = evicted.map(|client| Event::Disconnected { client });
         gone.into_iter().chain([Event::Connected { client: id, uid }]).collect()
     }
 
@@ -231,7 +233,7 @@ impl Clients {
             Err(error) => error,
         };
         if let Some(id) = asked.id {
-            self.send(client, encode(&Reply { id, result: Err(error) }));
+            self.send(client, Reply { id, result: Err(error) }.line());
         }
         None
     }
@@ -241,13 +243,13 @@ impl Clients {
         let Some(client) = self.clients.get_mut(&to.client) else { return };
         client.calls = client.calls.saturating_sub(1);
         if let Some(id) = to.call {
-            self.send(to.client, encode(&Reply { id, result }));
+            self.send(to.client, Reply { id, result }.line());
         }
     }
 
     /// Tells a follower of an event.
     pub fn notify(&mut self, client: ClientId, event: &EventRow) {
-        self.send(client, encode(&Notification::event(event)));
+        self.send(client, Notification::event(event).line());
     }
 
     /// Forgets a client that says nothing any more; what is on its way to it is still delivered.
@@ -255,11 +257,11 @@ impl Clients {
         self.clients.remove(&client);
     }
 
-    /// Forgets a client at once.
-    fn drop_client(&mut self, client: ClientId) {
-        if let Some(client) = self.clients.remove(&client) {
-            client.task.abort();
-        }
+    /// Lets the connection go that is missed least.
+    pub fn make_room(&mut self) -> Option<Event> {
+        let client = self.longest_idle()?;
+        self.clients.remove(&client)?.task.abort();
+        Some(Event::Disconnected { client })
     }
 
     /// Lets every client read what is on its way, but not for longer than `patience`.
@@ -293,16 +295,23 @@ impl Clients {
     }
 }
 
-/// Accepts connections for ever.
+/// Accepts connections for ever: the next when the last has been taken up, so that not more are open than are counted.
 pub async fn listen(listener: UnixListener, inbox: mpsc::Sender<Wake>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if inbox.send(Wake::Connected(stream)).await.is_err() {
+                let (taken, is_taken) = oneshot::channel();
+                if inbox.send(Wake::Connected(stream, taken)).await.is_err() {
                     return;
                 }
+                let _ = is_taken.await;
             }
-            Err(_) => tokio::time::sleep(NO_DESCRIPTORS).await,
+            Err(error) => {
+                if error.raw_os_error() == Some(libc::EMFILE) && inbox.send(Wake::Crowded).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(SCARCITY).await;
+            }
         }
     }
 }
@@ -326,7 +335,7 @@ async fn talk(
             Err(mpsc::error::TryRecvError::Disconnected) => break,
             Err(mpsc::error::TryRecvError::Empty) => {
                 if let Some(line) = lines.next_line() {
-                    let asked = Asked::read(line);
+                    let asked = Box::new(Asked::read(line));
                     if inbox.send(Wake::Asked(id, asked)).await.is_err() {
                         return;
                     }
@@ -378,6 +387,6 @@ fn permit(stream: &UnixStream) -> Result<u32, RpcError> {
 }
 
 fn refuse(stream: &UnixStream, error: &RpcError) {
-    let line = encode(&Reply { id: RpcId::Null, result: Err(error.clone()) });
+    let line = Reply { id: RpcId::Null, result: Err(error.clone()) }.line();
     let _ = stream.try_write(&line); // a fresh socket takes a line; if not, the closed connection says enough
 }

@@ -4,10 +4,12 @@
 //! that no source can keep the others from being heard.
 
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use ppm_core::config::Config;
 use ppm_core::event::{ClientId, Event, Pid, turn};
+use ppm_core::oom::may_be_one;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
@@ -16,11 +18,11 @@ use ppm_protocol::Signal as Number;
 use ppm_protocol::message::Asked;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{self, Alarm, Rang};
-use crate::host;
 use crate::shell::Hands;
+use crate::{host, oom};
 
 /// How many changes of children are taken at a time (R35).
 const CHANGES_AT_A_TIME: usize = 64;
@@ -28,53 +30,51 @@ const CHANGES_AT_A_TIME: usize = 64;
 /// How long the last replies may take to be read at the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// How long the last output of services may take to be written at the end.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// What the loop can be woken by, other than signals and clocks.
 #[derive(Debug)]
 pub enum Wake {
-    /// Somebody connected.
-    Connected(UnixStream),
+    /// Somebody connected; who waits for this to be taken up is told so when the sender is dropped.
+    Connected(UnixStream, oneshot::Sender<()>),
+    /// Somebody would, but there is no file for the connection.
+    Crowded,
     /// A client said something.
-    Asked(ClientId, Asked),
+    Asked(ClientId, Box<Asked>),
     /// A client is gone.
     Gone(ClientId),
     /// A sample was read.
     Sampled(u64, Vec<(Pid, Usage)>),
     /// A configuration was read, or could not be.
-    ConfigRead(u64, Result<Config, NoConfig>),
+    ConfigRead(u64, Box<Result<Config, NoConfig>>),
 }
 
-/// The signals that the daemon answers to. Registered before the first child exists.
+/// The signals that the daemon answers to, SIGCHLD aside. Registered before the first child exists.
 #[derive(Debug)]
 pub struct Signals {
     child: Signal,
-    others: [(Number, Signal); 4],
-    /// Log files are not reopened without log files, but the signal must not end the daemon.
-    _reopen: Signal,
+    others: Vec<(Number, Signal)>,
 }
 
 impl Signals {
-    /// Registers the handlers.
-    pub fn register() -> io::Result<Signals> {
-        Ok(Signals {
-            child: signal(SignalKind::child())?,
-            others: [
-                (Number::TERM, signal(SignalKind::terminate())?),
-                (Number::INT, signal(SignalKind::interrupt())?),
-                (Number::QUIT, signal(SignalKind::quit())?),
-                (Number::HUP, signal(SignalKind::hangup())?),
-            ],
-            _reopen: signal(SignalKind::user_defined1())?,
-        })
+    /// Registers the handlers of SIGCHLD and of these.
+    pub fn register(others: impl Iterator<Item = Number>) -> io::Result<Signals> {
+        let heard = |number: Number| Ok((number, signal(SignalKind::from_raw(number.number()))?));
+        Ok(Signals { child: signal(SignalKind::child())?, others: others.map(heard).collect::<io::Result<_>>()? })
     }
 
-    async fn other(signals: &mut [(Number, Signal); 4]) -> Number {
-        let [(term, terms), (int, ints), (quit, quits), (hup, hups)] = signals;
-        tokio::select! {
-            _ = terms.recv() => *term,
-            _ = ints.recv() => *int,
-            _ = quits.recv() => *quit,
-            _ = hups.recv() => *hup,
-        }
+    /// Waits for one that asks the daemon to end, while it cannot do anything else yet.
+    pub async fn end(&mut self) {
+        while !matches!(Signals::other(&mut self.others).await, Number::TERM | Number::INT | Number::QUIT) {}
+    }
+
+    async fn other(signals: &mut [(Number, Signal)]) -> Number {
+        std::future::poll_fn(|context| {
+            let came = signals.iter_mut().find_map(|(number, signal)| signal.poll_recv(context).is_ready().then_some(*number));
+            came.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 
@@ -87,6 +87,7 @@ pub struct Driver {
     inbox: mpsc::Receiver<Wake>,
     alarm: Alarm,
     children: Children,
+    oom_kills: oom::Counter,
 }
 
 /// Whether there may be changes of children that were not looked at.
@@ -107,13 +108,15 @@ enum Woken {
 impl Driver {
     /// A loop that has not begun. Children that ended before are looked at first (R12).
     pub fn new(supervisor: Supervisor, hands: Hands, signals: Signals, inbox: mpsc::Receiver<Wake>) -> Driver {
-        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), children: Children::More }
+        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), children: Children::More, oom_kills: oom::Counter::find() }
     }
 
     /// Runs until the supervisor asks to leave; returns the exit code.
     pub async fn run(mut self) -> u8 {
+        self.count_oom_kills();
         loop {
             if let Some(code) = self.hands.exit {
+                self.hands.logs.finish(LAST_LINES).await;
                 self.hands.clients.flush(LAST_WORDS).await;
                 return code;
             }
@@ -153,6 +156,9 @@ impl Driver {
                 break;
             }
             let Some(event) = self.hands.next_change() else { break };
+            if matches!(event, Event::Exited { exit, .. } if may_be_one(exit)) {
+                self.count_oom_kills();
+            }
             self.tell(event);
         }
         for event in self.hands.drained() {
@@ -160,12 +166,23 @@ impl Driver {
         }
     }
 
+    fn count_oom_kills(&mut self) {
+        if let Some(kills) = self.oom_kills.read() {
+            self.tell(Event::OomKills { kills });
+        }
+    }
+
     fn open(&mut self, wake: Wake) {
         let now = clock::now().mono;
         match wake {
-            Wake::Connected(stream) => self.connected(now, stream),
+            Wake::Connected(stream, _taken) => self.connected(now, stream),
+            Wake::Crowded => {
+                if let Some(event) = self.hands.clients.make_room() {
+                    self.tell(event);
+                }
+            }
             Wake::Asked(client, asked) => {
-                if let Some((from, request)) = self.hands.clients.asked(now, client, asked) {
+                if let Some((from, request)) = self.hands.clients.asked(now, client, *asked) {
                     self.tell(Event::Requested { from, request });
                 }
             }
@@ -173,7 +190,7 @@ impl Driver {
             Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();
-                self.tell(Event::ConfigRead { read, config });
+                self.tell(Event::ConfigRead { read, config: *config });
                 host::trim_memory();
             }
         }

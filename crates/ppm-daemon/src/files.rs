@@ -1,4 +1,4 @@
-//! Files that a service's environment is made of.
+//! Files that a service's surroundings are made of.
 //!
 //! They are read while everything else waits, so nothing is opened that could keep the daemon waiting: a FIFO that
 //! nobody writes to would hold process 1 for ever.
@@ -30,6 +30,14 @@ pub fn read(path: &[u8]) -> Result<Vec<u8>, String> {
         return Err(format!("larger than {} MiB", MAX_FILE >> 20));
     }
     Ok(content)
+}
+
+/// The same, or nothing where there is no such file.
+pub fn read_if_there(path: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    match Path::new(OsStr::from_bytes(path)).metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(_) | Err(_) => read(path).map(Some),
+    }
 }
 
 fn regular(found: &Metadata) -> Result<(), String> {

@@ -6,7 +6,14 @@ use std::fs::File;
 use std::io;
 use std::os::fd::IntoRawFd;
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::fcntl::{OFlag, open};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::stat::Mode;
+use nix::unistd::{getpgrp, getpid, getsid};
+use ppm_core::attributes::Limit;
+use ppm_core::supervisor::Main;
+use ppm_protocol::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -20,6 +27,115 @@ pub fn prepare() -> io::Result<()> {
     adopt_orphans();
     keep_memory_small();
     Ok(())
+}
+
+/// How many open files the daemon would like to have: three for each service, and some for clients and itself. What it
+/// does not open costs nothing.
+const ENOUGH_FILES: u64 = 32 * 1024;
+
+/// How many files the daemon must be able to open besides those it was started with: its own, one client and one file
+/// that it reads.
+const FEWEST_FILES: usize = 12;
+
+/// How many files may be open at a time: RLIMIT_NOFILE of setrlimit(2).
+#[derive(Clone, Copy, Debug)]
+pub struct OpenFiles {
+    /// What the container gave, which services get (R8): soft and hard.
+    pub given: Limit,
+    /// What the daemon has by now.
+    pub own: u64,
+}
+
+impl OpenFiles {
+    /// Takes as many as may be useful, as far as that is allowed.
+    pub fn raise() -> io::Result<OpenFiles> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let enough = hard.min(ENOUGH_FILES);
+        let own = if soft < enough && setrlimit(Resource::RLIMIT_NOFILE, enough, hard).is_ok() { enough } else { soft };
+        Ok(OpenFiles { given: Limit { soft: Some(soft), hard: Some(hard) }, own })
+    }
+
+    /// Whether there is room for what the daemon cannot do without: rather said at once than found out one by one.
+    ///
+    /// # Errors
+    /// How many more files can be opened, and that this is too few.
+    pub fn check(self) -> Result<(), String> {
+        let mut opened = Vec::new();
+        while opened.len() < FEWEST_FILES {
+            match open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+                Ok(file) => opened.push(file),
+                Err(_) => break,
+            }
+        }
+        let (own, found) = (self.own, opened.len());
+        let message =
+            format!("at most {own} files may be open at a time; the daemon needs {FEWEST_FILES} more than are, there is room for {found}");
+        if found < FEWEST_FILES { Err(message) } else { Ok(()) }
+    }
+}
+
+/// How the service that inherits the daemon's input gets at the terminal that this is (R7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// It is none, or not ours to give: somebody else has the foreground.
+    None,
+    /// As leader of a session of its own, which makes it its controlling terminal: nobody else's session has it.
+    Leader,
+    /// As foreground group of the session that the daemon is a member of, too.
+    Member,
+}
+
+impl Terminal {
+    /// Finds out, and lets the terminal go where the daemon leads its session, as process 1 of `docker run -t` does.
+    pub fn offer() -> io::Result<Terminal> {
+        // SAFETY: tcgetpgrp(3) takes a number.
+        if unsafe { libc::tcgetpgrp(libc::STDIN_FILENO) } != getpgrp().as_raw() {
+            return Ok(Terminal::None);
+        }
+        if getsid(None) != Ok(getpid()) {
+            return Ok(Terminal::Member);
+        }
+        // The foreground group gets SIGHUP and SIGCONT for it (ioctl_tty(2)): nobody but the daemon, which is not to
+        // take it for a request.
+        set_disposition(libc::SIGHUP, libc::SIG_IGN);
+        // SAFETY: ioctl_tty(2): TIOCNOTTY has no argument.
+        let result = unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCNOTTY) };
+        let error = io::Error::last_os_error();
+        set_disposition(libc::SIGHUP, libc::SIG_DFL);
+        if result == 0 { Ok(Terminal::Leader) } else { Err(error) }
+    }
+
+    /// Makes the daemon the foreground again, as it was found: who started it may go on at the terminal.
+    pub fn take_back(self) {
+        if self == Terminal::Member {
+            // SAFETY: tcsetpgrp(3) takes numbers. SIGTTOU is ignored; a terminal may be gone.
+            unsafe { libc::tcsetpgrp(libc::STDIN_FILENO, getpgrp().as_raw()) };
+        }
+    }
+}
+
+/// The signals that the daemon answers to (R30): its own, and where it stands before a command all that may be meant
+/// for that one. Faults, and what the kernel and the terminal have to say to the daemon itself, are not.
+pub fn signals_heard(main: Option<Main>) -> impl Iterator<Item = Signal> {
+    let own = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGUSR1];
+    let is_heard = move |number: &i32| own.contains(number) || main.is_some() && is_message(*number);
+    (1..=64).filter(is_heard).filter_map(Signal::from_number)
+}
+
+/// Whether a signal is something that one process tells another.
+fn is_message(number: i32) -> bool {
+    match number {
+        libc::SIGKILL | libc::SIGSTOP | libc::SIGCHLD | libc::SIGPIPE => false,
+        libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => false, // job control (R33)
+        32 | 33 => false,                                       // the library's own
+        _ => !is_fault(number),
+    }
+}
+
+/// Whether the kernel sends a signal to a program for what that did itself.
+fn is_fault(number: i32) -> bool {
+    use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP].contains(&number)
 }
 
 /// Gives memory that loading took, and will not need again, back to the kernel.
@@ -37,10 +153,15 @@ pub fn readiness_of(timer: Timer) -> io::Result<AsyncFd<Timer>> {
     Ok(unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?)
 }
 
+/// The error with the file that it is about.
+fn named(file: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{file}: {error}"))
+}
+
 /// A closed 0, 1 or 2 would be taken by the next file opened, and services would write into it.
 fn open_standard_streams() -> io::Result<()> {
     loop {
-        let file = File::options().read(true).write(true).open("/dev/null")?;
+        let file = File::options().read(true).write(true).open("/dev/null").map_err(|error| named("/dev/null", &error))?;
         let fd = file.into_raw_fd();
         if fd > 2 {
             nix::unistd::close(fd)?;
@@ -68,22 +189,22 @@ fn close_strays_on_exec() {
     }
 }
 
-/// An empty mask and no inherited dispositions but the few chosen here (R7, R30). The handled signals are registered
-/// by the driver before it starts anything.
+/// An empty mask, and nothing inherited that whatever started the daemon had ignored. What would end or stop the daemon
+/// without being meant so is ignored, also where it is not process 1, to which the kernel does not deliver it (R7, R30).
+/// The handled signals are registered before anything is started.
 fn reset_signals() -> io::Result<()> {
-    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator() {
-        let action = match signal {
-            Signal::SIGKILL | Signal::SIGSTOP => continue,
-            Signal::SIGPIPE | Signal::SIGUSR2 | Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => &ignore,
-            _ => &default,
-        };
-        // SAFETY: sigaction(2) with SIG_IGN or SIG_DFL installs no code.
-        unsafe { sigaction(signal, action) }?;
+    for number in 1..=64 {
+        let is_kept = number == libc::SIGCHLD || is_fault(number) || signals_heard(None).any(|heard| heard.number() == number);
+        set_disposition(number, if is_kept { libc::SIG_DFL } else { libc::SIG_IGN });
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
     Ok(())
+}
+
+/// What cannot be changed (SIGKILL, SIGSTOP, the library's own) stays as it is.
+fn set_disposition(number: i32, disposition: libc::sighandler_t) {
+    // SAFETY: signal(2) with SIG_IGN or SIG_DFL installs no code.
+    unsafe { libc::signal(number, disposition) };
 }
 
 /// Orphans of services become children of the daemon even where it is not process 1 (R17). Kernels without

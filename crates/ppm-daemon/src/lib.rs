@@ -10,11 +10,14 @@ mod files;
 mod host;
 mod loader;
 mod log;
+mod logs;
+mod oom;
 mod reap;
 mod sampler;
 mod shell;
 mod spawn;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,17 +27,24 @@ use nix::unistd::Uid;
 use ppm_core::config::Config;
 use ppm_core::event::Pid;
 use ppm_core::reload::NoConfig;
-use ppm_core::supervisor::{Boot, Supervisor};
+use ppm_core::spec::InvalidSpec;
+use ppm_core::supervisor::{Boot, Main, Supervisor};
 use ppm_protocol::socket;
 use tokio::sync::mpsc;
+use tracing::Level;
 
+use crate::control::Clients;
 use crate::driver::{Driver, Signals};
+use crate::host::{OpenFiles, Terminal};
 use crate::loader::Loader;
 use crate::shell::Hands;
 use crate::spawn::Spawner;
 
 /// The configuration is wrong (sysexits.h: EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
+
+/// The command line is wrong.
+const EXIT_USAGE: u8 = 2;
 
 /// The socket cannot be made (sysexits.h: EX_CANTCREAT).
 const EXIT_SOCKET: u8 = 73;
@@ -49,6 +59,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// The control socket; None: `PPM_SOCKET`, else the usual place.
     pub socket: Option<PathBuf>,
+    /// A program and its arguments, to become the service `main`; empty: none.
+    pub command: Vec<OsString>,
 }
 
 /// Runs the daemon in the foreground until it is asked to end. Must be called from the main thread of a process
@@ -75,14 +87,35 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+fn too_few_files(message: String) -> Failure {
+    let hint = "raise the limit with `ulimit -n 1024`, or `docker run --ulimit nofile=1024`";
+    Failure { message: format!("error: {message}\n  hint: {hint}"), code: 1 }
+}
+
 fn serve(options: &Options) -> Result<u8, Failure> {
+    let open_files = OpenFiles::raise()?;
+    open_files.check().map_err(too_few_files)?;
     host::prepare()?;
-    log::start(std::env::var("PPM_LOG").ok().as_deref());
+    let loader = Loader::new(options.config.as_deref());
+    let main = main_of(options, &loader);
+    let terminal = if main.is_some() { Terminal::offer()? } else { Terminal::None };
+    // Alone with a command it is not to be noticed, as little as the program that it stands in for.
+    let quiet = if main == Some(Main::Alone) { Level::ERROR } else { Level::INFO };
+    log::start(std::env::var("PPM_LOG").ok().as_deref(), quiet);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything that may take its time: process 1 never hears what it does not handle, others die of it (R30).
-    let signals = runtime.block_on(async { Signals::register() })?;
-    let loader = Loader::new(options.config.as_deref());
-    let config = loader.read().map_err(wrong_config)?;
+    let mut signals = runtime.block_on(async { Signals::register(host::signals_heard(main)) })?;
+    let reading = runtime.block_on(async {
+        tokio::select! {
+            config = loader.read_aside() => Some(config),
+            () = signals.end() => None,
+        }
+    });
+    let Some(config) = reading else { return Ok(0) };
+    let mut config = config.map_err(wrong_config)?;
+    if main.is_some() {
+        config.add_main(&words(&options.command)?).map_err(wrong_command)?;
+    }
     let path = socket::path(options.socket.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
     let (listener, address) = control::bind(&path)
         .map_err(|error| Failure { message: format!("error: {}\n  hint: {}", error.message, error.hint), code: EXIT_SOCKET })?;
@@ -90,7 +123,9 @@ fn serve(options: &Options) -> Result<u8, Failure> {
         let (sender, inbox) = mpsc::channel(INBOX);
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let source = loader.name();
-        let hands = Hands::new(Spawner::new(std::env::vars_os())?, loader, sender.clone());
+        let spawner = Spawner::new(std::env::vars_os(), open_files.given, terminal)?;
+        let clients = Clients::new(sender.clone(), open_files.own);
+        let hands = Hands::new(spawner, loader, clients, sender.clone());
         tokio::spawn(control::listen(listener, sender));
         tracing::info!(
             "{}, pid {}, {source}: {} services, socket {}",
@@ -99,15 +134,16 @@ fn serve(options: &Options) -> Result<u8, Failure> {
             config.services.len(),
             path.display()
         );
-        let supervisor = Supervisor::new(boot(config), clock::now());
+        let supervisor = Supervisor::new(boot(config, main), clock::now());
         host::trim_memory();
         let code = Driver::new(supervisor, hands, signals, inbox).run().await;
+        terminal.take_back();
         drop(address); // before the connections close: who sees that may start the next daemon
         Ok(code)
     })
 }
 
-fn boot(config: Config) -> Boot {
+fn boot(config: Config, main: Option<Main>) -> Boot {
     let now = clock::now();
     Boot {
         config,
@@ -115,7 +151,27 @@ fn boot(config: Config) -> Boot {
         seed: now.mono.0 ^ now.wall.0.cast_unsigned(),
         pid: Pid(nix::unistd::getpid().as_raw()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        main,
     }
+}
+
+/// What the daemon is for the command that it was given.
+fn main_of(options: &Options, loader: &Loader) -> Option<Main> {
+    let main = if loader.has_file() { Main::AmongOthers } else { Main::Alone };
+    (!options.command.is_empty()).then_some(main)
+}
+
+fn words(command: &[OsString]) -> Result<Vec<String>, Failure> {
+    let word = |word: &OsString| {
+        let message = || format!("error: {} is not UTF-8\n  hint: pass it in the environment, or in a file", word.display());
+        word.to_str().map(str::to_owned).ok_or_else(|| Failure { message: message(), code: EXIT_USAGE })
+    };
+    command.iter().map(word).collect()
+}
+
+fn wrong_command(why: InvalidSpec) -> Failure {
+    let hint = why.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
+    Failure { message: format!("error: {why}{hint}"), code: EXIT_CONFIG }
 }
 
 fn wrong_config(why: NoConfig) -> Failure {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use ppm_core::config::{self, Config, MAX_FILE};
 use ppm_core::event::Text;
 use ppm_core::reload::NoConfig;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::Wake;
 
@@ -32,6 +32,11 @@ impl Loader {
         Loader { path: asked.map(Path::to_owned).or_else(from_environment).or_else(search) }
     }
 
+    /// Whether there is one.
+    pub fn has_file(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// The file's name for people.
     pub fn name(&self) -> String {
         self.path.as_ref().map_or("no configuration".to_owned(), |path| path.display().to_string())
@@ -45,6 +50,21 @@ impl Loader {
         // Files that it names lie beside it, wherever the daemon stands.
         let name = std::path::absolute(&path).map_or(name, |path| path.display().to_string());
         config::parse(&text, &name).map_err(NoConfig::Wrong)
+    }
+
+    /// Reads it without keeping anybody waiting: the writer of a pipe may come late, or never.
+    pub async fn read_aside(&self) -> Result<Config, NoConfig> {
+        if self.path.as_ref().and_then(|path| path.metadata().ok()).is_none_or(|found| found.is_file()) {
+            return self.read();
+        }
+        tracing::info!("reading the configuration from {}, which is no regular file", self.name());
+        let (sender, outcome) = oneshot::channel();
+        let loader = self.clone();
+        let work = move || drop(sender.send(loader.read()));
+        match std::thread::Builder::new().name("loader".to_owned()).spawn(work) {
+            Ok(_) => outcome.await.unwrap_or_else(|_| self.read()),
+            Err(_) => self.read(),
+        }
     }
 
     fn read_text_or_file(&self, text: Text) -> Result<Config, NoConfig> {
@@ -91,12 +111,12 @@ impl Readings {
         let Some((read, text)) = next else { return };
         let (loader, inbox) = (self.loader.clone(), self.inbox.clone());
         let work = move || {
-            let _ = inbox.blocking_send(Wake::ConfigRead(read, loader.read_text_or_file(text)));
+            let _ = inbox.blocking_send(Wake::ConfigRead(read, Box::new(loader.read_text_or_file(text))));
         };
         if let Err(error) = std::thread::Builder::new().name("loader".to_owned()).spawn(work) {
             let why = NoConfig::Unreadable(format!("cannot read the configuration: no thread: {error}"));
             let inbox = self.inbox.clone();
-            tokio::spawn(async move { inbox.send(Wake::ConfigRead(read, Err(why))).await });
+            tokio::spawn(async move { inbox.send(Wake::ConfigRead(read, Box::new(Err(why)))).await });
         }
     }
 }

@@ -27,9 +27,9 @@ struct Lines {
     own: Option<File>,
 }
 
-/// Starts logging at the level that `PPM_LOG` names: `error`, `warn`, `info` (default), `debug` or `trace`.
-pub fn start(level: Option<&str>) {
-    let most = level.and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
+/// Starts logging at the level that `PPM_LOG` names, `error`, `warn`, `info`, `debug` or `trace`, else at the given one.
+pub fn start(level: Option<&str>, otherwise: Level) {
+    let most = level.and_then(|level| level.parse().ok()).unwrap_or(otherwise);
     // A second daemon in one process would find a logger that serves as well.
     let _ = tracing::subscriber::set_global_default(Lines { most, dropped: AtomicU64::new(0), own: own_pipe() });
 }

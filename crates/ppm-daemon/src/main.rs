@@ -10,7 +10,10 @@ use ppm_daemon::Options;
 const HELP: &str = "\
 The supervisor of PPM, in the foreground.
 
-Usage: ppm-daemon [--config FILE] [--socket PATH]
+Usage: ppm-daemon [--config FILE] [--socket PATH] [-- COMMAND ARGS]
+
+With a COMMAND it starts that too, as the essential service `main`, passes on its input,
+signals and exit code, and needs no configuration.
 
 Options:
   -c, --config FILE  the configuration; else PPM_CONFIG, else the first that exists of
@@ -22,8 +25,9 @@ Options:
 
 PPM_LOG=error|warn|info|debug|trace chooses how much it says on standard error.
 
-Exit codes: 0 after a requested shutdown, 2 wrong usage, 73 no socket, 78 wrong
-configuration, 1 otherwise.
+Exit codes: 0 after a requested shutdown, that of COMMAND or of another essential service
+(128 + n for signal n, 127 not found, 126 not executable), 2 wrong usage, 73 no socket,
+78 wrong configuration, 1 otherwise.
 ";
 
 fn main() -> ExitCode {
@@ -48,7 +52,13 @@ enum Asked {
 fn parse(args: impl Iterator<Item = OsString>) -> Result<Asked, lexopt::Error> {
     let mut parser = lexopt::Parser::from_iter(args);
     let mut options = Options::default();
-    while let Some(arg) = parser.next()? {
+    loop {
+        if let Some(mut raw) = parser.try_raw_args()
+            && raw.next_if(|arg| arg == "--").is_some()
+        {
+            options.command = raw.collect();
+        }
+        let Some(arg) = parser.next()? else { break };
         match arg {
             Short('c') | Long("config") => options.config = Some(parser.value()?.into()),
             Short('s') | Long("socket") => options.socket = Some(parser.value()?.into()),

@@ -8,7 +8,7 @@
 //! Must be called from the thread that lives as long as the daemon: PR_SET_PDEATHSIG is about the parent *thread*
 //! (R10).
 
-use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -16,13 +16,27 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
+use ppm_core::account::{self, Account};
+use ppm_core::attributes::{Attributes, Limit, Resource};
 use ppm_core::environment::{self, Help, Resolved};
-use ppm_core::event::{Cause, Launch, NoStart, Pid};
+use ppm_core::event::{Cause, Launch, NoStart, Pid, Stdin};
 
+use crate::host::Terminal;
+use crate::logs::{Pipes, Sinks};
 use crate::{files, reap};
 
 /// Where programs are looked up when nobody says (R8c).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where a process finds and chooses how readily the kernel kills it when memory is short (proc(5)).
+const OOM_SCORE: &CStr = c"/proc/self/oom_score_adj";
+
+/// How much sooner than the daemon a service is killed when memory is short, if nothing else is given: without the
+/// daemon there is nobody to start it again, and as process 1 it takes the container with it (R47).
+const SOONER: i16 = 100;
+
+/// The variables that tell who a process is. Those of the daemon do not tell it of another user.
+const WHO: [&str; 3] = ["HOME", "USER", "LOGNAME"];
 
 /// What the child needs of stack: a few frames of system calls.
 const STACK_WORDS: usize = 16 * 1024 / size_of::<u128>();
@@ -32,8 +46,13 @@ const STACK_WORDS: usize = 16 * 1024 / size_of::<u128>();
 pub struct Spawner {
     environment: Vec<(OsString, CString)>,
     null: OwnedFd,
+    terminal: Terminal,
     stack: Vec<u128>,
     parent: libc::pid_t,
+    /// How readily the kernel kills the daemon itself; None: nobody knows.
+    oom_score: Option<i16>,
+    /// The container's limit, which the daemon has raised for itself.
+    open_files: Limit,
 }
 
 /// At which step the child failed.
@@ -41,64 +60,129 @@ pub struct Spawner {
 #[repr(u8)]
 enum Stage {
     Session,
+    Input,
+    Output,
+    OomScore,
+    Limit(Resource),
+    Nice,
+    Groups,
+    Group,
+    User,
     Parent,
     Workdir,
-    Input,
     Exec,
 }
 
 /// Everything the child reads, and the one thing it writes.
-struct Order {
+struct Order<'a> {
     programs: *const *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
     workdir: *const c_char,
-    null: RawFd,
+    /// What becomes standard output and error; None: what the daemon has.
+    output: Option<[RawFd; 2]>,
+    oom_score: Option<&'a OomScore>,
+    limits: &'a [(Resource, KernelLimit)],
+    nice: Option<c_int>,
+    umask: Option<libc::mode_t>,
+    ids: Option<Ids<'a>>,
+    stdin: RawFd,
+    terminal: Terminal,
     parent: libc::pid_t,
     failed: Option<(Stage, c_int)>,
+}
+
+/// A service that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its main process.
+    pub pid: Pid,
+    /// Where its output is to go, and where it can be read.
+    pub captured: Option<(Sinks, [OwnedFd; 2])>,
+}
+
+/// What is written to [`OOM_SCORE`].
+struct OomScore {
+    text: String,
+    /// Whether it was asked for: then it is an error if it is not to be had.
+    asked: bool,
+}
+
+/// Whom the child becomes.
+#[derive(Clone, Copy)]
+struct Ids<'a> {
+    uid: libc::uid_t,
+    gid: libc::gid_t,
+    /// None: those that the daemon has.
+    groups: Option<&'a [libc::gid_t]>,
 }
 
 /// A service that is to be started, and what was found out for it.
 struct Start<'a> {
     launch: &'a Launch,
+    /// Whom it becomes, if that is given.
+    account: Option<Account>,
     own: Resolved,
     /// Where programs are looked up that are not paths.
     path: OsString,
 }
 
 impl Spawner {
-    /// Remembers the daemon's environment, which services inherit.
-    pub fn new(environment: impl Iterator<Item = (OsString, OsString)>) -> io::Result<Spawner> {
+    /// Remembers the daemon's environment, which services inherit, how many files they may open, and the terminal for the
+    /// one that inherits its input.
+    pub fn new(environment: impl Iterator<Item = (OsString, OsString)>, open_files: Limit, terminal: Terminal) -> io::Result<Spawner> {
         let environment: Vec<(OsString, CString)> =
             environment.filter_map(|(key, value)| Some((key.clone(), assignment(key.as_bytes(), value.as_bytes())?))).collect();
         let null = fs::File::options().read(true).open("/dev/null")?.into();
         let parent = nix::unistd::getpid().as_raw();
-        Ok(Spawner { environment, null, stack: vec![0; STACK_WORDS], parent })
+        let oom_score = own_oom_score();
+        Ok(Spawner { environment, null, terminal, stack: vec![0; STACK_WORDS], parent, oom_score, open_files })
     }
 
     /// Starts the program as leader of its own session; the error is for people: stage and cause.
-    pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Pid, NoStart> {
+    pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Started, NoStart> {
         let start = self.prepare(launch, cause)?;
         let command = &launch.command;
         let programs = start.programs();
         let argv = strings(std::iter::once(&command.path).chain(&command.args))?;
         let workdir = start.own.workdir.as_ref().map(|folder| c_string(&folder.path, "workdir")).transpose()?;
         let own: Vec<CString> = start.own.variables.iter().filter_map(|(key, value)| assignment(key, value)).collect();
-        let envp: Vec<&CString> = self.inherited(&start).map(|(_, assignment)| assignment).chain(&own).collect();
+        let who: Vec<CString> = start.who().filter_map(|(name, value)| assignment(name.as_bytes(), value)).collect();
+        let envp: Vec<&CString> = self.inherited(&start).map(|(_, assignment)| assignment).chain(&who).chain(&own).collect();
+        let Attributes { user: _, umask, limits, nice, oom_score_adj } = &command.attributes;
+        let open_files = (!limits.contains_key(&Resource::Nofile)).then_some((Resource::Nofile, self.open_files));
+        let limits = limits.iter().map(|(resource, limit)| (*resource, *limit)).chain(open_files);
+        let limits: Vec<(Resource, KernelLimit)> = limits.map(|(resource, limit)| (resource, limit.into())).collect();
+        let oom_score = self.oom_score_of(*oom_score_adj);
+
+        let sinks = start.sinks();
+        let owner = start.account.as_ref().map(|account| (account.uid, account.gid));
+        let pipes = sinks.is_some().then(|| Pipes::new(owner)).transpose().map_err(|error| format!("stdout: {}", in_words(&error)))?;
 
         let (programs_ptr, argv_ptr, envp_ptr) = (pointers(&programs), pointers(&argv), pointers(envp));
+        let (stdin, terminal) = match launch.stdin {
+            Stdin::Null => (self.null.as_raw_fd(), Terminal::None),
+            Stdin::Inherited => (libc::STDIN_FILENO, self.terminal),
+        };
         let mut order = Order {
             programs: programs_ptr.as_ptr(),
             argv: argv_ptr.as_ptr(),
             envp: envp_ptr.as_ptr(),
             workdir: workdir.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
-            null: self.null.as_raw_fd(),
+            output: pipes.as_ref().map(|pipes| pipes.write.each_ref().map(AsRawFd::as_raw_fd)),
+            oom_score: oom_score.as_ref(),
+            limits: &limits,
+            nice: nice.map(c_int::from),
+            umask: umask.map(libc::mode_t::from),
+            ids: start.account.as_ref().map(ids),
+            stdin,
+            terminal,
             parent: self.parent,
             failed: None,
         };
         let pid = clone_and_wait_for_exec(&mut self.stack, &mut order).map_err(|error| format!("fork: {}", in_words(&error)))?;
         match order.failed {
-            None => Ok(Pid(pid)),
+            None => Ok(Started { pid: Pid(pid), captured: sinks.zip(pipes.map(|pipes| pipes.read)) }),
             Some((stage, errno)) => {
                 reap::discard(pid);
                 let is_missing = (stage, errno) == (Stage::Exec, libc::ENOENT);
@@ -108,15 +192,26 @@ impl Spawner {
         }
     }
 
+    /// Where the output of a service would go if it started now; None: it would not be captured.
+    pub fn sinks(&self, launch: &Launch) -> Result<Option<Sinks>, String> {
+        Ok(self.prepare(launch, Cause::Request)?.sinks())
+    }
+
     fn prepare<'a>(&self, launch: &'a Launch, cause: Cause) -> Result<Start<'a>, String> {
+        let user = launch.command.attributes.user.as_deref();
+        let account = user.map(|user| account::find(user, &|path| files::read_if_there(path.as_bytes()))).transpose()?;
+        let mut start = Start { launch, account, own: Resolved::default(), path: DEFAULT_PATH.into() };
         let cause = cause.to_string();
         let help = Help {
             told: &[("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", cause.as_str())],
-            inherited: &|name| self.variable(name),
+            inherited: &|name| match start.hides(name) {
+                true => start.who().find(|(own, _)| own.as_bytes() == name).map(|(_, value)| value.to_vec()),
+                false => self.variable(name),
+            },
             read: &files::read,
         };
-        let own = environment::resolve(&launch.command, help)?;
-        let mut start = Start { launch, own, path: DEFAULT_PATH.into() };
+        let logs = launch.logger.as_ref().and_then(|logger| logger.files.as_ref()).map(|files| files.path.as_str());
+        start.own = environment::resolve(&launch.command, logs, help)?;
         let path = match start.own.variable(b"PATH") {
             Some(own) => Some(own.to_vec()),
             None => self.inherited(&start).any(|(key, _)| key == "PATH").then(|| self.variable(b"PATH")).flatten(),
@@ -136,12 +231,44 @@ impl Spawner {
     /// What the container gave the daemon, byte for byte (R8), less what the service shall not have or sets itself.
     fn inherited<'a>(&'a self, start: &'a Start<'_>) -> impl Iterator<Item = (&'a OsStr, &'a CString)> {
         let inherit = &start.launch.command.surroundings.inherit;
-        let is_kept = |key: &OsString| inherit.passes(key.as_bytes()) && start.own.variable(key.as_bytes()).is_none();
-        self.environment.iter().filter(move |(key, _)| is_kept(key)).map(|(key, assignment)| (key.as_os_str(), assignment))
+        let is_kept = |key: &[u8]| inherit.passes(key) && !start.hides(key) && start.own.variable(key).is_none();
+        self.environment.iter().filter(move |(key, _)| is_kept(key.as_bytes())).map(|(key, assignment)| (key.as_os_str(), assignment))
+    }
+
+    /// What to choose for a service; None: as the daemon has it.
+    fn oom_score_of(&self, asked: Option<i16>) -> Option<OomScore> {
+        let sooner = self.oom_score.map(|own| own.saturating_add(SOONER).min(1000));
+        let chosen = asked.or(sooner.filter(|sooner| Some(*sooner) != self.oom_score))?;
+        Some(OomScore { text: chosen.to_string(), asked: asked.is_some() })
     }
 }
 
 impl Start<'_> {
+    /// Where its output goes, if it is captured.
+    fn sinks(&self) -> Option<Sinks> {
+        let logger = self.launch.logger.as_ref()?;
+        let folder = self.own.logs.as_ref().map(|folder| PathBuf::from(OsStr::from_bytes(&folder.path)));
+        let files = folder.zip(logger.files.as_ref().map(|files| files.limits));
+        Some(Sinks { service: self.launch.name.clone(), files })
+    }
+
+    /// The variables of [`WHO`] for another user, as far as they are known and the service does not set them itself.
+    fn who(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let account = self.account.as_ref();
+        let value = move |name| match (account, name) {
+            (None, _) => None,
+            (Some(account), "HOME") => Some(account.home.as_slice()),
+            (Some(account), _) => account.name.as_deref(),
+        };
+        let known = WHO.into_iter().filter_map(move |name| Some((name, value(name)?)));
+        known.filter(|(name, _)| self.own.variable(name.as_bytes()).is_none())
+    }
+
+    /// Whether the daemon's variable of this name tells of another user.
+    fn hides(&self, name: &[u8]) -> bool {
+        self.account.is_some() && WHO.iter().any(|own| own.as_bytes() == name)
+    }
+
     /// The files to try, in order: the path itself, or the name in each folder of the service's PATH.
     fn programs(&self) -> Vec<CString> {
         let program = &self.launch.command.path;
@@ -163,11 +290,30 @@ impl Start<'_> {
             Stage::Session => format!("setsid: {}", in_words(&error)),
             Stage::Parent => format!("prctl: {}", in_words(&error)),
             Stage::Input => format!("stdin: {}", in_words(&error)),
+            Stage::Output => format!("stdout: {}", in_words(&error)),
+            Stage::OomScore => match errno {
+                libc::EACCES | libc::EPERM => "oom_score_adj: not permitted to be less than the daemon's".to_owned(),
+                libc::ENOENT => format!("oom_score_adj: there is no {}", OOM_SCORE.to_string_lossy()),
+                _ => format!("oom_score_adj: {}", in_words(&error)),
+            },
+            Stage::Limit(resource) => {
+                let name = resource.name();
+                match (errno, hard_limit(resource)) {
+                    (libc::EPERM, Some(hard)) => format!("limits.{name}: not permitted to be more than {hard}, the daemon's hard limit"),
+                    _ => format!("limits.{name}: {}", in_words(&error)),
+                }
+            }
+            Stage::Nice => match errno {
+                libc::EACCES | libc::EPERM => "nice: not permitted to be less than the daemon's".to_owned(),
+                _ => format!("nice: {}", in_words(&error)),
+            },
+            Stage::Groups | Stage::Group | Stage::User => self.explain_ids(errno),
             Stage::Workdir => {
                 let folder = self.own.workdir.as_ref().map_or("", |folder| folder.name.as_str());
                 match errno {
                     libc::ENOENT => format!("workdir: no such folder: {folder}"),
                     libc::ENOTDIR => format!("workdir: not a folder: {folder}"),
+                    libc::EACCES if self.account.is_some() => format!("workdir: {} may not enter it: {folder}", self.user()),
                     _ => format!("workdir: {}: {folder}", in_words(&error)),
                 }
             }
@@ -178,12 +324,31 @@ impl Start<'_> {
                     (libc::ENOENT, None) => format!("exec: no such file: {program}"),
                     (libc::EACCES, Some(file)) if file.is_dir() => format!("exec: is a folder: {program}"),
                     (libc::EACCES, Some(file)) if !is_executable(&file) => format!("exec: not executable: {}", file.display()),
+                    (libc::EACCES, Some(_)) if self.account.is_some() => format!("exec: {} may not execute it: {program}", self.user()),
+                    (libc::EAGAIN, _) => format!("exec: its user has more processes than limits.nproc allows: {program}"),
                     (libc::ENOEXEC, _) => format!("exec: neither a program nor a script with a #! line: {program}"),
                     (libc::E2BIG, _) => format!("exec: arguments and environment are too long: {program}"),
                     _ => format!("exec: {}: {program}", in_words(&error)),
                 }
             }
         }
+    }
+
+    /// Why the kernel did not let it become somebody else (R73).
+    fn explain_ids(&self, errno: c_int) -> String {
+        let (user, own) = (self.user(), nix::unistd::geteuid());
+        match errno {
+            libc::EPERM if own.is_root() => {
+                format!("user: not permitted to become {user}: the daemon lacks the capabilities SETUID and SETGID")
+            }
+            libc::EPERM => format!("user: this daemon is not root but uid {own}, and cannot become {user}"),
+            libc::EINVAL => format!("user: the numbers of {user} mean nothing in this user namespace"),
+            _ => format!("user: cannot become {user}: {}", in_words(&io::Error::from_raw_os_error(errno))),
+        }
+    }
+
+    fn user(&self) -> String {
+        self.launch.command.attributes.user.as_ref().map_or(String::new(), |user| user.to_string())
     }
 
     fn found(&self) -> Option<PathBuf> {
@@ -197,7 +362,11 @@ impl Start<'_> {
 }
 
 /// Clones a child that runs [`child`], and returns when it has executed its program or ended.
-fn clone_and_wait_for_exec(stack: &mut [u128], order: &mut Order) -> io::Result<libc::pid_t> {
+///
+/// A change of user makes the kernel hide the memory that the child shares (prctl(2): PR_SET_DUMPABLE), which protects
+/// it from that user until the exec, and is undone afterwards.
+fn clone_and_wait_for_exec(stack: &mut [u128], order: &mut Order<'_>) -> io::Result<libc::pid_t> {
+    let dumpable = nix::sys::prctl::get_dumpable().unwrap_or(false);
     let mut before = ALL_SIGNALS;
     set_mask(&ALL_SIGNALS, Some(&mut before));
     // SAFETY: clone(2). The child runs on `stack`, whose end is its top and aligned to 16 bytes; it reads `order` and
@@ -209,6 +378,9 @@ fn clone_and_wait_for_exec(stack: &mut [u128], order: &mut Order) -> io::Result<
     };
     let error = io::Error::last_os_error();
     set_mask(&before, None);
+    if dumpable && order.ids.is_some() {
+        let _ = nix::sys::prctl::set_dumpable(true);
+    }
     if pid < 0 { Err(error) } else { Ok(pid) }
 }
 
@@ -228,7 +400,7 @@ fn set_mask(mask: &KernelMask, before: Option<&mut KernelMask>) {
 /// The child's whole life before its exec. Async-signal-safe: system calls only (signal-safety(7)).
 extern "C" fn child(order: *mut c_void) -> c_int {
     // SAFETY: `order` is the Order that `clone_and_wait_for_exec` was given, and nobody else touches it meanwhile.
-    let order = unsafe { &mut *order.cast::<Order>() };
+    let order = unsafe { &mut *order.cast::<Order<'_>>() };
     // SAFETY: the strings are as prepared by `spawn`.
     let failed = unsafe { become_service(order) };
     order.failed = Some(failed);
@@ -240,17 +412,61 @@ extern "C" fn child(order: *mut c_void) -> c_int {
 ///
 /// # Safety
 /// The pointers of `order` must be valid: NUL-terminated strings and NULL-terminated lists of them.
-unsafe fn become_service(order: &Order) -> (Stage, c_int) {
+unsafe fn become_service(order: &Order<'_>) -> (Stage, c_int) {
     // SAFETY: plain system calls on this process; the pointers are valid by contract. The child has its own copy of
-    // descriptors, dispositions and mask, so that none of this changes the parent (clone(2)).
+    // descriptors, dispositions, mask, limits and credentials, so that none of this changes the parent (clone(2)).
     unsafe {
         let default = [0_u64; 4]; // the kernel's struct sigaction: SIG_DFL, no flags, no restorer, empty mask (R1)
         for signal in 1..=64_i64 {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<c_void>(), size_of::<KernelMask>());
         }
-        if libc::setsid() < 0 {
-            return (Stage::Session, errno());
+        match order.terminal {
+            Terminal::None | Terminal::Leader => {
+                if libc::setsid() < 0 {
+                    return (Stage::Session, errno());
+                }
+            }
+            // In the session whose terminal it is to have, which has another leader (setpgid(2)).
+            Terminal::Member => {
+                if libc::setpgid(0, 0) < 0 {
+                    return (Stage::Session, errno());
+                }
+            }
         }
+        take_terminal(order.terminal);
+        if order.stdin != libc::STDIN_FILENO && libc::dup2(order.stdin, libc::STDIN_FILENO) < 0 {
+            return (Stage::Input, errno());
+        }
+        if let Some([out, err]) = order.output
+            && (libc::dup2(out, libc::STDOUT_FILENO) < 0 || libc::dup2(err, libc::STDERR_FILENO) < 0)
+        {
+            return (Stage::Output, errno());
+        }
+        if let Some(score) = order.oom_score
+            && let Err(error) = write_oom_score(&score.text)
+            && score.asked
+        {
+            return (Stage::OomScore, error);
+        }
+        for (resource, limit) in order.limits {
+            if let Err(error) = exchange_limit(*resource, Some(limit), None) {
+                return (Stage::Limit(*resource), error);
+            }
+        }
+        if let Some(nice) = order.nice
+            && libc::setpriority(libc::PRIO_PROCESS, 0, nice) < 0
+        {
+            return (Stage::Nice, errno());
+        }
+        if let Some(umask) = order.umask {
+            libc::umask(umask);
+        }
+        if let Some(ids) = order.ids
+            && let Err(failed) = become_user(ids)
+        {
+            return failed;
+        }
+        // After the change of user, which clears it (prctl(2)).
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
             return (Stage::Parent, errno());
         }
@@ -260,11 +476,70 @@ unsafe fn become_service(order: &Order) -> (Stage, c_int) {
         if !order.workdir.is_null() && libc::chdir(order.workdir) < 0 {
             return (Stage::Workdir, errno());
         }
-        if libc::dup2(order.null, libc::STDIN_FILENO) < 0 {
-            return (Stage::Input, errno());
-        }
         set_mask(&NO_SIGNALS, None);
         (Stage::Exec, execute(order))
+    }
+}
+
+/// Chooses how readily the kernel kills this process. Of processes that share memory it is the child's alone, as long
+/// as it is between vfork(2) and exec.
+fn write_oom_score(text: &str) -> Result<(), c_int> {
+    // SAFETY: open(2), write(2) and close(2) with a path and bytes that live longer than the calls.
+    unsafe {
+        let file = libc::open(OOM_SCORE.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file < 0 {
+            return Err(errno());
+        }
+        let written = libc::write(file, text.as_ptr().cast(), text.len());
+        let error = errno();
+        libc::close(file);
+        if written < 0 { Err(error) } else { Ok(()) }
+    }
+}
+
+/// Groups, group, user: in this order, as each takes away the right to the one before.
+fn become_user(ids: Ids<'_>) -> Result<(), (Stage, c_int)> {
+    let result = |stage, result: libc::c_long| if result < 0 { Err((stage, errno())) } else { Ok(()) };
+    // SAFETY: setgroups(2), setresgid(2) and setresuid(2) with numbers and a list that lives longer than the call. The
+    // raw calls, since the library's speak to all threads of the process that it believes to be in.
+    unsafe {
+        if let Some(groups) = ids.groups {
+            result(Stage::Groups, libc::syscall(SET_GROUPS, groups.len(), groups.as_ptr()))?;
+        }
+        result(Stage::Group, libc::syscall(SET_GID, ids.gid, ids.gid, ids.gid))?;
+        result(Stage::User, libc::syscall(SET_UID, ids.uid, ids.uid, ids.uid))
+    }
+}
+
+/// On some machines the oldest calls of these names take numbers of 16 bits.
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+const SET_GROUPS: libc::c_long = libc::SYS_setgroups;
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+const SET_GID: libc::c_long = libc::SYS_setresgid;
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+const SET_UID: libc::c_long = libc::SYS_setresuid;
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+const SET_GROUPS: libc::c_long = libc::SYS_setgroups32;
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+const SET_GID: libc::c_long = libc::SYS_setresgid32;
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+const SET_UID: libc::c_long = libc::SYS_setresuid32;
+
+/// Becomes the terminal's foreground (R7). A terminal that is gone meanwhile is no reason not to start.
+///
+/// # Safety
+/// In the child only, with SIGTTOU blocked or ignored: it is in the background until then (tcsetpgrp(3)).
+unsafe fn take_terminal(terminal: Terminal) {
+    // SAFETY: ioctl_tty(2): TIOCSCTTY takes a number, TIOCSPGRP reads a process group, which outlives the call.
+    unsafe {
+        match terminal {
+            Terminal::None => {}
+            Terminal::Leader => drop(libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0)),
+            Terminal::Member => {
+                let group = libc::getpid();
+                libc::ioctl(libc::STDIN_FILENO, libc::TIOCSPGRP, &raw const group);
+            }
+        }
     }
 }
 
@@ -273,7 +548,7 @@ unsafe fn become_service(order: &Order) -> (Stage, c_int) {
 ///
 /// # Safety
 /// As [`become_service`].
-unsafe fn execute(order: &Order) -> c_int {
+unsafe fn execute(order: &Order<'_>) -> c_int {
     let mut result = libc::ENOENT;
     let mut program = order.programs;
     // SAFETY: `programs` is a NULL-terminated list; execve(2) reads the lists it is given.
@@ -289,6 +564,77 @@ unsafe fn execute(order: &Order) -> c_int {
         }
     }
     result
+}
+
+/// Whom to become. Who is that user already changes nothing of its groups, for which it would need rights.
+fn ids(account: &Account) -> Ids<'_> {
+    let is_itself = account.uid == nix::unistd::geteuid().as_raw() && account.gid == nix::unistd::getegid().as_raw();
+    let groups = (account.uid == 0 || !is_itself).then_some(account.groups.as_slice());
+    Ids { uid: account.uid, gid: account.gid, groups }
+}
+
+/// A limit as the kernel counts, on every machine: struct rlimit64 of prlimit(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+struct KernelLimit {
+    soft: u64,
+    hard: u64,
+}
+
+/// No limit, for the kernel.
+const UNLIMITED: u64 = u64::MAX;
+
+impl From<Limit> for KernelLimit {
+    fn from(limit: Limit) -> Self {
+        KernelLimit { soft: limit.soft.unwrap_or(UNLIMITED), hard: limit.hard.unwrap_or(UNLIMITED) }
+    }
+}
+
+/// Sets a limit of this process, and reads the one before.
+fn exchange_limit(resource: Resource, new: Option<&KernelLimit>, old: Option<&mut KernelLimit>) -> Result<(), c_int> {
+    let (new, old) = (new.map_or(ptr::null(), ptr::from_ref), old.map_or(ptr::null_mut(), ptr::from_mut));
+    // SAFETY: prlimit(2) reads and writes sixteen bytes at these addresses. The raw call, whose numbers have 64 bits on
+    // every machine.
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, number_of(resource), new, old) };
+    if result < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// The daemon's own hard limit, in words.
+fn hard_limit(resource: Resource) -> Option<String> {
+    let mut limit = KernelLimit::default();
+    exchange_limit(resource, None, Some(&mut limit)).ok()?;
+    Some(if limit.hard == UNLIMITED { "unlimited".to_owned() } else { limit.hard.to_string() })
+}
+
+/// What the C library takes for the number of a resource.
+#[cfg(target_env = "gnu")]
+type ResourceNumber = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type ResourceNumber = c_int;
+
+fn number_of(resource: Resource) -> ResourceNumber {
+    match resource {
+        Resource::As => libc::RLIMIT_AS,
+        Resource::Core => libc::RLIMIT_CORE,
+        Resource::Cpu => libc::RLIMIT_CPU,
+        Resource::Data => libc::RLIMIT_DATA,
+        Resource::Fsize => libc::RLIMIT_FSIZE,
+        Resource::Locks => libc::RLIMIT_LOCKS,
+        Resource::Memlock => libc::RLIMIT_MEMLOCK,
+        Resource::Msgqueue => libc::RLIMIT_MSGQUEUE,
+        Resource::Nice => libc::RLIMIT_NICE,
+        Resource::Nofile => libc::RLIMIT_NOFILE,
+        Resource::Nproc => libc::RLIMIT_NPROC,
+        Resource::Rss => libc::RLIMIT_RSS,
+        Resource::Rtprio => libc::RLIMIT_RTPRIO,
+        Resource::Rttime => libc::RLIMIT_RTTIME,
+        Resource::Sigpending => libc::RLIMIT_SIGPENDING,
+        Resource::Stack => libc::RLIMIT_STACK,
+    }
+}
+
+fn own_oom_score() -> Option<i16> {
+    fs::read_to_string(OsStr::from_bytes(OOM_SCORE.to_bytes())).ok()?.trim().parse().ok()
 }
 
 fn errno() -> c_int {
@@ -320,4 +666,32 @@ fn assignment(key: &[u8], value: &[u8]) -> Option<CString> {
 
 fn pointers<'a>(strings: impl IntoIterator<Item = &'a CString>) -> Vec<*const c_char> {
     strings.into_iter().map(|string| string.as_ptr()).chain(std::iter::once(ptr::null())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::prctl;
+    use ppm_core::attributes::User;
+    use ppm_core::spec::Command;
+
+    use super::*;
+
+    /// Else nobody but root could look into the daemon any more, and no core of it be written.
+    #[test]
+    fn r8_a_start_as_another_user_does_not_hide_the_daemons_memory() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: only root can become somebody else");
+            return;
+        }
+        let user = Some(Box::new(User::parse("65534:65534").unwrap()));
+        let command =
+            Command { path: "/bin/true".to_owned(), attributes: Attributes { user, ..Attributes::default() }, ..Command::default() };
+        let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null };
+        let open_files = Limit { soft: Some(100), hard: Some(100) };
+        let mut spawner = Spawner::new(std::iter::empty(), open_files, Terminal::None).unwrap();
+        prctl::set_dumpable(true).unwrap();
+        let Pid(pid) = spawner.spawn(&launch, Cause::Request).unwrap().pid;
+        assert_eq!(prctl::get_dumpable(), Ok(true));
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
+    }
 }

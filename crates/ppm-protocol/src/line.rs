@@ -83,7 +83,14 @@ impl Lines {
 
 /// The value as one line with its newline, ready for one write.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
-    let mut line = serde_json::to_vec(value).unwrap_or_else(|_| b"null".to_vec());
+    encode_into(Vec::new(), value)
+}
+
+/// The same into an empty buffer that may have room for it.
+pub(crate) fn encode_into(mut line: Vec<u8>, value: &impl Serialize) -> Vec<u8> {
+    if serde_json::to_writer(&mut line, value).is_err() {
+        line = b"null".to_vec();
+    }
     line.push(b'\n');
     line
 }

@@ -59,6 +59,9 @@ pub struct AddService {
     /// The folder it runs in; absolute. Left out: the daemon's.
     #[serde(default)]
     pub workdir: Option<String>,
+    /// The user it runs as: `app`, `app:app`, `1000`. Left out: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Added to the daemon's environment.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -95,6 +98,10 @@ pub struct Check {
     /// Its name in messages.
     #[serde(default)]
     pub name: String,
+    /// How many milliseconds the container is given to stop: what needs as long is wrong then. Left out: it does not
+    /// matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
 }
 
 /// A signal for services.
@@ -676,6 +683,17 @@ pub struct Reply {
     pub result: Result<Answer, RpcError>,
 }
 
+/// About how many bytes of JSON a service takes: a reply of a thousand of them is not to grow by copies.
+const ROW_SIZE: usize = 320;
+
+impl Reply {
+    /// The line to send, with its newline.
+    pub fn line(&self) -> Vec<u8> {
+        let size = if let Ok(Answer::Services(rows)) = &self.result { rows.len() * ROW_SIZE } else { 0 };
+        line::encode_into(Vec::with_capacity(size), self)
+    }
+}
+
 impl Serialize for Reply {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
@@ -703,6 +721,11 @@ impl<'a> Notification<'a> {
     pub fn event(params: &'a EventRow) -> Self {
         Notification { jsonrpc: "2.0", method: "event", params }
     }
+
+    /// The line to send, with its newline.
+    pub fn line(&self) -> Vec<u8> {
+        line::encode(self)
+    }
 }
 
 /// A request as a client sends it.
@@ -727,15 +750,16 @@ impl Call {
     }
 }
 
-/// A line as a client hears it.
+/// A line as a client hears it, who wants results as `T`: as JSON, or read at once as what the method promises, which
+/// saves looking at long ones twice.
 #[derive(Clone, Debug)]
-pub enum Heard {
-    /// The answer to a call; the result is still to be read as what the method promises.
+pub enum Heard<T = Box<RawValue>> {
+    /// The answer to a call.
     Reply {
         /// The call's id.
         id: RpcId,
-        /// The result as JSON, or the error.
-        result: Result<Box<RawValue>, RpcError>,
+        /// What came of it.
+        result: Result<T, RpcError>,
     },
     /// An event of a stream, as JSON: an [`EventRow`], of which a newer daemon may tell more than we know.
     Event(Box<RawValue>),
@@ -744,23 +768,19 @@ pub enum Heard {
 }
 
 #[derive(Deserialize)]
-struct Incoming {
-    #[serde(default)]
+struct Incoming<T> {
     id: Option<RpcId>,
-    #[serde(default)]
     method: Option<String>,
-    #[serde(default)]
-    result: Option<Box<RawValue>>,
-    #[serde(default)]
+    result: Option<T>,
     error: Option<RpcError>,
-    #[serde(default)]
     params: Option<Box<RawValue>>,
 }
 
-impl Heard {
+impl<T: DeserializeOwned> Heard<T> {
     /// Decodes a line from the daemon; the error says what about it is strange.
-    pub fn read(line: &[u8]) -> Result<Heard, String> {
-        let incoming: Incoming = serde_json::from_slice(line).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
+    pub fn read(line: &[u8]) -> Result<Heard<T>, String> {
+        let incoming: Incoming<T> =
+            serde_json::from_slice(line).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
         match incoming {
             Incoming { method: Some(method), params: Some(event), .. } if method == "event" => Ok(Heard::Event(event)),
             Incoming { method: Some(_), .. } => Ok(Heard::Unknown),

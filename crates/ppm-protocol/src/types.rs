@@ -7,9 +7,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::word::{Word, words};
+use crate::word::{Reader, Word, words};
 
 /// An instant of the wall clock in milliseconds since 1970-01-01T00:00:00Z.
 ///
@@ -39,8 +41,26 @@ impl FromStr for Timestamp {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(timestamp) = own_form(text) {
+            return Ok(timestamp);
+        }
         text.parse().map(Timestamp::from_jiff).map_err(|error| format!("`{text}` is not an RFC 3339 time: {error}"))
     }
+}
+
+/// The form that daemons write, which is read without looking for all others that there are: a table has thousands.
+fn own_form(text: &str) -> Option<Timestamp> {
+    const FORM: &[u8; 24] = b"0000-00-00T00:00:00.000Z";
+    let bytes: &[u8; 24] = text.as_bytes().try_into().ok()?;
+    let has_form = |(byte, form): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form };
+    if !bytes.iter().zip(FORM).all(has_form) {
+        return None;
+    }
+    let number = |from: usize, to: usize| bytes[from..to].iter().fold(0_i16, |number, digit| number * 10 + i16::from(digit - b'0'));
+    let small = |from: usize| i8::try_from(number(from, from + 2)).ok();
+    let nanosecond = i32::from(number(20, 23)) * 1_000_000;
+    let date_time = DateTime::new(number(0, 4), small(5)?, small(8)?, small(11)?, small(14)?, small(17)?, nanosecond).ok()?;
+    Offset::UTC.to_timestamp(date_time).ok().map(Timestamp::from_jiff)
 }
 
 impl Serialize for Timestamp {
@@ -51,7 +71,7 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        deserializer.deserialize_str(Reader(str::parse))
     }
 }
 
@@ -77,6 +97,8 @@ impl Signal {
     pub const QUIT: Signal = Signal(3);
     /// Ends a process; cannot be caught.
     pub const KILL: Signal = Signal(9);
+    /// SIGUSR1.
+    pub const USR1: Signal = Signal(10);
     /// The polite request to end.
     pub const TERM: Signal = Signal(15);
     /// Continues a stopped process.
@@ -294,6 +316,21 @@ pub struct InfoRow {
     pub command: Vec<String>,
     /// The folder it runs in; null: the daemon's.
     pub workdir: Option<String>,
+    /// The user it runs as: `app`, `app:app`, `1000`; missing: the daemon's. So are the next ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Octal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<String>,
+    /// By their names in setrlimit(2): `core=0`, `nofile=1024:unlimited` (soft and hard).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+    /// -20 to 19.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i8>,
+    /// -1000 to 1000; missing: the daemon's and 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i16>,
     /// The names of its own environment variables; values may be secret and are not shown.
     pub env: Vec<String>,
     /// The restart policy in words, as `on-failure, backoff 1s to 5m`.
@@ -495,6 +532,9 @@ pub struct EventRow {
     /// The user who asked for it, where somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// The signal to the daemon that asked for it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Signal>,
     /// How long it had run, for `exited`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran_ms: Option<u64>,
@@ -738,6 +778,23 @@ mod tests {
         for number in 1..=64 {
             let signal = Signal::from_number(number).unwrap();
             assert_eq!(signal.to_string().parse(), Ok(signal));
+        }
+    }
+
+    #[test]
+    fn times_in_our_own_form_are_read_as_any_other() {
+        for text in [
+            "1970-01-01T00:00:00.000Z",
+            "2026-02-29T00:00:00.000Z",
+            "2028-02-29T23:59:59.999Z",
+            "9999-12-31T23:59:59.999Z",
+            "0000-01-01T00:00:00.001Z",
+        ] {
+            let otherwise = text.parse().map(Timestamp::from_jiff);
+            assert_eq!(own_form(text), otherwise.ok(), "{text}");
+        }
+        for text in ["2026-01-02T03:04:05Z", "2026-01-02 03:04:05.678Z", "2026-01-02T03:04:05.678+", "2026-01-02T03:04:0x.678Z", "", "ä"] {
+            assert_eq!(own_form(text), None, "{text}");
         }
     }
 

@@ -53,18 +53,18 @@ impl Serialize for Word {
     }
 }
 
-/// Reads a text as what the function makes of it.
-pub(crate) struct Reader<T>(pub fn(&str) -> T);
+/// Reads a text as what the function makes of it, without keeping the text.
+pub(crate) struct Reader<T>(pub fn(&str) -> Result<T, String>);
 
 impl<T> Visitor<'_> for Reader<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a word")
+        f.write_str("a text")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        Ok((self.0)(text))
+        (self.0)(text).map_err(E::custom)
     }
 }
 
@@ -82,9 +82,11 @@ macro_rules! words {
 
         impl<'de> Deserialize<'de> for $kind {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str($crate::word::Reader(|text| match text {
-                    $($word => $kind::$variant,)+
-                    other => $kind::Other(Word::new(other)),
+                deserializer.deserialize_str($crate::word::Reader(|text| {
+                    Ok(match text {
+                        $($word => $kind::$variant,)+
+                        other => $kind::Other(Word::new(other)),
+                    })
                 }))
             }
         }

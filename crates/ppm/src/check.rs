@@ -8,9 +8,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ppm_core::config::{self, Config, MAX_FILE, Problems};
-use ppm_core::schedule::Schedule;
-use ppm_core::spec::ServiceSpec;
+use ppm_core::advice::{self, Misfit};
+use ppm_core::config::{self, MAX_FILE, Problems};
 use ppm_protocol::Checked;
 use serde::Serialize;
 
@@ -75,12 +74,12 @@ pub fn read(asked: Option<PathBuf>, env: impl Fn(&str) -> Option<OsString>) -> R
 /// Whether the configuration is right and, if a grace is given, can be stopped within it.
 pub fn check(source: &Source, grace: Option<Duration>) -> Result<Checked, Wrong> {
     let config = config::parse(&source.text, &source.name).map_err(wrong)?;
-    let misfits = grace.map_or(Vec::new(), |grace| misfits(&config, &source.name, grace));
+    let misfits = grace.map_or(Vec::new(), |grace| advice::misfits(&config, grace));
     if !misfits.is_empty() {
-        let (problems, failures) = misfits.into_iter().unzip();
+        let (problems, failures) = misfits.into_iter().map(|own| misfit(own, &source.name)).unzip();
         return Err(Wrong { problems, failures });
     }
-    Ok(Checked { services: config.services.len(), warnings: warnings(&config) })
+    Ok(Checked { services: config.services.len(), warnings: advice::warnings(&config) })
 }
 
 fn find(asked: Option<PathBuf>, env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Failure> {
@@ -117,57 +116,12 @@ fn wrong(problems: Problems) -> Wrong {
     Wrong { problems: problems.list.into_iter().map(place).collect(), failures }
 }
 
-fn warnings(config: &Config) -> Vec<String> {
-    config.services.iter().flat_map(|spec| of_schedule(spec).into_iter().chain(of_stop(spec, config.settings.shutdown_timeout))).collect()
-}
-
-fn of_schedule(spec: &ServiceSpec) -> Vec<String> {
-    let warnings = spec.schedule.iter().flat_map(Schedule::warnings);
-    warnings.map(|warning| format!("`{}`: {warning}", spec.name)).collect()
-}
-
-fn of_stop(spec: &ServiceSpec, shutdown: Duration) -> Option<String> {
-    let timeout = spec.stop.timeout;
-    (timeout > shutdown).then(|| {
-        let (timeout, shutdown) = (written(timeout), written(shutdown));
-        format!("`{}`: its stop timeout of {timeout} is cut short when the daemon ends: shutdown_timeout is {shutdown}", spec.name)
-    })
-}
-
-/// What may take longer to stop than the container is given, each for programs and for people.
-fn misfits(config: &Config, file: &str, grace: Duration) -> Vec<(Place, Failure)> {
-    let misfit = |line: usize, what: String, instead: String| {
-        let message = format!("{what} does not fit into a grace of {}", written(grace));
-        let hint = format!("write `{instead}`, or give the container more time");
-        let failure = Failure::new(Code::WrongConfiguration, message.clone());
-        let failure = if line == 0 { failure.fact(format!("in {file}")) } else { failure.fact(format!("at {file}:{line}")) };
-        (Place { line, column: 0, message, hint: Some(hint.clone()) }, failure.hint(hint))
-    };
-    let enough = written(within(grace));
-    let shutdown = config.settings.shutdown_timeout;
-    let whole = (shutdown >= grace)
-        .then(|| misfit(0, format!("the shutdown timeout ({})", written(shutdown)), format!("shutdown_timeout: {enough}")));
-    let of_services = config.services.iter().filter(|spec| spec.stop.timeout >= grace).map(|spec| {
-        let what = format!("the stop timeout of `{}` ({})", spec.name, written(spec.stop.timeout));
-        misfit(line_of(spec), what, format!("stop: {{timeout: {enough}}}"))
-    });
-    whole.into_iter().chain(of_services).collect()
-}
-
-/// A time that fits: a second less, as is left between docker's 10 s and the default, or a tenth less where there is
-/// no second to spare.
-fn within(grace: Duration) -> Duration {
-    let second = Duration::from_secs(1);
-    if grace > second * 2 { grace - second } else { Duration::from_millis(u64::try_from(grace.as_millis() * 9 / 10).unwrap_or(0)) }
-}
-
-/// As the configuration has it: `1m 30s`.
-fn written(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
-}
-
-fn line_of(spec: &ServiceSpec) -> usize {
-    spec.source.rsplit_once(':').and_then(|(_, line)| line.parse().ok()).unwrap_or(0)
+/// What does not fit into the grace, for programs and for people.
+fn misfit(misfit: Misfit, file: &str) -> (Place, Failure) {
+    let Misfit { line, message, hint } = misfit;
+    let place = if line == 0 { format!("in {file}") } else { format!("at {file}:{line}") };
+    let failure = Failure::new(Code::WrongConfiguration, message.clone()).fact(place).hint(hint.clone());
+    (Place { line, column: 0, message, hint: Some(hint) }, failure)
 }
 
 #[cfg(test)]
@@ -178,10 +132,6 @@ mod tests {
 
     fn checked(text: &str, grace: Option<u64>) -> Result<Checked, Wrong> {
         check(&Source { name: "x.yml".to_owned(), text: text.to_owned() }, grace.map(Duration::from_secs))
-    }
-
-    fn misfits_of(text: &str, grace: u64) -> Vec<(usize, String)> {
-        checked(text, Some(grace)).unwrap_err().problems.into_iter().map(|place| (place.line, place.message)).collect()
     }
 
     #[test]
@@ -198,36 +148,6 @@ mod tests {
         assert_eq!((failure.code, failure.message.as_str()), (Code::WrongConfiguration, "2 problems in x.yml"));
         assert!(failure.excerpt.starts_with("error: `10 parsecs` is not a duration\n --> x.yml:1:19\n"), "{}", failure.excerpt);
         assert!(!failure.excerpt.contains("nothing was changed"), "{}", failure.excerpt);
-    }
-
-    #[test]
-    fn a_service_that_is_killed_early_by_the_shutdown_is_a_warning() {
-        let text = format!("{WEB}  stop: {{timeout: 1m 30s}}\n  schedule: \"0 0 */7 * 1\"\n");
-        let warnings = checked(&text, None).unwrap().warnings;
-        assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[0].starts_with("`web`: `*/7` and `1` must both match"), "{warnings:?}");
-        assert_eq!(warnings[1], "`web`: its stop timeout of 1m 30s is cut short when the daemon ends: shutdown_timeout is 9s");
-        let as_long = format!("shutdown_timeout: 5s\n{WEB}");
-        assert_eq!(checked(&as_long, None).unwrap().warnings, Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_grace_must_be_longer_than_the_shutdown_and_every_stop() {
-        assert!(checked(WEB, Some(10)).is_ok());
-        let shutdown = (0, "the shutdown timeout (9s) does not fit into a grace of 9s".to_owned());
-        assert_eq!(misfits_of(WEB, 9), [shutdown]);
-        let slow = format!("shutdown_timeout: 10s\n{WEB}  stop: {{timeout: 30s}}\n");
-        assert_eq!(misfits_of(&slow, 30), [(3, "the stop timeout of `web` (30s) does not fit into a grace of 30s".to_owned())]);
-        assert!(checked(&slow, Some(31)).is_ok());
-    }
-
-    #[test]
-    fn what_does_not_fit_comes_with_what_does() {
-        let hint = |grace| checked("shutdown_timeout: 2m\n", Some(grace)).unwrap_err().failures[0].hints[0].clone();
-        assert_eq!(hint(30), "write `shutdown_timeout: 29s`, or give the container more time");
-        assert_eq!(hint(90), "write `shutdown_timeout: 1m 29s`, or give the container more time");
-        assert_eq!(hint(1), "write `shutdown_timeout: 900ms`, or give the container more time");
-        assert!(checked(&format!("shutdown_timeout: {}\n", written(within(Duration::from_secs(1)))), Some(1)).is_ok());
     }
 
     #[test]

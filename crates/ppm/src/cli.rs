@@ -106,14 +106,23 @@ pub struct Globals {
 pub enum Command {
     /// Run the daemon in the foreground
     #[command(after_help = concat!(
-        section!["Examples", "ppm daemon", "ppm daemon --config config.yml", "ppm daemon --socket /tmp/test.sock"],
+        section!["Examples", "ppm daemon", "ppm daemon --config config.yml", "ppm daemon -- nginx -g 'daemon off;'"],
+        "\n\n",
+        section![
+            "The COMMAND",
+            "becomes the essential service 'main', and needs no configuration: it inherits the daemon's",
+            "input and terminal, hears the signals that the daemon gets, and the daemon ends with it and",
+            "with its exit code, as tini and dumb-init do",
+        ],
         "\n\n",
         section![
             "Exit codes",
-            "0   it was asked to shut down",
-            "73  the socket cannot be made, or another daemon has it",
-            "78  the configuration is wrong",
-            "1   anything else",
+            "0    it was asked to shut down",
+            "...  that of the COMMAND, or of another essential service that ended it: 128 + n for",
+            "     signal n, 127 if it was not found, 126 if it could not be executed",
+            "73   the socket cannot be made, or another daemon has it",
+            "78   the configuration is wrong",
+            "1    anything else",
         ],
     ))]
     Daemon(Daemon),

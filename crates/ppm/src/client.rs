@@ -16,6 +16,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use ppm_protocol::line::{Lines, MAX_REPLY};
 use ppm_protocol::message::{Call, Heard};
 use ppm_protocol::{Request, RpcId};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::failure::{Failure, Stop, io_words};
@@ -56,8 +57,8 @@ impl Client {
         Ok(Client { stream, lines: Lines::up_to(MAX_REPLY), path: path.to_owned(), patience })
     }
 
-    /// Asks, and waits for the answer: the result as JSON.
-    pub fn call(&mut self, request: &Request) -> Result<Box<RawValue>, Failure> {
+    /// Asks, and waits for the answer: the result as JSON, or read at once.
+    pub fn call<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, Failure> {
         self.ask(request)?;
         loop {
             match self.answer()? {
@@ -68,13 +69,13 @@ impl Client {
     }
 
     /// Asks, and waits for the answer; as long as that takes, `meanwhile` is called after `first` and then every `pause`.
-    pub fn call_while(
+    pub fn call_while<T: DeserializeOwned>(
         &mut self,
         request: &Request,
         first: Duration,
         pause: Duration,
         mut meanwhile: impl FnMut(),
-    ) -> Result<Box<RawValue>, Failure> {
+    ) -> Result<T, Failure> {
         self.ask(request)?;
         let mut wait = first;
         loop {
@@ -95,7 +96,7 @@ impl Client {
     }
 
     /// The answer to the call, if it has come.
-    fn answer(&mut self) -> Result<Option<Box<RawValue>>, Failure> {
+    fn answer<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Failure> {
         loop {
             match self.heard()? {
                 Some(Heard::Reply { id: RpcId::Number(CALL), result }) => return result.map(Some).map_err(Failure::said),
@@ -111,7 +112,7 @@ impl Client {
     pub fn next_event(&mut self, reader: &impl AsFd) -> Result<Box<RawValue>, Stop> {
         self.be_patient(None)?;
         loop {
-            match self.heard()? {
+            match self.heard::<Box<RawValue>>()? {
                 Some(Heard::Event(event)) => return Ok(event),
                 Some(Heard::Reply { .. } | Heard::Unknown) => {}
                 None => {
@@ -146,7 +147,7 @@ impl Client {
     }
 
     /// The next line that has come, if one has.
-    fn heard(&mut self) -> Result<Option<Heard>, Failure> {
+    fn heard<T: DeserializeOwned>(&mut self) -> Result<Option<Heard<T>>, Failure> {
         match self.lines.next_line() {
             None => Ok(None),
             Some(Ok(line)) => Heard::read(line).map(Some).map_err(|what| Failure::strange(&self.path, what)),
@@ -254,7 +255,7 @@ mod tests {
         let path = folder.path().join("ppm.sock");
         let _listener = UnixListener::bind(&path).unwrap();
         let mut client = Client::connect(&path, SHORT).unwrap();
-        let failure = client.call(&Request::List(Selection::default())).unwrap_err();
+        let failure = client.call::<Box<RawValue>>(&Request::List(Selection::default())).unwrap_err();
         assert_eq!(failure.code, Code::Unreachable);
         assert_eq!(failure.message, format!("the daemon at {} does not answer (waited 20ms)", path.display()));
     }

@@ -36,7 +36,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     match Cli::try_parse_from(&args) {
         Ok(Cli { globals, command }) => match command {
-            Command::Daemon(daemon) => ppm_daemon::run(&ppm_daemon::Options { config: daemon.config, socket: globals.socket }),
+            Command::Daemon(daemon) => {
+                ppm_daemon::run(&ppm_daemon::Options { config: daemon.config, socket: globals.socket, command: daemon.command })
+            }
             Command::Ask(ask) => Session::new(&globals).perform(ask).into(),
             Command::Alone(alone) => alone::perform(&Streams::new(&globals), alone).into(),
         },

@@ -105,9 +105,9 @@ impl Progress {
     fn look(&mut self) -> Option<Vec<ServiceRow>> {
         let mut client = self.client.take().or_else(|| Client::connect(&self.path, PATIENCE).ok())?;
         // All of them: a name of one that has gone would be an error.
-        let answer = client.call(&Request::List(Selection::default())).ok()?;
+        let services = client.call(&Request::List(Selection::default())).ok()?;
         self.client = Some(client);
-        serde_json::from_str(answer.get()).ok()
+        Some(services)
     }
 
     fn write(&self, text: &str) {

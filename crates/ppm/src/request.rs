@@ -72,6 +72,7 @@ fn service(add: Add, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<AddSe
         name: add.name,
         command: add.command,
         workdir: add.workdir.map(|folder| absolute(&folder, here)).transpose()?,
+        user: add.user,
         env: add.env.into_iter().collect(),
         restart: add.restart,
         schedule: add.schedule,
@@ -82,15 +83,17 @@ fn service(add: Add, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<AddSe
 }
 
 /// The folder as seen from the root: the daemon has another current folder than we. `..` stays, as it may
-/// follow a link.
+/// follow a link. What begins with a reference is known only when the service starts.
 fn absolute(folder: &str, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<String, Failure> {
-    if Path::new(folder).is_absolute() {
+    if Path::new(folder).is_absolute() || folder.starts_with("${") {
         return Ok(folder.to_owned());
     }
     let no = |why: String| Failure::new(Code::Usage, format!("cannot tell where '{folder}' is: {why}")).hint("name it from the root");
     let here = here().map_err(|error| no(format!("the current folder: {}", io_words(&error))))?;
-    let whole: PathBuf = here.join(folder).components().collect();
-    whole.into_os_string().into_string().map_err(|_| no("the current folder's name is not UTF-8".to_owned()))
+    let here = here.into_os_string().into_string().map_err(|_| no("the current folder's name is not UTF-8".to_owned()))?;
+    // Here a `$` is only a letter, in the daemon it may begin a reference.
+    let whole: PathBuf = Path::new(&here.replace('$', "$$")).join(folder).components().collect();
+    Ok(whole.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
@@ -145,11 +148,12 @@ mod tests {
 
     #[test]
     fn add_carries_everything_that_was_typed() {
-        let line = "ppm add --name x --env A=1 --env A=2 --schedule '0 3 * * *' --restart never --replace --no-start --no-wait -- sh -c 'echo ${A}'";
+        let line = "ppm add --name x --env A=1 --env A=2 --schedule '0 3 * * *' --user app:app --restart never --replace --no-start --no-wait -- sh -c 'echo ${A}'";
         let expected = AddService {
             name: "x".to_owned(),
             command: names(&["sh", "-c", "echo ${A}"]),
             workdir: None,
+            user: Some("app:app".to_owned()),
             env: BTreeMap::from([("A".to_owned(), "2".to_owned())]),
             restart: Some("never".to_owned()),
             schedule: Some("0 3 * * *".to_owned()),
@@ -166,6 +170,13 @@ mod tests {
             ["/app", "app", "./app/", ".", "../app"].map(workdir),
             ["/app", "/here/app", "/here/app", "/here", "/here/../app"].map(|folder| Some(folder.to_owned()))
         );
+    }
+
+    #[test]
+    fn folders_that_begin_with_a_reference_are_left_to_the_daemon_and_our_own_is_taken_to_the_letter() {
+        assert_eq!(workdir("'${HOME}/x'").unwrap(), "${HOME}/x");
+        assert_eq!(absolute("${A:-/b}", || panic!("nobody asks")).unwrap(), "${A:-/b}");
+        assert_eq!(absolute("x/${A}", || Ok("/a$${b}".into())).unwrap(), "/a$$$${b}/x/${A}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use ppm_protocol::message::{PROTOCOL, Selection};
 use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, Life, Reload, RunsRow};
 use ppm_protocol::{InfoRow, PlanRow, Request, ServiceRow, StatsRow, Status, socket};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::cli::{Ask, Globals};
@@ -50,12 +50,14 @@ impl Session {
             Err(_) if request == Request::Hello => return self.version(None),
             outcome => outcome?,
         };
+        if matches!(request, Request::List(_)) {
+            return self.list(&mut client, &request);
+        }
         // Whether it can be written is found out before anything is changed for its sake.
         let draft = save.as_deref().map(Draft::of).transpose()?;
         let answer = self.call(&mut client, &request)?;
         match &request {
             Request::Hello => self.version(Some(&answer)),
-            Request::List(_) => self.list(&answer),
             Request::Info(_) => self.info(&answer),
             Request::Stats(_) => self.rows::<StatsRow>(&answer, show::stats::table),
             Request::Scheduler(_) => self.rows::<PlanRow>(&answer, show::plans::table),
@@ -71,8 +73,8 @@ impl Session {
             Request::Reschedule(_) | Request::Pause(_) | Request::Resume(_) | Request::Signal(_) | Request::Wait(_) => {
                 self.changed(&request, &answer)
             }
-            // `ppm check` needs no daemon.
-            Request::Check(_) => Ok(self.streams.print_line(&*answer).map(|()| Code::Done)?),
+            // `ppm check` needs no daemon, and a list has been shown.
+            Request::Check(_) | Request::List(_) => Ok(self.streams.print_line(&*answer).map(|()| Code::Done)?),
         }
     }
 
@@ -80,8 +82,8 @@ impl Session {
     fn call(&self, client: &mut Client, request: &Request) -> Result<Box<RawValue>, Failure> {
         let deed = Deed::of(request).filter(|_| self.streams.chatty);
         let Some((deed, services)) = deed else { return client.call(request) };
-        let named = client.call(&Request::List(Selection { services: services.to_vec() }))?;
-        let mut progress = Progress::new(self.path.clone(), deed, &self.read::<Vec<ServiceRow>>(&named)?);
+        let named: Vec<ServiceRow> = client.call(&Request::List(Selection { services: services.to_vec() }))?;
+        let mut progress = Progress::new(self.path.clone(), deed, &named);
         client.call_while(request, progress::FIRST, progress::EVERY, || progress.draw())
     }
 
@@ -95,17 +97,22 @@ impl Session {
         })
     }
 
-    fn list(&self, answer: &RawValue) -> Result<Code, Stop> {
-        let services: Vec<ServiceRow> = self.read(answer)?;
-        match (self.streams.json, self.streams.quiet) {
-            (true, _) => self.streams.print_line(answer)?,
-            (false, true) => self.streams.print(&show::services::names(&services))?,
-            (false, false) => {
-                self.streams.print(&show::services::table(&services, &self.streams.look))?;
-                if self.streams.look.medium != Medium::Pipe {
-                    self.streams.say(show::services::remark(&services));
-                }
-            }
+    /// People look at this many times a day, and at long ones: the answer is read once, at its coming.
+    fn list(&self, client: &mut Client, request: &Request) -> Result<Code, Stop> {
+        if self.streams.json {
+            let answer: Box<RawValue> = client.call(request)?;
+            self.read::<Vec<IgnoredAny>>(&answer)?;
+            self.streams.print_line(&*answer)?;
+            return Ok(Code::Done);
+        }
+        let services: Vec<ServiceRow> = client.call(request)?;
+        if self.streams.quiet {
+            self.streams.print(&show::services::names(&services))?;
+            return Ok(Code::Done);
+        }
+        self.streams.print(&show::services::table(&services, &self.streams.look))?;
+        if self.streams.look.medium != Medium::Pipe {
+            self.streams.say(show::services::remark(&services));
         }
         Ok(Code::Done)
     }
@@ -165,7 +172,7 @@ impl Session {
                 return Ok(code);
             }
             (_, Some(draft)) => {
-                let running: Configuration = self.read(&client.call(&Request::Configuration)?)?;
+                let running: Configuration = client.call(&Request::Configuration)?;
                 draft.keep(&running.yaml).map_err(|failure| failure.fact("the service was added"))?;
             }
             (_, None) => {}

@@ -8,9 +8,14 @@ use super::keys::{Known, SERVICE_KEYS};
 use super::problem::Complaint;
 use super::read::Reader;
 use super::tree::{At, Key, Node, Value};
-use super::value::{DURATION_HINT, SIZE_HINT, read_duration, read_percent, read_seconds, read_size, write_size};
+use super::value::{DURATION_HINT, SIZE_HINT, limit_hint, read_amount, read_duration, read_percent, read_seconds, read_size, write_size};
+use crate::attributes::{Limit, Unit};
 use crate::names;
 use crate::spec::{InvalidSpec, shown};
+
+/// For so many problems it is looked what may have been meant: far more than are told, as nobody knows yet which those
+/// will be.
+const MAX_GUESSES: usize = 1000;
 
 /// A complaint, and the scalar that it is about.
 #[derive(Debug)]
@@ -82,7 +87,6 @@ impl Reader {
     }
 
     /// A number of bytes.
-    #[expect(dead_code, reason = "the keys that take one come next")]
     pub(super) fn size(&mut self, field: Field<'_>) -> Option<u64> {
         let written = match &field.node.value {
             Value::Text(text) => text.clone(),
@@ -126,6 +130,36 @@ impl Reader {
         number
     }
 
+    pub(super) fn integer<T: TryFrom<i128>>(&mut self, field: Field<'_>, min: i32, max: i32) -> Option<T> {
+        let number = field.node.value.as_int().filter(|number| (min.into()..=max.into()).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        if number.is_none() {
+            self.wrong_type(field, &format!("a whole number from {min} to {max}"));
+        }
+        number
+    }
+
+    /// One value or `soft:hard`.
+    pub(super) fn limit(&mut self, field: Field<'_>, unit: Unit) -> Option<Limit> {
+        let written = match &field.node.value {
+            Value::Text(text) => text.clone(),
+            Value::Int(number) => number.to_string(),
+            Value::Float(_) | Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
+                self.wrong_type(field, "a limit").hint = Some(limit_hint(unit).into());
+                return None;
+            }
+        };
+        match Limit::parse(&written, |text| read_amount(text, unit)) {
+            Ok(limit) => Some(limit),
+            Err(label) => {
+                let complaint = self.complain(field.node.at, format!("`{}` is not a limit", shown(&written)));
+                complaint.label = Some(label);
+                complaint.hint = Some(limit_hint(unit).into());
+                None
+            }
+        }
+    }
+
     pub(super) fn boolean(&mut self, field: Field<'_>) -> Option<bool> {
         if let Value::Bool(value) = field.node.value {
             return Some(value);
@@ -166,17 +200,20 @@ impl Reader {
             if known.is_some_and(|known| known.is_read) || (map.prefix.is_empty() && name.starts_with("x-")) {
                 continue;
             }
+            let is_worth_a_guess = self.outcome.drafts.len() < MAX_GUESSES;
             if known.is_some() {
                 self.complain(key.at, format!("`{}{name}` is not supported yet", map.prefix));
             } else if name == "<<" {
                 self.complain(key.at, "`<<` merges in a map or a list of maps, found something else".into());
             } else {
                 let complaint = self.complain(key.at, format!("unknown key `{}`{}", shown(name), map.place));
-                let near = names::similar(name, keys.iter().map(|known| known.name));
-                complaint.label = match near {
-                    Some(near) => Some(format!("did you mean `{near}`?")),
-                    None => SERVICE_KEYS.iter().any(|known| known.name == name).then(|| "it is a key of a service".into()),
-                };
+                if is_worth_a_guess {
+                    let near = names::similar(name, keys.iter().map(|known| known.name));
+                    complaint.label = match near {
+                        Some(near) => Some(format!("did you mean `{near}`?")),
+                        None => SERVICE_KEYS.iter().any(|known| known.name == name).then(|| "it is a key of a service".into()),
+                    };
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 //! tests (`data/config.schema.json`, `docs/configuration.md`). It is all constants: a program that has no use for the
 //! descriptions does not contain them. Invariant: every example and every default is read without complaint.
 
+use crate::attributes::Unit;
 use crate::schedule::MAX_EXPRESSIONS;
 
 /// A kind of map.
@@ -81,16 +82,24 @@ pub enum Kind {
     Boolean,
     /// `10s`, or a number of seconds.
     Duration,
+    /// The same, or `off`.
+    OrOff,
     /// `20MiB`, or a number of bytes.
     Size,
-    /// The same, or `off`.
-    Limit,
     /// A whole number from and to these.
     Whole(u32, u32),
+    /// A whole number from and to these, which may be negative.
+    Integer(i32, i32),
     /// `10%`.
     Percent,
     /// `TERM`, `SIGTERM` or 15.
     Signal,
+    /// `app`, `app:app` or 1000.
+    User,
+    /// Octal digits, as text.
+    Umask,
+    /// `1024`, `unlimited` or `1024:4096`.
+    Limit(Unit),
     /// When something happens, like crontab(5).
     Cron,
     /// The name of a time zone.
@@ -185,8 +194,14 @@ pub const TOP: Table = Table {
             "The services.",
             "[{name: web, command: 'nginx -g \"daemon off;\"'}]",
         ),
+        here(
+            "logger",
+            Kind::Map(&LOGGER),
+            Otherwise("none: services write where the daemon writes"),
+            "What becomes of the output of services, and how much of it is kept.",
+            "{path: /var/log/ppm, max_files: 5}",
+        ),
         later("watch_restart_interval"),
-        later("logger"),
         later("http"),
         later("state_dir"),
     ],
@@ -264,6 +279,13 @@ pub const SERVICE: Table = Table {
             "\"*/30 * * * * *\"",
         ),
         here(
+            "log",
+            Kind::Either(&[Kind::Boolean, Kind::Map(&LOGGER)]),
+            Value("true"),
+            "What becomes of its output: as `logger` says, `false` for writing where the daemon writes, or keys of `logger` for this service.",
+            "{max_files: 5}",
+        ),
+        here(
             "essential",
             Kind::Boolean,
             Value("false"),
@@ -277,19 +299,42 @@ pub const SERVICE: Table = Table {
             "Groups that it belongs to, to be addressed together as `@frontend`.",
             "[frontend]",
         ),
-        later("user"),
-        later("umask"),
+        here(
+            "user",
+            Kind::User,
+            Otherwise("the daemon's"),
+            "The user to run as, by name or number, with or without a group; a group that is given is the only one. Needs a daemon that is root.",
+            "app:app",
+        ),
+        here(
+            "umask",
+            Kind::Umask,
+            Otherwise("the daemon's"),
+            "The permissions that files do not get which it makes, in quotes as octal digits.",
+            "\"027\"",
+        ),
         later("depends_on"),
         later("on_dependency_restart"),
         later("ready"),
         later("health"),
         later("watch"),
         later("max_memory"),
-        later("limits"),
-        later("nice"),
-        later("oom_score_adj"),
+        here("limits", Kind::Map(&LIMITS), Value("{}"), "What it may use, as setrlimit(2) limits it.", "{nofile: 65536, core: 0}"),
+        here(
+            "nice",
+            Kind::Integer(-20, 19),
+            Otherwise("the daemon's"),
+            "Its place behind others for the processor: 19 is the last, below 0 needs rights.",
+            "10",
+        ),
+        here(
+            "oom_score_adj",
+            Kind::Integer(-1000, 1000),
+            Otherwise("the daemon's + 100"),
+            "How readily the kernel kills it when memory is short: 1000 is first of all, -1000 never; less than the daemon's needs rights.",
+            "500",
+        ),
         later("hooks"),
-        later("log"),
         later("replicas"),
     ],
 };
@@ -340,6 +385,34 @@ pub const STOP: Table = Table {
     ],
 };
 
+const fn limit(name: &'static str, unit: Unit, about: &'static str, example: &'static str) -> Key {
+    here(name, Kind::Limit(unit), Otherwise("the daemon's"), about, example)
+}
+
+/// `limits`.
+pub const LIMITS: Table = Table {
+    name: "limits",
+    notes: Notes::Refused,
+    keys: &[
+        limit("as", Unit::Bytes, "The size of its memory as addresses.", "4GiB"),
+        limit("core", Unit::Bytes, "The size of a core file; `0` for none.", "0"),
+        limit("cpu", Unit::Pieces, "Seconds of the processor's time, then SIGXCPU.", "3600"),
+        limit("data", Unit::Bytes, "The size of its data.", "1GiB"),
+        limit("fsize", Unit::Bytes, "The size of a file that it writes.", "1GiB"),
+        limit("locks", Unit::Pieces, "Means nothing to today's kernels.", "1024"),
+        limit("memlock", Unit::Bytes, "The size of memory that is kept from being swapped out.", "64MiB"),
+        limit("msgqueue", Unit::Bytes, "The size of POSIX message queues of its user.", "819200"),
+        limit("nice", Unit::Pieces, "20 less the lowest niceness that it may give itself.", "20"),
+        limit("nofile", Unit::Pieces, "Open files.", "\"1024:65536\""),
+        limit("nproc", Unit::Pieces, "Processes and threads of its user; not for root.", "512"),
+        limit("rss", Unit::Bytes, "Means nothing to today's kernels.", "1GiB"),
+        limit("rtprio", Unit::Pieces, "The highest real-time priority.", "10"),
+        limit("rttime", Unit::Pieces, "Microseconds on the processor without waiting, under real-time scheduling.", "200000"),
+        limit("sigpending", Unit::Pieces, "Signals of its user that wait.", "1024"),
+        limit("stack", Unit::Bytes, "The size of its stack.", "\"8MiB:unlimited\""),
+    ],
+};
+
 /// `schedule` as a map.
 pub const SCHEDULE: Table = Table {
     name: "schedule",
@@ -373,7 +446,7 @@ pub const SCHEDULE: Table = Table {
             "What becomes of a run that comes too late: `auto` makes up for it once if it names its time of day and is not more than 3h late, `skip` leaves it out.",
             "skip",
         ),
-        here("deadline", Kind::Limit, Value("off"), "A run that would begin later than this is missed; `off`: later than a minute.", "10m"),
+        here("deadline", Kind::OrOff, Value("off"), "A run that would begin later than this is missed; `off`: later than a minute.", "10m"),
         here("jitter", Kind::Duration, Value("0s"), "By how much chance may delay a run; never into the next one.", "30s"),
         here(
             "timeout",
@@ -397,6 +470,49 @@ pub const SCHEDULE: Table = Table {
             "true",
         ),
         here("history", Kind::Whole(0, crate::runs::MOST), Value("10"), "How many runs `ppm runs` remembers.", "50"),
+    ],
+};
+
+/// `logger`, and `log` of a service as a map.
+pub const LOGGER: Table = Table {
+    name: "logger",
+    notes: Notes::Refused,
+    keys: &[
+        here(
+            "path",
+            Kind::Folder,
+            Otherwise("none"),
+            "The folder of the log files, absolute; it is made where it is missing. `${NAME}` is expanded.",
+            "/var/log/ppm",
+        ),
+        here(
+            "max_files",
+            Kind::Whole(1, u32::MAX),
+            Otherwise("`3`"),
+            "How many files of a service are kept, the active one included.",
+            "10",
+        ),
+        here(
+            "max_file_size",
+            Kind::Size,
+            Otherwise("`20MiB`"),
+            "How large a file grows before the next is begun; it is cut only at the end of a line. `0`: any size.",
+            "1MiB",
+        ),
+        here(
+            "max_total_size",
+            Kind::Size,
+            Otherwise("`200MiB`"),
+            "How much all files of the folder may take together; the oldest go first. `0`: any.",
+            "2GiB",
+        ),
+        here("max_age", Kind::Duration, Otherwise("`0s`"), "Files that were last written to longer ago than this go; `0s`: never.", "30d"),
+        later("memory"),
+        later("rate_limit"),
+        later("console"),
+        later("prefix"),
+        later("format"),
+        later("timestamps"),
     ],
 };
 
@@ -436,5 +552,7 @@ pub(super) static SERVICE_KEYS: [Known; SERVICE.keys.len()] = known(&SERVICE);
 pub(super) static COMMAND_KEYS: [Known; COMMAND.keys.len()] = known(&COMMAND);
 pub(super) static RESTART_KEYS: [Known; RESTART.keys.len()] = known(&RESTART);
 pub(super) static STOP_KEYS: [Known; STOP.keys.len()] = known(&STOP);
+pub(super) static LIMITS_KEYS: [Known; LIMITS.keys.len()] = known(&LIMITS);
 pub(super) static SCHEDULE_KEYS: [Known; SCHEDULE.keys.len()] = known(&SCHEDULE);
+pub(super) static LOGGER_KEYS: [Known; LOGGER.keys.len()] = known(&LOGGER);
 pub(super) static FILE_KEYS: [Known; FILE.keys.len()] = known(&FILE);

@@ -14,6 +14,7 @@ use super::env::Env;
 use super::field::{Draft, Field, Map, describe};
 use super::keys;
 use super::tree::{At, Node, Tree, Value};
+use crate::attributes::{Attributes, Limit, Resource, User, read_umask};
 use crate::environment::Surroundings;
 use crate::names;
 use crate::runs;
@@ -90,6 +91,7 @@ impl Reader {
         self.set(map.get("timezone"), &mut settings.timezone, |reader, field| reader.timezone(field).map(Some));
         let common = Arc::new(self.variables(&map, text));
         settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
+        self.set(map.get("logger"), &mut settings.logger, |reader, field| reader.logger(field).map(Some));
         if let Some(field) = map.get("services") {
             self.services(field, &settings);
         }
@@ -148,13 +150,15 @@ impl Reader {
         };
         let (command, env) = command.unwrap_or_default();
         let mut service = ServiceSpec::new(name.unwrap_or_default(), command, settings);
-        self.set(map.get("workdir"), &mut service.command.workdir, |reader, field| reader.workdir(field).map(Some));
+        self.set(map.get("workdir"), &mut service.command.workdir, |reader, field| reader.folder(field).map(Some));
         self.service_env(map, env, &mut service);
         self.set(map.get("id"), &mut service.id, |reader, field| reader.whole(field, 1, u32::MAX).map(Some));
         self.set(map.get("autostart"), &mut service.autostart, Self::boolean);
         self.set(map.get("success_exit_codes"), &mut service.success_exit_codes, Self::exit_codes);
         self.set(map.get("schedule"), &mut service.schedule, |reader, field| reader.schedule(field, called).map(Some));
+        self.set(map.get("log"), &mut service.log, |reader, field| reader.log(field, called, settings));
         self.set(map.get("groups"), &mut service.groups, Self::groups);
+        self.attributes(map, called, &mut service.command.attributes);
         self.set(map.get("essential"), &mut service.essential, Self::boolean);
         match map.get("restart") {
             Some(field) => self.restart(field, called, &mut service.restart),
@@ -221,7 +225,7 @@ impl Reader {
                 .unwrap_or_default(),
         }
         self.set(map.get("args"), &mut command.args, Self::arguments);
-        self.set(map.get("workdir"), &mut command.workdir, |reader, field| reader.workdir(field).map(Some));
+        self.set(map.get("workdir"), &mut command.workdir, |reader, field| reader.folder(field).map(Some));
         self.set(map.get("env"), &mut env, |reader, field| Some(reader.env(field)));
         Some((command, env))
     }
@@ -260,10 +264,50 @@ impl Reader {
         Some(argument.to_owned())
     }
 
-    fn workdir(&mut self, field: Field<'_>) -> Option<String> {
-        let workdir = self.text(field, "text")?;
-        self.valid(field.node.at, spec::check_workdir(workdir))?;
-        Some(workdir.to_owned())
+    pub(super) fn folder(&mut self, field: Field<'_>) -> Option<String> {
+        let folder = self.text(field, "text")?;
+        self.valid(field.node.at, spec::check_folder(folder))?;
+        Some(folder.to_owned())
+    }
+
+    fn attributes(&mut self, map: &Map<'_>, called: &str, attributes: &mut Attributes) {
+        self.set(map.get("user"), &mut attributes.user, |reader, field| reader.user(field).map(|user| Some(Box::new(user))));
+        self.set(map.get("umask"), &mut attributes.umask, |reader, field| reader.umask(field).map(Some));
+        self.set(map.get("nice"), &mut attributes.nice, |reader, field| reader.integer(field, -20, 19).map(Some));
+        self.set(map.get("oom_score_adj"), &mut attributes.oom_score_adj, |reader, field| reader.integer(field, -1000, 1000).map(Some));
+        if let Some(field) = map.get("limits") {
+            self.limits(field, called, &mut attributes.limits);
+        }
+    }
+
+    fn user(&mut self, field: Field<'_>) -> Option<User> {
+        let text = match field.node.value.as_int() {
+            Some(number) => number.to_string(),
+            None => self.text(field, "a user")?.to_owned(),
+        };
+        self.valid(field.node.at, User::parse(&text))
+    }
+
+    fn umask(&mut self, field: Field<'_>) -> Option<u16> {
+        let umask = field.node.value.as_text().and_then(read_umask);
+        if umask.is_none() {
+            let complaint = self.wrong_type(field, "octal digits as text, up to `777`");
+            complaint.hint = Some("write it in quotes, like `\"022\"`".into());
+        }
+        umask
+    }
+
+    fn limits(&mut self, field: Field<'_>, called: &str, limits: &mut BTreeMap<Resource, Limit>) {
+        let Value::Map(entries) = &field.node.value else {
+            self.wrong_type(field, "a map").hint = Some("write `limits: {nofile: 65536, core: 0}`".into());
+            return;
+        };
+        let map = Map { place: format!(" in `limits` of {called}"), prefix: "limits.", entries };
+        self.check_keys(&map, &keys::LIMITS_KEYS);
+        for resource in Resource::ALL {
+            let limit = map.get(resource.name()).and_then(|field| self.limit(field, resource.unit()));
+            limits.extend(limit.map(|limit| (resource, limit)));
+        }
     }
 
     fn exit_codes(&mut self, field: Field<'_>) -> Option<Vec<i32>> {
@@ -352,7 +396,9 @@ impl Reader {
         self.set(map.get("deadline"), &mut options.deadline, |reader, field| match field.node.value {
             Value::Bool(false) => Some(None),
             Value::Text(ref word) if word == "off" => Some(None),
-            _ => reader.duration(field).map(Some),
+            Value::Null | Value::Bool(true) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+                reader.duration(field).map(Some)
+            }
         });
         self.set(map.get("jitter"), &mut options.jitter, Self::duration);
         self.set(map.get("timeout"), &mut options.timeout, |reader, field| {

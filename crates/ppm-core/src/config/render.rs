@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::value::write_duration;
+use super::value::{write_duration, write_size};
+use crate::attributes::{Attributes, write_umask};
 use crate::environment::{EnvValue, Inherit};
+use crate::logging::{LogChoice, LogKeys};
 use crate::schedule::{Options, Schedule};
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::zone;
@@ -35,6 +37,9 @@ pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a Se
         line(&mut out, "env_file", &files);
     }
     render_env(&mut out, "", &settings.surroundings.common.env);
+    if let Some(logger) = &settings.logger {
+        line(&mut out, "logger", &log_keys(logger));
+    }
     let mut services = services.into_iter().peekable();
     line(&mut out, "services", if services.peek().is_some() { "" } else { "[]" });
     for service in services {
@@ -64,6 +69,9 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
     }
     render_env(out, "    ", &command.env);
     let mut field = |key: &str, value: &str| line(out, &format!("    {key}"), value);
+    for (key, value) in attributes(&command.attributes) {
+        field(key, &value);
+    }
     if !service.autostart {
         field("autostart", "false");
     }
@@ -82,6 +90,11 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
     }
     if let Some(schedule) = &service.schedule {
         field("schedule", &render_schedule(schedule));
+    }
+    match &service.log {
+        LogChoice::AsLogger => {}
+        LogChoice::Inherit => field("log", "false"),
+        LogChoice::Own(keys) => field("log", &log_keys(keys)),
     }
     if !service.groups.is_empty() {
         field("groups", &list(&service.groups));
@@ -123,6 +136,26 @@ fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) 
     }
 }
 
+fn attributes(attributes: &Attributes) -> impl Iterator<Item = (&'static str, String)> {
+    let Attributes { user, umask, limits, nice, oom_score_adj } = attributes;
+    let limits: Vec<String> =
+        limits.iter().map(|(resource, limit)| format!("{}: {}", resource.name(), text_or_number(&limit.to_string()))).collect();
+    let written = [
+        ("user", user.as_ref().map(|user| text_or_number(&user.to_string()))),
+        ("umask", umask.map(|umask| double_quoted(&write_umask(umask)))),
+        ("limits", (!limits.is_empty()).then(|| format!("{{{}}}", limits.join(", ")))),
+        ("nice", nice.map(|nice| nice.to_string())),
+        ("oom_score_adj", oom_score_adj.map(|score| score.to_string())),
+    ];
+    written.into_iter().filter_map(|(key, value)| Some((key, value?)))
+}
+
+/// What may be read as a number where it is one.
+fn text_or_number(text: &str) -> String {
+    let is_number = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_number { text.to_owned() } else { quoted(text) }
+}
+
 fn env_files(files: &[String]) -> Option<String> {
     match files {
         [] => None,
@@ -157,6 +190,20 @@ fn restart(service: &ServiceSpec, settings: &Settings) -> Option<String> {
         (false, true) => Some(format!("{{{}}}", differing.join(", "))),
         (false, false) => Some(format!("{{policy: {when}, {}}}", differing.join(", "))),
     }
+}
+
+/// The keys that are written.
+fn log_keys(keys: &LogKeys) -> String {
+    let LogKeys { path, max_files, max_file_size, max_total_size, max_age } = keys;
+    let written = [
+        path.as_deref().map(|path| format!("path: {}", quoted(path))),
+        max_files.map(|files| format!("max_files: {files}")),
+        max_file_size.map(|size| format!("max_file_size: {}", write_size(size))),
+        max_total_size.map(|size| format!("max_total_size: {}", write_size(size))),
+        max_age.map(|age| format!("max_age: {}", write_duration(age))),
+    ];
+    let written: Vec<String> = written.into_iter().flatten().collect();
+    format!("{{{}}}", written.join(", "))
 }
 
 fn stop(policy: StopPolicy) -> Option<String> {

@@ -13,8 +13,16 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, Seq
 
 use super::problem::{Mark, Source, Token};
 
-/// More values than the largest allowed configuration has; a few aliases can stand for billions.
-const MAX_VALUES: u32 = 1_000_000;
+/// More values than [`MAX_ITEMS`] make; a few aliases can stand for billions.
+const MAX_VALUES: u32 = 500_000;
+
+/// How many lines, and items within lines, a file may have: 25 of them for each of the most services that there
+/// may be. The parser reads the whole document before it gives out anything, and keeps some hundred bytes of each.
+const MAX_ITEMS: usize = 250_000;
+
+/// How many `- ` or `? ` may begin a line, each a level deeper: the parser takes hundreds of bytes for every level before
+/// it finds that there are too many.
+const MAX_DASHES: usize = 100;
 
 /// How many bytes all texts may have together, aliases expanded.
 const MAX_TEXT: usize = 32 << 20;
@@ -147,10 +155,39 @@ fn refuse_slow(text: &str) -> Result<(), NotYaml> {
             return Err(NotYaml::new(format!("more than {MAX_BRACKETS} brackets are open at once")));
         }
     }
-    if text.split(['\n', '\r']).filter(|line| line.starts_with('%')).count() > MAX_DIRECTIVES {
+    let (mut directives, mut items) = (0, 0);
+    for line in text.split(['\n', '\r']) {
+        directives += usize::from(line.starts_with('%'));
+        let content = line.trim_start();
+        if content.is_empty() || content.starts_with('#') {
+            continue;
+        }
+        let dashes = dashes(content);
+        items += 1 + dashes + content.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b'&')).count();
+        if dashes > MAX_DASHES {
+            return Err(NotYaml::new(format!("more than {MAX_DASHES} lists or maps begin in one line")));
+        }
+    }
+    if directives > MAX_DIRECTIVES {
         return Err(NotYaml::new(format!("more than {MAX_DIRECTIVES} lines begin with `%`")));
     }
+    if items > MAX_ITEMS {
+        let message = format!("the configuration has more than {MAX_ITEMS} lines and items");
+        return Err(NotYaml::new(message).hint("put large data into files of their own: `env_file`, `{file: PATH}`"));
+    }
     Ok(())
+}
+
+/// How many `- ` or `? ` a line begins with.
+fn dashes(mut content: &str) -> usize {
+    let mut dashes = 0;
+    while let Some(rest) = content.strip_prefix(['-', '?'])
+        && rest.starts_with([' ', '\t'])
+    {
+        dashes += 1;
+        content = rest.trim_start();
+    }
+    dashes
 }
 
 /// Which scalars have to be found.

@@ -1,4 +1,4 @@
-//! Values that are written as text: durations, sizes and percentages.
+//! Values that are written as text: durations, sizes, limits and percentages.
 //!
 //! Reading and writing stand side by side. Invariant: what is written reads as the same value.
 
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use humantime::DurationError;
 
+use crate::attributes::Unit;
 use crate::spec::shown;
 
 /// No duration is longer: 100 years of 365 days.
@@ -60,8 +61,8 @@ pub(super) fn read_seconds(seconds: f64) -> Result<Duration, String> {
     duration.ok_or_else(|| if seconds.is_nan() { "not a number".into() } else { "too long".into() })
 }
 
-/// Writes the shortest sum of whole units.
-pub(super) fn write_duration(duration: Duration) -> String {
+/// Writes the shortest sum of whole units: `1m 30s`, `1s 500ms`.
+pub fn write_duration(duration: Duration) -> String {
     let mut rest = duration.as_nanos();
     let mut parts = Vec::new();
     for (unit, size) in UNITS {
@@ -158,6 +159,28 @@ pub(super) fn write_size(bytes: u64) -> String {
         unit = Some(letter);
     }
     unit.map_or_else(|| bytes.to_string(), |letter| format!("{rest}{letter}iB"))
+}
+
+/// What to write where a limit is wanted.
+pub(super) fn limit_hint(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Bytes => "write a size or `unlimited`, or both limits as `soft:hard`: `64MiB`, `8MiB:unlimited`",
+        Unit::Pieces => "write a number or `unlimited`, or both limits as `soft:hard`: `1024`, `1024:65536`",
+    }
+}
+
+/// Reads how much of a unit is allowed.
+///
+/// # Errors
+/// A few words about what is wrong.
+pub(super) fn read_amount(text: &str, unit: Unit) -> Result<u64, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match unit {
+        _ if text == "-1" => Err("for no limit write `unlimited`".into()),
+        Unit::Bytes => read_size(text).map(|size| size.bytes),
+        Unit::Pieces if is_number => text.parse().ok().filter(|number| *number <= MAX_SIZE).ok_or_else(|| "too large".into()),
+        Unit::Pieces => Err("not a number".into()),
+    }
 }
 
 /// Reads `10%` or `10 %`, 0 to 100.

@@ -12,7 +12,7 @@ use crate::schema::schema;
 use crate::wrong_files;
 
 /// What only the parser finds wrong: the file, and in which of its services (0: above them).
-const ONLY_THE_PARSER: [(&str, usize); 18] = [
+const ONLY_THE_PARSER: [(&str, usize); 21] = [
     ("command-empty", 6), // a command of nothing but quotes
     ("command-empty", 7), // and in a list
     ("command-nul", 1),
@@ -22,6 +22,8 @@ const ONLY_THE_PARSER: [(&str, usize); 18] = [
     ("command-quote", 2),
     ("expansion", 0), // references in one another
     ("expansion", 1),
+    ("logger-values", 3),    // a NUL
+    ("logger-values", 4),    // a reference
     ("schedule-several", 2), // what goes together
     ("schedule-wrong", 1),   // what the fields may be
     ("schedule-wrong", 3),
@@ -30,6 +32,7 @@ const ONLY_THE_PARSER: [(&str, usize); 18] = [
     ("timezone", 1),
     ("timezone", 2),
     ("timezone", 4),
+    ("user", 6),    // the largest number
     ("workdir", 3), // a NUL
 ];
 
@@ -61,9 +64,9 @@ fn schema_and_parser_refuse_the_same_values_of_every_key() {
     let schema = schema();
     let values = json!([
         null, true, 0, 1, 65, 300, -1, 1.5, -0.5, 5_000_000_000_u64, "", " ", "x", "a b", "/x", "${X}", "${X", "$X", "all", "7", "@x", "-x", "10s", "1h 30m",
-        "10 parsecs", "-5s", "20MiB", "1.5 g", "64kb", "20 MX", "0.5", "10%", "110%", "TERM", "sigrtmin+3", "TE RM", "never", "no", "@daily", "* * * * *", "* * *", "A=B", "a\u{0}",
+        "10 parsecs", "-5s", "unlimited", "1:2", "0022", "app:web", "app:", ":app", "20MiB", "1.5 g", "64kb", "20 MX", "0.5", "10%", "110%", "TERM", "sigrtmin+3", "TE RM", "never", "no", "@daily", "* * * * *", "* * *", "A=B", "a\u{0}",
         [], [null], [0], [300], ["x"], ["a b", "c"], ["* * * * *"], [""], [[]], {}, {"x": "y"}, {"x-note": 1}, {"file": "/x"}, {"A": {"file": ""}},
-        {"A": 1.5}, {"A": null}, {"A=B": "c"}, {"path": "x"}, {"policy": "always"}, {"signal": 0}, {"cron": "@daily"}, {"cron": []}
+        {"A": 1.5}, {"A": null}, {"A=B": "c"}, {"path": "x"}, {"policy": "always"}, {"signal": 0}, {"nofile": 1}, {"core": "1:unlimited"}, {"cron": "@daily"}, {"cron": []}
     ]);
     for (table, _, place) in TABLES {
         for key in table.keys {

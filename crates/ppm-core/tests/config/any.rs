@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
+use ppm_core::logging::{LogChoice, LogKeys};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
 use ppm_core::zone;
@@ -136,9 +138,21 @@ pub fn any_config(chance: &mut Chance) -> Config {
         let common = Arc::new(Variables { files: any_files(chance), env: any_env(chance) });
         settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
     }
+    settings.logger = (chance.below(2) == 0).then(|| any_log_keys(chance));
     let mut services: Vec<ServiceSpec> = (0..chance.below(4)).map(|number| any_service(chance, &settings, number)).collect();
     assign_ids(&mut services);
     Config { settings, services, ..Config::default() }
+}
+
+fn any_log_keys(chance: &mut Chance) -> LogKeys {
+    let size = |chance: &mut Chance| (chance.below(2) == 0).then(|| (chance.below(1 << 31) as u64) << chance.below(30));
+    LogKeys {
+        path: (chance.below(2) == 0).then(|| format!("{}/{}", ["", "${HOME}"][chance.below(2)], any_value(chance))),
+        max_files: (chance.below(2) == 0).then(|| u32::try_from(1 + chance.below(9)).unwrap()),
+        max_file_size: size(chance),
+        max_total_size: size(chance),
+        max_age: (chance.below(2) == 0).then(|| any_duration(chance)),
+    }
 }
 
 fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> ServiceSpec {
@@ -151,6 +165,7 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     };
     command.workdir = (chance.below(2) == 0).then(|| format!("{}/{}", ["", "${HOME}"][chance.below(2)], any_value(chance)));
     command.env = any_env(chance);
+    command.attributes = any_attributes(chance);
     let mut service = ServiceSpec::new(name, command, settings);
     if chance.below(3) == 0 {
         let names = any_env(chance).into_keys().collect();
@@ -158,6 +173,11 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
         service.command.surroundings =
             Arc::new(Surroundings { files: any_files(chance), inherit, common: Arc::clone(&settings.surroundings.common) });
     }
+    service.log = match chance.below(4) {
+        0 => LogChoice::Inherit,
+        1 => LogChoice::Own(Box::new(LogKeys { max_files: Some(7), ..any_log_keys(chance) })),
+        _ => LogChoice::AsLogger,
+    };
     service.groups = ["web", "1e3", "no"].into_iter().take(chance.below(4)).map(str::to_owned).collect();
     service.id = (chance.below(3) == 0).then(|| u32::try_from(number * 7 + 1 + chance.below(7)).unwrap());
     service.autostart = chance.below(4) > 0;
@@ -178,6 +198,28 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     }
     service.schedule = (chance.below(2) == 0).then(|| any_schedule(chance));
     service
+}
+
+fn any_attributes(chance: &mut Chance) -> Attributes {
+    if chance.below(3) > 0 {
+        return Attributes::default();
+    }
+    let users = ["app", "no", "0", "1000", "007", "1e3", "1000:1000", "app:web", "0:0", "null:_x", ".5"];
+    let umasks = [None, Some(0), Some(0o22), Some(0o777)];
+    let amounts = [None, Some(0), Some(7), Some(8 << 20), Some(i64::MAX.unsigned_abs())];
+    let mut limits = BTreeMap::new();
+    for _ in 0..chance.below(4) {
+        let hard = amounts[chance.below(amounts.len())];
+        let soft = amounts[chance.below(amounts.len())].filter(|soft| hard.is_none_or(|hard| *soft <= hard)).or(hard);
+        limits.insert(Resource::ALL[chance.below(Resource::ALL.len())], Limit { soft, hard });
+    }
+    Attributes {
+        user: (chance.below(2) == 0).then(|| Box::new(User::parse(users[chance.below(users.len())]).unwrap())),
+        umask: umasks[chance.below(umasks.len())],
+        limits,
+        nice: [None, Some(-20), Some(0), Some(19)][chance.below(4)],
+        oom_score_adj: [None, Some(-1000), Some(0), Some(1000)][chance.below(4)],
+    }
 }
 
 fn any_zone(chance: &mut Chance) -> Option<TimeZone> {

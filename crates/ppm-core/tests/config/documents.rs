@@ -59,7 +59,7 @@ fn every_file_of_variables_in_the_documents_is_read() {
         for block in blocks(&fs::read_to_string(&path).unwrap()).into_iter().filter(|block| block.kind == "dotenv") {
             let config = read("services: [{name: web, command: a, env_file: /file}]");
             let help = Help { told: &[], inherited: &|_| None, read: &|_| Ok(block.text.clone().into_bytes()) };
-            let resolved = resolve(&config.services[0].command, help).unwrap();
+            let resolved = resolve(&config.services[0].command, None, help).unwrap();
             let value = |name: &str| String::from_utf8_lossy(resolved.variable(name.as_bytes()).unwrap()).into_owned();
             assert_eq!((value("PORT"), value("GREETING")), ("8080".to_owned(), "hello\nexample.org".to_owned()));
             assert_eq!((value("PATTERN"), value("KEY").lines().count()), (r"^\d+ ${taken as it is}$".to_owned(), 3));

@@ -1,10 +1,12 @@
 //! What is refused and in which words, and what is read.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
 
+use ppm_core::attributes::{Attributes, Limit, Resource, User, Who};
 use ppm_core::config::{self, Config};
 use ppm_core::environment::{EnvValue, Inherit, Surroundings};
 use ppm_core::spec::{MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, StopPolicy};
@@ -78,6 +80,11 @@ fn every_key_is_read() {
             success_exit_codes: [143, 3, 3]
             stop: {signal: 1, timeout: 1m, group: false}
             schedule: "*/30 * * * * *"
+            user: app:33
+            umask: "027"
+            limits: {nofile: 1024:65536, core: 0, stack: "8MiB:unlimited", as: unlimited}
+            nice: -5
+            oom_score_adj: 500
             x-note: anything
           - <<: *defaults
             name: two
@@ -112,6 +119,20 @@ fn every_key_is_read() {
     assert_eq!(web.stop, StopPolicy { signal: Signal::HUP, timeout: Duration::from_secs(60), reach: Reach::Leader });
     assert_eq!(web.schedule.as_ref().unwrap().text(), "*/30 * * * * *");
     assert_eq!((web.source.as_str(), web.groups.len()), ("ppm.yml:12", 0));
+    let limit = |soft, hard| Limit { soft, hard };
+    let attributes = Attributes {
+        user: Some(Box::new(User { user: Who::Name("app".into()), group: Some(Who::Number(33)) })),
+        umask: Some(0o27),
+        limits: BTreeMap::from([
+            (Resource::Nofile, limit(Some(1024), Some(65_536))),
+            (Resource::Core, limit(Some(0), Some(0))),
+            (Resource::Stack, limit(Some(8 << 20), None)),
+            (Resource::As, limit(None, None)),
+        ]),
+        nice: Some(-5),
+        oom_score_adj: Some(500),
+    };
+    assert_eq!(web.command.attributes, attributes);
     assert!(Arc::ptr_eq(&web.command.surroundings, &settings.surroundings), "the services share what is common");
 
     assert_eq!((two.command.args.join(" ").as_str(), two.id, two.autostart), ("-c echo ${A} $$", None, true));
@@ -137,7 +158,7 @@ fn every_key_is_read() {
         (files.join(" ").as_str(), inherit),
         ("/etc/three.env ${CONF}/three.env", &Inherit::Only(vec!["HOME".into(), "PPM_SOCKET".into()]))
     );
-    assert_eq!((three.source.as_str(), three.groups.join(" ").as_str()), ("ppm.yml:26", "frontend night"));
+    assert_eq!((three.source.as_str(), three.groups.join(" ").as_str()), ("ppm.yml:31", "frontend night"));
 }
 
 #[test]
@@ -193,7 +214,7 @@ fn own_entries_win_over_merged_ones_and_earlier_maps_over_later_ones() {
 #[test]
 fn no_more_problems_are_shown_than_anyone_reads() {
     let mut text = String::from("services:\n");
-    (0..250).for_each(|number| writeln!(text, "  - {{name: s{number}, command: a, id: {number}, user: x}}").unwrap());
+    (0..250).for_each(|number| writeln!(text, "  - {{name: s{number}, command: a, id: {number}, unknown: x}}").unwrap());
     let problems = config::parse(&text, "f").unwrap_err();
     assert_eq!((problems.list.len(), problems.omitted), (100, 151));
     assert!(problems.to_string().ends_with("error: 251 problems in f (100 are shown); nothing was changed"), "{problems}");
@@ -209,9 +230,20 @@ fn more_than_is_reasonable_is_refused_and_not_built_first() {
         "10001 services are too many, at most 10000 are allowed"
     );
     let many_aliases = format!("x: &a [{}]\ny: [{}]", "1,".repeat(2000), "*a,".repeat(1000));
-    assert_eq!(refused(&many_aliases), "the configuration has more than 1000000 values, aliases expanded");
+    assert_eq!(refused(&many_aliases), "the configuration has more than 500000 values, aliases expanded");
     let long_text = format!("x: &a \"{}\"\ny: [{}]", "1".repeat(100_000), "*a,".repeat(1000));
     assert_eq!(refused(&long_text), "the configuration has more than 32 MiB of text, aliases expanded");
+    let lines_and_items = "the configuration has more than 250000 lines and items";
+    for broad in ["- a\n", "k: v\n", "- {}\n", "# x\n- [a, b]\r\n"].map(|line| line.repeat(250_001)) {
+        assert_eq!(refused(&broad), lines_and_items);
+    }
+    for flow in ["a,", "[],", "{a: b},", "\n,"].map(|item| format!("x: [{}]", item.repeat(250_001))) {
+        assert_eq!(refused(&flow), lines_and_items);
+    }
+    assert!(config::parse(&"# nothing\n\n".repeat(400_000), "f").is_ok(), "comments are not read");
+    for nested in ["- ", "? ", "- ? ", "-\t"].map(|begin| format!("x:\n{}a", begin.repeat(101))) {
+        assert_eq!(refused(&nested), "more than 100 lists or maps begin in one line");
+    }
     for deep in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000), "? ".repeat(10_000), "[{".repeat(600)] {
         assert!(config::parse(&deep, "f").is_err());
     }

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::fs;
 
-use ppm_core::config::keys::{Absent, COMMAND, FILE, Key, Kind, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
+use ppm_core::attributes::Unit;
+use ppm_core::config::keys::{Absent, COMMAND, FILE, Key, Kind, LIMITS, LOGGER, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
 use ppm_core::config::{self, Config};
 use serde_json::{Value, json};
 
@@ -16,13 +17,15 @@ const BEGIN: &str = "<!-- From here on written by a test from the table of keys:
 type Place = fn(Value) -> Value;
 
 /// All tables, with a heading, and where they stand.
-pub const TABLES: [(&Table, &str, Place); 7] = [
+pub const TABLES: [(&Table, &str, Place); 9] = [
     (&TOP, "Top", |keys| keys),
     (&SERVICE, "Service", |keys| json!({"services": [keys]})),
     (&COMMAND, "`command`", |keys| json!({"services": [{"name": "web", "command": keys}]})),
+    (&LIMITS, "`limits`", |keys| json!({"services": [{"name": "web", "command": "a", "limits": keys}]})),
     (&RESTART, "`restart`", |keys| json!({"services": [{"name": "web", "command": "a", "restart": keys}]})),
     (&STOP, "`stop`", |keys| json!({"services": [{"name": "web", "command": "a", "stop": keys}]})),
     (&SCHEDULE, "`schedule`", |keys| json!({"services": [{"name": "web", "command": "a", "schedule": keys}]})),
+    (&LOGGER, "`logger`", |keys| json!({"logger": keys})),
     (&FILE, "Values from files", |keys| json!({"services": [{"name": "web", "command": "a", "env": {"PASSWORD": keys}}]})),
 ];
 
@@ -119,9 +122,14 @@ fn in_words(kind: &Kind) -> String {
         Kind::Boolean => "`true` or `false`".to_owned(),
         Kind::Duration => "duration".to_owned(),
         Kind::Size => "size".to_owned(),
-        Kind::Limit => "duration or `off`".to_owned(),
+        Kind::OrOff => "duration or `off`".to_owned(),
         Kind::Whole(min, u32::MAX) => format!("number from {min}"),
         Kind::Whole(min, max) => format!("number, {min} to {max}"),
+        Kind::Integer(min, max) => format!("number, {min} to {max}"),
+        Kind::User => "user".to_owned(),
+        Kind::Umask => "octal digits".to_owned(),
+        Kind::Limit(Unit::Bytes) => "size, or `unlimited`".to_owned(),
+        Kind::Limit(Unit::Pieces) => "number, or `unlimited`".to_owned(),
         Kind::Percent => "percentage".to_owned(),
         Kind::Signal => "signal".to_owned(),
         Kind::Cron => "cron expression".to_owned(),

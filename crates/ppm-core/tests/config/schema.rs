@@ -1,6 +1,9 @@
 //! The schema of the configuration, written from the table of keys.
 
-use ppm_core::config::keys::{ANY, Absent, COMMAND, FILE, Kind, Notes, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
+use ppm_core::attributes::Unit;
+use ppm_core::config::keys::{
+    ANY, Absent, COMMAND, FILE, Kind, LIMITS, LOGGER, Notes, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
+};
 use ppm_core::schedule::Schedule;
 use ppm_protocol::Signal;
 use regex_lite::Regex;
@@ -16,6 +19,8 @@ const DURATION: &str = concat!(
 );
 /// Bytes, or a number and a unit of them.
 const SIZE: &str = r"^\s*([0-9]+\s*[Bb]?|[0-9]+(\.[0-9]{1,12})?\s*[KkMmGgTtPp]([Ii]?[Bb]?))\s*$";
+/// The name or number of a user or group.
+const WHO: &str = "[A-Za-z0-9._][A-Za-z0-9._@+-]*";
 const NAME: &str = "^[A-Za-z0-9._@][A-Za-z0-9._@-]*$";
 const GROUP: &str = "^[A-Za-z0-9._][A-Za-z0-9._@-]*$";
 const RESERVED: &str = "^([0-9]+|all|ppm-daemon)$";
@@ -36,8 +41,10 @@ pub fn schema() -> Value {
     let version = env!("CARGO_PKG_VERSION");
     let minor = version.rsplit_once('.').unwrap().0;
     let mut schema = table(&TOP);
-    let mut definitions: Map<String, Value> =
-        [&SERVICE, &COMMAND, &RESTART, &STOP, &SCHEDULE, &FILE].into_iter().map(|own| (own.name.to_owned(), table(own))).collect();
+    let mut definitions: Map<String, Value> = [&SERVICE, &COMMAND, &LIMITS, &RESTART, &STOP, &SCHEDULE, &LOGGER, &FILE]
+        .into_iter()
+        .map(|own| (own.name.to_owned(), table(own)))
+        .collect();
     definitions.insert("duration".to_owned(), duration());
     definitions.insert("env".to_owned(), env());
     let about = json!({
@@ -90,8 +97,12 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::Duration => json!({"$ref": "#/$defs/duration"}),
         Kind::Size => json!({"type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": SIZE}),
-        Kind::Limit => json!({"oneOf": [{"enum": ["off", false]}, {"$ref": "#/$defs/duration"}]}),
+        Kind::OrOff => json!({"oneOf": [{"enum": ["off", false]}, {"$ref": "#/$defs/duration"}]}),
         Kind::Whole(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::Integer(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::User => json!({"type": ["string", "integer"], "minimum": 0, "maximum": u32::MAX - 1, "pattern": format!("^{WHO}(:{WHO})?$")}),
+        Kind::Umask => json!({"type": "string", "pattern": "^0?[0-7]{1,3}$"}),
+        Kind::Limit(unit) => limit(*unit),
         Kind::Percent => json!({"type": "string", "pattern": r"^\s*0*(100|[0-9]{1,2})\s*%\s*$"}),
         Kind::Signal => json!({"type": ["string", "integer"], "minimum": 1, "maximum": 64, "pattern": signal()}),
         Kind::Zone => json!({"type": "string"}),
@@ -154,6 +165,16 @@ fn add(schema: &mut Value, more: Value) {
 fn duration() -> Value {
     let about = "A number and a unit, or several: `10s`, `1h 30m`. A bare number is seconds.";
     json!({"description": about, "type": ["string", "number"], "minimum": 0, "maximum": LONGEST, "pattern": DURATION})
+}
+
+/// One value, or two with a colon between them.
+fn limit(unit: Unit) -> Value {
+    let amount = match unit {
+        Unit::Bytes => SIZE.trim_start_matches('^').trim_end_matches('$'),
+        Unit::Pieces => r"\s*[0-9]{1,19}\s*",
+    };
+    let value = format!(r"(\s*unlimited\s*|{amount})");
+    json!({"type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": format!("^{value}(:{value})?$")})
 }
 
 /// Five to seven fields, or a nickname.

@@ -15,6 +15,7 @@ fn what_is_written_reads_well() {
          - {name: '1e3', id: 9, command: a, restart: {policy: always, interval: 1500ms, jitter: 5%}, stop: {signal: INT, timeout: 90, group: false}}\n\
          - {name: d, id: 10, command: a, restart: never}\n- {name: e, id: 11, command: a, restart: {max_retries: 3}, stop: {signal: 32}}\n\
          - {name: f, id: 12, command: a, groups: [x, \"1e3\"], env_file: [/a b, c], inherit_env: [A, B], workdir: '${HOME}/f'}\n\
+         - {name: h, id: 14, command: a, user: 1000:app, umask: \"7\", limits: {stack: 8MiB:unlimited, nofile: 10, core: unlimited}, nice: 19, oom_score_adj: -1}\n\
          - {name: g, id: 13, command: a, env: {PW: {file: /run/pw}, A: '${B:-c}$$'}, env_file: /a, inherit_env: []}\n\
          env_file: [top.env]\nenv: {TOP: 1.50, T: {file: pw}}\n",
     );
@@ -60,6 +61,14 @@ services:
     env_file: [\"/a b\", c]
     inherit_env: [A, B]
     groups: [x, \"1e3\"]
+  - name: h
+    id: 14
+    command: [a]
+    user: \"1000:app\"
+    umask: \"007\"
+    limits: {core: unlimited, nofile: 10, stack: \"8388608:unlimited\"}
+    nice: 19
+    oom_score_adj: -1
   - name: g
     id: 13
     command: [a]
@@ -81,6 +90,7 @@ fn what_is_written_reads_the_same() {
         let yaml = config::render(&config.settings, &config.services);
         let mut again = config::parse(&yaml, "f").unwrap_or_else(|problems| panic!("round {round}: {problems}\n{yaml}"));
         again.services.iter_mut().for_each(|service| service.source.clear());
+        again.remarks.clear();
         assert_eq!(again, config, "round {round}:\n{yaml}");
         assert_eq!(config::render(&again.settings, &again.services), yaml);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId, Stdin};
 use ppm_core::spec::Reach;
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::message::{Answer, Targets};
@@ -53,6 +53,7 @@ pub enum Fault {
     NeverExits,
     ExitsBadly,
     OutlivesTheEssential,
+    BlamesMemory,
 }
 
 const STAYS: &str = "what is stopped stays so";
@@ -64,10 +65,10 @@ const MUST: &str = "who is to stop is asked";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 37] = [
+pub const TABLE: [(Fault, &[&str]); 38] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
-    (Fault::KillsTheLeaderOnly, &["signals go to the whole service"]),
+    (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
     (Fault::AsksTheWrongOne, &["only who is to stop is asked", "who is asked to stop is woken"]),
     (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
@@ -104,6 +105,7 @@ pub const TABLE: [(Fault, &[&str]); 37] = [
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
     (Fault::OutlivesTheEssential, &[MUST, "the daemon leaves when all have ended"]),
+    (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
 ];
 
 /// The client that the faults themselves use.
@@ -161,6 +163,10 @@ impl Planted {
                 vec![event.clone(), Event::Requested { from, request }]
             }
             (Some(Fault::RunsATimeTwice), Event::ClockStepped) => vec![event.clone(), Event::Resumed { pid: Pid(0) }],
+            (Some(Fault::BlamesMemory), Event::OomKills { kills }) => {
+                self.count += 1;
+                vec![Event::OomKills { kills: kills + self.count as u64 }]
+            }
             (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
             _ => vec![event.clone()],
         }
@@ -290,7 +296,8 @@ fn is_removal(action: &Action) -> bool {
 }
 
 fn spawn_of(id: ServiceId, cause: Cause) -> Action {
-    let launch = ppm_core::event::Launch { name: "x".to_owned(), command: ppm_core::spec::Command::default() };
+    let command = ppm_core::spec::Command::default();
+    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null };
     Action::Spawn { id, launch: Arc::new(launch), cause }
 }
 

@@ -29,6 +29,10 @@ impl Judge {
             Event::Paused { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = true)),
             Event::Resumed { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = false)),
             Event::Signalled(signal) => self.signalled(now, *signal),
+            Event::OomKills { kills } => {
+                self.blamable += kills.saturating_sub(self.oom_kills.unwrap_or(*kills));
+                self.oom_kills = Some(*kills);
+            }
             Event::Connected { .. } | Event::ConfigRead { .. } | Event::Sampled { .. } | Event::ClockStepped | Event::Tick => {}
         }
     }

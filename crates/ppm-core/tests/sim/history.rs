@@ -82,7 +82,7 @@ impl History {
         let config = Config { settings: settings.clone(), services: whims::services(&mut dice), ..Config::default() };
         let essential: BTreeSet<String> = config.services.iter().filter(|spec| spec.essential).map(|spec| spec.name.clone()).collect();
         let config = planted.is_made(config);
-        let boot = Boot { config, zone: TimeZone::UTC, seed, pid: DAEMON, version: "0".to_owned() };
+        let boot = Boot { config, zone: TimeZone::UTC, seed, pid: DAEMON, version: "0".to_owned(), main: None };
         let supervisor = Supervisor::new(boot, now);
         let mut judge = Judge::new(settings.clone(), &supervisor, now);
         judge.known.values_mut().for_each(|known| known.spec.essential = essential.contains(known.name()));
@@ -95,6 +95,7 @@ impl History {
             self.lines.extend(self.supervisor.services().map(|service| format!("{:?}", service.spec())));
             self.lines.push(format!("{:?}", self.settings));
         }
+        self.turn(self.world.begins())?;
         let turns = 20 + self.dice.roll(CHAOS);
         while self.turns < turns && !self.is_over() {
             self.chaos()?;

@@ -78,6 +78,9 @@ pub struct Judge {
     pub hurry: usize,
     /// The clocks as they were with the turn before.
     pub seen: Now,
+    pub oom_kills: Option<u64>,
+    /// Kills by the kernel that no death was laid to.
+    pub blamable: u64,
     pub followers: BTreeMap<From, Vec<String>>,
     // Of one turn:
     pub user_signals: BTreeMap<ServiceId, Signal>,
@@ -103,6 +106,8 @@ impl Judge {
             exited: false,
             hurry: 0,
             seen: now,
+            oom_kills: None,
+            blamable: 0,
             followers: BTreeMap::new(),
             user_signals: BTreeMap::new(),
             paused: BTreeSet::new(),
@@ -183,7 +188,7 @@ impl Judge {
                 self.notified.push((to.clone(), (**event).clone()));
                 Ok(())
             }
-            Action::ReadConfig { .. } => Ok(()),
+            Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),
             Action::Exit { code } => {
                 let right = self.ending.map_or(0, |ending| ending.code);
@@ -286,6 +291,10 @@ impl Judge {
         match notice {
             Notice::Service(row) => {
                 self.told.push((**row).clone());
+                if row.event == EventKind::Exited && row.reason.contains("out of memory") {
+                    rule(self.blamable > 0, "memory is blamed only for what the kernel did", || format!("{row:?}"))?;
+                    self.blamable -= 1;
+                }
                 if row.event == EventKind::Removed {
                     let Some(known) = self.known.remove(&ServiceId(row.id)) else { return Ok(()) };
                     let fine = known.wish == Wish::Gone && known.is_idle();
@@ -407,7 +416,7 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
             known.wish != Wish::Up || known.coming.is_some() || known.may_be_cut_short() && process.since < now || known.overstays;
         rule(!must_end || process.is_ending(), "who is to stop is asked", text)?;
         rule(!is_killing || process.killed.is_some(), "sigkill comes in time", text)?;
-        rule(known.limit().is_none_or(|limit| wakes_by(limit)), "who is to stop is asked", text)?;
+        rule(known.limit().is_none_or(wakes_by), "who is to stop is asked", text)?;
         if let (Some(asked), None) = (process.asked, process.killed) {
             let due = asked + known.spec.stop.timeout;
             rule(wakes_by(due), "sigkill comes in time", text)?;

@@ -410,7 +410,7 @@ impl Grid {
             "* * * * *" => (60_000, 0, Kind::Interval),
             "5 3 * * *" => (86_400_000, (3 * 60 + 5) * 60_000, Kind::Fixed),
             "@every 25s" => (25_000, 0, Kind::Period),
-            other => panic!("{other} does not fire"),
+            other => unreachable!("{other} does not fire"),
         };
         Grid { period, offset, kind }
     }

@@ -87,7 +87,7 @@ pub fn request(dice: &mut Dice) -> Request {
         26 if dice.one_in(2) => Request::Runs(selection(dice)),
         26 => Request::Why(selection(dice)),
         27 if dice.one_in(2) => Request::Reload(ReadAgain { plan: dice.one_in(2) }),
-        27 => Request::Check(Check { text: String::new(), name: String::new() }),
+        27 => Request::Check(Check { text: String::new(), name: String::new(), grace_ms: None }),
         22 => Request::Events(Watch { services: words(dice), last: Some(dice.roll(3)), follow: dice.one_in(2) }),
         _ => Request::Wait(wait(dice)),
     }

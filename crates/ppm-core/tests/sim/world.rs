@@ -21,13 +21,38 @@ pub const DAEMON: Pid = Pid(1);
 /// What will happen to whom; the number tells a process from an earlier one of the same pid.
 #[derive(Debug)]
 enum Happening {
-    Born { id: ServiceId, pid: Pid },
-    NotBorn { id: ServiceId },
-    Dies { pid: Pid, birth: u64, exit: Exit },
-    OthersEnd { pid: Pid, birth: u64 },
-    Reported { pid: Pid, birth: u64 },
-    Read { sample: u64, pids: Vec<Pid> },
-    NotRead { read: u64 },
+    Born {
+        id: ServiceId,
+        pid: Pid,
+    },
+    NotBorn {
+        id: ServiceId,
+    },
+    Dies {
+        pid: Pid,
+        birth: u64,
+        exit: Exit,
+    },
+    /// By SIGKILL, after it was told how often memory was short.
+    DiesCounted {
+        pid: Pid,
+        birth: u64,
+    },
+    OthersEnd {
+        pid: Pid,
+        birth: u64,
+    },
+    Reported {
+        pid: Pid,
+        birth: u64,
+    },
+    Read {
+        sample: u64,
+        pids: Vec<Pid>,
+    },
+    NotRead {
+        read: u64,
+    },
 }
 
 /// What a process does when it is asked to end.
@@ -80,12 +105,14 @@ pub struct World {
     /// How ill everything is: one in so many starts fails or crashes at once.
     luck: usize,
     calm: bool,
+    /// How many the kernel has killed because memory was short.
+    oom_kills: u64,
 }
 
 impl World {
     pub fn new(mut dice: Dice) -> World {
         let luck = *dice.pick(&[2, 4, 10]);
-        World { dice, due: BTreeMap::new(), processes: BTreeMap::new(), count: 0, luck, calm: false }
+        World { dice, due: BTreeMap::new(), processes: BTreeMap::new(), count: 0, luck, calm: false, oom_kills: 0 }
     }
 
     /// From now on whatever starts lives and obeys, and nothing withstands SIGKILL.
@@ -113,6 +140,11 @@ impl World {
     /// When something happens next.
     pub fn next(&self) -> Option<Mono> {
         self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// What is told at the start, before anything happens.
+    pub fn begins(&self) -> Event {
+        Event::OomKills { kills: self.oom_kills }
     }
 
     /// Lets the next thing happen that has come due, and tells of it if there is something to be told.
@@ -167,6 +199,7 @@ impl World {
                 self.plan(now, delay, Happening::NotRead { read: *read });
             }
             Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
+            Action::SetLogger { .. } | Action::ReopenLogs => {}
         }
     }
 
@@ -251,6 +284,12 @@ impl World {
                 Some(Event::Spawned { id, pid })
             }
             Happening::NotBorn { id } => Some(Event::SpawnFailed { id, error: no_such_file() }),
+            Happening::Dies { pid, birth, exit: Exit::Signal(Signal::KILL) } => {
+                self.oom_kills += u64::from(self.dice.one_in(3));
+                self.due.insert((now, 0), Happening::DiesCounted { pid, birth }); // before all others
+                Some(Event::OomKills { kills: self.oom_kills })
+            }
+            Happening::DiesCounted { pid, birth } => self.reap(now, pid, birth, Exit::Signal(Signal::KILL)),
             Happening::Dies { pid, birth, exit } => self.reap(now, pid, birth, exit),
             Happening::OthersEnd { pid, birth } => self.drain(pid, birth),
             Happening::Reported { pid, birth } => {

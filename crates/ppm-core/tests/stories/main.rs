@@ -7,10 +7,12 @@
 mod ask;
 mod story;
 
+mod command_line;
 mod commands;
 mod essential;
 mod events;
 mod leftovers;
+mod logging;
 mod pausing;
 mod planning;
 mod reload;

@@ -1,7 +1,7 @@
 //! Reload: only what changed is touched, and a wrong file changes nothing.
 
 use ppm_core::config::{self, Config};
-use ppm_core::event::{Action, Cause, Event};
+use ppm_core::event::{Action, Cause, ClientId, Event};
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::{RestartWhen, Settings};
 use ppm_protocol::message::{Answer, Check, ReadAgain};
@@ -123,6 +123,29 @@ fn services_added_by_hand_stay() {
         .reads(svc())
         .replies(reloaded(&[("svc", ReloadAction::Keep, "")]))
         .announces("reload: nothing has changed")
+        .is(Status::Running, "started by request");
+}
+
+#[test]
+fn what_is_common_to_all_services_is_common_to_those_added_by_hand_too_from_their_next_start_on() {
+    let config = config::parse("env: {A: new}\nservices: []", "ppm.yml").unwrap();
+    const CHANGE: &str = "env of all services, from its next start on";
+    story([])
+        .request(Request::Add(add("hand")))
+        .on("hand")
+        .starts_by(Cause::Request)
+        .replies(done())
+        .request(reload())
+        .reads_config(Ok(config.clone()))
+        .replies(reloaded(&[("hand", ReloadAction::Update, CHANGE)]))
+        .told(&[(EventKind::Added, ""), (EventKind::Started, "request"), (EventKind::Changed, CHANGE)])
+        .look(|story| {
+            let common = &story.supervisor.services().next().unwrap().spec().command.surroundings.common;
+            assert_eq!(common.env.keys().collect::<Vec<_>>(), ["A"]);
+        })
+        .request(reload())
+        .reads_config(Ok(config))
+        .replies(reloaded(&[]))
         .is(Status::Running, "started by request");
 }
 
@@ -283,7 +306,7 @@ fn nothing_is_reloaded_while_the_daemon_ends() {
 fn a_client_that_is_gone_gets_no_answer_but_its_reload_is_done() {
     running()
         .request(reload())
-        .event(Event::Disconnected { client: ppm_core::event::ClientId(1) })
+        .event(Event::Disconnected { client: ClientId(1) })
         .reads([svc(), named("new")])
         .announces("reload: added new")
         .on("new")
@@ -315,7 +338,7 @@ fn a_reload_that_waits_is_done_also_when_both_who_asked_are_gone() {
         .ask("first", Request::Reload(ReadAgain { plan: true }))
         .ask("second", reload())
         .ask("third", reload())
-        .event(Event::Disconnected { client: ppm_core::event::ClientId(1) })
+        .event(Event::Disconnected { client: ClientId(1) })
         .reads_again()
         .reads([svc(), named("new")])
         .announces("reload: added new")
@@ -340,7 +363,7 @@ fn a_reload_that_waits_for_another_is_answered_when_the_daemon_ends() {
 
 #[test]
 fn a_configuration_is_checked_without_being_used() {
-    let check = Request::Check(Check { text: "services: []".to_owned(), name: "x.yml".to_owned() });
+    let check = Request::Check(Check { text: "services: []".to_owned(), name: "x.yml".to_owned(), grace_ms: None });
     running()
         .request(check)
         .reads([svc(), named("new"), named("often").scheduled("0 0 */10 * FRI")])
@@ -377,4 +400,72 @@ fn add_with_replace_of_nothing_is_a_plain_add() {
     let mut first = add("svc");
     first.replace = true;
     story([]).request(Request::Add(first)).on("svc").starts().replies(done());
+}
+
+#[test]
+fn what_a_reload_does_is_done_in_the_name_of_who_asked_for_it_even_if_they_have_gone() {
+    running()
+        .event(Event::Connected { client: ClientId(1), uid: 1000 })
+        .ask("first", reload())
+        .event(Event::Disconnected { client: ClientId(1) })
+        .reads([with_args("-v"), named("new")])
+        .asks_to_stop(Signal::TERM)
+        .look(|story| assert_eq!(behind(story, EventKind::Changed), (Some(1000), None)))
+        .look(|story| assert_eq!(behind(story, EventKind::Stopping), (Some(1000), None)))
+        .look(|story| assert_eq!(behind(story, EventKind::Added), (Some(1000), None)))
+        .on("new")
+        .starts_by(Cause::Boot);
+}
+
+#[test]
+fn what_a_signal_to_the_daemon_does_is_done_in_the_name_of_the_signal() {
+    running()
+        .event(Event::Signalled(Signal::HUP))
+        .reads(svc().restart(RestartWhen::Never))
+        .look(|story| assert_eq!(behind(story, EventKind::Changed), (None, Some(Signal::HUP))))
+        .event(Event::Signalled(Signal::TERM))
+        .asks_to_stop(Signal::TERM)
+        .look(|story| assert_eq!(behind(story, EventKind::Stopping), (None, Some(Signal::TERM))))
+        .exits(code(0))
+        .look(|story| assert_eq!(behind(story, EventKind::Exited), (None, None)))
+        .leaves(0);
+}
+
+/// Who is behind the last event of a kind: a user, or a signal.
+fn behind(story: &Story, kind: EventKind) -> (Option<u32>, Option<Signal>) {
+    let row = story.told.iter().rfind(|row| row.event == kind).unwrap_or_else(|| panic!("no {kind} was told"));
+    (row.uid, row.by)
+}
+
+#[test]
+fn two_durations_that_read_alike_in_words_differ_all_the_same() {
+    let interval = |millis: u64| svc().with(move |spec| spec.restart.reset_after = millis.ms());
+    story(interval(1510)).starts().request(reload()).reads(interval(1520)).replies(reloaded(&[(
+        "svc",
+        ReloadAction::Update,
+        "restart.reset_after: 1s 510ms -> 1s 520ms",
+    )]));
+}
+
+#[test]
+fn a_configuration_that_needs_longer_to_stop_than_its_grace_is_wrong() {
+    let check = |grace_ms| Request::Check(Check { text: String::new(), name: "x.yml".to_owned(), grace_ms });
+    let slow = || svc().with(|spec| (spec.stop.timeout, spec.source) = (30.s(), "x.yml:7".to_owned()));
+    running()
+        .request(check(Some(30_000)))
+        .reads(slow())
+        .replies(|reply| {
+            let error = reply.as_ref().unwrap_err();
+            assert_eq!((error.code, error.message.as_str()), (ErrorCode::WrongConfiguration, "1 problem in x.yml"));
+            let data = error.data.as_ref().unwrap();
+            assert_eq!(data["problems"][0]["line"], 7);
+            let text = "error: the stop timeout of `svc` (30s) does not fit into a grace of 30s\n --> x.yml:7\n";
+            assert!(data["text"].as_str().unwrap().starts_with(text), "{data}");
+        })
+        .request(check(None))
+        .reads(slow())
+        .replies(|reply| match reply {
+            Ok(Answer::Checked(checked)) => assert!(checked.warnings[0].contains("is cut short"), "{checked:?}"),
+            other => panic!("not checked, but {other:#?}"),
+        });
 }

@@ -1,6 +1,6 @@
 //! What follows when a process ends by itself: the restart policy and its delays.
 
-use ppm_core::event::Cause;
+use ppm_core::event::{Cause, Event, Group, Pid};
 use ppm_core::spec::RestartWhen;
 use ppm_protocol::{EventKind, Exit, Signal, Status, Why};
 
@@ -19,6 +19,43 @@ fn delays(mut story: Story, crashes: usize) -> Vec<u64> {
         story = story.after(at.since(from)).starts_by(Cause::Backoff);
     }
     delays
+}
+
+#[test]
+fn r47_a_death_that_the_kernel_counts_as_its_own_is_named_as_such() {
+    let kills = |kills| Event::OomKills { kills };
+    story(svc())
+        .event(kills(3))
+        .starts()
+        .event(kills(3))
+        .exits(by(Signal::KILL))
+        .is(Status::Crashed, "killed by SIGKILL, retry 1 in 1s")
+        .starts_after(1.s())
+        .event(kills(4))
+        .exits(by(Signal::KILL))
+        .is(Status::Crashed, "killed by the kernel: out of memory, retry 2 in 2s")
+        .starts_after(2.s())
+        .event(kills(5))
+        .exits(code(137))
+        .is(Status::Crashed, "exit code 137: out of memory, retry 3 in 4s")
+        .starts_after(4.s())
+        .event(kills(6))
+        .event(Event::Exited { pid: Pid(4000), exit: by(Signal::KILL), group: Group::Empty })
+        .exits(by(Signal::KILL))
+        .is(Status::Crashed, "killed by SIGKILL, retry 4 in 8s");
+}
+
+#[test]
+fn r47_who_is_killed_for_want_of_memory_while_it_stops_did_not_obey() {
+    story(svc())
+        .event(Event::OomKills { kills: 0 })
+        .starts()
+        .request(stop("svc"))
+        .asks_to_stop(Signal::TERM)
+        .event(Event::OomKills { kills: 1 })
+        .exits(by(Signal::KILL))
+        .replies(done())
+        .is(Status::Crashed, "killed by the kernel: out of memory");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use ppm_core::reload::NoConfig;
 use ppm_core::schedule::{Options, Schedule};
 use ppm_core::service::Service;
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
-use ppm_core::supervisor::{Boot, Supervisor};
+use ppm_core::supervisor::{Boot, Main, Supervisor};
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::message::Answer;
 use ppm_protocol::{Changed, ErrorCode, EventKind, EventRow, Exit, Request, RpcError, RpcId, ServiceRow, Signal, Status};
@@ -118,10 +118,20 @@ pub fn story(cast: impl Cast) -> Story {
 
 /// The same, with settings of one's own.
 pub fn story_with(settings: Settings, cast: impl Cast) -> Story {
-    let services = cast.list();
+    begin(settings, cast.list(), None)
+}
+
+/// The daemon has just started with the command of its command line, and with these services where it has a configuration.
+pub fn story_of_main(main: Main, others: impl IntoIterator<Item = Make>) -> Story {
+    let settings = Settings::default();
+    let command = ServiceSpec::main(&["/bin/main".to_owned()], &settings).unwrap();
+    begin(settings, others.into_iter().map(|make| make.0).chain([command]).collect(), Some(main)).on("main")
+}
+
+fn begin(settings: Settings, services: Vec<ServiceSpec>, main: Option<Main>) -> Story {
     let current = services.first().map_or(String::new(), |spec| spec.name.clone());
     let config = Config { settings, services, ..Config::default() };
-    let boot = Boot { config, zone: TimeZone::UTC, seed: 7, pid: DAEMON, version: "1.2.3".to_owned() };
+    let boot = Boot { config, zone: TimeZone::UTC, seed: 7, pid: DAEMON, version: "1.2.3".to_owned(), main };
     let supervisor = Supervisor::new(boot, BEGIN);
     let mut story = Story {
         supervisor,
@@ -147,7 +157,7 @@ pub struct Story {
     pids: BTreeMap<String, Pid>,
     next_pid: i32,
     happened: Vec<Action>,
-    told: Vec<EventRow>,
+    pub told: Vec<EventRow>,
     notices: Vec<String>,
 }
 

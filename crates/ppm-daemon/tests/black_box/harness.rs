@@ -5,11 +5,11 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -57,6 +57,7 @@ pub struct Setup {
     pub command: Command,
     pub folder: TempDir,
     pub socket: PathBuf,
+    main: Vec<String>,
     mark: String,
     launcher: Launcher,
 }
@@ -89,6 +90,28 @@ impl Setup {
         Some(Setup::with(command, Launcher::Unshare))
     }
 
+    /// With mounts of its own, which a shell makes; None, and a word about it, where that is not permitted.
+    pub fn with_mounts(script: &str) -> Option<Setup> {
+        const UNSHARE: [&str; 3] = ["--mount", "--propagation", "private"];
+        let permitted = Command::new("unshare").args(UNSHARE).arg("true").output().is_ok_and(|output| output.status.success());
+        if !permitted {
+            eprintln!("skipped: unshare is not permitted here");
+            return None;
+        }
+        let mut setup = Setup::new().through_shell(&format!("set -e; {script}"));
+        let shell = std::mem::replace(&mut setup.command, Command::new("unshare"));
+        setup.command.args(UNSHARE).arg(shell.get_program()).args(shell.get_args());
+        Setup::prepare(&mut setup.command, &setup.folder, &setup.mark);
+        Some(setup)
+    }
+
+    /// Run by this user, to whom its folder belongs.
+    pub fn run_by(mut self, uid: u32) -> Setup {
+        self.command.uid(uid).gid(uid);
+        std::os::unix::fs::chown(self.folder.path(), Some(uid), Some(uid)).unwrap();
+        self
+    }
+
     /// Lets a shell do something before it becomes the daemon. Must come before arguments.
     pub fn through_shell(mut self, script: &str) -> Setup {
         let program = std::mem::replace(&mut self.command, Command::new("/bin/sh"));
@@ -102,7 +125,7 @@ impl Setup {
         let mark = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
         Setup::prepare(&mut command, &folder, &mark);
         let socket = folder.path().join("ppm.sock");
-        Setup { command, folder, socket, mark, launcher }
+        Setup { command, folder, socket, main: Vec::new(), mark, launcher }
     }
 
     fn prepare(command: &mut Command, folder: &TempDir, mark: &str) {
@@ -137,6 +160,17 @@ impl Setup {
         self.config(&json!({"services": services}))
     }
 
+    /// With this shell script as its command.
+    pub fn main(self, script: &str) -> Setup {
+        self.main_words(&["/bin/sh", "-c", script])
+    }
+
+    /// With this command.
+    pub fn main_words(mut self, words: &[&str]) -> Setup {
+        self.main = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Lets the daemon's process do something before it becomes the daemon.
     pub fn before_exec(mut self, act: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Setup {
         // SAFETY: std::os::unix::process::CommandExt::pre_exec. All that is given here calls nothing but system calls.
@@ -165,6 +199,9 @@ impl Setup {
     /// Starts it and does not wait for anything.
     pub fn launch(mut self) -> Daemon {
         self.command.arg("--socket").arg(&self.socket);
+        if !self.main.is_empty() {
+            self.command.arg("--").args(&self.main);
+        }
         let child = self.command.spawn().unwrap();
         self.watch(child)
     }
@@ -271,6 +308,28 @@ impl Daemon {
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
+    /// Adds a shell script with these further keys as `restart: never` and returns what it writes, or why it does not run.
+    pub fn output_with(&self, script: &str, keys: &Value) -> Result<String, String> {
+        let name = format!("output-{}", fs::read_dir(self.folder.path()).unwrap().count());
+        let folder = self.folder.path().display();
+        let mut service = shell(&name, &format!("exec 2>&1; {{ {script}; }} > {folder}/{name}"), &json!({"restart": "never"}));
+        service.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        // Anybody may write it: who runs the service is up to the keys.
+        fs::write(self.path(&name), "").unwrap();
+        fs::set_permissions(self.path(&name), fs::Permissions::from_mode(0o666)).unwrap();
+        self.reload(&json!({"services": [service]}));
+        let row = self.wait(&name, "stopped");
+        let text = fs::read_to_string(self.path(&name)).unwrap();
+        if row["exit"].is_null() { Err(row["reason"].as_str().unwrap().to_owned()) } else { Ok(text) }
+    }
+
+    /// Gives it this configuration, which must be the file that it was started with.
+    pub fn reload(&self, config: &Value) {
+        fs::write(self.path("config.yml"), config.to_string()).unwrap();
+        let answer = self.call("reload", &json!({}));
+        assert!(!answer.to_string().contains("error"), "{answer}");
+    }
+
     /// Writes an empty file, for scripts that wait for it.
     pub fn touch(&self, name: &str) {
         fs::write(self.path(name), "").unwrap();
@@ -278,6 +337,11 @@ impl Daemon {
 
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.path("stderr")).unwrap()).into_owned()
+    }
+
+    /// The other end of its input, where that is a pipe; its end is the input's.
+    pub fn input(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -288,6 +352,13 @@ impl Daemon {
     pub fn end(&mut self) -> ExitStatus {
         let child = &mut self.child;
         until("the daemon ends", || child.try_wait().unwrap())
+    }
+
+    /// Ends it in order, and returns its folder with what it wrote.
+    pub fn ended(mut self) -> Daemon {
+        self.call("shutdown", &json!({}));
+        assert_eq!(self.exit_code(), 0, "{}", self.stderr());
+        self
     }
 
     /// Waits for its end, which must be by exiting.

@@ -6,15 +6,20 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
 
 mod client;
+mod command_line;
 mod essential;
 mod harness;
 mod hostile;
+mod logs;
 mod reap;
 mod reload;
 mod requests;
 mod restart;
+mod scarcity;
 mod schedule;
 mod shutdown;
 mod socket;
 mod spawn;
 mod stop;
+mod surroundings;
+mod terminal;

@@ -54,6 +54,24 @@ fn r17_orphans_are_adopted_and_reaped_by_process_one() {
     }
 }
 
+fn reaps_ten_thousand(daemon: &Daemon) {
+    daemon.add("nest", "n=0; while [ $n -lt 10000 ]; do (: &); n=$((n + 1)); done");
+    assert_eq!(daemon.wait("nest", "stopped")["status"], "finished");
+    no_zombies_of(daemon);
+}
+
+#[test]
+fn r17_of_ten_thousand_orphans_none_is_left() {
+    reaps_ten_thousand(&Daemon::start());
+}
+
+#[test]
+fn r17_of_ten_thousand_orphans_process_one_leaves_none() {
+    if let Some(setup) = Setup::as_process_one() {
+        reaps_ten_thousand(&setup.start());
+    }
+}
+
 #[test]
 fn r11_services_that_fork_twice_leave_no_zombies_and_their_own_end_is_what_counts() {
     let daemon = Daemon::start();

@@ -197,6 +197,11 @@ fn survives_other_signals(daemon: &Daemon) {
         assert_eq!(daemon.row("svc")["pid"], row["pid"], "{signal}");
         assert_ne!(Process::find(daemon.pid.as_raw()).unwrap().state, 'T', "{signal}");
     }
+    for number in [libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF, libc::SIGIO, libc::SIGPWR, libc::SIGXCPU].into_iter().chain(34..=64) {
+        // SAFETY: kill(2) takes numbers.
+        unsafe { libc::kill(daemon.pid.as_raw(), number) };
+        assert_eq!(daemon.row("svc")["pid"], row["pid"], "{number}");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn field<'a>(text: &'a str, name: &str) -> &'a str {
 }
 
 /// Blocks and ignores what some container runtimes leave blocked and ignored, and all real-time signals.
-fn spoil_signals() -> io::Result<()> {
+pub fn spoil_signals() -> io::Result<()> {
     const SIG_IGN: u64 = 1;
     let blocked: u64 = [libc::SIGUSR1, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, 40].iter().map(|signal| 1 << (signal - 1)).sum();
     let ignore = [SIG_IGN, 0, 0, 0];

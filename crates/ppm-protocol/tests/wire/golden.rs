@@ -65,8 +65,8 @@ fn what_a_request_leaves_out_has_its_default() {
 fn bytes(value: &Line) -> Vec<u8> {
     match value {
         Line::Call(id, request) => Call::new(*id, request).line(),
-        Line::Reply(_, reply) => encode(reply),
-        Line::Event(row) => encode(&Notification::event(row)),
+        Line::Reply(_, reply) => reply.line(),
+        Line::Event(row) => Notification::event(row).line(),
     }
 }
 
@@ -77,14 +77,14 @@ fn check(name: &str, line: &[u8], value: &Line) {
             let asked = Asked { id: Some(RpcId::Number(*id)), request: Ok(request.clone()) };
             assert_eq!(Asked::read(Ok(line)), asked, "{name}");
         }
-        Line::Reply(method, reply) => match Heard::read(line) {
+        Line::Reply(method, reply) => match <Heard>::read(line) {
             Ok(Heard::Reply { id, result }) => {
                 let result = result.map(|answer| read_answer(*method, &answer));
                 assert_eq!(Reply { id, result }, *reply, "{name}");
             }
             other => panic!("{name}: {other:?}"),
         },
-        Line::Event(row) => match Heard::read(line) {
+        Line::Event(row) => match <Heard>::read(line) {
             Ok(Heard::Event(heard)) => assert_eq!(serde_json::from_str::<EventRow>(heard.get()).unwrap(), *row, "{name}"),
             other => panic!("{name}: {other:?}"),
         },

@@ -42,7 +42,7 @@ fn send(random: &mut Random, bytes: &[u8]) {
         while let Some(line) = lines.next_line() {
             count += 1;
             if let Ok(line) = line {
-                drop(Heard::read(line));
+                drop(<Heard>::read(line));
             }
             answer(Asked::read(line));
         }
@@ -57,7 +57,7 @@ fn answer(asked: Asked) {
     assert!(matches!(error.code, ErrorCode::Parse | ErrorCode::Invalid | ErrorCode::UnknownMethod | ErrorCode::BadParams), "{error:?}");
     let line = encode(&Reply { id, result: Err(error.clone()) });
     assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
-    match Heard::read(&line) {
+    match <Heard>::read(&line) {
         Ok(Heard::Reply { result: Err(heard), .. }) => assert_eq!(heard, error),
         other => panic!("{other:?}"),
     }

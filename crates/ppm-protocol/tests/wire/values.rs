@@ -50,13 +50,19 @@ pub fn values() -> BTreeMap<String, Line> {
     for event in EVENTS {
         put(format!("event-{}", event.to_string().replace(' ', "-")), Line::Event(event_row(event)));
     }
+    put("request-add-user".to_owned(), Line::Call(1, Request::Add(AddService { user: Some("app:app".to_owned()), ..add_least() })));
     put("request-add-least".to_owned(), Line::Call(-1, Request::Add(add_least())));
     put("request-events-all".to_owned(), Line::Call(i64::MAX, Request::Events(Watch::default())));
     put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
     put("request-wait-forever".to_owned(), Line::Call(0, Request::Wait(Await { timeout_ms: None, ..await_all(Goal::Running) })));
+    let within = Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: Some(30_000) };
+    put("request-check-grace".to_owned(), Line::Call(3, Request::Check(within)));
+    let by_signal = EventRow { by: Some(Signal::HUP), ..event_row(EventKind::Changed) };
+    put("event-by-signal".to_owned(), Line::Event(by_signal));
     for goal in [Goal::Ready, Goal::Finished, Goal::Stopped] {
         put(format!("request-wait-{goal}"), Line::Call(2, Request::Wait(await_all(goal))));
     }
+    put("reply-info-user".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_a_user()])));
     put("reply-list-none".to_owned(), reply(Method::List, Answer::Services(Vec::new())));
     put("reply-start-failed".to_owned(), reply(Method::Start, Answer::Changed(half_done())));
     put("reply-text-id".to_owned(), with_id(Method::Hello, RpcId::Text("a \"b\" \u{e9}\n".to_owned())));
@@ -124,7 +130,7 @@ fn request(method: Method) -> Request {
         Method::Why => Request::Why(selection()),
         Method::Runs => Request::Runs(selection()),
         Method::Reload => Request::Reload(ReadAgain { plan: true }),
-        Method::Check => Request::Check(Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned() }),
+        Method::Check => Request::Check(Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: None }),
         Method::Shutdown => Request::Shutdown,
     }
 }
@@ -234,6 +240,7 @@ fn event_row(event: EventKind) -> EventRow {
         exit,
         reason: reason.to_owned(),
         uid,
+        by: None,
         ran_ms,
     }
 }
@@ -320,6 +327,7 @@ fn add_all() -> AddService {
         env: BTreeMap::from([("GREETING".to_owned(), "hi".to_owned()), ("LANG".to_owned(), "C.UTF-8".to_owned())]),
         restart: Some("always".to_owned()),
         schedule: Some("*/30 * * * * *".to_owned()),
+        user: None,
         start: false,
         wait: false,
         replace: true,
@@ -414,6 +422,22 @@ fn info() -> InfoRow {
         restart: "on-failure, backoff 1s to 5m".to_owned(),
         stop: "SIGTERM, then SIGKILL after 5s".to_owned(),
         source: "/etc/ppm/ppm.yml:3".to_owned(),
+        user: None,
+        umask: None,
+        limits: Vec::new(),
+        nice: None,
+        oom_score_adj: None,
+    }
+}
+
+fn info_of_a_user() -> InfoRow {
+    InfoRow {
+        user: Some("app:app".to_owned()),
+        umask: Some("027".to_owned()),
+        limits: ["core=0", "nofile=1024:unlimited"].map(str::to_owned).to_vec(),
+        nice: Some(-5),
+        oom_score_adj: Some(500),
+        ..info()
     }
 }
 

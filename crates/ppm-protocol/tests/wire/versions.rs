@@ -21,7 +21,7 @@ fn said(folder: &str) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn answered(line: &[u8]) -> Result<String, RpcError> {
-    match Heard::read(line.trim_ascii_end()).unwrap() {
+    match <Heard>::read(line.trim_ascii_end()).unwrap() {
         Heard::Reply { id: RpcId::Number(1), result } => result.map(|result| result.get().to_owned()),
         other => panic!("{other:?}"),
     }
@@ -32,7 +32,7 @@ fn answer<T: DeserializeOwned>(line: &[u8]) -> T {
 }
 
 fn event(line: &[u8]) -> EventRow {
-    match Heard::read(line.trim_ascii_end()).unwrap() {
+    match <Heard>::read(line.trim_ascii_end()).unwrap() {
         Heard::Event(event) => serde_json::from_str(event.get()).unwrap(),
         other => panic!("{other:?}"),
     }
@@ -63,7 +63,7 @@ fn what_only_a_newer_daemon_says_is_kept_as_it_is() {
     assert_eq!(answer::<Greeting>(&newer["hello"]).version, "9.0.0-rc.1");
     let error = answered(&newer["error"]).unwrap_err();
     assert_eq!((error.code, error.message.as_str()), (ErrorCode::Other(1099), "the quota of restarts is used up"));
-    assert!(matches!(Heard::read(&newer["notification"]), Ok(Heard::Unknown)));
+    assert!(matches!(<Heard>::read(&newer["notification"]), Ok(Heard::Unknown)));
     assert_eq!(newer.len(), 8, "a file is not looked at");
 }
 

@@ -3,6 +3,7 @@
 //! What is wrong with a value is told in two lines: what it is not, and what to write instead ([`super::usage`]
 //! shows the second as a hint).
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ pub struct Daemon {
     /// The configuration file, which must exist [env: PPM_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A program and its arguments: the service 'main', with whose end the daemon ends
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// Services to show.
@@ -74,6 +78,9 @@ pub struct Add {
     /// The folder to run it in; relative to the current one
     #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
     pub workdir: Option<String>,
+    /// The user to run it as: a name or a number, with or without a group ('app:app')
+    #[arg(long, value_name = "USER", value_parser = NonEmptyStringValueParser::new())]
+    pub user: Option<String>,
     /// After which ends it is started again
     #[arg(long, value_name = "POLICY", value_parser = ["never", "on-failure", "always"])]
     pub restart: Option<String>,

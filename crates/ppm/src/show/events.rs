@@ -79,6 +79,7 @@ mod tests {
             exit: None,
             reason: String::new(),
             uid: None,
+            by: None,
             ran_ms: None,
         }
     }

@@ -57,6 +57,11 @@ fn facts(service: &InfoRow, look: &Look) -> Vec<(&'static str, String)> {
         some("id", Some(row.id.to_string())),
         some("command", Some(shell_words::join(&service.command))),
         some("cwd", service.workdir.clone()),
+        some("user", service.user.clone()),
+        some("umask", service.umask.clone()),
+        some("limits", Some(service.limits.join(" ")).filter(|limits| !limits.is_empty())),
+        some("nice", service.nice.map(|nice| nice.to_string())),
+        some("oom score", service.oom_score_adj.map(|score| format!("{score:+}"))),
         some("env", Some(service.env.join(" ")).filter(|names| !names.is_empty())),
         some("from", Some(service.source.clone())),
         some("active", (!row.active).then(|| "no: it is not started again by itself".to_owned())),
@@ -98,6 +103,11 @@ mod tests {
             restart: "on-failure, backoff 1s to 5m".to_owned(),
             stop: "SIGTERM, then SIGKILL after 5s".to_owned(),
             source: "/etc/ppm.yml:9".to_owned(),
+            user: None,
+            umask: None,
+            limits: vec![],
+            nice: None,
+            oom_score_adj: None,
         }
     }
 
@@ -157,6 +167,28 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
   next start   2026-11-24 03:00:00 UTC, in 15h
 ";
         assert_eq!(format!("\n{}", details(&[crashed()], &piped())), expected);
+    }
+
+    #[test]
+    fn what_is_given_of_its_user_and_limits_is_told() {
+        let service = InfoRow {
+            user: Some("app:app".to_owned()),
+            umask: Some("027".to_owned()),
+            limits: ["core=0", "nofile=1024:unlimited"].map(str::to_owned).to_vec(),
+            nice: Some(-5),
+            oom_score_adj: Some(500),
+            ..running()
+        };
+        let expected = "
+        user   app:app
+       umask   027
+      limits   core=0 nofile=1024:unlimited
+        nice   -5
+   oom score   +500
+         env   LANG PASSWORD
+";
+        let text = details(&[service], &piped());
+        assert!(text.contains(&expected[1..]), "{text}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn figures(service: &RunsRow) -> String {
     std::iter::once(planned).chain(rest.into_iter().flatten()).collect::<Vec<_>>().join(", ")
 }
 
-fn row(run: &RunRow, look: &Look) -> Row {
+fn row<'a>(run: &'a RunRow, look: &Look) -> Row<'a> {
     let end = run.ended.unwrap_or(*look.now);
     let ran = u64::try_from(end.0.saturating_sub(run.started.0)).unwrap_or(0);
     let is_bad = matches!(run.result, RunResult::Crashed | RunResult::TimedOut | RunResult::NotStarted);

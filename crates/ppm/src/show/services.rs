@@ -1,5 +1,7 @@
 //! The table of `ls`.
 
+use std::borrow::Cow;
+
 use anstyle::Style;
 use ppm_protocol::types::Why;
 use ppm_protocol::{NextStart, ServiceRow, Status};
@@ -61,12 +63,12 @@ pub fn mark(service: &ServiceRow) -> (char, Style) {
 }
 
 /// The reason, and what comes next.
-pub fn note(service: &ServiceRow, look: &Look) -> String {
+pub fn note<'a>(service: &'a ServiceRow, look: &Look) -> Cow<'a, str> {
     let next = service.next_start.and_then(|next| upcoming(next, &service.reason, look));
     match next {
-        Some(next) if service.reason.is_empty() => next,
-        Some(next) => format!("{}; {next}", service.reason),
-        None => service.reason.clone(),
+        Some(next) if service.reason.is_empty() => next.into(),
+        Some(next) => format!("{}; {next}", service.reason).into(),
+        None => service.reason.as_str().into(),
     }
 }
 
@@ -266,7 +268,8 @@ ID  NAME         STATE     PID     UP  RESTARTS  NOTE
     #[test]
     fn what_comes_next_is_told_once() {
         let told = |reason: &str, why| {
-            note(&ServiceRow { reason: reason.to_owned(), next_start: next(why, "2026-11-23T12:00:32Z"), ..web() }, &piped())
+            let service = ServiceRow { reason: reason.to_owned(), next_start: next(why, "2026-11-23T12:00:32Z"), ..web() };
+            note(&service, &piped()).into_owned()
         };
         assert_eq!(told("exit code 1, retry 3 in 32s", Why::Backoff), "exit code 1, retry 3 in 32s");
         assert_eq!(told("exit code 1", Why::Backoff), "exit code 1; retry in 32s");

@@ -3,6 +3,7 @@
 //! On a terminal the least important columns go until the line fits; piped, all columns are there and nothing is
 //! cut. Invariant: no line is wider than the terminal as long as that has room for a few letters a column.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use anstyle::Style;
@@ -72,49 +73,62 @@ impl Column {
 
 /// One line of a table: a cell for every column.
 #[derive(Debug, Default)]
-pub struct Row {
+pub struct Row<'a> {
     mark: Option<(char, Style)>,
-    cells: Vec<(String, Style)>,
+    cells: Vec<Cell<'a>>,
 }
 
-impl Row {
+#[derive(Debug)]
+struct Cell<'a> {
+    text: Cow<'a, str>,
+    style: Style,
+    /// Of the text, in columns.
+    width: usize,
+}
+
+impl<'a> Row<'a> {
     /// A row that begins with a dot on a terminal.
-    pub fn marked(mark: char, style: Style) -> Row {
+    pub fn marked(mark: char, style: Style) -> Row<'a> {
         Row { mark: Some((mark, style)), cells: Vec::new() }
     }
 
     /// The same with one more cell; empty: there is nothing to show.
-    pub fn cell(self, text: impl AsRef<str>) -> Row {
+    pub fn cell(self, text: impl Into<Cow<'a, str>>) -> Row<'a> {
         self.styled(text, PLAIN)
     }
 
     /// The same with one more cell in a style.
-    pub fn styled(mut self, text: impl AsRef<str>, style: Style) -> Row {
-        self.cells.push((clean(text.as_ref()).into_owned(), style));
+    pub fn styled(mut self, text: impl Into<Cow<'a, str>>, style: Style) -> Row<'a> {
+        let mut text = text.into();
+        if let Cow::Owned(cleaned) = clean(&text) {
+            text = cleaned.into();
+        }
+        let width = width(&text);
+        self.cells.push(Cell { text, style, width });
         self
     }
 }
 
 /// The whole table as text, a line feed at the end of each line.
-pub fn render(columns: &[Column], mut rows: Vec<Row>, look: &Look) -> String {
+pub fn render(columns: &[Column], mut rows: Vec<Row<'_>>, look: &Look) -> String {
     for row in &mut rows {
-        for ((text, _), column) in row.cells.iter_mut().zip(columns) {
+        for (cell, column) in row.cells.iter_mut().zip(columns) {
             // A note that is empty is nothing to see; a number that is missing leaves a hole.
-            if text.is_empty() && (look.medium == Medium::Pipe || column.give != Give::Shrinks) {
-                text.push('-');
+            if cell.text.is_empty() && (look.medium == Medium::Pipe || column.give != Give::Shrinks) {
+                (cell.text, cell.width) = ("-".into(), 1);
             }
         }
     }
     let marked = look.medium != Medium::Pipe && rows.iter().any(|row| row.mark.is_some());
     let natural = columns.iter().enumerate().map(|(at, column)| {
-        let cells = rows.iter().filter_map(|row| row.cells.get(at)).map(|(text, _)| width(text));
+        let cells = rows.iter().filter_map(|row| row.cells.get(at)).map(|cell| cell.width);
         cells.chain(look.headers.then_some(width(column.title))).max().unwrap_or(0)
     });
     let widths = fit(columns, natural.collect(), look.width().map(|limit| limit.saturating_sub(if marked { MARK } else { 0 })));
 
     let mut out = String::new();
     if look.headers {
-        let titles = Row { mark: None, cells: columns.iter().map(|column| (column.title.to_owned(), PLAIN)).collect() };
+        let titles = columns.iter().fold(Row::default(), |row, column| row.cell(column.title));
         line(&mut out, columns, &widths, &titles, marked, look);
     }
     for row in &rows {
@@ -164,33 +178,48 @@ fn cut_widest(widths: &mut [Option<usize>], excess: usize) {
 }
 
 /// Appends one line, without spaces at its end.
-fn line(out: &mut String, columns: &[Column], widths: &[Option<usize>], row: &Row, marked: bool, look: &Look) {
+fn line(out: &mut String, columns: &[Column], widths: &[Option<usize>], row: &Row<'_>, marked: bool, look: &Look) {
     let mut spaces = 0;
     if marked {
         match row.mark {
             Some((mark, style)) => {
-                out.push_str(&look.paint(style, &mark.to_string()));
+                paint(out, look, style, mark.encode_utf8(&mut [0; 4]));
                 spaces = MARK - 1;
             }
             None => spaces = MARK,
         }
     }
-    for ((column, wide), (text, style)) in columns.iter().zip(widths).zip(&row.cells) {
+    for ((column, wide), cell) in columns.iter().zip(widths).zip(&row.cells) {
         let Some(wide) = *wide else { continue };
-        let text = cut(text, wide);
-        let room = wide.saturating_sub(width(&text));
+        let (text, taken) = if cell.width <= wide {
+            (Cow::Borrowed(&*cell.text), cell.width)
+        } else {
+            let text = cut(&cell.text, wide);
+            let taken = width(&text);
+            (text, taken)
+        };
+        let room = wide.saturating_sub(taken);
         let (before, after) = match column.align {
             Align::Left => (0, room),
             Align::Right => (room, 0),
         };
         spaces += before;
         if !text.is_empty() {
-            let _ = write!(out, "{:spaces$}{}", "", look.paint(*style, &text));
+            out.extend(std::iter::repeat_n(' ', spaces));
+            paint(out, look, cell.style, &text);
             spaces = 0;
         }
         spaces += after + GAP;
     }
     out.push('\n');
+}
+
+fn paint(out: &mut String, look: &Look, style: Style, text: &str) {
+    if look.colour && !style.is_plain() {
+        let _ = write!(out, "{style}{text}{style:#}");
+    } else {
+        out.push_str(text);
+    }
 }
 
 #[cfg(test)]
@@ -202,7 +231,7 @@ mod tests {
     const COLUMNS: [Column; 4] =
         [Column::text("NAME"), Column::number("N").goes(2), Column::number("PID").goes(1), Column::text("NOTE").shrinks()];
 
-    fn rows() -> Vec<Row> {
+    fn rows() -> Vec<Row<'static>> {
         vec![
             Row::marked('●', GOOD).styled("web", BAD).cell("1").cell("4242").cell("a note that goes on for a while"),
             Row::marked('○', GOOD).cell("a-longer-name").cell("").cell("").cell(""),

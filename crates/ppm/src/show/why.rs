@@ -104,8 +104,9 @@ fn what(event: &EventRow) -> String {
     };
     let ran = event.ran_ms.map(|ran| format!("after {}", units::duration(ran)));
     let pid = event.pid.map(|pid| format!("pid {pid}"));
-    let uid = event.uid.map(|uid| format!("asked for by uid {uid}"));
-    [end, ran, pid, uid].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let asked = event.uid.map(|uid| format!("uid {uid}")).or(event.by.map(|signal| signal.to_string()));
+    let asked = asked.map(|who| format!("asked for by {who}"));
+    [end, ran, pid, asked].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Why a service was started, as after "started".
@@ -141,6 +142,7 @@ mod tests {
             exit: None,
             reason: reason.to_owned(),
             uid: None,
+            by: None,
             ran_ms: None,
         }
     }
@@ -246,6 +248,12 @@ web: Crashed 4s ago: exit code 3, retry 2 in 2s
     exit code 3, retry 2 in 2s
 ";
         assert_eq!(format!("\n{}", stories(&[crashed()], &terminal(44))), expected);
+    }
+
+    #[test]
+    fn what_a_signal_to_the_daemon_asked_for_is_told_so() {
+        let row = event("2026-11-23T11:59:56.000Z", EventKind::Changed, Status::Running, "stop.timeout: 5s -> 20s");
+        assert_eq!(what(&EventRow { by: Some(Signal::HUP), ..row }), "stop.timeout: 5s -> 20s, asked for by SIGHUP");
     }
 
     #[test]

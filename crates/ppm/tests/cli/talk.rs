@@ -288,7 +288,7 @@ fn an_answer_that_makes_no_sense_is_exit_code_1() {
     for (answer, what) in [
         ("HTTP/1.1 400 Bad Request\r\n".to_owned(), "the daemon's answer is not understood: expected value at line 1 column 1"),
         ("{}\n".to_owned(), "the daemon's answer is neither a result nor an error"),
-        (result("7"), "the daemon's answer is not understood: invalid type: integer `7`, expected a sequence at line 1 column 1"),
+        (result("7"), "the daemon's answer is not understood: invalid type: integer `7`, expected a sequence at line 1 column [..]"),
     ] {
         for args in ["ls", "ls --json"] {
             let daemon = Daemon::answering(call("list", ALL), answer.clone());

@@ -1,0 +1,152 @@
+//! What becomes of a service's output: the keys as they are written, and what they mean together.
+//!
+//! Keys of `logger` hold for all services, those of a service's `log` for it alone. What is not written is decided
+//! here. Invariant: a service whose [`Logger`] is None writes where the daemon writes, and nothing is captured.
+
+use std::time::Duration;
+
+/// How many files of a service are kept where nobody says.
+pub const MAX_FILES: u32 = 3;
+
+/// How large a file grows where nobody says, in bytes.
+pub const MAX_FILE_SIZE: u64 = 20 << 20;
+
+/// How much all files of a folder may take together where nobody says, in bytes.
+pub const MAX_TOTAL_SIZE: u64 = 200 << 20;
+
+/// The keys of `logger` and of `log`; None: not written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogKeys {
+    /// The folder of the files, absolute. References are expanded at each start.
+    pub path: Option<String>,
+    /// How many files of a service are kept, the active one included; at least 1.
+    pub max_files: Option<u32>,
+    /// How large a file grows, in bytes; zero: any size.
+    pub max_file_size: Option<u64>,
+    /// How much all files of the folder may take together, in bytes; zero: any.
+    pub max_total_size: Option<u64>,
+    /// How long what was written is kept; zero: for ever.
+    pub max_age: Option<Duration>,
+}
+
+/// What is written for one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogChoice {
+    /// Nothing: as `logger` says.
+    #[default]
+    AsLogger,
+    /// `false`: it writes where the daemon writes.
+    Inherit,
+    /// Keys that win over those of `logger`.
+    Own(Box<LogKeys>),
+}
+
+/// What becomes of the output of one service, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logger {
+    /// Files that it is written to.
+    pub files: Option<Files>,
+}
+
+/// The files of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The folder, as it is written.
+    pub path: String,
+    /// What is kept in it.
+    pub limits: Limits,
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Files of one service, the active one included; at least 1.
+    pub files: u32,
+    /// Bytes of one file; at least 1.
+    pub file_size: u64,
+    /// Bytes of all files of the folder.
+    pub total_size: Option<u64>,
+    /// From when on what was written may go.
+    pub age: Option<Duration>,
+}
+
+impl LogKeys {
+    /// Whether nothing is written.
+    pub fn is_empty(&self) -> bool {
+        *self == LogKeys::default()
+    }
+
+    /// Whether there is somewhere to write to.
+    pub fn has_sink(&self) -> bool {
+        self.path.is_some()
+    }
+
+    fn over(&self, common: Option<&LogKeys>) -> LogKeys {
+        let none = LogKeys::default();
+        let LogKeys { path, max_files, max_file_size, max_total_size, max_age } = common.unwrap_or(&none);
+        LogKeys {
+            path: self.path.clone().or_else(|| path.clone()),
+            max_files: self.max_files.or(*max_files),
+            max_file_size: self.max_file_size.or(*max_file_size),
+            max_total_size: self.max_total_size.or(*max_total_size),
+            max_age: self.max_age.or(*max_age),
+        }
+    }
+
+    fn decided(self) -> Option<Logger> {
+        let total_size = Some(self.max_total_size.unwrap_or(MAX_TOTAL_SIZE)).filter(|size| *size > 0);
+        let file_size = Some(self.max_file_size.unwrap_or(MAX_FILE_SIZE)).filter(|size| *size > 0).unwrap_or(u64::MAX);
+        let limits = Limits {
+            files: self.max_files.unwrap_or(MAX_FILES).max(1),
+            // Only whole files are thrown away: one that held all that there may be would go with its newest lines.
+            file_size: total_size.map_or(file_size, |total| file_size.min((total / 2).max(1))),
+            total_size,
+            age: self.max_age.filter(|age| !age.is_zero()),
+        };
+        let files = self.path.map(|path| Files { path, limits });
+        files.is_some().then_some(Logger { files })
+    }
+}
+
+impl LogChoice {
+    /// What becomes of the output; None: it goes where the daemon's goes.
+    pub fn logger(&self, common: Option<&LogKeys>) -> Option<Logger> {
+        match self {
+            LogChoice::AsLogger => common?.clone().decided(),
+            LogChoice::Inherit => None,
+            LogChoice::Own(keys) => keys.over(common).decided(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(path: &str) -> LogKeys {
+        LogKeys { path: Some(path.to_owned()), ..LogKeys::default() }
+    }
+
+    #[test]
+    fn a_service_is_captured_where_there_is_somewhere_to_write_to() {
+        let common = path("/logs");
+        assert_eq!(LogChoice::AsLogger.logger(None), None);
+        assert_eq!(LogChoice::Inherit.logger(Some(&common)), None);
+        let own = LogChoice::Own(Box::new(LogKeys { max_files: Some(5), ..LogKeys::default() }));
+        assert_eq!(own.logger(None), None);
+        let files = LogChoice::AsLogger.logger(Some(&common)).unwrap().files.unwrap();
+        let limits = Limits { files: 3, file_size: 20 << 20, total_size: Some(200 << 20), age: None };
+        assert_eq!(files, Files { path: "/logs".to_owned(), limits });
+    }
+
+    #[test]
+    fn keys_of_a_service_win_and_zero_means_without_limit() {
+        let common = LogKeys { max_files: Some(2), max_total_size: Some(7 << 20), max_age: Some(Duration::from_secs(9)), ..path("/logs") };
+        let own = LogKeys { max_files: Some(5), max_total_size: Some(0), max_age: Some(Duration::ZERO), ..path("/own") };
+        let files = LogChoice::AsLogger.logger(Some(&common)).unwrap().files.unwrap();
+        assert_eq!((files.limits.file_size, files.limits.total_size), (7 << 19, Some(7 << 20)), "a file is at most half of all");
+        let files = LogChoice::Own(Box::new(own)).logger(Some(&common)).unwrap().files.unwrap();
+        let limits = Limits { files: 5, file_size: 20 << 20, total_size: None, age: None };
+        assert_eq!(files, Files { path: "/own".to_owned(), limits });
+    }
+}

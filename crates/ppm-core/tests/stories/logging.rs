@@ -1,0 +1,76 @@
+//! What becomes of output when the configuration changes, and when log files are to be opened again.
+
+use ppm_core::config::Config;
+use ppm_core::event::{Action, Event};
+use ppm_core::logging::{LogChoice, LogKeys, Logger};
+use ppm_core::spec::Settings;
+use ppm_protocol::message::{Answer, ReadAgain};
+use ppm_protocol::{ReloadAction, Request, Signal};
+
+use crate::story::*;
+
+fn captured(files: u32) -> Settings {
+    let keys = LogKeys { path: Some("/logs".to_owned()), max_files: Some(files), ..LogKeys::default() };
+    Settings { logger: Some(keys), ..Settings::default() }
+}
+
+/// What `reload` does to the one service that is there when these settings take the place of others.
+fn reload(before: Settings, after: Settings) -> Story {
+    let config = Config { settings: after, services: vec![svc().0], ..Config::default() };
+    story_with(before, svc()).starts().request(Request::Reload(ReadAgain { plan: false })).reads_config(Ok(config))
+}
+
+fn files_of(logger: Option<&Logger>) -> Option<u32> {
+    logger?.files.as_ref().map(|files| files.limits.files)
+}
+
+fn is_set_logger(action: &Action) -> bool {
+    matches!(action, Action::SetLogger { .. })
+}
+
+fn launched(story: &mut Story) -> Option<u32> {
+    let Action::Spawn { launch, .. } = story.take("a spawn", |action| matches!(action, Action::Spawn { .. })) else { panic!() };
+    files_of(launch.logger.as_ref())
+}
+
+#[test]
+fn a_service_starts_with_its_own_keys_over_those_for_all() {
+    let own = |choice: LogChoice| svc().with(|spec| spec.log = choice);
+    let five = LogKeys { max_files: Some(5), ..LogKeys::default() };
+    assert_eq!(launched(&mut story_with(captured(2), svc())), Some(2));
+    assert_eq!(launched(&mut story_with(captured(2), own(LogChoice::Own(Box::new(five))))), Some(5));
+    assert_eq!(launched(&mut story_with(captured(2), own(LogChoice::Inherit))), None);
+    assert_eq!(launched(&mut story(svc())), None);
+}
+
+#[test]
+fn other_limits_hold_at_once_without_a_restart() {
+    let mut story = reload(captured(2), captured(3));
+    let Action::SetLogger { launch, .. } = story.take("another logger", is_set_logger) else { panic!() };
+    assert_eq!(files_of(launch.logger.as_ref()), Some(3));
+    story.announces("reload: updated svc; logger").replies(|reply| {
+        let Ok(Answer::Reload(reload)) = reply else { panic!("{reply:?}") };
+        assert_eq!((reload.services[0].action, reload.services[0].changes.join(" ")), (ReloadAction::Update, "log".to_owned()));
+    });
+}
+
+#[test]
+fn capturing_begins_and_ends_with_a_restart() {
+    let was = |before, after, change: &'static str| {
+        reload(before, after).announces("reload: restarted svc; logger").asks_to_stop(Signal::TERM).exits(code(0)).starts().replies(
+            move |reply| {
+                let Ok(Answer::Reload(reload)) = reply else { panic!("{reply:?}") };
+                assert_eq!((reload.services[0].action, reload.services[0].changes.join(" ")), (ReloadAction::Restart, change.to_owned()));
+            },
+        )
+    };
+    was(Settings::default(), captured(2), "log: not captured -> captured").quiet();
+    was(captured(2), Settings::default(), "log: captured -> not captured").quiet();
+}
+
+#[test]
+fn usr1_has_log_files_opened_again() {
+    let mut story = story_with(captured(2), svc()).starts().event(Event::Signalled(Signal::USR1));
+    story.take("log files to be opened again", |action| *action == Action::ReopenLogs);
+    story.quiet();
+}

@@ -1,0 +1,139 @@
+//! The output of services: captured by one thread of its own, and never by the loop.
+//!
+//! The loop hands pipes over and is not in the way of what flows through them. The thread exists from the first service
+//! that is captured on. What is said to it arrives in order, so what a service wrote before its end is in its files
+//! when anybody asks for it later.
+
+mod collector;
+mod file;
+mod index;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::{Gid, Uid, fchown, pipe2};
+use ppm_core::event::{Pid, ServiceId};
+use ppm_core::logging::Limits;
+use tokio::sync::oneshot;
+
+use collector::Collector;
+
+/// The thread's own data is on the heap.
+const STACK: usize = 128 * 1024;
+
+/// A pipe for each of the two streams of a service.
+#[derive(Debug)]
+pub struct Pipes {
+    /// What the service writes to.
+    pub write: [OwnedFd; 2],
+    /// What is read here, without ever waiting.
+    pub read: [OwnedFd; 2],
+}
+
+impl Pipes {
+    /// Two of them, closed on exec (R5). They belong to this user and group, who may so open /dev/stdout (R6).
+    pub fn new(owner: Option<(u32, u32)>) -> io::Result<Pipes> {
+        let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
+            let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+            fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?; // of this end alone: services block as usual
+            if let Some((uid, gid)) = owner {
+                fchown(&write, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            }
+            Ok((read, write))
+        };
+        let ((out_read, out_write), (err_read, err_write)) = (pipe()?, pipe()?);
+        Ok(Pipes { write: [out_write, err_write], read: [out_read, err_read] })
+    }
+}
+
+/// Where the output of a service goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sinks {
+    /// The service's name.
+    pub service: String,
+    /// The folder of its files, and what is kept there.
+    pub files: Option<(PathBuf, Limits)>,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Command {
+    /// A service has started; its standard output and error come from these pipes.
+    Started { id: ServiceId, run: Pid, sinks: Sinks, read: [OwnedFd; 2] },
+    /// Nothing is left of a run: what is in its pipes by now is all (R42).
+    Ended { run: Pid },
+    /// Output of a service goes elsewhere from now on.
+    SetSinks { id: ServiceId, sinks: Sinks },
+    /// Close all files, to open them again under their names.
+    Reopen,
+    /// The daemon ends: write what there is, and say so.
+    Finish { done: oneshot::Sender<()> },
+}
+
+/// The loop's end of the thread.
+#[derive(Debug, Default)]
+pub struct Logs {
+    thread: Option<Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    commands: mpsc::Sender<Command>,
+    bell: Arc<EventFd>,
+}
+
+impl Logs {
+    /// Has the thread there, so that pipes can be handed over.
+    pub fn prepare(&mut self) -> io::Result<()> {
+        if self.thread.is_some() {
+            return Ok(());
+        }
+        let bell = Arc::new(EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let (commands, receiver) = mpsc::channel();
+        let collector = Collector::new(Arc::clone(&bell), receiver)?;
+        std::thread::Builder::new().name("logs".to_owned()).stack_size(STACK).spawn(move || collector.run())?;
+        self.thread = Some(Thread { commands, bell });
+        Ok(())
+    }
+
+    /// A service has started, and writes to these pipes.
+    pub fn started(&self, id: ServiceId, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
+        self.tell(Command::Started { id, run, sinks, read });
+    }
+
+    /// Nothing is left of a run.
+    pub fn ended(&self, run: Pid) {
+        self.tell(Command::Ended { run });
+    }
+
+    /// Output of a service goes elsewhere from now on.
+    pub fn set_sinks(&self, id: ServiceId, sinks: Sinks) {
+        self.tell(Command::SetSinks { id, sinks });
+    }
+
+    /// Closes all files, to open them again under their names.
+    pub fn reopen(&self) {
+        self.tell(Command::Reopen);
+    }
+
+    /// Returns when everything is written, but after `patience` at the latest.
+    pub async fn finish(self, patience: Duration) {
+        if self.thread.is_some() {
+            let (done, written) = oneshot::channel();
+            self.tell(Command::Finish { done });
+            let _ = tokio::time::timeout(patience, written).await;
+        }
+    }
+
+    fn tell(&self, command: Command) {
+        let Some(Thread { commands, bell }) = &self.thread else { return };
+        if commands.send(command).is_ok() {
+            let _ = bell.write(1);
+        }
+    }
+}

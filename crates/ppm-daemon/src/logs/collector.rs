@@ -1,0 +1,317 @@
+//! The thread: reads whatever pipe has something, and writes it where it belongs.
+//!
+//! Blocks are copied as they come; an end of line is looked for only from the end of a block backwards, so that what a
+//! service writes to its two streams is mixed by whole lines. What is left of a line waits for its rest, but not for
+//! long. Nothing is done while nothing is written.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use memchr::memrchr;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::EventFd;
+use ppm_core::event::{Pid, ServiceId};
+use ppm_core::time::{Mono, Now};
+
+use super::file::{Folder, LogFile};
+use super::index::Source;
+use super::{Command, Sinks};
+use crate::clock;
+
+/// So much is read at a time: what a pipe holds.
+const BLOCK: usize = 64 * 1024;
+
+/// So much of a line waits for its rest; more is written as it is.
+const HELD: usize = 4096;
+
+/// How long the beginning of a line waits for its rest, and a file for its index.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many pipes are read before others are looked at again.
+const READY: usize = 64;
+
+/// The token of the bell; pipes have smaller ones.
+const BELL: u64 = u64::MAX;
+
+/// The thread's data.
+#[derive(Debug)]
+pub struct Collector {
+    epoll: Epoll,
+    bell: Arc<EventFd>,
+    commands: mpsc::Receiver<Command>,
+    buffer: Vec<u8>,
+    streams: BTreeMap<u64, Stream>,
+    next: u64,
+    outputs: BTreeMap<ServiceId, Output>,
+    folders: Vec<Folder>,
+    /// When something must be written that waits; None: nothing does.
+    due: Option<Mono>,
+}
+
+/// One pipe.
+#[derive(Debug)]
+struct Stream {
+    read: OwnedFd,
+    id: ServiceId,
+    run: Pid,
+    source: Source,
+    /// The beginning of a line.
+    held: Vec<u8>,
+    held_since: Mono,
+}
+
+/// Where the output of a service goes.
+#[derive(Debug)]
+struct Output {
+    /// Its folder, by number, and its files there.
+    file: Option<(usize, LogFile)>,
+}
+
+/// What there was in a pipe.
+enum Found {
+    Something(usize),
+    Nothing,
+    End,
+}
+
+impl Collector {
+    /// A thread that has not begun.
+    pub fn new(bell: Arc<EventFd>, commands: mpsc::Receiver<Command>) -> io::Result<Collector> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&*bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        Ok(Collector {
+            epoll,
+            bell,
+            commands,
+            buffer: vec![0; HELD + BLOCK],
+            streams: BTreeMap::new(),
+            next: 0,
+            outputs: BTreeMap::new(),
+            folders: Vec::new(),
+            due: None,
+        })
+    }
+
+    /// Runs until the daemon ends.
+    pub fn run(mut self) {
+        let mut events = [EpollEvent::empty(); READY];
+        loop {
+            let timeout = match self.due {
+                None => EpollTimeout::NONE,
+                Some(at) => EpollTimeout::try_from(at.since(clock::now().mono) + Duration::from_millis(1)).unwrap_or(EpollTimeout::ZERO),
+            };
+            let ready = match self.epoll.wait(&mut events, timeout) {
+                Ok(count) => &events[..count],
+                Err(_) => &[], // EINTR
+            };
+            for event in ready.iter().map(EpollEvent::data) {
+                if event == BELL {
+                    let _ = self.bell.read();
+                } else {
+                    self.pump(event);
+                }
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                if let Command::Finish { done } = command {
+                    self.finish();
+                    let _ = done.send(());
+                    return;
+                }
+                self.obey(command);
+            }
+            if self.due.is_some_and(|at| at <= clock::now().mono) {
+                self.write_what_waits();
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Started { id, run, sinks, read } => self.start(id, run, sinks, read),
+            Command::Ended { run } => self.end_streams(|stream| stream.run == run),
+            Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
+            Command::Reopen => self.reopen(),
+            Command::Finish { .. } => {} // `run` ends with it
+        }
+    }
+
+    fn start(&mut self, id: ServiceId, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
+        // What an earlier run has left behind and still holds its pipes is not read any longer.
+        self.end_streams(|stream| stream.id == id && stream.run != run);
+        self.set_sinks(id, sinks);
+        for (read, source) in read.into_iter().zip([Source::Stdout, Source::Stderr]) {
+            let token = self.next;
+            self.next += 1;
+            match self.epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, token)) {
+                Ok(()) => {
+                    let stream = Stream { read, id, run, source, held: Vec::new(), held_since: Mono(0) };
+                    self.streams.insert(token, stream);
+                }
+                Err(errno) => tracing::warn!("a service's output cannot be read: {errno}"),
+            }
+        }
+    }
+
+    fn set_sinks(&mut self, id: ServiceId, sinks: Sinks) {
+        let files = sinks.files.map(|(path, limits)| (self.folder(&path), limits));
+        let output = self.outputs.entry(id).or_insert(Output { file: None });
+        output.file = match (output.file.take(), files) {
+            (Some((folder, mut file)), Some((wanted, limits))) if folder == wanted => {
+                file.limits = limits;
+                Some((folder, file))
+            }
+            (old, new) => {
+                if let Some((folder, mut file)) = old {
+                    file.close(&mut self.folders[folder]);
+                }
+                new.map(|(folder, limits)| (folder, LogFile::new(&sinks.service, limits)))
+            }
+        };
+    }
+
+    /// The number of a folder. Folders are few and looked for rarely.
+    fn folder(&mut self, path: &Path) -> usize {
+        self.folders.iter().position(|folder| folder.path() == path).unwrap_or_else(|| {
+            self.folders.push(Folder::new(path));
+            self.folders.len() - 1
+        })
+    }
+
+    /// Reads a block from a pipe and passes it on.
+    fn pump(&mut self, token: u64) {
+        if matches!(self.take(token), Found::End) {
+            self.close(token);
+        }
+    }
+
+    fn take(&mut self, token: u64) -> Found {
+        let Some(stream) = self.streams.get_mut(&token) else { return Found::Nothing };
+        let held = stream.held.len();
+        self.buffer[..held].copy_from_slice(&stream.held);
+        let count = match nix::unistd::read(&stream.read, &mut self.buffer[held..held + BLOCK]) {
+            Ok(0) => return Found::End,
+            Ok(count) => count,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Found::Nothing,
+            Err(_) => return Found::End,
+        };
+        let now = clock::now();
+        let block = &self.buffer[..held + count];
+        let whole = match memrchr(b'\n', block) {
+            Some(end) if block.len() - end - 1 <= HELD => end + 1,
+            None if block.len() <= HELD => 0,
+            Some(_) | None => block.len(),
+        };
+        stream.held.clear();
+        stream.held.extend_from_slice(&block[whole..]);
+        if whole > 0 || held == 0 {
+            stream.held_since = now.mono;
+        }
+        let waits = !stream.held.is_empty();
+        let (id, source) = (stream.id, stream.source);
+        pass_on(&mut self.outputs, &mut self.folders, now, id, source, &block[..whole]);
+        self.keep_within(id, now);
+        if waits || whole > 0 {
+            self.due = Some(self.due.unwrap_or(now.mono + PATIENCE));
+        }
+        Found::Something(count)
+    }
+
+    /// Gives up what waits in a stream for the rest of its line.
+    fn release(&mut self, token: u64, now: Now) {
+        let Some(stream) = self.streams.get_mut(&token) else { return };
+        let (id, source, held) = (stream.id, stream.source, std::mem::take(&mut stream.held));
+        pass_on(&mut self.outputs, &mut self.folders, now, id, source, &held);
+    }
+
+    /// The last of a pipe.
+    fn close(&mut self, token: u64) {
+        self.release(token, clock::now());
+        let Some(stream) = self.streams.remove(&token) else { return };
+        let _ = self.epoll.delete(&stream.read);
+        if self.streams.values().any(|other| other.id == stream.id) {
+            // What comes from the other one is not to be taken for the end of this one's last line.
+            if let Some(Output { file: Some((_, file)) }) = self.outputs.get_mut(&stream.id) {
+                file.end_line();
+            }
+        } else if let Some(Output { file: Some((folder, mut file)) }) = self.outputs.remove(&stream.id) {
+            file.close(&mut self.folders[folder]);
+        }
+    }
+
+    /// Reads pipes to their end, or as far as they are filled by now: who still holds one may write for ever (R42).
+    fn end_streams(&mut self, which: impl Fn(&Stream) -> bool) {
+        let tokens: Vec<u64> = self.streams.iter().filter(|(_, stream)| which(stream)).map(|(token, _)| *token).collect();
+        for token in tokens {
+            let Some(stream) = self.streams.get(&token) else { continue };
+            let capacity = fcntl(&stream.read, FcntlArg::F_GETPIPE_SZ).ok().and_then(|size| usize::try_from(size).ok());
+            let mut left = capacity.unwrap_or(BLOCK);
+            while let Found::Something(count) = self.take(token) {
+                left = left.saturating_sub(count);
+                if left == 0 {
+                    break;
+                }
+            }
+            self.close(token);
+        }
+    }
+
+    /// Throws away what is too much in the folder that a service writes to: the oldest files, and where there are none,
+    /// what the largest of the others holds.
+    fn keep_within(&mut self, id: ServiceId, now: Now) {
+        let Some(Output { file: Some((number, file)) }) = self.outputs.get(&id) else { return };
+        let Some(limit) = file.limits.total_size else { return };
+        let number = *number;
+        let folder = &mut self.folders[number];
+        while folder.size() > limit {
+            if folder.throw_oldest_away() {
+                continue;
+            }
+            let files = self.outputs.values_mut().filter_map(|output| output.file.as_mut()).filter(|(own, _)| *own == number);
+            let Some((_, largest)) = files.max_by_key(|(_, file)| file.size()).filter(|(_, file)| file.size() > 0) else { return };
+            if largest.rotate(folder, now).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.folders.iter_mut().for_each(Folder::forget);
+        for (folder, file) in self.outputs.values_mut().filter_map(|output| output.file.as_mut()) {
+            file.reopen(&mut self.folders[*folder]);
+        }
+    }
+
+    fn write_what_waits(&mut self) {
+        let now = clock::now();
+        let long_enough = |stream: &Stream| stream.held_since + PATIENCE <= now.mono;
+        let held = self.streams.iter().filter(|(_, stream)| !stream.held.is_empty());
+        let (ripe, young): (Vec<_>, Vec<_>) = held.map(|(token, stream)| (*token, stream)).partition(|(_, stream)| long_enough(stream));
+        self.due = young.iter().map(|(_, stream)| stream.held_since + PATIENCE).min();
+        let ripe: Vec<u64> = ripe.into_iter().map(|(token, _)| token).collect();
+        for token in ripe {
+            self.release(token, now);
+        }
+        for (folder, file) in self.outputs.values_mut().filter_map(|output| output.file.as_mut()) {
+            file.write_index(&self.folders[*folder]);
+        }
+    }
+
+    fn finish(&mut self) {
+        self.end_streams(|_| true);
+    }
+}
+
+fn pass_on(outputs: &mut BTreeMap<ServiceId, Output>, folders: &mut [Folder], now: Now, id: ServiceId, source: Source, output: &[u8]) {
+    if output.is_empty() {
+        return;
+    }
+    if let Some(Output { file: Some((folder, file)) }) = outputs.get_mut(&id) {
+        file.write(&mut folders[*folder], now, source, output);
+    }
+}

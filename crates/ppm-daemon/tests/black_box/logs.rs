@@ -1,0 +1,344 @@
+//! The output of services in files: all of it, whatever happens to the service, the files and the daemon.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{Daemon, Setup, shell, until};
+
+/// Who wrote a piece of a log file, as its index says.
+const STDOUT: u64 = 0;
+const STDERR: u64 = 1;
+
+/// The length of the header of an index, and of a record.
+const HEADER: usize = 8;
+const RECORD: usize = 16;
+
+fn with_logger(setup: Setup, logger: &Value, services: &[Value]) -> Setup {
+    let folder = setup.path("log");
+    let mut keys = json!({"path": folder});
+    keys.as_object_mut().unwrap().extend(logger.as_object().unwrap().clone());
+    setup.config(&json!({"logger": keys, "services": services}))
+}
+
+fn start(logger: &Value, services: &[Value]) -> Daemon {
+    with_logger(Setup::new(), logger, services).start()
+}
+
+/// A service that is run once, and only when asked.
+fn task(name: &str, script: &str) -> Value {
+    shell(name, script, &json!({"restart": "never", "autostart": false}))
+}
+
+fn run(daemon: &Daemon, name: &str) {
+    daemon.tell(name, "start");
+    daemon.wait(name, "stopped");
+}
+
+/// The log files of a service, oldest first.
+fn files(folder: &Path, service: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    found.retain(|path| name(path).starts_with(&format!("{service}-2")) && name(path).ends_with(".log"));
+    found.sort();
+    found
+}
+
+fn content(folder: &Path, service: &str) -> Vec<u8> {
+    files(folder, service).iter().flat_map(|path| fs::read(path).unwrap()).collect()
+}
+
+fn text(folder: &Path, service: &str) -> String {
+    String::from_utf8(content(folder, service)).unwrap()
+}
+
+/// What a service wrote to one of its streams, by the indices.
+fn stream(folder: &Path, service: &str, wanted: u64) -> Vec<u8> {
+    let mut all = Vec::new();
+    for path in files(folder, service) {
+        let bytes = fs::read(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap().replace(".log", ".idx");
+        let index = fs::read(path.with_file_name(format!(".{name}"))).unwrap();
+        assert!(index.starts_with(b"ppm-idx1"));
+        let mut told = 0;
+        for record in index[HEADER..].chunks_exact(RECORD) {
+            let number =
+                |range: std::ops::Range<usize>| record[range].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+            let (source, end, length) =
+                (number(0..6) >> 46, usize::try_from(number(6..12)).unwrap(), usize::try_from(number(12..16)).unwrap());
+            assert_eq!(end - length, told, "a piece is missing in the index of {}", path.display());
+            told = end;
+            all.extend_from_slice(if source == wanted { &bytes[end - length..end] } else { &[] });
+        }
+        assert_eq!(told, bytes.len(), "the end is missing in the index of {}", path.display());
+    }
+    all
+}
+
+/// The same bytes for the same seed; `\n` is one of `lines`.
+fn noise(seed: u64, length: usize, lines: u64) -> Vec<u8> {
+    let mut state = seed;
+    let byte = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if (state >> 40).is_multiple_of(lines) { b'\n' } else { u8::try_from(state >> 56).unwrap() }
+    };
+    (0..length).map(byte).collect()
+}
+
+#[test]
+fn whatever_bytes_a_service_writes_are_in_its_files_over_rotations_and_restarts() {
+    let keys = json!({"max_files": 100_000, "max_file_size": "7KiB", "max_total_size": 0});
+    let daemon = start(&keys, &[task("web", "cat out; cat err >&2")]);
+    let folder = daemon.path("log");
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    // Lines that fit, that are longer than a file, than what is read at once, and no line at all.
+    for (round, lines) in [40, 20_000, 300_000, u64::MAX].into_iter().enumerate() {
+        let written = [noise(round as u64, 250_000, lines), noise(round as u64 + 50, 30_000, lines)];
+        fs::write(daemon.path("out"), &written[0]).unwrap();
+        fs::write(daemon.path("err"), &written[1]).unwrap();
+        out.extend_from_slice(&written[0]);
+        err.extend_from_slice(&written[1]);
+        run(&daemon, "web");
+    }
+    let _kept = daemon.ended();
+    for (found, written) in [(stream(&folder, "web", STDOUT), out), (stream(&folder, "web", STDERR), err)] {
+        let differs = found.iter().zip(&written).position(|(found, written)| found != written);
+        assert_eq!((found.len(), differs), (written.len(), None));
+    }
+    let files = files(&folder, "web");
+    assert!(files.len() > 50, "{} files", files.len());
+    for path in files.iter().rev().skip(1) {
+        let bytes = fs::read(path).unwrap();
+        assert!(bytes.ends_with(b"\n") && bytes.len() <= 2 * 7 * 1024 + 100, "{}: {}", path.display(), bytes.len());
+    }
+}
+
+#[test]
+fn r42_what_a_killed_service_wrote_before_is_in_its_file() {
+    let daemon = start(&json!({}), &[task("web", "head -c 60000 /dev/zero; echo; echo last; echo > written; kill -9 $$")]);
+    run(&daemon, "web");
+    let folder = daemon.path("log");
+    until("all is in the file", || content(&folder, "web").ends_with(b"\0\nlast\n").then_some(()));
+    assert_eq!(content(&folder, "web").len(), 60_006);
+}
+
+#[test]
+fn r42_a_service_has_ended_although_somebody_else_holds_its_output() {
+    // The other one is of another session, and so of another group.
+    let daemon = start(
+        &json!({}),
+        &[task(
+            "web",
+            "setsid sh -c 'echo > held; while [ ! -e go ]; do sleep 0.02; done' & while [ ! -e held ]; do sleep 0.02; done; echo done",
+        )],
+    );
+    run(&daemon, "web");
+    let folder = daemon.path("log");
+    until("its line is in the file", || (text(&folder, "web") == "done\n").then_some(()));
+    run(&daemon, "web");
+    until("its line is in the file again", || (text(&folder, "web") == "done\ndone\n").then_some(()));
+    daemon.touch("go");
+}
+
+#[test]
+fn an_unfinished_line_is_ended_before_the_next_run_writes() {
+    let daemon = start(&json!({}), &[task("web", "printf one")]);
+    let folder = daemon.path("log");
+    for expected in ["one", "one\none", "one\none\none"] {
+        run(&daemon, "web");
+        until(expected, || (text(&folder, "web") == expected).then_some(()));
+    }
+}
+
+#[test]
+fn the_beginning_of_a_line_does_not_wait_for_ever() {
+    let daemon = start(&json!({}), &[shell("web", "printf 'password: '; sleep 1000", &json!({}))]);
+    let folder = daemon.path("log");
+    until("the prompt is in the file", || (text(&folder, "web") == "password: ").then_some(()));
+}
+
+#[test]
+fn another_daemon_goes_on_in_the_same_file() {
+    let services = [task("web", "echo line; printf rest")];
+    let daemon = start(&json!({}), &services);
+    run(&daemon, "web");
+    let (folder, kept) = (daemon.path("log"), daemon.ended());
+    assert_eq!(text(&folder, "web"), "line\nrest");
+    let next = Setup::new();
+    let keys = json!({"path": folder});
+    let daemon = next.config(&json!({"logger": keys, "services": services})).start();
+    run(&daemon, "web");
+    until("both runs are in one file", || (text(&folder, "web") == "line\nrest\nline\nrest").then_some(()));
+    assert_eq!(files(&folder, "web").len(), 1);
+    drop(daemon);
+    drop(kept);
+}
+
+#[test]
+fn only_so_many_files_and_bytes_are_kept() {
+    let script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $PPM_SERVICE $i; done; echo end of $PPM_SERVICE";
+    let services: Vec<Value> = ["a", "b", "c"].map(|name| task(name, script)).into();
+    let daemon = start(&json!({"max_files": 2, "max_file_size": "4KiB", "max_total_size": "10KiB"}), &services);
+    let folder = daemon.path("log");
+    for name in ["a", "b", "c"] {
+        run(&daemon, name);
+    }
+    let _kept = daemon.ended();
+    for name in ["a", "b", "c"] {
+        let content = content(&folder, name);
+        assert!(content.is_empty() || content.ends_with(format!("end of {name}\n").as_bytes()));
+        assert!(files(&folder, name).len() <= 2);
+    }
+    let size: usize = ["a", "b", "c"].iter().map(|name| content(&folder, name).len()).sum();
+    assert!(size <= 10 * 1024 && size > 4 * 1024, "{size}");
+    let indices = fs::read_dir(&folder).unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
+    assert!(indices.count() <= 6, "indices go with their files");
+}
+
+#[test]
+fn one_service_alone_cannot_take_more_than_all_may() {
+    let daemon =
+        start(&json!({"max_total_size": "20KiB"}), &[task("web", "i=0; while [ $i -lt 9000 ]; do i=$((i+1)); echo line $i; done")]);
+    run(&daemon, "web");
+    let folder = daemon.path("log");
+    let _kept = daemon.ended();
+    let content = content(&folder, "web");
+    assert!(content.ends_with(b"line 9000\n") && content.len() <= 20 * 1024, "{}", content.len());
+}
+
+#[test]
+fn usr1_begins_a_new_file_where_the_old_one_was_moved_away() {
+    let daemon = start(&json!({}), &[task("web", "echo one; while [ ! -e go ]; do sleep 0.02; done; echo two")]);
+    let folder = daemon.path("log");
+    daemon.tell("web", "start");
+    until("one", || (text(&folder, "web") == "one\n").then_some(()));
+    let old = files(&folder, "web").remove(0);
+    fs::rename(&old, daemon.path("moved")).unwrap();
+    daemon.signal(Signal::SIGUSR1);
+    daemon.call("hello", &json!({}));
+    daemon.touch("go");
+    until("two", || (text(&folder, "web") == "two\n").then_some(()));
+    assert_eq!(fs::read_to_string(daemon.path("moved")).unwrap(), "one\n");
+}
+
+#[test]
+fn a_folder_that_was_removed_is_made_again() {
+    let daemon = start(&json!({}), &[task("web", "i=0; while [ ! -e go ]; do i=$((i+1)); echo $i; sleep 0.02; done")]);
+    let folder = daemon.path("log");
+    daemon.tell("web", "start");
+    until("output", || (!content(&folder, "web").is_empty()).then_some(()));
+    fs::remove_dir_all(&folder).unwrap();
+    until("output again", || (!content(&folder, "web").is_empty()).then_some(()));
+    daemon.touch("go");
+}
+
+#[test]
+fn r44_a_folder_that_cannot_be_used_costs_output_and_one_warning_but_no_service() {
+    let services: Vec<Value> = ["a", "b"]
+        .map(|name| shell(name, "i=0; while [ ! -e go ]; do i=$((i+1)); echo line $i; sleep 0.02; done; sleep 1000", &json!({})))
+        .into();
+    let setup = Setup::new();
+    fs::write(setup.path("log"), "not a folder").unwrap();
+    let daemon = with_logger(setup, &json!({}), &services).start();
+    let folder = daemon.path("log");
+    until("a warning", || daemon.stderr().contains("cannot write logs in").then_some(()));
+    fs::remove_file(&folder).unwrap();
+    for name in ["a", "b"] {
+        until("its log is written again", || (text(&folder, name).lines().count() > 3).then_some(()));
+        assert_eq!(daemon.row(name)["restarts"], 0);
+    }
+    daemon.touch("go");
+    let all = [text(&folder, "a"), text(&folder, "b")].concat();
+    assert!(
+        all.contains(" bytes are missing here: file exists]\n") && daemon.stderr().contains(": its log can be written again; "),
+        "{all}"
+    );
+    assert_eq!(daemon.stderr().matches("cannot write logs in").count(), 1, "{}", daemon.stderr());
+}
+
+#[test]
+fn r44_a_full_disk_costs_output_but_no_service_and_heals() {
+    let Some(setup) = Setup::with_mounts("mkdir log && mount -t tmpfs -o size=64k none log") else { return };
+    let script = "while [ ! -e go ]; do head -c 8000 /dev/zero | tr '\\0' x; echo; sleep 0.01; done; while [ ! -e stop ]; do echo small; sleep 0.02; done; sleep 1000";
+    let setup = with_logger(setup, &json!({}), &[shell("web", script, &json!({}))]);
+    let daemon = setup.start();
+    until("a warning", || daemon.stderr().contains("no space left on device").then_some(()));
+    daemon.touch("go");
+    // Somebody makes room.
+    let folder = format!("/proc/{}/root{}", daemon.pid, daemon.path("log").display());
+    until("the full file is gone", || files(Path::new(&folder), "web").first().and_then(|path| fs::remove_file(path).ok()));
+    until("it is written again", || daemon.stderr().contains("web: its log can be written again; ").then_some(()));
+    assert_eq!(daemon.row("web")["restarts"], 0);
+    daemon.touch("stop");
+}
+
+#[test]
+fn a_limit_of_the_process_to_the_size_of_files_only_makes_smaller_files() {
+    let setup = Setup::new().through_shell("ulimit -f 16");
+    let setup =
+        with_logger(setup, &json!({"max_files": 100}), &[task("web", "i=0; while [ $i -lt 9000 ]; do i=$((i+1)); echo line $i; done")]);
+    let daemon = setup.start();
+    run(&daemon, "web");
+    let folder = daemon.path("log");
+    until("the end is there", || content(&folder, "web").ends_with(b"line 9000\n").then_some(()));
+    assert!(files(&folder, "web").len() > 3 && text(&folder, "web").lines().count() == 9000);
+}
+
+#[test]
+fn without_a_logger_there_is_no_thread_and_output_goes_where_the_daemons_goes() {
+    let daemon = Setup::new().services(&[task("web", "echo out; echo err >&2")]).start();
+    run(&daemon, "web");
+    until("its output", || (fs::read_to_string(daemon.path("stdout")).unwrap() == "out\n").then_some(()));
+    assert!(daemon.stderr().contains("err\n"), "{}", daemon.stderr());
+    assert_eq!(fs::read_dir(format!("/proc/{}/task", daemon.pid)).unwrap().count(), 1);
+}
+
+#[test]
+fn a_service_can_do_without_and_have_limits_and_a_folder_of_its_own() {
+    let script = "echo $PPM_SERVICE";
+    let with = |name: &str, log: Value| shell(name, script, &json!({"restart": "never", "autostart": false, "log": log}));
+    let setup = Setup::new();
+    let own = setup.path("own/${PPM_SERVICE}");
+    let daemon =
+        with_logger(setup, &json!({}), &[with("a", json!(true)), with("b", json!(false)), with("c", json!({"path": own}))]).start();
+    for name in ["a", "b", "c"] {
+        run(&daemon, name);
+    }
+    until("each where it belongs", || {
+        let found = [text(&daemon.path("log"), "a"), fs::read_to_string(daemon.path("stdout")).unwrap(), text(&daemon.path("own/c"), "c")];
+        (found == ["a\n", "b\n", "c\n"]).then_some(())
+    });
+}
+
+#[test]
+fn a_reload_changes_limits_and_folders_of_what_runs() {
+    let script = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.02; done";
+    let setup = Setup::new();
+    let config = setup.path("config.yml");
+    let write = |folder: &str| {
+        let keys = json!({"path": config.with_file_name(folder)});
+        json!({"logger": keys, "services": [shell("web", script, &json!({}))]})
+    };
+    let daemon = setup.config(&write("log")).start();
+    until("the old folder", || (!content(&daemon.path("log"), "web").is_empty()).then_some(()));
+    fs::write(daemon.path("config.yml"), write("other").to_string()).unwrap();
+    let answer = daemon.call("reload", &json!({}));
+    assert_eq!((&answer["services"][0]["action"], &answer["services"][0]["changes"]), (&json!("update"), &json!(["log"])));
+    until("the new folder", || (!content(&daemon.path("other"), "web").is_empty()).then_some(()));
+    assert_eq!(daemon.row("web")["restarts"], 0);
+}
+
+#[test]
+fn r6_a_service_of_another_user_can_open_its_standard_streams() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("skipped: only root can give a service another user");
+        return;
+    }
+    let more = json!({"restart": "never", "autostart": false, "user": 12345});
+    let daemon = start(&json!({}), &[shell("web", "echo out > /dev/stdout; echo err > /dev/stderr", &more)]);
+    run(&daemon, "web");
+    let folder = daemon.path("log");
+    until("both lines", || (text(&folder, "web").lines().count() == 2).then_some(()));
+}
