@@ -214,7 +214,7 @@ fn after_a_step_backward_an_interval_is_planned_anew_from_then_r36() {
         .steps(-30 * 60_000)
         .event(Event::ClockStepped)
         .announces("the wall clock went back by 30m: it shows 2026-01-02T02:34:05.000Z, 2026-01-02T03:04:05.000Z was expected")
-        .is_planned("02T03:00:00")
+        .planned_for("02T03:00:00")
         .after(25.m() + 55.s())
         .starts_by(Cause::Schedule);
 }
@@ -223,13 +223,13 @@ fn after_a_step_backward_an_interval_is_planned_anew_from_then_r36() {
 fn a_step_that_nobody_tells_of_is_noticed_after_the_check_interval_or_with_whatever_happens_before_r36() {
     let story = |interval| {
         let settings = Settings { clock_check_interval: interval, ..Settings::default() };
-        story_with(settings, svc().scheduled("0 * * * *")).steps(-30 * 60_000).is_planned("02T04:00:00")
+        story_with(settings, svc().scheduled("0 * * * *")).steps(-30 * 60_000).planned_for("02T04:00:00")
     };
     story(10.s())
         .look(|story| assert_eq!(story.supervisor.deadline(), Some(story.now.mono + 10.s())))
         .after(10.s())
-        .is_planned("02T03:00:00");
-    story(Duration::ZERO).look(|story| assert_eq!(story.supervisor.deadline(), None)).event(Event::Tick).is_planned("02T03:00:00");
+        .planned_for("02T03:00:00");
+    story(Duration::ZERO).look(|story| assert_eq!(story.supervisor.deadline(), None)).event(Event::Tick).planned_for("02T03:00:00");
 }
 
 #[test]

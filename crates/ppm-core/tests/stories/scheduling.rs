@@ -200,25 +200,25 @@ fn chance_delays_a_run_by_no_more_than_it_may() {
 fn what_a_step_forward_leaves_out_is_made_up_for_once_if_it_names_its_time_r36() {
     let story = story(nightly()).steps(2 * HOUR).event(Event::ClockStepped).after(1.ms()).starts_by(Cause::Missed);
     let story = story.is(Status::Running, "started by its schedule, for a time that was missed").exits(code(0));
-    story.is_planned("03T03:30:00").after(60.m()).quiet();
+    story.planned_for("03T03:30:00").after(60.m()).quiet();
 }
 
 #[test]
 fn what_a_step_forward_leaves_out_of_an_interval_is_not_made_up_for_r36() {
     let story = story(svc().scheduled("0 * * * *")).steps(2 * HOUR).event(Event::ClockStepped).after(1.ms()).quiet();
-    story.is_planned("02T06:00:00").told(&[(EventKind::Skipped, "missed: it was planned for 2026-01-02T05:00:00.000Z, 4m 5s ago")]);
+    story.planned_for("02T06:00:00").told(&[(EventKind::Skipped, "missed: it was planned for 2026-01-02T05:00:00.000Z, 4m 5s ago")]);
 }
 
 #[test]
 fn a_step_forward_of_more_than_three_hours_is_a_correction_r36() {
-    story(nightly()).steps(4 * HOUR).event(Event::ClockStepped).after(1.ms()).quiet().is_planned("03T03:30:00");
+    story(nightly()).steps(4 * HOUR).event(Event::ClockStepped).after(1.ms()).quiet().planned_for("03T03:30:00");
 }
 
 #[test]
 fn what_a_step_back_brings_again_does_not_run_again_r36() {
     let story = story(nightly()).after(25.m() + 55.s()).starts_by(Cause::Schedule).exits(code(0)).after(10.m());
-    let story = story.steps(-HOUR).event(Event::ClockStepped).is_planned("03T03:30:00").after(120.m()).quiet();
-    story.steps(-4 * HOUR).event(Event::ClockStepped).is_planned("02T03:30:00");
+    let story = story.steps(-HOUR).event(Event::ClockStepped).planned_for("03T03:30:00").after(120.m()).quiet();
+    story.steps(-4 * HOUR).event(Event::ClockStepped).planned_for("02T03:30:00");
 }
 
 #[test]
@@ -232,8 +232,8 @@ fn a_period_is_not_touched_when_the_clock_is_set_r36() {
 
 #[test]
 fn what_a_frozen_daemon_left_out_is_run_once_r36() {
-    story(nightly()).jump(120.m()).starts_by(Cause::Missed).exits(code(0)).is_planned("03T03:30:00");
-    story(nightly()).jump(300.m()).quiet().is_planned("03T03:30:00");
+    story(nightly()).jump(120.m()).starts_by(Cause::Missed).exits(code(0)).planned_for("03T03:30:00");
+    story(nightly()).jump(300.m()).quiet().planned_for("03T03:30:00");
     story(minutely()).jump(10.m()).starts_by(Cause::Schedule).exits(code(0)).after(54.s()).quiet();
 }
 

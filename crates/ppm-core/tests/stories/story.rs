@@ -464,7 +464,7 @@ impl Story {
     }
 
     /// When it is planned, by the core's own word: nothing is asked for, so that nothing is noticed.
-    pub fn is_planned(self, at: &str) -> Story {
+    pub fn planned_for(self, at: &str) -> Story {
         assert_eq!(self.service().plan().map(|at| at.to_string()), Some(format!("2026-01-{at}.000Z")));
         self
     }
