@@ -45,12 +45,12 @@ pub struct From {
     pub call: Option<RpcId>,
 }
 
-/// Whether anything else of the process group was there when its leader had been reaped.
+/// Whether anything else of a service was there when its main process had been reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// The leader was alone.
     Empty,
-    /// Other members live, and so the group's number is still theirs.
+    /// Others live: members of its group, or such as have left it.
     Left,
 }
 
@@ -125,14 +125,21 @@ pub enum Event {
         pid: Pid,
         /// How.
         exit: Exit,
-        /// What is left of the group it led.
+        /// What is left of the service it led.
         group: Group,
     },
-    /// The last member of a group that was [`Group::Left`] is gone.
+    /// Nothing is left of a service that was [`Group::Left`].
     Drained {
-        /// The group.
-        group: Pid,
+        /// Which.
+        id: ServiceId,
     },
+    /// More of a service that was [`Group::Left`] turned up than had been reached.
+    Strayed {
+        /// Which.
+        id: ServiceId,
+    },
+    /// After a [`Action::Sweep`]: the daemon has no child any more.
+    Alone,
     /// A child was stopped by a signal.
     Paused {
         /// Which.
@@ -177,14 +184,37 @@ pub enum Action {
         /// Why it starts: PPM_START_REASON.
         cause: Cause,
     },
-    /// Send a signal to a process that has not been reaped, or to a group that has members.
+    /// Send a signal to a main process that has not been reaped, or to a group that has members.
     Kill {
+        /// Of this service.
+        id: ServiceId,
         /// The process, or its group.
         pid: Pid,
         /// The signal.
         signal: Signal,
         /// Which of the two.
         reach: Reach,
+    },
+    /// Send a signal to all of a service that are not in its main process's group.
+    KillStrays {
+        /// The service.
+        id: ServiceId,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Ask those of a service to end, with this signal and SIGCONT, that are not in its main process's group and have
+    /// not been asked before.
+    AskStrays {
+        /// The service.
+        id: ServiceId,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Send a signal, and SIGCONT, to all that descends from the daemon; answered by [`Event::Alone`] when it has no
+    /// child any more.
+    Sweep {
+        /// The signal.
+        signal: Signal,
     },
     /// Read the usage of these processes and of the daemon itself; answered by [`Event::Sampled`].
     Sample {

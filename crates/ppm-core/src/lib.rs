@@ -15,6 +15,7 @@ pub mod diff;
 pub mod environment;
 pub mod event;
 pub mod journal;
+pub mod kin;
 pub mod logging;
 pub mod names;
 pub mod oom;

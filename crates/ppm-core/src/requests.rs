@@ -261,7 +261,7 @@ impl Supervisor {
 
     fn signal(&mut self, now: Now, from: From, request: &SendSignal) -> Result<(), RpcError> {
         let ids = self.targets(&request.services)?;
-        let nobody = |service: &&Service| service.pid().is_none() && service.orphaned_group().is_none();
+        let nobody = |service: &&Service| service.pid().is_none() && !service.is_draining();
         let idle = |id: &ServiceId| self.service(*id).filter(nobody);
         let failed = ids
             .iter()
@@ -382,7 +382,7 @@ impl Supervisor {
     pub(crate) fn refuse_when_ending(&self) -> Result<(), RpcError> {
         match self.phase {
             Phase::Running => Ok(()),
-            Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Over => {
+            Phase::Stopping { .. } | Phase::Sweeping { .. } | Phase::Killing { .. } | Phase::Over => {
                 Err(RpcError::new(ErrorCode::Refused, "the daemon is shutting down; nothing is started any more"))
             }
         }
@@ -432,6 +432,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::PassOn(_)
         | Input::Exited(..)
         | Input::Drained
+        | Input::Strayed
         | Input::WasPaused
         | Input::WasResumed => Aim::Asked,
     }

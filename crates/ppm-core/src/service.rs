@@ -11,9 +11,13 @@
 //! | `Up`, `Paused` | the main process | its exit, or a stop |
 //! | `Stopping` | the main process, asked to end | its exit, or `kill_at` |
 //! | `Killing` | the main process, sent SIGKILL | its exit |
-//! | `Draining` | no main process, but others of its group, asked to end | their end, or `kill_at` |
-//! | `Purging` | the same, sent SIGKILL | their end, or `until` |
+//! | `Draining` | no main process, but others of the service, asked to end | their end, or `kill_at` |
+//! | `Purging` | the same, sent SIGKILL | their end |
 //! | `Waiting` | nothing, a start is coming | `until` |
+//!
+//! A service is all of its processes. Its group gets a signal at once; its strays, those that have left the group (a
+//! session of their own, job control, a daemon), have to be looked for, and are asked a moment later, so that a service
+//! that ends at once costs nothing (R21).
 //!
 //! Invariants: at most one incarnation (R24): only a run without any process leads to `Starting`. The last command
 //! wins (R23). A timer is a field of the run that needs it, so leaving the run cancels it. Nothing here waits.
@@ -35,6 +39,9 @@ use crate::time::{Mono, Now, Timestamp, brief};
 
 /// After SIGKILL a process is gone at once, unless the kernel holds it (R25); after this long that is told.
 pub const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// After this long without an end the strays of a service are looked for and asked to end too.
+pub const STRAYS_AFTER: Duration = Duration::from_millis(50);
 
 /// What its user asked for last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +75,8 @@ pub enum Run {
     Stopping {
         /// It.
         live: Live,
+        /// When its strays are asked; None: they have been, or are not to be.
+        strays_at: Option<Mono>,
         /// When SIGKILL follows.
         kill_at: Mono,
         /// What comes when it has ended.
@@ -82,10 +91,12 @@ pub enum Run {
         /// What comes when it has ended.
         then: Next,
     },
-    /// The main process ended and left others of its group behind, which were asked to end.
+    /// The main process ended and left others behind, which were asked to end.
     Draining {
-        /// The group.
+        /// Its group.
         group: Pid,
+        /// When the strays are asked; None: they have been.
+        strays_at: Option<Mono>,
         /// When SIGKILL follows.
         kill_at: Mono,
         /// What comes when they have ended.
@@ -93,10 +104,13 @@ pub enum Run {
     },
     /// What the main process left behind got SIGKILL.
     Purging {
-        /// The group.
+        /// Its group.
         group: Pid,
-        /// When to go on without waiting longer.
-        until: Mono,
+        /// When to look again whether anybody is left: some end without a word to the daemon, and the kernel may not let
+        /// others die.
+        look_at: Mono,
+        /// It was told that they do not die.
+        is_stuck: bool,
         /// What comes when they have ended.
         then: Next,
     },
@@ -236,6 +250,8 @@ pub enum Input {
     Exited(Exit, Group),
     /// What the main process left behind ended.
     Drained,
+    /// More turned up of what the main process left behind.
+    Strayed,
     /// The main process was stopped by a signal.
     WasPaused,
     /// The main process goes on.
@@ -247,8 +263,12 @@ pub enum Input {
 pub enum Effect {
     /// Start it.
     Spawn(Cause),
-    /// Send a signal.
+    /// Send a signal to the main process or its group.
     Kill(Pid, Signal, Reach),
+    /// Send a signal to the strays.
+    KillStrays(Signal),
+    /// Ask the strays to end that have not been asked.
+    AskStrays(Signal),
     /// Tell of it.
     Told {
         /// What happened.
@@ -421,8 +441,8 @@ impl Service {
             (_, Input::Replan) => self.plan_anew(ctx),
 
             // Sent whatever is known of the process: what was told last may be overtaken already (R16, R23).
-            (Run::Up(live) | Run::Paused(live), Input::Pause) => out.push(Effect::Kill(live.pid, Signal::STOP, Reach::Group)),
-            (Run::Up(live) | Run::Paused(live), Input::Resume) => out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group)),
+            (Run::Up(live) | Run::Paused(live), Input::Pause) => signal_all(live.pid, Signal::STOP, out),
+            (Run::Up(live) | Run::Paused(live), Input::Resume) => signal_all(live.pid, Signal::CONT, out),
             (
                 Run::Idle
                 | Run::Starting { .. }
@@ -434,11 +454,9 @@ impl Service {
                 Input::Pause | Input::Resume,
             ) => {}
             (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::Signal(signal)) => {
-                out.push(Effect::Kill(live.pid, *signal, Reach::Group));
+                signal_all(live.pid, *signal, out);
             }
-            (Run::Draining { group, .. } | Run::Purging { group, .. }, Input::Signal(signal)) => {
-                out.push(Effect::Kill(group, *signal, Reach::Group));
-            }
+            (Run::Draining { group, .. } | Run::Purging { group, .. }, Input::Signal(signal)) => signal_all(group, *signal, out),
             (Run::Idle | Run::Starting { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
             // Not to its group: what it tells the others itself they would hear twice.
             (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::PassOn(signal)) => {
@@ -452,26 +470,37 @@ impl Service {
                     self.time_out(ctx, live, out);
                 }
             }
-            (Run::Stopping { live, kill_at, then }, Input::Tick) => {
+            (Run::Stopping { live, strays_at, kill_at, then }, Input::Tick) => {
                 if kill_at <= ctx.now.mono {
                     self.kill_leader(ctx, live, then, out);
+                } else if is_due(ctx, strays_at) {
+                    self.run = Run::Stopping { live, strays_at: None, kill_at, then };
+                    out.push(Effect::AskStrays(self.spec.stop.signal));
                 }
             }
             (Run::Killing { live, stuck_at, then }, Input::Tick) => {
-                if stuck_at.is_some_and(|at| at <= ctx.now.mono) {
+                if is_due(ctx, stuck_at) {
                     self.run = Run::Killing { live, stuck_at: None, then };
                     self.tell(EventKind::Stuck, Some(live.pid), format!("still there {} after SIGKILL", brief(STUCK_AFTER)), out);
                 }
             }
-            (Run::Draining { group, kill_at, then }, Input::Tick) => {
+            (Run::Draining { group, strays_at, kill_at, then }, Input::Tick) => {
                 if kill_at <= ctx.now.mono {
                     self.kill_group(ctx, group, then, out);
+                } else if is_due(ctx, strays_at) {
+                    self.run = Run::Draining { group, strays_at: None, kill_at, then };
+                    out.push(Effect::AskStrays(self.spec.stop.signal));
                 }
             }
-            (Run::Purging { until, then, .. }, Input::Tick) => {
-                if until <= ctx.now.mono {
-                    self.tell(EventKind::Stuck, None, "what it left behind is still there after SIGKILL".to_owned(), out);
-                    self.settle(ctx, then, out);
+            // Nothing starts before they are gone (R24), and nobody is told twice (R25).
+            (Run::Purging { group, look_at, is_stuck, then }, Input::Tick) => {
+                if look_at <= ctx.now.mono {
+                    if !is_stuck {
+                        let reason = format!("what it left behind is still there {} after SIGKILL", brief(STUCK_AFTER));
+                        self.tell(EventKind::Stuck, None, reason, out);
+                    }
+                    self.run = Run::Purging { group, look_at: ctx.now.mono + STUCK_AFTER, is_stuck: true, then };
+                    signal_all(group, Signal::KILL, out);
                 }
             }
             (Run::Waiting { until, cause }, Input::Tick) => {
@@ -495,7 +524,7 @@ impl Service {
             ) => never!(self, input, out),
 
             (Run::Up(live) | Run::Paused(live), Input::Exited(exit, group)) => self.ended(ctx, live, *exit, *group, out),
-            (Run::Stopping { live, kill_at, then }, Input::Exited(exit, group)) => {
+            (Run::Stopping { live, kill_at, then, .. }, Input::Exited(exit, group)) => {
                 self.stopped(ctx, live, *exit, self.judge_stop(ctx, *exit), out);
                 let then = self.after_the_end(ctx, live, then, out);
                 match group {
@@ -504,7 +533,7 @@ impl Service {
                         if self.spec.stop.reach == Reach::Leader {
                             self.ask_group(live.pid, out);
                         }
-                        self.run = Run::Draining { group: live.pid, kill_at, then };
+                        self.drain(ctx, live.pid, kill_at, then);
                     }
                 }
             }
@@ -537,6 +566,22 @@ impl Service {
                 Input::Drained,
             ) => never!(self, input, out),
 
+            (Run::Draining { group, strays_at, kill_at, then }, Input::Strayed) => {
+                let strays_at = strays_at.or(Some(ctx.now.mono + STRAYS_AFTER));
+                self.run = Run::Draining { group, strays_at, kill_at, then };
+            }
+            (Run::Purging { .. }, Input::Strayed) => out.push(Effect::KillStrays(Signal::KILL)),
+            (
+                Run::Idle
+                | Run::Starting { .. }
+                | Run::Up(_)
+                | Run::Paused(_)
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Waiting { .. },
+                Input::Strayed,
+            ) => never!(self, input, out),
+
             (Run::Up(live), Input::WasPaused) => {
                 self.run = Run::Paused(live);
                 self.tell(EventKind::Paused, Some(live.pid), "paused by a stop signal".to_owned(), out);
@@ -558,9 +603,12 @@ impl Service {
     /// The next instant at which [`Input::Tick`] would change something.
     pub fn deadline(&self) -> Option<Mono> {
         match self.run {
-            Run::Stopping { kill_at, .. } | Run::Draining { kill_at, .. } => Some(kill_at),
+            Run::Stopping { strays_at, kill_at, .. } | Run::Draining { strays_at, kill_at, .. } => {
+                Some(strays_at.map_or(kill_at, |at| at.min(kill_at)))
+            }
             Run::Killing { stuck_at, .. } => stuck_at,
-            Run::Purging { until, .. } | Run::Waiting { until, .. } => Some(until),
+            Run::Purging { look_at, .. } => Some(look_at),
+            Run::Waiting { until, .. } => Some(until),
             Run::Up(live) | Run::Paused(live) => match live.limit {
                 Limit::Until(at) => Some(at),
                 Limit::None | Limit::Passed(_) => None,
@@ -597,18 +645,9 @@ impl Service {
         self.live().map(|live| live.pid)
     }
 
-    /// The group that outlived its main process.
-    pub fn orphaned_group(&self) -> Option<Pid> {
-        match self.run {
-            Run::Draining { group, .. } | Run::Purging { group, .. } => Some(group),
-            Run::Idle
-            | Run::Starting { .. }
-            | Run::Up(_)
-            | Run::Paused(_)
-            | Run::Stopping { .. }
-            | Run::Killing { .. }
-            | Run::Waiting { .. } => None,
-        }
+    /// Whether others of it have outlived its main process.
+    pub fn is_draining(&self) -> bool {
+        matches!(self.run, Run::Draining { .. } | Run::Purging { .. })
     }
 
     /// Whether anything of it runs, or is about to.
@@ -634,7 +673,7 @@ impl Service {
 
     /// Whether it has outlived SIGKILL for longer than a process should (R25).
     pub fn is_stuck(&self) -> bool {
-        matches!(self.run, Run::Killing { stuck_at: None, .. })
+        matches!(self.run, Run::Killing { stuck_at: None, .. } | Run::Purging { is_stuck: true, .. })
     }
 
     /// One of the five public states.
@@ -709,7 +748,10 @@ impl Service {
             Run::Draining { kill_at, .. } => {
                 format!("{}; ending what it left behind, SIGKILL in {}", self.last_in_words(), until(kill_at))
             }
-            Run::Purging { .. } => format!("{}; killed what it left behind", self.last_in_words()),
+            Run::Purging { is_stuck: false, .. } => format!("{}; killed what it left behind", self.last_in_words()),
+            Run::Purging { is_stuck: true, .. } => {
+                format!("{}; killed what it left behind, but the kernel does not let it go", self.last_in_words())
+            }
             Run::Waiting { until: at, cause: Cause::Backoff } => {
                 format!("{}, retry {} in {}", self.last_in_words(), self.crashes, until(at))
             }
@@ -1008,7 +1050,8 @@ impl Service {
         let stop = self.spec.stop;
         out.push(Effect::Kill(live.pid, stop.signal, stop.reach));
         out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group));
-        self.run = Run::Stopping { live, kill_at: ctx.now.mono + stop.timeout, then };
+        let strays_at = (stop.reach == Reach::Group).then_some(ctx.now.mono + STRAYS_AFTER);
+        self.run = Run::Stopping { live, strays_at, kill_at: ctx.now.mono + stop.timeout, then };
         self.tell(EventKind::Stopping, Some(live.pid), format!("{}, SIGKILL in {}", stop.signal, brief(stop.timeout)), out);
     }
 
@@ -1018,15 +1061,21 @@ impl Service {
         out.push(Effect::Kill(group, Signal::CONT, Reach::Group));
     }
 
+    /// Waits for the end of what the main process left behind. Strays that turned up since the last were asked are
+    /// asked a moment later, as are those that nobody has looked for yet.
+    fn drain(&mut self, ctx: &Context<'_>, group: Pid, kill_at: Mono, then: Next) {
+        self.run = Run::Draining { group, strays_at: Some(ctx.now.mono + STRAYS_AFTER), kill_at, then };
+    }
+
     fn kill_leader(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
-        out.push(Effect::Kill(live.pid, Signal::KILL, Reach::Group));
+        signal_all(live.pid, Signal::KILL, out);
         self.run = Run::Killing { live, stuck_at: Some(ctx.now.mono + STUCK_AFTER), then };
         self.tell(EventKind::Killed, Some(live.pid), "SIGKILL".to_owned(), out);
     }
 
     fn kill_group(&mut self, ctx: &Context<'_>, group: Pid, then: Next, out: &mut Vec<Effect>) {
-        out.push(Effect::Kill(group, Signal::KILL, Reach::Group));
-        self.run = Run::Purging { group, until: ctx.now.mono + STUCK_AFTER, then };
+        signal_all(group, Signal::KILL, out);
+        self.run = Run::Purging { group, look_at: ctx.now.mono + STUCK_AFTER, is_stuck: false, then };
         self.tell(EventKind::Killed, None, "SIGKILL to what it left behind".to_owned(), out);
     }
 
@@ -1088,7 +1137,7 @@ impl Service {
             Group::Empty => self.settle(ctx, then, out),
             Group::Left => {
                 self.ask_group(live.pid, out);
-                self.run = Run::Draining { group: live.pid, kill_at: ctx.now.mono + self.spec.stop.timeout, then };
+                self.drain(ctx, live.pid, ctx.now.mono + self.spec.stop.timeout, then);
             }
         }
     }
@@ -1162,6 +1211,15 @@ impl Service {
     fn tell(&self, kind: EventKind, pid: Option<Pid>, reason: String, out: &mut Vec<Effect>) {
         out.push(Effect::Told { kind, pid, exit: None, reason });
     }
+}
+
+/// To the group at once, and to whoever has left it.
+fn signal_all(group: Pid, signal: Signal, out: &mut Vec<Effect>) {
+    out.extend([Effect::Kill(group, signal, Reach::Group), Effect::KillStrays(signal)]);
+}
+
+fn is_due(ctx: &Context<'_>, at: Option<Mono>) -> bool {
+    at.is_some_and(|at| at <= ctx.now.mono)
 }
 
 fn planner<'a>(spec: &'a ServiceSpec, ctx: &Context<'a>) -> Option<Planner<'a>> {

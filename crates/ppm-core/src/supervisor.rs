@@ -66,6 +66,8 @@ pub(crate) enum Phase {
     Running,
     /// It is ending: everything was asked to stop.
     Stopping { kill_at: Mono },
+    /// All services have ended; orphans that belong to none of them were asked to.
+    Sweeping { kill_at: Mono },
     /// There is no time left: everything got SIGKILL.
     Killing { exit_at: Mono },
     /// The last action was given.
@@ -94,7 +96,6 @@ pub(crate) enum Origin {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Keys {
     pid: Option<Pid>,
-    group: Option<Pid>,
     deadline: Option<Mono>,
     plan: Option<Timestamp>,
     busy: bool,
@@ -132,7 +133,6 @@ pub struct Supervisor {
     pub(crate) acting: Option<Actor>,
     pub(crate) actions: Vec<Action>,
     pids: BTreeMap<Pid, ServiceId>,
-    groups: BTreeMap<Pid, ServiceId>,
     deadlines: BTreeSet<(Mono, ServiceId)>,
     plans: BTreeSet<(Timestamp, ServiceId)>,
     busy: usize,
@@ -173,7 +173,6 @@ impl Supervisor {
             acting: None,
             actions: Vec::new(),
             pids: BTreeMap::new(),
-            groups: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             plans: BTreeSet::new(),
             busy: 0,
@@ -222,11 +221,9 @@ impl Supervisor {
             }
             Event::Paused { pid } => self.step_owner(now, pid, &Input::WasPaused),
             Event::Resumed { pid } => self.step_owner(now, pid, &Input::WasResumed),
-            Event::Drained { group } => {
-                if let Some(id) = self.groups.get(&group).copied() {
-                    self.step(now, id, &Input::Drained);
-                }
-            }
+            Event::Drained { id } => self.step(now, id, &Input::Drained),
+            Event::Strayed { id } => self.step(now, id, &Input::Strayed),
+            Event::Alone => self.alone(),
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
             Event::Signalled(signal) => {
@@ -251,7 +248,7 @@ impl Supervisor {
         let boot = (!self.boot.is_empty()).then_some(Mono(0));
         let service = self.deadlines.first().map(|(at, _)| *at);
         let phase = match self.phase {
-            Phase::Stopping { kill_at } => Some(kill_at),
+            Phase::Stopping { kill_at } | Phase::Sweeping { kill_at } => Some(kill_at),
             Phase::Killing { exit_at } => Some(exit_at),
             Phase::Running | Phase::Over => None,
         };
@@ -268,6 +265,11 @@ impl Supervisor {
     /// The service with this number.
     pub fn service(&self, id: ServiceId) -> Option<&Service> {
         self.services.get(&id).map(|entry| &entry.service)
+    }
+
+    /// The service of this name.
+    pub fn id_of(&self, name: &str) -> Option<ServiceId> {
+        self.names.get(name).copied()
     }
 
     /// All services, by number.
@@ -353,7 +355,7 @@ impl Supervisor {
         }
         self.time_out_waiters(now);
         self.sample_again(now);
-        if matches!(self.phase, Phase::Stopping { kill_at } if kill_at <= now.mono) {
+        if matches!(self.phase, Phase::Stopping { kill_at } | Phase::Sweeping { kill_at } if kill_at <= now.mono) {
             self.kill_everything(now);
         }
     }
@@ -383,7 +385,9 @@ impl Supervisor {
                     let launch = service.launch_data(stdin, self.settings.logger.as_ref());
                     self.actions.push(Action::Spawn { id, launch: Arc::new(launch), cause });
                 }
-                Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { pid, signal, reach }),
+                Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { id, pid, signal, reach }),
+                Effect::KillStrays(signal) => self.actions.push(Action::KillStrays { id, signal }),
+                Effect::AskStrays(signal) => self.actions.push(Action::AskStrays { id, signal }),
                 Effect::EndDaemon => self.exit_code = self.exit_code.or_else(|| service.last().map(End::code)),
                 Effect::Advise(text) => self.actions.push(Action::Announce(Notice::Warning(text))),
                 Effect::Impossible(text) => self.actions.push(Action::Announce(Notice::Impossible(text))),
@@ -399,21 +403,11 @@ impl Supervisor {
     /// Brings the indices in line with a service that may have changed.
     pub(crate) fn index(&mut self, id: ServiceId) {
         let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
-        let new = Keys {
-            pid: service.pid(),
-            group: service.orphaned_group(),
-            deadline: service.deadline(),
-            plan: service.plan(),
-            busy: service.is_busy(),
-        };
+        let new = Keys { pid: service.pid(), deadline: service.deadline(), plan: service.plan(), busy: service.is_busy() };
         let old = std::mem::replace(keys, new);
         if old.pid != new.pid {
             old.pid.map(|pid| self.pids.remove(&pid));
             new.pid.map(|pid| self.pids.insert(pid, id));
-        }
-        if old.group != new.group {
-            old.group.map(|group| self.groups.remove(&group));
-            new.group.map(|group| self.groups.insert(group, id));
         }
         if old.deadline != new.deadline {
             old.deadline.map(|at| self.deadlines.remove(&(at, id)));
@@ -519,7 +513,7 @@ impl Supervisor {
     fn kill_everything(&mut self, now: Now) {
         match self.phase {
             Phase::Over | Phase::Killing { .. } => return,
-            Phase::Running | Phase::Stopping { .. } => {}
+            Phase::Running | Phase::Stopping { .. } | Phase::Sweeping { .. } => {}
         }
         self.boot.clear();
         if self.busy > 0 {
@@ -530,18 +524,34 @@ impl Supervisor {
         }
         self.phase = Phase::Killing { exit_at: now.mono + LAST_WAIT };
         self.step_all(now, &Input::KillNow);
+        self.actions.push(Action::Sweep { signal: Signal::KILL });
     }
 
-    /// Leaves when everything has ended, or when there is no time left to wait for it. Who still waits is told.
+    /// When all services have ended, what is nobody's is asked to: what runs was started by them or for them. When
+    /// there is no time left, nothing is waited for.
     fn leave_if_done(&mut self, now: Now) {
-        let is_done = match self.phase {
-            Phase::Running | Phase::Over => false,
-            Phase::Stopping { .. } => self.busy == 0,
-            Phase::Killing { exit_at } => self.busy == 0 || exit_at <= now.mono,
-        };
-        if !is_done {
-            return;
+        match self.phase {
+            Phase::Running | Phase::Over | Phase::Sweeping { .. } => {}
+            Phase::Stopping { kill_at } if self.busy == 0 => {
+                self.phase = Phase::Sweeping { kill_at };
+                self.actions.push(Action::Sweep { signal: Signal::TERM });
+            }
+            Phase::Stopping { .. } => {}
+            Phase::Killing { exit_at } if exit_at <= now.mono => self.leave(),
+            Phase::Killing { .. } => {}
         }
+    }
+
+    /// The last child is gone.
+    fn alone(&mut self) {
+        match self.phase {
+            Phase::Running | Phase::Stopping { .. } | Phase::Over => {}
+            Phase::Sweeping { .. } | Phase::Killing { .. } => self.leave(),
+        }
+    }
+
+    /// Gives the last action. Who still waits is told.
+    fn leave(&mut self) {
         self.phase = Phase::Over;
         for to in self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls()) {
             let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
@@ -619,7 +629,6 @@ impl Supervisor {
             let id = service.id();
             let known = [
                 service.pid().is_none_or(|pid| self.pids.get(&pid) == Some(&id)),
-                service.orphaned_group().is_none_or(|group| self.groups.get(&group) == Some(&id)),
                 service.deadline().is_none_or(|at| self.deadlines.contains(&(at, id))),
                 service.plan().is_none_or(|at| self.plans.contains(&(at, id))),
                 self.names.get(&service.spec().name) == Some(&id),
@@ -628,10 +637,9 @@ impl Supervisor {
                 return Err(format!("{:?} is not indexed as it is: {known:?}", service.run()));
             }
         }
-        let indexed = [self.pids.len(), self.groups.len(), self.deadlines.len(), self.plans.len()];
+        let indexed = [self.pids.len(), self.deadlines.len(), self.plans.len()];
         let counted = [
             self.services().filter_map(Service::pid).count(),
-            self.services().filter_map(Service::orphaned_group).count(),
             self.services().filter_map(Service::deadline).count(),
             self.services().filter_map(Service::plan).count(),
         ];

@@ -211,6 +211,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Exited KILL, left", exited(signal("KILL"), Group::Left)),
         ("Exited SEGV, left", exited(signal("SEGV"), Group::Left)),
         ("Drained", Input::Drained),
+        ("Strayed", Input::Strayed),
         ("WasPaused", Input::WasPaused),
         ("WasResumed", Input::WasResumed),
     ]
@@ -256,6 +257,7 @@ fn state_of(service: &Service) -> State {
         Next::Rest => "",
         Next::Start(_) => ", then start",
     };
+    let strays = |at: Option<Mono>| if at.is_some() { "" } else { ", strays asked" };
     let (run, title) = match service.run() {
         Run::Idle if service.attempts() == 0 => (0, "Idle, never run".to_owned()),
         Run::Idle if is_given_up(service) => (1, "Idle, gave up".to_owned()),
@@ -263,12 +265,13 @@ fn state_of(service: &Service) -> State {
         Run::Starting { .. } => (2, "Starting".to_owned()),
         Run::Up(live) => (3, format!("Up{}", queued(live))),
         Run::Paused(live) => (4, format!("Paused{}", queued(live))),
-        Run::Stopping { then, .. } => (5, format!("Stopping{}", cause(then))),
+        Run::Stopping { strays_at, then, .. } => (5, format!("Stopping{}{}", strays(strays_at), cause(then))),
         Run::Killing { then, stuck_at: Some(_), .. } => (6, format!("Killing{}", cause(then))),
         Run::Killing { then, stuck_at: None, .. } => (7, format!("Killing, stuck{}", cause(then))),
-        Run::Draining { then, .. } => (8, format!("Draining{}{}", after(service), cause(then))),
-        Run::Purging { then, .. } => (9, format!("Purging{}{}", after(service), cause(then))),
-        Run::Waiting { cause, .. } => (10, format!("Waiting ({cause})")),
+        Run::Draining { strays_at, then, .. } => (8, format!("Draining{}{}{}", strays(strays_at), after(service), cause(then))),
+        Run::Purging { is_stuck: false, then, .. } => (9, format!("Purging{}{}", after(service), cause(then))),
+        Run::Purging { is_stuck: true, then, .. } => (10, format!("Purging, stuck{}{}", after(service), cause(then))),
+        Run::Waiting { cause, .. } => (11, format!("Waiting ({cause})")),
     };
     let counts = service.spec().restart.max_retries > 0 && service.crashes(context(Mono(0)).now) > 0;
     let tried = if counts { CRASHED_BEFORE } else { "" };
@@ -310,16 +313,23 @@ fn in_words(service: &Service, at: Mono) -> String {
         Next::Rest => String::new(),
         Next::Start(cause) => format!(" then {cause}"),
     };
+    let strays = |time: Option<Mono>| time.map_or(String::new(), |at| format!("{}, ", until(at)));
     let run = match service.run() {
         Run::Idle => "Idle".to_owned(),
         Run::Starting { cause } => format!("Starting {cause}"),
         Run::Up(live) => format!("Up{}", queued(live)),
         Run::Paused(live) => format!("Paused{}", queued(live)),
-        Run::Stopping { kill_at, then: next, .. } => format!("Stopping {}{}", until(kill_at), then(next)),
+        Run::Stopping { strays_at, kill_at, then: next, .. } => {
+            format!("Stopping {}{}{}", strays(strays_at), until(kill_at), then(next))
+        }
         Run::Killing { stuck_at: Some(stuck), then: next, .. } => format!("Killing {}{}", until(stuck), then(next)),
         Run::Killing { stuck_at: None, then: next, .. } => format!("Killing stuck{}", then(next)),
-        Run::Draining { kill_at, then: next, .. } => format!("Draining {}{}", until(kill_at), then(next)),
-        Run::Purging { until: end, then: next, .. } => format!("Purging {}{}", until(end), then(next)),
+        Run::Draining { strays_at, kill_at, then: next, .. } => {
+            format!("Draining {}{}{}", strays(strays_at), until(kill_at), then(next))
+        }
+        Run::Purging { look_at, is_stuck, then: next, .. } => {
+            format!("Purging{} {}{}", if is_stuck { " stuck" } else { "" }, until(look_at), then(next))
+        }
         Run::Waiting { until: end, cause } => format!("Waiting {} {cause}", until(end)),
     };
     let status = match service.status() {
@@ -347,6 +357,8 @@ fn effect_in_words(effect: &Effect) -> String {
                 Reach::Leader => format!("{name} to leader"),
             }
         }
+        Effect::KillStrays(signal) => format!("{} to strays", signal.to_string().trim_start_matches("SIG")),
+        Effect::AskStrays(signal) => format!("{} to strays not asked", signal.to_string().trim_start_matches("SIG")),
         Effect::Told { kind, reason, .. } if reason.is_empty() => format!("tell {kind}"),
         Effect::Told { kind, reason, .. } => format!("tell {kind}: {reason:?}"),
         Effect::EndDaemon => "end the daemon".to_owned(),

@@ -46,6 +46,9 @@ const MAX_CALLS: usize = 32;
 /// A client that gets another message while more than this many bytes wait to be read by it is dropped.
 const MAX_UNREAD: usize = 8 << 20;
 
+/// When more than this many bytes wait for all clients together, the one that most of them wait for is dropped.
+const MAX_UNREAD_OF_ALL: usize = 32 << 20;
+
 /// How long accepting pauses after it failed, since there are no files or no memory left (R49).
 const SCARCITY: Duration = Duration::from_millis(100);
 
@@ -72,16 +75,17 @@ pub struct NoSocket {
     pub hint: &'static str,
 }
 
+const ELSEWHERE: &str = "choose another place with --socket or PPM_SOCKET";
+
 /// Makes the socket: mode 0600, a stale one replaced, a live one respected.
 pub fn bind(path: &Path) -> Result<(StdListener, Address), NoSocket> {
-    const ELSEWHERE: &str = "choose another place with --socket or PPM_SOCKET";
-    let fail = |what: &str, error: &dyn std::fmt::Display| NoSocket { message: format!("cannot {what}: {error}"), hint: ELSEWHERE };
+    let fail = |what: &str, error: &io::Error| NoSocket { message: format!("cannot {what}: {error}"), hint: remedy(error) };
     if path.as_os_str().len() > socket::MAX_PATH {
         let message =
             format!("the socket's path is {} bytes long, {} are possible: {}", path.as_os_str().len(), socket::MAX_PATH, path.display());
         return Err(NoSocket { message, hint: ELSEWHERE });
     }
-    make_private_folder(path).map_err(|error| fail(&format!("use the folder of {}", path.display()), &error))?;
+    make_folder(path).map_err(|error| fail(&format!("use the folder of {}", path.display()), &error))?;
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock_path = PathBuf::from(lock_path);
@@ -139,10 +143,8 @@ fn remove_stale(path: &Path) -> Result<(), NoSocket> {
     if is_live(path) {
         return Err(in_use(path));
     }
-    fs::remove_file(path).map_err(|error| NoSocket {
-        message: format!("cannot replace the stale socket {}: {error}", path.display()),
-        hint: "choose another place with --socket or PPM_SOCKET",
-    })
+    fs::remove_file(path)
+        .map_err(|error| NoSocket { message: format!("cannot replace the stale socket {}: {error}", path.display()), hint: ELSEWHERE })
 }
 
 /// Whether it may be somebody's: only a refused connection tells that nobody listens (R54). Does not wait for who
@@ -156,11 +158,24 @@ fn is_live(path: &Path) -> bool {
     !matches!(attempt, Err(Errno::ECONNREFUSED | Errno::ENOENT))
 }
 
-/// The folder under /tmp is made by us, and used only if nobody else could have made it.
-fn make_private_folder(path: &Path) -> io::Result<()> {
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound => {
+            "mount a tmpfs there, or choose another place with --socket or PPM_SOCKET"
+        }
+        _ => ELSEWHERE,
+    }
+}
+
+/// Makes the folders that are taken by default, where they are missing. An image that is nothing but a static program
+/// has no /run; the folder under /tmp is used only if nobody else could have made it.
+fn make_folder(path: &Path) -> io::Result<()> {
     let uid = Uid::effective().as_raw();
-    let folder = socket::private_folder(uid);
-    if path.parent() != Some(&folder) {
+    let (parent, folder) = (path.parent(), socket::private_folder(uid));
+    if parent == Some(Path::new("/run")) && !Path::new("/run").exists() {
+        return Ok(nix::unistd::mkdir("/run", Mode::from_bits_truncate(0o755))?);
+    }
+    if parent != Some(&folder) {
         return Ok(());
     }
     match nix::unistd::mkdir(&folder, Mode::S_IRWXU) {
@@ -279,13 +294,25 @@ impl Clients {
         let Some(client) = self.clients.get(&id) else { return };
         let unread = client.unread.fetch_add(bytes.len(), Ordering::Relaxed);
         if unread > MAX_UNREAD || client.outbox.send(bytes).is_err() {
-            client.task.abort();
-            // The task's end does not tell of itself then.
-            let gone = Wake::Gone(id);
-            if let Err(mpsc::error::TrySendError::Full(gone)) = self.inbox.try_send(gone) {
-                let inbox = self.inbox.clone();
-                tokio::spawn(async move { inbox.send(gone).await });
-            }
+            return self.cut_off(id);
+        }
+        let all = || self.clients.iter().map(|(id, client)| (client.unread.load(Ordering::Relaxed), *id));
+        if all().map(|(unread, _)| unread).sum::<usize>() > MAX_UNREAD_OF_ALL
+            && let Some((_, most)) = all().max()
+        {
+            self.cut_off(most);
+        }
+    }
+
+    /// Ends a connection whose client does not read, at once and with all that waits for it.
+    fn cut_off(&mut self, id: ClientId) {
+        let Some(client) = self.clients.remove(&id) else { return };
+        client.task.abort();
+        // The task's end does not tell of itself then.
+        let gone = Wake::Gone(id);
+        if let Err(mpsc::error::TrySendError::Full(gone)) = self.inbox.try_send(gone) {
+            let inbox = self.inbox.clone();
+            tokio::spawn(async move { inbox.send(gone).await });
         }
     }
 

@@ -20,12 +20,10 @@ use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::children::Taken;
 use crate::clock::{self, Alarm, Rang};
 use crate::shell::Hands;
 use crate::{host, oom};
-
-/// How many changes of children are taken at a time (R35).
-const CHANGES_AT_A_TIME: usize = 64;
 
 /// How long the last replies may take to be read at the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -86,15 +84,9 @@ pub struct Driver {
     signals: Signals,
     inbox: mpsc::Receiver<Wake>,
     alarm: Alarm,
-    children: Children,
+    /// Of the changes of children.
+    taken: Taken,
     oom_kills: oom::Counter,
-}
-
-/// Whether there may be changes of children that were not looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Children {
-    Seen,
-    More,
 }
 
 enum Woken {
@@ -108,7 +100,8 @@ enum Woken {
 impl Driver {
     /// A loop that has not begun. Children that ended before are looked at first (R12).
     pub fn new(supervisor: Supervisor, hands: Hands, signals: Signals, inbox: mpsc::Receiver<Wake>) -> Driver {
-        Driver { supervisor, hands, signals, inbox, alarm: Alarm::default(), children: Children::More, oom_kills: oom::Counter::find() }
+        let (alarm, oom_kills) = (Alarm::default(), oom::Counter::find());
+        Driver { supervisor, hands, signals, inbox, alarm, taken: Taken::Some, oom_kills }
     }
 
     /// Runs until the supervisor asks to leave; returns the exit code.
@@ -132,12 +125,15 @@ impl Driver {
 
     async fn wait(&mut self) -> Woken {
         let deadline = self.supervisor.deadline();
-        let is_due = self.children == Children::More || deadline.is_some_and(|at| at <= clock::now().mono);
+        let is_due = self.taken == Taken::Some || deadline.is_some_and(|at| at <= clock::now().mono);
         if is_due {
             tokio::task::yield_now().await; // what the kernel has to tell is heard even when there is always work
         }
+        if self.hands.children.is_time_to_reach(!is_due) {
+            self.hands.children.reach_strays(&|name| self.supervisor.id_of(name));
+        }
         self.alarm.set(self.supervisor.next_plan());
-        let (children, due) = (self.children == Children::More, deadline.filter(|_| !is_due));
+        let (children, due) = (self.taken == Taken::Some, deadline.filter(|_| !is_due));
         tokio::select! {
             _ = self.signals.child.recv() => Woken::Children,
             number = Signals::other(&mut self.signals.others) => Woken::Signal(number),
@@ -149,19 +145,11 @@ impl Driver {
     }
 
     fn look_at_children(&mut self) {
-        self.children = Children::Seen;
-        for taken in 0..=CHANGES_AT_A_TIME {
-            if taken == CHANGES_AT_A_TIME {
-                self.children = Children::More;
-                break;
-            }
-            let Some(event) = self.hands.next_change() else { break };
+        self.taken = self.hands.take_changes(&|name| self.supervisor.id_of(name));
+        while let Some(event) = self.hands.next_change() {
             if matches!(event, Event::Exited { exit, .. } if may_be_one(exit)) {
                 self.count_oom_kills();
             }
-            self.tell(event);
-        }
-        for event in self.hands.drained() {
             self.tell(event);
         }
     }
@@ -212,7 +200,7 @@ impl Driver {
         let mut next = Some(event);
         while let Some(event) = next {
             turn(&mut self.supervisor, &mut self.hands, clock::now(), event);
-            next = self.hands.outcomes.pop_front();
+            next = self.hands.outcomes.pop_front().or_else(|| self.hands.conclude());
         }
     }
 }

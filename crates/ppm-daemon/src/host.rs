@@ -153,15 +153,15 @@ pub fn readiness_of(timer: Timer) -> io::Result<AsyncFd<Timer>> {
     Ok(unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?)
 }
 
-/// The error with the file that it is about.
-fn named(file: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{file}: {error}"))
+/// What services read from, and what stands in for closed standard streams, cannot be done without.
+fn no_null(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot open /dev/null: {error}\n  hint: mount a /dev with the usual devices in it"))
 }
 
 /// A closed 0, 1 or 2 would be taken by the next file opened, and services would write into it.
 fn open_standard_streams() -> io::Result<()> {
     loop {
-        let file = File::options().read(true).write(true).open("/dev/null").map_err(|error| named("/dev/null", &error))?;
+        let file = File::options().read(true).write(true).open("/dev/null").map_err(|error| no_null(&error))?;
         let fd = file.into_raw_fd();
         if fd > 2 {
             nix::unistd::close(fd)?;

@@ -3,6 +3,8 @@
 //! [`run`] is all there is: it reads the configuration, makes the socket, and turns the loop until the core asks to
 //! leave. `ppm daemon` and the small binary `ppm-daemon` both call it.
 
+mod census;
+mod children;
 mod clock;
 mod control;
 mod driver;
@@ -107,6 +109,7 @@ fn serve(options: &Options) -> Result<u8, Failure> {
     let mut signals = runtime.block_on(async { Signals::register(host::signals_heard(main)) })?;
     let reading = runtime.block_on(async {
         tokio::select! {
+            biased; // who asks for the end of a daemon that has come so far gets an orderly one
             config = loader.read_aside() => Some(config),
             () = signals.end() => None,
         }

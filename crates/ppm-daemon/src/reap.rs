@@ -6,6 +6,8 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 
 use ppm_core::event::{Group, Pid};
 use ppm_core::spec::Reach;
@@ -15,7 +17,7 @@ use ppm_protocol::{Exit, Signal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It ended and has been reaped.
-    Exited(Pid, Exit, Group),
+    Exited(Pid, Exit),
     /// It was stopped by a signal.
     Paused(Pid),
     /// It goes on.
@@ -44,7 +46,7 @@ pub fn next() -> Option<Change> {
                 (libc::CLD_KILLED | libc::CLD_DUMPED, Some(signal)) => Exit::Signal(signal),
                 _ => Exit::Code(seen.status),
             };
-            Some(Change::Exited(pid, exit, what_is_left(pid)))
+            Some(Change::Exited(pid, exit))
         }
     }
 }
@@ -63,10 +65,48 @@ pub fn signal(pid: Pid, signal: Signal, reach: Reach) -> io::Result<()> {
     kill(target, signal.number())
 }
 
+/// Sends a signal to a process that need not be a child, if it is still the one that is meant (R14, R19): that is seen
+/// while a descriptor of it holds its identity, where the kernel has such.
+pub fn signal_stray(pid: Pid, signal: Signal, is_still_it: impl FnOnce() -> bool) -> io::Result<()> {
+    // SAFETY: pidfd_open(2) takes numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) };
+    let Some(fd) = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0) else {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ESRCH) => Ok(()),
+            _ if is_still_it() => kill(pid.0, signal.number()),
+            _ => Ok(()),
+        };
+    };
+    // SAFETY: the descriptor was just opened, and is nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    if !is_still_it() {
+        return Ok(());
+    }
+    // SAFETY: pidfd_send_signal(2) with a descriptor that is open; without a siginfo it fills in one like kill(2).
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal.number(), ptr::null::<libc::siginfo_t>(), 0) };
+    match (result, io::Error::last_os_error()) {
+        (0, _) => Ok(()),
+        (_, error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        (_, error) => Err(error),
+    }
+}
+
+/// Whether there is any child, dead or alive.
+pub fn has_children() -> bool {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let which = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid(2) fills in `info`, which is large enough, and with WNOHANG never blocks.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), which) };
+    result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ECHILD)
+}
+
 /// Whether the group has members, also such as may not be signalled (R73). Its dead are reaped first where they are
-/// ours: they count as members.
-pub fn what_is_left(group: Pid) -> Group {
-    while wait(libc::P_PGID, group.0, libc::WEXITED).is_some() {}
+/// ours, and told of: they count as members.
+pub fn what_is_left(group: Pid, mut reaped: impl FnMut(Pid)) -> Group {
+    while let Some(seen) = wait(libc::P_PGID, group.0, libc::WEXITED) {
+        reaped(Pid(seen.pid));
+    }
     match kill(-group.0, 0) {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Group::Empty,
         Ok(()) | Err(_) => Group::Left,
@@ -126,12 +166,12 @@ mod tests {
         let seen = std::thread::spawn(move || {
             // SAFETY: setresuid(2) with numbers only. The raw call changes this thread alone, which ends soon.
             let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
-            (result, kill(-group.0, 0).unwrap_err().raw_os_error(), what_is_left(group))
+            (result, kill(-group.0, 0).unwrap_err().raw_os_error(), what_is_left(group, |_| {}))
         });
         let seen = seen.join();
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(seen.unwrap(), (0, Some(libc::EPERM), Group::Left));
-        assert_eq!(what_is_left(group), Group::Empty);
+        assert_eq!(what_is_left(group, |_| {}), Group::Empty);
     }
 }

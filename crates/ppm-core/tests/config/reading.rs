@@ -37,6 +37,19 @@ fn wrong_configurations_are_refused_in_these_words() {
 }
 
 #[test]
+fn sizes_that_others_read_otherwise_are_remarked_with_their_lines() {
+    let config = read(
+        "logger:\n  path: /l\n  max_file_size: 20M\n  max_total_size: 200MiB\n\
+         services:\n- {name: a, command: b, log: {max_file_size: 1.5 gb}}\n",
+    );
+    let wanted = [
+        "line 3: `logger.max_file_size: 20M` means 20MiB: units are powers of 1024",
+        "line 6: `log.max_file_size: 1.5 gb` means 1536MiB: units are powers of 1024",
+    ];
+    assert_eq!(config.remarks, wanted);
+}
+
+#[test]
 fn a_configuration_without_services_is_one() {
     for text in [
         "",

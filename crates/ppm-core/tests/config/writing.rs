@@ -82,10 +82,12 @@ services:
     assert_eq!(config::render(&Settings::default(), []), "# ppm configuration\nservices: []\n");
 }
 
+/// `PPM_CONFIG_RUNS=10000` tries so many configurations.
 #[test]
 fn what_is_written_reads_the_same() {
+    let rounds = std::env::var("PPM_CONFIG_RUNS").map_or(3000, |rounds| rounds.parse().unwrap());
     let mut chance = Chance(3);
-    for round in 0..3000 {
+    for round in 0..rounds {
         let config = any_config(&mut chance);
         let yaml = config::render(&config.settings, &config.services);
         let mut again = config::parse(&yaml, "f").unwrap_or_else(|problems| panic!("round {round}: {problems}\n{yaml}"));

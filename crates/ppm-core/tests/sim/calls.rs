@@ -184,7 +184,7 @@ impl Call {
         let process = known.and_then(|known| known.process);
         let has_started = known.is_some_and(|known| known.starts > starts) || process.is_some_and(|process| !process.is_ending());
         let is_idle = known.is_none_or(|known| known.is_idle());
-        let has_ended = is_idle || known.is_some_and(|known| known.ends > ends || known.expires);
+        let has_ended = is_idle || known.is_some_and(|known| known.ends > ends);
         match &self.request {
             Request::Start(targets) | Request::Restart(targets) => !targets.wait || has_started,
             Request::Add(add) => !add.wait || !add.start || add.schedule.is_some() || has_started,
@@ -202,7 +202,7 @@ impl Call {
                 }
             }
             Request::Signal(sent) if sent.signal == Signal::KILL => process.is_none() || has_ended,
-            Request::Signal(_) => known.is_some_and(|known| known.process.is_some() || known.waited_for().is_some()),
+            Request::Signal(_) => known.is_some_and(|known| known.process.is_some() || known.left.is_some()),
             _ => true,
         }
     }

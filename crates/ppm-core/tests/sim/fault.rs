@@ -19,6 +19,10 @@ pub enum Fault {
     NeverKills,
     KillsAtOnce,
     KillsTheLeaderOnly,
+    SparesStrays,
+    NeverAsksStrays,
+    ForgetsLateStrays,
+    NeverSweeps,
     NeverAsks,
     AsksTheWrongOne,
     LeavesThePausedAsleep,
@@ -48,6 +52,7 @@ pub enum Fault {
     OversleepsDeadlines,
     SpinsAtDeadlines,
     ExitsEarly,
+    LeavesStrangers,
     ExitsUnasked,
     ActsAfterTheExit,
     NeverExits,
@@ -62,15 +67,20 @@ const ONCE: &str = "every call is answered once";
 const OWED: &str = "a start that is owed comes";
 const OWNED: &str = "signals reach only what is owned";
 const MUST: &str = "who is to stop is asked";
+const OUTLIVES: &str = "nothing of a service outlives its run";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 38] = [
+pub const TABLE: [(Fault, &[&str]); 43] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
+    (Fault::SparesStrays, &["signals go to the whole service"]),
+    (Fault::NeverAsksStrays, &["strays are asked too"]),
+    (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES]),
+    (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
-    (Fault::AsksTheWrongOne, &["only who is to stop is asked", "who is asked to stop is woken"]),
+    (Fault::AsksTheWrongOne, &[OWNED]),
     (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
     // The number may be another's by then.
     (Fault::SignalsTheReaped, &[OWNED, "only who is to stop is asked"]),
@@ -81,7 +91,7 @@ pub const TABLE: [(Fault, &[&str]); 38] = [
     (Fault::ForgetsWhoWaits, &[OWED]),
     (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most"]),
     // Who makes up for what is long past may do so before.
-    (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause"]),
+    (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", OWED]),
     (Fault::LetsOneOverstay, &[MUST]),
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
     (Fault::StartsAfterStop, &[STAYS, SHOWN]),
@@ -97,10 +107,11 @@ pub const TABLE: [(Fault, &[&str]); 38] = [
     (Fault::ReadsTheReaped, &["only living processes are read"]),
     (Fault::RemovesTheLiving, &["only what is gone is removed"]),
     (Fault::ForgetsAFollower, &["who follows hears it all"]),
-    (Fault::OversleepsDeadlines, &[IN_TIME, OWED, "the shutdown ends in time"]),
+    (Fault::OversleepsDeadlines, &["strays are asked too", IN_TIME, OWED, "the shutdown ends in time"]),
     (Fault::SpinsAtDeadlines, &["ticks make progress"]),
     (Fault::ExitsEarly, &["no child is left behind"]),
-    (Fault::ExitsUnasked, &["the daemon ends only when asked to"]),
+    (Fault::LeavesStrangers, &["no child is left behind", ONCE]),
+    (Fault::ExitsUnasked, &["the daemon ends only when asked to", "the exit code is right"]),
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
@@ -168,6 +179,7 @@ impl Planted {
                 vec![Event::OomKills { kills: kills + self.count as u64 }]
             }
             (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
+            (Some(Fault::ForgetsLateStrays), Event::Strayed { .. }) => Vec::new(),
             _ => vec![event.clone()],
         }
     }
@@ -179,8 +191,18 @@ impl Planted {
         let Some(fault) = self.fault else { return actions };
         let has = |actions: &[Action], is: fn(&Action) -> bool| actions.iter().any(is);
         match fault {
-            Fault::NeverKills => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::KILL, .. })),
+            Fault::NeverKills => {
+                actions.retain(|action| {
+                    !matches!(action, Action::Kill { signal: Signal::KILL, .. } | Action::KillStrays { signal: Signal::KILL, .. })
+                });
+            }
             Fault::NeverAsks => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::TERM, .. })),
+            Fault::SparesStrays => actions.retain(|action| !matches!(action, Action::KillStrays { .. })),
+            Fault::NeverAsksStrays => actions.retain(|action| !matches!(action, Action::AskStrays { .. })),
+            Fault::NeverSweeps => actions.retain(|action| !matches!(action, Action::Sweep { .. })),
+            Fault::LeavesStrangers if has(&actions, |action| matches!(action, Action::Sweep { signal: Signal::TERM })) => {
+                actions.push(Action::Exit { code: 0 });
+            }
             Fault::LeavesThePausedAsleep => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::CONT, .. })),
             Fault::ForgetsToRestart => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Backoff, .. })),
             Fault::ForgetsTheSchedule => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Schedule, .. })),
@@ -203,7 +225,7 @@ impl Planted {
             Fault::NeverExits => actions.retain(|action| !matches!(action, Action::Exit { .. })),
             Fault::SignalsTheReaped => {
                 if let (Some(pid), Event::Tick) = (self.reaped, event) {
-                    actions.push(Action::Kill { pid, signal: Signal::TERM, reach: Reach::Group });
+                    actions.push(Action::Kill { id: ServiceId(1), pid, signal: Signal::TERM, reach: Reach::Group });
                 }
             }
             Fault::AnswersTwice if self.now_and_then(20) => {

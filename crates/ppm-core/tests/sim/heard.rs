@@ -22,10 +22,13 @@ impl Judge {
             Event::Exited { pid, exit, group } => {
                 self.with_process(*pid, |known| known.ended(now, *exit, *group == Group::Left));
             }
-            Event::Drained { group } => {
-                let is_owner = |known: &&mut Known| known.left.is_some_and(|left| left.group == *group);
-                self.known.values_mut().filter(is_owner).for_each(|known| known.drained(now.mono));
-            }
+            Event::Drained { id } => self.with(*id, |known| {
+                if known.left.is_some() {
+                    known.drained(now.mono);
+                }
+            }),
+            Event::Strayed { id } => self.with(*id, |known| known.strayed(now.mono)),
+            Event::Alone => self.ending.iter_mut().for_each(|ending| ending.alone = true),
             Event::Paused { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = true)),
             Event::Resumed { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = false)),
             Event::Signalled(signal) => self.signalled(now, *signal),
@@ -82,7 +85,8 @@ impl Judge {
 
     fn end(&mut self, now: Now, code: u8) {
         if self.ending.is_none() {
-            self.ending = Some(Ending { kill_at: now.mono + self.settings.shutdown_timeout, killing_since: None, code });
+            let kill_at = now.mono + self.settings.shutdown_timeout;
+            self.ending = Some(Ending { kill_at, killing_since: None, swept: false, alone: false, code });
             self.known.values_mut().for_each(|known| known.wish_down(Wish::Down));
         }
     }

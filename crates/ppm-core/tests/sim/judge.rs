@@ -9,6 +9,7 @@ use std::time::Duration;
 use ppm_core::event::{Action, Cause, Event, From, Notice, Pid, ServiceId};
 use ppm_core::names::glob_matches;
 use ppm_core::schedule::Overlap;
+use ppm_core::service::STRAYS_AFTER;
 use ppm_core::spec::{Reach, Settings};
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::{Mono, Now, Timestamp};
@@ -64,6 +65,10 @@ pub struct Turn<'a> {
 pub struct Ending {
     pub kill_at: Mono,
     pub killing_since: Option<Mono>,
+    /// Everything that descends from the daemon was asked to end, or killed.
+    pub swept: bool,
+    /// It was told that it has no child any more.
+    pub alone: bool,
     pub code: u8,
 }
 
@@ -88,6 +93,9 @@ pub struct Judge {
     pub resumed: BTreeSet<ServiceId>,
     pub asked: BTreeSet<ServiceId>,
     pub woken: BTreeSet<ServiceId>,
+    /// What went to a whole group that was not the request to end, and what went to strays.
+    pub to_groups: BTreeSet<(ServiceId, i32)>,
+    pub to_strays: BTreeSet<(ServiceId, i32)>,
     pub told: Vec<EventRow>,
     pub notified: Vec<(From, EventRow)>,
 }
@@ -114,6 +122,8 @@ impl Judge {
             resumed: BTreeSet::new(),
             asked: BTreeSet::new(),
             woken: BTreeSet::new(),
+            to_groups: BTreeSet::new(),
+            to_strays: BTreeSet::new(),
             told: Vec::new(),
             notified: Vec::new(),
         }
@@ -146,12 +156,14 @@ impl Judge {
         self.resumed.clear();
         self.asked.clear();
         self.woken.clear();
+        self.to_groups.clear();
+        self.to_strays.clear();
         self.told.clear();
         self.notified.clear();
         let by = turn.now.wall.0 - self.seen.wall_at(turn.now.mono).0;
         self.seen = turn.now;
         for known in self.known.values_mut() {
-            let is_over = |at: Mono| at + PATIENCE <= turn.now.mono;
+            known.left.iter_mut().for_each(|left| left.strayed = false);
             if by.abs() > STEP {
                 known.clock_set(by);
             }
@@ -159,7 +171,6 @@ impl Judge {
             let comes_twice = turn.ticks && known.looks_at_plan(turn.now);
             rule(!comes_twice, "no planned time comes twice", || format!("{known:?}"))?;
             known.overstays = turn.ticks && known.limit().is_some_and(|limit| limit <= turn.now.mono);
-            known.expires = turn.ticks && known.left.and_then(|left| left.killed).is_some_and(is_over);
         }
         Ok(())
     }
@@ -169,8 +180,25 @@ impl Judge {
 impl Judge {
     fn see(&mut self, now: Now, action: &Action, world: &World) -> Verdict {
         match action {
-            Action::Spawn { id, cause, .. } => self.see_spawn(now, *id, *cause),
-            Action::Kill { pid, signal, reach } => {
+            Action::Spawn { id, cause, .. } => {
+                let left = world.spared_of(*id);
+                rule(left.is_empty(), "nothing of a service outlives its run", || {
+                    format!("{id:?} starts, and of {left:?} somebody lives")
+                })?;
+                self.see_spawn(now, *id, *cause)
+            }
+            Action::KillStrays { id, signal } => {
+                self.to_strays.insert((*id, signal.number()));
+                Ok(())
+            }
+            Action::AskStrays { id, signal } => self.see_strays_asked(now, *id, *signal),
+            Action::Sweep { signal } => self.see_sweep(now, *signal),
+            Action::Kill { id, pid, signal, reach } => {
+                let is_its =
+                    |known: &Known| known.process.is_some_and(|p| p.pid == *pid) || known.left.is_some_and(|left| left.group == *pid);
+                rule(self.known.get(id).is_some_and(is_its), "signals reach only what is owned", || {
+                    format!("{signal} to {pid}, not of {id:?}")
+                })?;
                 rule(world.exists(*pid, *reach), "signals reach only what is owned", || format!("{signal} to {pid}, which is not"))?;
                 self.see_kill(now, *pid, *signal, *reach)
             }
@@ -242,6 +270,7 @@ impl Judge {
         let (id, stop, grace) = (known.id, known.spec.stop.signal, known.spec.stop.timeout);
         if self.user_signals.get(&id) == Some(&signal) {
             self.user_signals.remove(&id);
+            self.to_groups.insert((id, signal.number()));
             return rule(reach == Reach::Group, "signals go to the whole service", text);
         }
         if let Some(left) = known.left.as_mut().filter(|left| left.group == pid) {
@@ -254,6 +283,7 @@ impl Judge {
             if signal == Signal::KILL {
                 rule(left.kill_at <= now.mono || is_killing, "sigkill comes only when it must", text)?;
                 left.killed = left.killed.or(Some(now.mono));
+                self.to_groups.insert((id, signal.number()));
                 return Ok(());
             }
         } else if let Some(process) = &mut known.process {
@@ -275,16 +305,48 @@ impl Judge {
                 let is_due = process.asked.is_some_and(|at| at + grace <= now.mono);
                 rule(is_due || is_killing, "sigkill comes only when it must", text)?;
                 process.killed = process.killed.or(Some(now.mono));
+                self.to_groups.insert((id, signal.number()));
                 return Ok(());
             }
         }
         match signal {
             Signal::CONT if self.asked.contains(&id) => drop(self.woken.insert(id)),
-            Signal::CONT => rule(self.resumed.contains(&id), "only who is to stop is asked", text)?,
-            Signal::STOP => rule(self.paused.contains(&id), "only who is to stop is asked", text)?,
+            Signal::CONT | Signal::STOP => {
+                let meant = if signal == Signal::CONT { &self.resumed } else { &self.paused };
+                rule(meant.contains(&id), "only who is to stop is asked", text)?;
+                self.to_groups.insert((id, signal.number()));
+            }
             _ => rule(false, "only who is to stop is asked", text)?,
         }
         rule(reach == Reach::Group, "signals go to the whole service", text)
+    }
+
+    fn see_strays_asked(&mut self, now: Now, id: ServiceId, signal: Signal) -> Verdict {
+        let Some(known) = self.known.get_mut(&id) else {
+            return rule(false, "only who is to stop is asked", || format!("strays of {id:?}, which is not known"));
+        };
+        let text = format!("strays, at {now:?}: {known:?}");
+        let by_group = known.spec.stop.reach == Reach::Group;
+        let asked = match (&mut known.process, &mut known.left) {
+            (Some(process), _) if process.asked.is_some() && by_group => {
+                process.strays_asked = true;
+                true
+            }
+            (None, Some(left)) => left.strays_since.take().is_some(),
+            _ => false,
+        };
+        rule(asked && signal == known.spec.stop.signal, "only who is to stop is asked", || text)
+    }
+
+    fn see_sweep(&mut self, now: Now, signal: Signal) -> Verdict {
+        let alone = self.known.values().all(|known| known.is_idle());
+        let Some(ending) = &mut self.ending else {
+            return rule(false, "only who is to stop is asked", || format!("all get {signal}, and nothing ends"));
+        };
+        ending.swept = true;
+        let killing = ending.killing_since.is_some() || ending.kill_at <= now.mono;
+        rule(alone || killing, "only who is to stop is asked", || format!("all get {signal}"))?;
+        rule(signal == Signal::TERM || killing, "sigkill comes only when it must", || format!("all get {signal}"))
     }
 
     fn see_notice(&mut self, notice: &Notice) -> Verdict {
@@ -319,6 +381,7 @@ impl Judge {
         };
         let spared: Vec<Pid> = world.spared().into_iter().filter(|pid| !sentenced(pid)).collect();
         rule(spared.is_empty(), "no child is left behind", || format!("{spared:?} live"))?;
+        rule(!world.spares_strangers(), "no child is left behind", || "strangers live".to_owned())?;
         rule(self.calls.is_empty(), "every call is answered once", || format!("left open at the exit: {:?}", self.calls))
     }
 }
@@ -328,6 +391,14 @@ impl Judge {
     fn conclude(&mut self, turn: &Turn<'_>) -> Verdict {
         let now = turn.now.mono;
         rule(self.asked == self.woken, "who is asked to stop is woken", || format!("{:?} asked, {:?} woken", self.asked, self.woken))?;
+        let killed_late = |(id, signal): &(ServiceId, i32)| {
+            *signal == Signal::KILL.number() && self.known.get(id).and_then(|known| known.left).is_some_and(|left| left.strayed)
+        };
+        let to_strays: BTreeSet<_> =
+            self.to_strays.iter().copied().filter(|hit| self.to_groups.contains(hit) || !killed_late(hit)).collect();
+        rule(self.to_groups == to_strays, "signals go to the whole service", || {
+            format!("{:?} went to groups, {:?} to strays", self.to_groups, self.to_strays)
+        })?;
         self.check_followers()?;
         if self.exited {
             return Ok(());
@@ -337,11 +408,11 @@ impl Judge {
         }
         let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some());
         for known in self.known.values_mut() {
-            if known.expires {
-                known.drained(now);
-            }
             known.meets();
             check_ending(known, now, turn.deadline, is_killing)?;
+            let late = known.left.filter(|left| left.strayed && left.killed.is_some_and(|at| at < now));
+            let hit = self.to_strays.contains(&(known.id, Signal::KILL.number()));
+            rule(late.is_none() || hit, "sigkill comes in time", || format!("not to those that turned up of {known:?}"))?;
             check_starting(known, turn)?;
             known.boots &= !turn.ticks;
         }
@@ -357,7 +428,8 @@ impl Judge {
         let Some(ending) = self.ending else { return Ok(()) };
         let now = turn.now.mono;
         let alone = self.known.values().all(|known| known.is_idle());
-        rule(!alone, "the daemon leaves when all have ended", || "nothing is left, and it is still there".to_owned())?;
+        rule(!alone || ending.swept, "the daemon leaves when all have ended", || "nothing is left, and it is still there".to_owned())?;
+        rule(!ending.alone, "the daemon leaves when all have ended", || "it was told, and is still there".to_owned())?;
         let wake = ending.killing_since.map_or(ending.kill_at, |since| since + LAST_WAIT);
         rule(wake > now || !turn.ticks, "the shutdown ends in time", || format!("{ending:?} at {now:?}"))?;
         rule(turn.deadline.is_some_and(|at| at <= wake), "the shutdown ends in time", || format!("sleeps until {:?}", turn.deadline))
@@ -420,12 +492,16 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
         if let (Some(asked), None) = (process.asked, process.killed) {
             let due = asked + known.spec.stop.timeout;
             rule(wakes_by(due), "sigkill comes in time", text)?;
+            let owed = known.spec.stop.reach == Reach::Group && !process.strays_asked;
+            rule(!owed || wakes_by(due.min(asked + STRAYS_AFTER)), "strays are asked too", text)?;
         }
     }
     if let Some(left) = known.left {
         rule(left.asked, "who is to stop is asked", text)?;
+        let owed = left.strays_since.filter(|_| left.killed.is_none() && left.kill_at > now);
+        rule(owed.is_none_or(|since| wakes_by(left.kill_at.min(since + STRAYS_AFTER))), "strays are asked too", text)?;
         rule(!is_killing || left.killed.is_some(), "sigkill comes in time", text)?;
-        let due = left.killed.map_or(left.kill_at, |at| at + PATIENCE);
+        let due = left.killed.map_or(left.kill_at, |at| (at + PATIENCE).max(now + PATIENCE));
         rule(wakes_by(due), "sigkill comes in time", text)?;
     }
     Ok(())

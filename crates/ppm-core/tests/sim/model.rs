@@ -8,7 +8,7 @@ use ppm_core::spec::{RestartWhen, ServiceSpec};
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::{Exit, Signal, Status};
 
-/// How long what got SIGKILL is waited for before a service goes on without it.
+/// How long what got SIGKILL is waited for before it is told that it does not die.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub struct Process {
     pub since: Mono,
     pub paused: bool,
     pub asked: Option<Mono>,
+    pub strays_asked: bool,
     pub killed: Option<Mono>,
     /// It was asked to end because it had lasted too long.
     pub timed_out: bool,
@@ -37,6 +38,10 @@ pub struct Process {
 pub struct Left {
     pub group: Pid,
     pub asked: bool,
+    /// Since when there may be strays that have not been asked.
+    pub strays_since: Option<Mono>,
+    /// More turned up with this turn.
+    pub strayed: bool,
     pub kill_at: Mono,
     pub killed: Option<Mono>,
 }
@@ -88,8 +93,6 @@ pub struct Known {
     pub queued: Option<Cause>,
     /// The last planned time that has come, and when the run was to begin.
     pub fired: Option<(Timestamp, Timestamp)>,
-    /// What it left behind is waited for no longer than until this turn.
-    pub expires: bool,
 }
 
 impl Known {
@@ -114,7 +117,6 @@ impl Known {
             overstays: false,
             queued: None,
             fired: None,
-            expires: false,
         }
     }
 
@@ -193,17 +195,13 @@ impl Known {
 
     /// Nothing of it runs, or is about to.
     pub fn is_idle(&self) -> bool {
-        self.process.is_none() && !self.starting && self.waited_for().is_none()
-    }
-
-    /// What it left behind, while it is waited for.
-    pub fn waited_for(&self) -> Option<Left> {
-        self.left.filter(|_| !self.expires)
+        self.process.is_none() && !self.starting && self.left.is_none()
     }
 
     /// It has outlived SIGKILL for longer than a process should.
     pub fn is_stuck(&self, now: Mono) -> bool {
-        self.process.and_then(|process| process.killed).is_some_and(|at| at + PATIENCE <= now)
+        let killed = self.process.and_then(|process| process.killed).or(self.left.and_then(|left| left.killed));
+        killed.is_some_and(|at| at + PATIENCE <= now)
     }
 
     pub fn is_wanted(&self) -> bool {
@@ -261,7 +259,16 @@ impl Known {
     pub fn came_up(&mut self, now: Mono, pid: Pid) {
         self.starting = false;
         self.starts += 1;
-        self.process = Some(Process { pid, since: now, paused: false, asked: None, killed: None, timed_out: false, by_policy: true });
+        self.process = Some(Process {
+            pid,
+            since: now,
+            paused: false,
+            asked: None,
+            strays_asked: false,
+            killed: None,
+            timed_out: false,
+            by_policy: true,
+        });
         self.queued = None;
     }
 
@@ -315,15 +322,22 @@ impl Known {
             let grace = process.asked.unwrap_or(now) + self.spec.stop.timeout;
             let asked = process.asked.is_some() && self.spec.stop.reach == ppm_core::spec::Reach::Group;
             let kill_at = if process.killed.is_some() { now } else { grace };
-            self.left = Some(Left { group: process.pid, asked: asked || process.killed.is_some(), kill_at, killed: None });
+            let asked = asked || process.killed.is_some();
+            self.left = Some(Left { group: process.pid, asked, strays_since: Some(now), strayed: false, kill_at, killed: None });
         } else {
             self.ends += 1;
         }
     }
 
+    pub fn strayed(&mut self, now: Mono) {
+        if let Some(left) = &mut self.left {
+            left.strays_since = left.strays_since.or(Some(now));
+            left.strayed = true;
+        }
+    }
+
     pub fn drained(&mut self, now: Mono) {
         self.left = None;
-        self.expires = false;
         self.empty_since = now;
         self.ends += 1;
     }
@@ -360,7 +374,7 @@ impl Known {
         match self.process {
             Some(process) if process.paused && !process.is_ending() => return Status::Stopped,
             Some(_) => return Status::Running,
-            None if self.waited_for().is_some() => return Status::Running,
+            None if self.left.is_some() => return Status::Running,
             None => {}
         }
         match self.last.map(|last| last.end) {

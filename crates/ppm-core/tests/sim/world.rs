@@ -42,6 +42,17 @@ enum Happening {
         pid: Pid,
         birth: u64,
     },
+    StraysEnd {
+        pid: Pid,
+        birth: u64,
+        round: u32,
+    },
+    StraysFork {
+        pid: Pid,
+        birth: u64,
+    },
+    StrangersEnd,
+    LookedAround,
     Reported {
         pid: Pid,
         birth: u64,
@@ -64,9 +75,10 @@ enum Temper {
     Deaf,
 }
 
-/// A main process and the group that it leads.
+/// A main process, the group that it leads, and those of its service that have left the group.
 #[derive(Debug)]
 struct Process {
+    id: ServiceId,
     birth: u64,
     /// The daemon has heard of it.
     told: bool,
@@ -83,10 +95,11 @@ struct Process {
     /// Ended while it was stopped: it does so when it goes on.
     overdue: Option<Exit>,
     others: Option<Others>,
+    strays: Option<Others>,
 }
 
-/// The other members of a group.
-#[derive(Debug)]
+/// The other members of a group, or those that have left it, or whoever is nobody's.
+#[derive(Debug, Default)]
 struct Others {
     deaf: bool,
     outlive: bool,
@@ -94,6 +107,8 @@ struct Others {
     stopped: bool,
     asked: bool,
     killed: bool,
+    /// How often they have become more, whom no signal has reached.
+    round: u32,
 }
 
 /// The kernel.
@@ -101,6 +116,11 @@ pub struct World {
     dice: Dice,
     due: BTreeMap<(Mono, u64), Happening>,
     processes: BTreeMap<Pid, Process>,
+    /// The daemon's children that belong to no service.
+    strangers: Option<Others>,
+    /// It is to be told when the daemon has no child any more.
+    watched: bool,
+    unborn: usize,
     count: u64,
     /// How ill everything is: one in so many starts fails or crashes at once.
     luck: usize,
@@ -112,7 +132,9 @@ pub struct World {
 impl World {
     pub fn new(mut dice: Dice) -> World {
         let luck = *dice.pick(&[2, 4, 10]);
-        World { dice, due: BTreeMap::new(), processes: BTreeMap::new(), count: 0, luck, calm: false, oom_kills: 0 }
+        let strangers = dice.one_in(3).then(|| Others { deaf: dice.one_in(3), stuck: dice.one_in(6), ..Others::default() });
+        let (due, processes) = (BTreeMap::new(), BTreeMap::new());
+        World { dice, due, processes, strangers, watched: false, unborn: 0, count: 0, luck, calm: false, oom_kills: 0 }
     }
 
     /// From now on whatever starts lives and obeys, and nothing withstands SIGKILL.
@@ -129,6 +151,12 @@ impl World {
                 (others.stuck, others.deaf) = (false, false);
                 if others.killed {
                     released.push(Happening::OthersEnd { pid: *pid, birth: process.birth });
+                }
+            }
+            if let Some(strays) = &mut process.strays {
+                (strays.stuck, strays.deaf) = (false, false);
+                if strays.killed {
+                    released.push(Happening::StraysEnd { pid: *pid, birth: process.birth, round: strays.round });
                 }
             }
         }
@@ -158,21 +186,28 @@ impl World {
         None
     }
 
-    /// Whether a signal for this process, or for this group, reaches anybody at all.
+    /// Whether a signal for this process, or for this group, is one for a service of which there is anybody at all.
     pub fn exists(&self, pid: Pid, reach: Reach) -> bool {
         self.processes.get(&pid).is_some_and(|process| match reach {
             Reach::Leader => !process.reaped,
-            Reach::Group => !process.reaped || process.others.is_some(),
+            Reach::Group => !process.reaped || process.others.is_some() || process.strays.is_some(),
         })
     }
 
-    /// Known children that have not been sentenced: whom no exit may leave behind.
+    /// Known main processes of which somebody has not been sentenced: whom no exit may leave behind.
     pub fn spared(&self) -> Vec<Pid> {
-        let is_spared = |process: &Process| {
-            let leader = !process.reaped && !process.killed;
-            process.told && (leader || process.others.as_ref().is_some_and(|others| !others.killed))
-        };
+        self.processes.iter().filter(|(_, process)| process.is_spared()).map(|(pid, _)| *pid).collect()
+    }
+
+    /// The same, of one service.
+    pub fn spared_of(&self, id: ServiceId) -> Vec<Pid> {
+        let is_spared = |process: &Process| process.id == id && process.is_spared();
         self.processes.iter().filter(|(_, process)| is_spared(process)).map(|(pid, _)| *pid).collect()
+    }
+
+    /// Whether children that are nobody's have not been sentenced.
+    pub fn spares_strangers(&self) -> bool {
+        self.strangers.as_ref().is_some_and(|strangers| !strangers.killed)
     }
 
     /// Somebody else sends a signal to a process.
@@ -189,7 +224,10 @@ impl World {
     pub fn perform(&mut self, now: Mono, action: &Action) {
         match action {
             Action::Spawn { id, .. } => self.spawn(now, *id),
-            Action::Kill { pid, signal, reach } => self.signal(now, *pid, *signal, *reach),
+            Action::Kill { pid, signal, reach, .. } => self.signal(now, *pid, *signal, *reach),
+            Action::KillStrays { id, signal } => self.signal_strays(now, *id, &[*signal]),
+            Action::AskStrays { id, signal } => self.signal_strays(now, *id, &[*signal, Signal::CONT]),
+            Action::Sweep { signal } => self.sweep(now, *signal),
             Action::Sample { sample, pids, .. } => {
                 let delay = self.dice.up_to_ms(20);
                 self.plan(now, delay, Happening::Read { sample: *sample, pids: pids.clone() });
@@ -210,6 +248,7 @@ impl World {
 
     fn spawn(&mut self, now: Mono, id: ServiceId) {
         let delay = if self.dice.one_in(5) { self.dice.up_to_ms(3000) } else { self.dice.up_to_ms(5) };
+        self.unborn += 1;
         if !self.calm && self.dice.one_in(self.luck * 2) {
             return self.plan(now, delay, Happening::NotBorn { id });
         }
@@ -218,7 +257,7 @@ impl World {
         self.plan(now, delay, Happening::Born { id, pid });
         self.count += 1;
         let birth = self.count;
-        let process = self.new_process(birth);
+        let process = self.new_process(id, birth);
         self.processes.insert(pid, process);
         if let Some(life) = self.life() {
             let exit = self.exit();
@@ -226,7 +265,7 @@ impl World {
         }
     }
 
-    fn new_process(&mut self, birth: u64) -> Process {
+    fn new_process(&mut self, id: ServiceId, birth: u64) -> Process {
         let dice = &mut self.dice;
         let ill = !self.calm && dice.one_in(self.luck);
         let delay = if ill { dice.up_to_ms(12_000) } else { dice.up_to_ms(30) };
@@ -236,11 +275,11 @@ impl World {
             deaf: ill && dice.one_in(2),
             outlive: dice.one_in(2),
             stuck: ill && dice.one_in(4),
-            stopped: false,
-            asked: false,
-            killed: false,
+            ..Others::default()
         });
+        let strays = dice.one_in(3).then(|| Others { deaf: ill && dice.one_in(2), stuck: ill && dice.one_in(4), ..Others::default() });
         Process {
+            id,
             birth,
             told: false,
             temper,
@@ -253,6 +292,7 @@ impl World {
             held: Vec::new(),
             overdue: None,
             others,
+            strays,
         }
     }
 
@@ -280,10 +320,15 @@ impl World {
     fn perform_happening(&mut self, now: Mono, happening: Happening) -> Option<Event> {
         match happening {
             Happening::Born { id, pid } => {
+                self.unborn -= 1;
                 self.processes.get_mut(&pid)?.told = true;
                 Some(Event::Spawned { id, pid })
             }
-            Happening::NotBorn { id } => Some(Event::SpawnFailed { id, error: no_such_file() }),
+            Happening::NotBorn { id } => {
+                self.unborn -= 1;
+                self.look_around(now);
+                Some(Event::SpawnFailed { id, error: no_such_file() })
+            }
             Happening::Dies { pid, birth, exit: Exit::Signal(Signal::KILL) } => {
                 self.oom_kills += u64::from(self.dice.one_in(3));
                 self.due.insert((now, 0), Happening::DiesCounted { pid, birth }); // before all others
@@ -291,7 +336,30 @@ impl World {
             }
             Happening::DiesCounted { pid, birth } => self.reap(now, pid, birth, Exit::Signal(Signal::KILL)),
             Happening::Dies { pid, birth, exit } => self.reap(now, pid, birth, exit),
-            Happening::OthersEnd { pid, birth } => self.drain(pid, birth),
+            Happening::OthersEnd { pid, birth } => {
+                self.of(pid, birth)?.others.take()?;
+                self.drain(now, pid)
+            }
+            Happening::StraysEnd { pid, birth, round } => {
+                let process = self.of(pid, birth)?;
+                process.strays.take_if(|strays| strays.round == round)?;
+                self.drain(now, pid)
+            }
+            Happening::StraysFork { pid, birth } => {
+                let process = self.of(pid, birth).filter(|process| process.reaped)?;
+                let strays = process.strays.as_mut()?;
+                *strays = Others { round: strays.round + 1, deaf: strays.deaf, ..Others::default() };
+                Some(Event::Strayed { id: process.id })
+            }
+            Happening::StrangersEnd => {
+                self.strangers = None;
+                self.look_around(now);
+                None
+            }
+            Happening::LookedAround => {
+                let alone = self.unborn == 0 && self.processes.is_empty() && self.strangers.is_none();
+                (alone && std::mem::take(&mut self.watched)).then_some(Event::Alone)
+            }
             Happening::Reported { pid, birth } => {
                 let process = self.of(pid, birth).filter(|process| !process.reaped)?;
                 if process.stopped == process.reported {
@@ -323,26 +391,77 @@ impl World {
             return None;
         }
         process.reaped = true;
-        let outlives = process.others.as_ref().is_some_and(|others| others.outlive && !others.killed || others.stuck);
-        if !outlives {
+        if process.others.as_ref().is_some_and(|others| !(others.outlive && !others.killed || others.stuck)) {
+            process.others = None;
+        }
+        if process.others.is_none() && process.strays.is_none() {
             self.processes.remove(&pid);
+            self.look_around(now);
             return Some(Event::Exited { pid, exit, group: Group::Empty });
         }
+        let (strays, round) = (process.strays.is_some(), process.strays.as_ref().map_or(0, |strays| strays.round));
         if self.dice.one_in(3) {
             let life = self.dice.up_to_ms(8000);
             self.plan(now, life, Happening::OthersEnd { pid, birth });
+            self.plan(now, life, Happening::StraysEnd { pid, birth, round });
+        }
+        if strays && !self.calm && self.dice.one_in(3) {
+            let delay = self.dice.up_to_ms(12_000);
+            self.plan(now, delay, Happening::StraysFork { pid, birth });
         }
         Some(Event::Exited { pid, exit, group: Group::Left })
     }
 
-    fn drain(&mut self, pid: Pid, birth: u64) -> Option<Event> {
-        let process = self.of(pid, birth)?;
-        process.others.take()?;
-        if !process.reaped {
-            return None; // they go before their leader, and nobody is told
+    fn drain(&mut self, now: Mono, pid: Pid) -> Option<Event> {
+        let process = self.processes.get(&pid)?;
+        let id = process.id;
+        if !process.reaped || process.others.is_some() || process.strays.is_some() {
+            return None; // they go before their leader, or others stay, and nobody is told
         }
         self.processes.remove(&pid);
-        Some(Event::Drained { group: pid })
+        self.look_around(now);
+        Some(Event::Drained { id })
+    }
+
+    /// Whoever is to be told that the daemon is alone is told soon.
+    fn look_around(&mut self, now: Mono) {
+        if self.watched {
+            self.plan(now, Duration::ZERO, Happening::LookedAround);
+        }
+    }
+
+    fn signal_strays(&mut self, now: Mono, id: ServiceId, signals: &[Signal]) {
+        let mut planned = Vec::new();
+        for (pid, process) in self.processes.iter_mut().filter(|(_, process)| process.told && process.id == id) {
+            let (pid, birth) = (*pid, process.birth);
+            let Some(strays) = &mut process.strays else { continue };
+            let ends = signals.iter().filter_map(|signal| strays.hear(*signal)).last();
+            planned.extend(ends.map(|delay| (delay, Happening::StraysEnd { pid, birth, round: strays.round })));
+        }
+        self.plan_all(now, planned);
+    }
+
+    fn sweep(&mut self, now: Mono, signal: Signal) {
+        self.watched = true;
+        let told = self.processes.iter().filter(|(_, process)| process.told);
+        let pids: Vec<(Pid, ServiceId)> = told.map(|(pid, process)| (*pid, process.id)).collect();
+        for (pid, id) in pids {
+            for signal in [signal, Signal::CONT] {
+                self.signal(now, pid, signal, Reach::Group);
+                self.signal_strays(now, id, &[signal]);
+            }
+        }
+        let hears = |strangers: &mut Others| [signal, Signal::CONT].into_iter().filter_map(|signal| strangers.hear(signal)).next();
+        let ends = self.strangers.as_mut().and_then(hears);
+        self.plan_all(now, ends.map(|delay| (delay, Happening::StrangersEnd)));
+        self.look_around(now);
+    }
+
+    fn plan_all(&mut self, now: Mono, happenings: impl IntoIterator<Item = (Duration, Happening)>) {
+        for (delay, happening) in happenings {
+            let lag = self.dice.up_to_ms(10);
+            self.plan(now, delay + lag, happening);
+        }
     }
 
     fn signal(&mut self, now: Mono, pid: Pid, signal: Signal, reach: Reach) {
@@ -355,14 +474,18 @@ impl World {
         if let (Reach::Group, Some(others)) = (reach, &mut process.others) {
             planned.extend(others.hear(signal).map(|delay| (delay, Happening::OthersEnd { pid, birth })));
         }
-        for (delay, happening) in planned {
-            let lag = self.dice.up_to_ms(10);
-            self.plan(now, delay + lag, happening);
-        }
+        self.plan_all(now, planned);
     }
 }
 
 impl Process {
+    /// The daemon knows of it, and somebody of it has not been sentenced.
+    fn is_spared(&self) -> bool {
+        let leader = !self.reaped && !self.killed;
+        let others = [&self.others, &self.strays].into_iter().flatten().any(|others| !others.killed);
+        self.told && (leader || others)
+    }
+
     fn hears(&mut self, pid: Pid, signal: Signal) -> Vec<(Duration, Happening)> {
         let (birth, soon) = (self.birth, Duration::ZERO);
         let report = || Happening::Reported { pid, birth };

@@ -5,7 +5,7 @@ use ppm_core::spec::Reach;
 use ppm_protocol::{EventKind, Signal, Status};
 
 use crate::ask::{restart, start, stop};
-use crate::story::{Span, code, done, story, svc};
+use crate::story::{Span, code, done, failed, story, svc};
 
 #[test]
 fn what_a_crashed_process_left_behind_is_asked_to_end_then_killed_r21() {
@@ -63,7 +63,7 @@ fn without_group_what_is_left_behind_is_asked_before_it_is_killed_r21() {
         .starts()
         .request(stop("svc"))
         .sends_to(Signal::TERM, Reach::Leader)
-        .sends(Signal::CONT)
+        .sends_to(Signal::CONT, Reach::Group)
         .exits_leaving_others(code(0))
         .asks_to_stop(Signal::TERM)
         .after(5.s())
@@ -88,7 +88,7 @@ fn what_a_killed_process_left_behind_is_killed_at_once() {
 }
 
 #[test]
-fn leftovers_that_survive_sigkill_do_not_hold_up_the_service_for_ever_r25() {
+fn leftovers_that_survive_sigkill_are_told_of_once_and_nothing_starts_beside_them_r25() {
     story(svc())
         .starts()
         .exits_leaving_others(code(1))
@@ -97,7 +97,19 @@ fn leftovers_that_survive_sigkill_do_not_hold_up_the_service_for_ever_r25() {
         .sends(Signal::KILL)
         .told(&[(EventKind::Started, "boot"), (EventKind::Exited, "exit code 1"), (EventKind::Killed, "SIGKILL to what it left behind")])
         .after(5.s())
-        .starts_by(Cause::Backoff);
+        .sends(Signal::KILL)
+        .told(&[(EventKind::Stuck, "what it left behind is still there 5s after SIGKILL")])
+        .is(Status::Running, "exit code 1; killed what it left behind, but the kernel does not let it go")
+        .request(stop("svc"))
+        .replies(failed("still there 5s after SIGKILL"))
+        .request(start("svc"))
+        .replies(failed("still there 5s after SIGKILL"))
+        .after(5.s())
+        .sends(Signal::KILL)
+        .told(&[])
+        .quiet()
+        .drains()
+        .starts_by(Cause::Request);
 }
 
 #[test]

@@ -23,5 +23,6 @@ mod shutdown;
 mod starting;
 mod stats;
 mod stopping;
+mod strays;
 mod waiting;
 mod why;

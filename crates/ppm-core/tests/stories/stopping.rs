@@ -104,8 +104,8 @@ fn a_paused_service_is_woken_to_be_stopped_r20() {
         .paused()
         .is(Status::Stopped, "paused by a stop signal")
         .request(stop("svc"))
-        .sends(Signal::TERM)
-        .sends(Signal::CONT)
+        .sends_to(Signal::TERM, Reach::Group)
+        .sends_to(Signal::CONT, Reach::Group)
         .is(Status::Running, "stopping: SIGTERM sent, SIGKILL in 5s")
         .resumed()
         .exits(by(Signal::TERM))
@@ -233,7 +233,8 @@ fn without_group_only_the_main_process_is_asked_but_all_are_woken_and_killed() {
         .sends_to(Signal::TERM, Reach::Leader)
         .sends_to(Signal::CONT, Reach::Group)
         .after(5.s())
-        .sends_to(Signal::KILL, Reach::Group)
+        .asks_no_strays()
+        .sends(Signal::KILL)
         .reaps()
         .replies(done());
 }

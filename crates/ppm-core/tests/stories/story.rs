@@ -143,6 +143,8 @@ fn begin(settings: Settings, services: Vec<ServiceSpec>, main: Option<Main>) -> 
         happened: Vec::new(),
         told: Vec::new(),
         notices: Vec::new(),
+        strays: Vec::new(),
+        orphans: Orphans::None,
     };
     story.turn(Event::Tick);
     story
@@ -159,6 +161,20 @@ pub struct Story {
     happened: Vec<Action>,
     pub told: Vec<EventRow>,
     notices: Vec<String>,
+    /// Whose strays were asked to end. This follows every stop that takes its time: only stories about it tell it.
+    strays: Vec<(ServiceId, Signal)>,
+    orphans: Orphans,
+}
+
+/// Children of the daemon that belong to no service.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Orphans {
+    /// None: the daemon is alone as soon as its services are gone. It has not asked yet.
+    None,
+    /// None, and it has asked.
+    NoneAndAsked,
+    /// There are some.
+    Some,
 }
 
 /// Who acts.
@@ -289,10 +305,27 @@ impl Story {
         self.exits(by(Signal::KILL))
     }
 
+    /// The daemon has adopted processes that are nobody's.
+    pub fn adopts_strangers(mut self) -> Story {
+        self.orphans = Orphans::Some;
+        self
+    }
+
+    /// The last of the daemon's children ends.
+    pub fn last_child_ends(self) -> Story {
+        self.event(Event::Alone)
+    }
+
+    /// More turns up of what it left behind.
+    pub fn strays_turn_up(self) -> Story {
+        let id = self.id();
+        self.event(Event::Strayed { id })
+    }
+
     /// The last of what it left behind ends.
     pub fn drains(self) -> Story {
-        let group = self.pid();
-        self.event(Event::Drained { group })
+        let id = self.id();
+        self.event(Event::Drained { id })
     }
 
     fn exited(self, exit: Exit, group: Group) -> Story {
@@ -325,8 +358,14 @@ impl Story {
                 Action::Announce(Notice::Service(row)) => self.told.push((*row).clone()),
                 Action::Announce(Notice::Impossible(text)) => panic!("{text}"),
                 Action::Announce(Notice::Info(text) | Notice::Warning(text)) => self.notices.push(text),
+                Action::AskStrays { id, signal } => self.strays.push((id, signal)),
+                Action::Sweep { .. } if self.orphans != Orphans::Some => self.orphans = Orphans::NoneAndAsked,
                 other => self.happened.push(other),
             }
+        }
+        let alone = !self.supervisor.is_over() && self.supervisor.services().all(|service| !service.is_busy());
+        if alone && self.orphans == Orphans::NoneAndAsked {
+            self.one_turn(Event::Alone);
         }
     }
 }
@@ -381,19 +420,39 @@ impl Story {
 
     /// The polite stop: the signal and SIGCONT to the group.
     pub fn asks_to_stop(self, signal: Signal) -> Story {
-        self.sends(signal).sends(Signal::CONT)
+        self.sends_to(signal, Reach::Group).sends_to(Signal::CONT, Reach::Group)
     }
 
-    /// It sends this signal to the whole group of the service.
-    pub fn sends(self, signal: Signal) -> Story {
+    /// It sends this signal to all of the service: its group, and whoever has left it.
+    pub fn sends(mut self, signal: Signal) -> Story {
+        let wanted = Action::KillStrays { id: self.id(), signal };
+        self.take(&format!("{signal} to strays"), |action| *action == wanted);
         self.sends_to(signal, Reach::Group)
     }
 
     /// It sends this signal.
     pub fn sends_to(mut self, signal: Signal, reach: Reach) -> Story {
-        let pid = self.pid();
-        let wanted = Action::Kill { pid, signal, reach };
+        let (id, pid) = (self.id(), self.pid());
+        let wanted = Action::Kill { id, pid, signal, reach };
         self.take(&format!("{signal} to {pid} {reach:?}"), |action| *action == wanted);
+        self
+    }
+
+    /// It sends this signal to everything that descends from it.
+    pub fn sweeps(mut self, signal: Signal) -> Story {
+        self.take(&format!("{signal} to all"), |action| *action == Action::Sweep { signal });
+        self
+    }
+
+    /// It asks those of the service to end that have left its group, and did not before.
+    pub fn asks_strays(mut self, signal: Signal) -> Story {
+        assert_eq!(std::mem::take(&mut self.strays), [(self.id(), signal)]);
+        self
+    }
+
+    /// It has not asked any strays.
+    pub fn asks_no_strays(self) -> Story {
+        assert_eq!(self.strays, []);
         self
     }
 

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::harness::{Daemon, Setup, pid_of, shell, until};
+use crate::harness::{Daemon, Setup, other_user, pid_of, shell, until};
 
 /// More than the daemon ever needs for well-behaved clients, far less than what is thrown at it here.
 const MUCH_MEMORY: usize = 64 << 20;
@@ -278,6 +278,19 @@ fn r57_a_follower_that_does_not_read_is_dropped() {
     serves(&daemon);
 }
 
+/// Each asks for less than it may have, all together for more.
+#[test]
+fn r48_many_who_ask_much_and_do_not_read_cost_no_more_than_some() {
+    let daemon = Setup::new().services(&[shell("svc", &"x".repeat(200_000), &json!({"autostart": false}))]).start();
+    let mut greedy: Vec<Client> = (0..12).map(|_| daemon.client()).collect();
+    for client in &mut greedy {
+        client.raw(b"{\"id\":1,\"method\":\"info\"}\n".repeat(32));
+        serves(&daemon);
+    }
+    drop(greedy);
+    serves(&daemon);
+}
+
 const PIPE_SIZE: usize = 1 << 16;
 
 /// A pipe with nothing free in it. Its flags stay as they are: they are shared with the daemon.
@@ -349,4 +362,66 @@ fn r48_a_crowd_that_floods_and_vanishes_leaves_the_daemon_as_it_was() {
         }
     }
     serves(&daemon);
+}
+
+/// What must go on whatever other services do: clients are answered, and a service that is well is looked after.
+fn looks_after_the_healthy(daemon: &Daemon) {
+    let mut client = daemon.client();
+    for _ in 0..5 {
+        let row = daemon.wait("healthy", "running");
+        kill(pid_of(&row), Signal::SIGKILL).unwrap();
+        until("the healthy one runs again", || {
+            let now = &client.call("list", &json!({"services": ["healthy"]}))[0];
+            (now["status"] == "running" && now["pid"] != row["pid"]).then_some(())
+        });
+    }
+}
+
+fn healthy() -> Value {
+    shell("healthy", "exec sleep 1000", &json!({"restart": {"interval": "0s"}}))
+}
+
+/// Its limit is of a user whom nobody else uses, so that the storm stays its own.
+#[test]
+fn r50_a_service_that_forks_without_end_takes_no_more_than_its_limit_and_is_ended_whole() {
+    if other_user().is_none() {
+        return;
+    }
+    let uid = 20_000 + std::process::id() % 40_000;
+    let storm = "while :; do (while :; do : | :; done) & done 2> /dev/null";
+    let keys = json!({"user": format!("{uid}:{uid}"), "limits": {"nproc": 50}, "restart": {"interval": "0s"}});
+    let daemon = Setup::new().services(&[healthy(), shell("storm", storm, &keys)]).start();
+    until("the limit is reached", || (daemon.row("storm")["crashes"].as_u64() > Some(0) || daemon.descendants().len() > 40).then_some(()));
+    looks_after_the_healthy(&daemon);
+    daemon.tell("storm", "stop");
+    assert_eq!(daemon.descendants().len(), 1, "{:?}", daemon.descendants());
+}
+
+#[test]
+fn r35_thousands_of_ends_a_second_keep_nobody_from_being_heard() {
+    let mut services: Vec<Value> =
+        (0..10).map(|number| shell(&format!("storm-{number}"), "exit 1", &json!({"restart": {"interval": "0s"}}))).collect();
+    services.push(shell("orphans", "while :; do (: & : & : & : &); done", &json!({})));
+    services.push(healthy());
+    let mut daemon = Setup::new().services(&services).start();
+    until("the storm rises", || (daemon.row("storm-9")["restarts"].as_u64() > Some(20)).then_some(()));
+    looks_after_the_healthy(&daemon);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), 0);
+}
+
+#[test]
+fn r35_five_hundred_services_that_crash_without_end_do_not_keep_the_daemon_from_answering() {
+    let policy = json!({"policy": "always", "interval": 0});
+    let services: Vec<Value> = (0..500).map(|n| json!({"name": format!("s{n}"), "command": "false", "restart": policy})).collect();
+    let daemon = Setup::new().services(&services).env("PPM_LOG", "off").start();
+    until("every service to have crashed", || {
+        let rows = daemon.call("list", &json!({}));
+        let rows = rows.as_array().unwrap();
+        assert_eq!(rows.len(), services.len());
+        rows.iter().all(|row| row["crashes"].as_u64() > Some(1)).then_some(())
+    });
+    serves(&daemon);
+    let stopped = daemon.call("stop", &json!({"services": ["all"]}));
+    assert_eq!(stopped["failed"], json!([]));
 }

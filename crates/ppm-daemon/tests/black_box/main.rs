@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "clippy sees tests only in functions marked as such; here all is test")]
 
+mod bare;
 mod client;
 mod command_line;
 mod essential;
@@ -21,5 +22,6 @@ mod shutdown;
 mod socket;
 mod spawn;
 mod stop;
+mod strays;
 mod surroundings;
 mod terminal;

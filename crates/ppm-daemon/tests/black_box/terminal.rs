@@ -162,7 +162,7 @@ fn r7_it_may_be_started_again_at_the_terminal() {
 
 #[test]
 fn r7_other_services_have_no_terminal() {
-    let tty = "exec 2>&1; (: < /dev/tty) && echo tty || echo none; exec sleep 1000";
+    let tty = "exec 2> /dev/null; (: < /dev/tty) && echo tty || echo none; exec sleep 1000";
     let side = crate::harness::shell("side", &format!("exec > side; {tty}"), &serde_json::json!({}));
     let mut terminal =
         Terminal::open(As::Leader, move |setup| setup.services(std::slice::from_ref(&side)).main("echo ready; exec sleep 1000"));

@@ -98,6 +98,17 @@ ID  NAME      CPU  CPU TIME       MEM      PSS  READ/s   WRITE/s  WRITTEN
     }
 
     #[test]
+    fn on_60_columns_what_was_written_is_gone_too() {
+        let expected = "
+NAME      CPU  CPU TIME       MEM      PSS  READ/s   WRITE/s
+web     12.4%    2h 14m   182 MiB  143 MiB       0  4.00 KiB
+worker      -         -         -        -       -         -
+<ppm>    0.0%      1.2s  1.00 MiB        -       -         -
+";
+        assert_eq!(format!("\n{}", table(&several(), &terminal(60))), expected);
+    }
+
+    #[test]
     fn on_44_columns_processor_memory_and_writing_are_left() {
         let expected = "
 NAME      CPU       MEM  READ/s   WRITE/s

@@ -1,0 +1,157 @@
+//! Who is there: the processes that /proc shows.
+//!
+//! Read in the loop, but only when a main process has ended (the daemon's children) or when those of a service are
+//! looked for that have left its group (all). Where there is no /proc, or that of another pid namespace, nobody is
+//! found, and services are their groups (R51).
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::PathBuf;
+
+use nix::unistd::getpid;
+use ppm_core::event::Pid;
+use ppm_core::kin::{Birth, Fact};
+
+/// The variable by which a process is known as a service's.
+const MARK: &[u8] = b"PPM_SERVICE=";
+
+/// A process chooses its environment, so no more of it than this is read.
+const LONGEST_ENVIRONMENT: u64 = 1 << 20;
+
+/// Reads /proc.
+#[derive(Debug)]
+pub struct Census {
+    /// The list of the daemon's children; None: the kernel does not keep one.
+    children: Option<PathBuf>,
+    buffer: Vec<u8>,
+}
+
+impl Census {
+    /// None where /proc does not show the daemon under its own number.
+    pub fn new() -> Option<Census> {
+        let me = getpid().as_raw();
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let names = ["NSpid:", "Pid:"].into_iter().find_map(|name| status.lines().find_map(|line| line.strip_prefix(name)))?;
+        if names.split_ascii_whitespace().ne([me.to_string()]) {
+            return None; // the list goes on in namespaces below that of /proc
+        }
+        let children = PathBuf::from(format!("/proc/self/task/{me}/children"));
+        Some(Census { children: Some(children).filter(|path| path.exists()), buffer: Vec::with_capacity(4096) })
+    }
+
+    /// The daemon's children: those of its main thread, which all orphans are given to.
+    pub fn children(&mut self) -> Vec<Pid> {
+        match self.children.clone() {
+            Some(path) => {
+                self.read(&path);
+                self.buffer.split(|byte| *byte == b' ').filter_map(number).map(Pid).collect()
+            }
+            None => {
+                let me = Pid(getpid().as_raw());
+                self.all().into_iter().filter(|fact| fact.parent == me).map(|fact| fact.pid).collect()
+            }
+        }
+    }
+
+    /// All living processes.
+    pub fn all(&mut self) -> Vec<Fact> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| number(entry.file_name().as_encoded_bytes()));
+        pids.filter_map(|pid| self.fact(Pid(pid))).collect()
+    }
+
+    /// One process, if it lives.
+    pub fn fact(&mut self, pid: Pid) -> Option<Fact> {
+        self.stat(pid).filter(|(_, is_dead)| !is_dead).map(|(fact, _)| fact)
+    }
+
+    /// The group of a process, also of one that has ended and not been reaped.
+    pub fn group(&mut self, pid: Pid) -> Option<Pid> {
+        self.stat(pid).map(|(fact, _)| fact.group)
+    }
+
+    fn stat(&mut self, pid: Pid) -> Option<(Fact, bool)> {
+        if !self.read(&PathBuf::from(format!("/proc/{pid}/stat"))) {
+            return None;
+        }
+        // The name stands in parentheses and may hold anything, also parentheses (proc_pid_stat(5)).
+        let after_name = self.buffer.iter().rposition(|byte| *byte == b')')? + 2;
+        let fields: Vec<&[u8]> = self.buffer.get(after_name..)?.split(|byte| *byte == b' ').collect();
+        let field = |at: usize| fields.get(at - 3).copied();
+        // The main thread may have ended before others.
+        let is_dead = matches!(field(3)?, b"Z" | b"X") && field(20).and_then(number)? <= 1;
+        let pid_in = |at| field(at).and_then(number).map(Pid);
+        let birth = std::str::from_utf8(field(22)?).ok()?.parse().ok()?;
+        let fact = Fact { pid, parent: pid_in(4)?, group: pid_in(5)?, session: pid_in(6)?, birth: Birth(birth) };
+        Some((fact, is_dead))
+    }
+
+    /// The name of the service that this process was started for, if its environment still tells.
+    pub fn mark(&mut self, pid: Pid) -> Option<String> {
+        if !self.read(&PathBuf::from(format!("/proc/{pid}/environ"))) {
+            return None;
+        }
+        let name = self.buffer.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(MARK))?;
+        std::str::from_utf8(name).ok().map(str::to_owned)
+    }
+
+    fn read(&mut self, path: &PathBuf) -> bool {
+        self.buffer.clear();
+        File::open(path).and_then(|file| file.take(LONGEST_ENVIRONMENT).read_to_end(&mut self.buffer)).is_ok()
+    }
+}
+
+fn number(digits: &[u8]) -> Option<i32> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use super::*;
+
+    fn me() -> Pid {
+        Pid(getpid().as_raw())
+    }
+
+    #[test]
+    fn a_child_is_found_with_all_that_tells_whose_it_is() {
+        let mut census = Census::new().unwrap();
+        let mut command = Command::new("sleep");
+        let mut child = command.arg("1000").env("PPM_SERVICE", "web").process_group(0).spawn().unwrap();
+        let pid = Pid(child.id().cast_signed());
+        let fact = census.fact(pid).unwrap();
+        let own = census.fact(me()).unwrap();
+        assert_eq!((fact.parent, fact.group, fact.session), (me(), pid, own.session));
+        assert!(fact.birth >= own.birth);
+        assert!(census.all().contains(&fact));
+        assert_eq!(census.mark(pid), Some("web".to_owned()));
+        child.kill().unwrap();
+        while census.fact(pid).is_some() {
+            std::thread::yield_now(); // dying
+        }
+        assert!(!census.all().iter().any(|fact| fact.pid == pid), "a zombie");
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn children_are_found_with_and_without_the_kernels_list() {
+        // Of the main thread: that of a test is another.
+        let mut census = Census { children: Some(PathBuf::from("/proc/thread-self/children")), buffer: Vec::new() };
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid(child.id().cast_signed());
+        assert_eq!(census.children(), [pid]);
+        census.children = None;
+        assert!(census.children().contains(&pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn whoever_is_not_there_has_no_facts() {
+        let mut census = Census::new().unwrap();
+        assert_eq!((census.fact(Pid(i32::MAX)), census.mark(Pid(i32::MAX))), (None, None));
+    }
+}

@@ -1,0 +1,354 @@
+//! The daemon's children, and all that descends from them: what became of them, and signals to them.
+//!
+//! The main processes are known from their start, and their groups are reached by one call. Whoever has left its
+//! group becomes the daemon's child when its parent ends, since the daemon is process 1 or a subreaper (R17): so when
+//! a main process has ended, a look at the daemon's own children shows what it left, and all others are below those.
+//! What is to be sent to strays waits until the loop has nothing else to do, and then one pass over /proc serves all.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use nix::unistd::getpid;
+use ppm_core::event::{Event, Group, Pid, ServiceId};
+use ppm_core::kin::{Birth, Kin, descendants};
+use ppm_core::spec::Reach;
+use ppm_protocol::Signal;
+
+use crate::census::Census;
+use crate::reap::{self, Change};
+
+/// How many changes are taken at a time (R35).
+const AT_A_TIME: usize = 64;
+
+/// How often all processes are looked at for such as were born while others were killed: whoever is killed has no more
+/// children, so that it takes many rounds only if they fork faster than they are killed.
+const ROUNDS: usize = 32;
+
+/// How often the loop may have something else to do before strays are looked for.
+const MOST_OTHERS: usize = 64;
+
+/// Names to services.
+pub type Names<'a> = &'a dyn Fn(&str) -> Option<ServiceId>;
+
+/// All that descends from the daemon.
+#[derive(Debug)]
+pub struct Children {
+    me: Pid,
+    kin: Kin,
+    /// None: there is no /proc, and nobody but main processes and their groups can be found.
+    census: Option<Census>,
+    /// The runs of which nothing is left, by their main processes.
+    pub over: Vec<Pid>,
+    /// What was taken from the kernel and not told yet.
+    events: VecDeque<Event>,
+    leftovers: BTreeMap<ServiceId, Leftover>,
+    wanted: Vec<Wanted>,
+    sweep: Option<Signal>,
+    /// Whether to tell when there is no child any more.
+    is_watched: bool,
+    others_first: usize,
+}
+
+/// What a main process left behind.
+#[derive(Clone, Copy, Debug)]
+struct Leftover {
+    /// It; None: its number is another's by now, and the run was said to be over.
+    run: Option<Pid>,
+    /// Its group, while that has members.
+    group: Option<Pid>,
+}
+
+/// A signal for the strays of a service.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    id: ServiceId,
+    signal: Signal,
+    whom: Whom,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom {
+    All,
+    /// Those that were not asked before; SIGCONT follows.
+    Unasked,
+}
+
+/// Whether there may be more changes than were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// There were none left.
+    All,
+    /// There may be.
+    Some,
+}
+
+impl Children {
+    /// None yet.
+    pub fn new() -> Children {
+        let me = Pid(getpid().as_raw());
+        let census = Census::new();
+        if census.is_none() {
+            tracing::warn!("/proc does not show this pid namespace: processes that leave their service's group are not found");
+        }
+        Children {
+            me,
+            kin: Kin::new(me),
+            census,
+            over: Vec::new(),
+            events: VecDeque::new(),
+            leftovers: BTreeMap::new(),
+            wanted: Vec::new(),
+            sweep: None,
+            is_watched: false,
+            others_first: 0,
+        }
+    }
+
+    /// A main process was started. Whoever had its number before is gone, and what is still to be told of it comes
+    /// first: gives that.
+    pub fn started(&mut self, id: ServiceId, pid: Pid) -> VecDeque<Event> {
+        self.kin.lead(pid, id);
+        // The kernel gave the number out again, so the group is empty; it must not be taken for the new one's.
+        for leftover in self.leftovers.values_mut().filter(|leftover| leftover.run == Some(pid)) {
+            self.over.extend(leftover.run.take());
+            leftover.group = None;
+        }
+        let (of_another, others) = self.events.drain(..).partition(|event| concerns(event, pid));
+        self.events = others;
+        of_another
+    }
+
+    /// Takes what has changed from the kernel, for [`Children::next_event`].
+    pub fn take(&mut self, names: Names<'_>) -> Taken {
+        let mut taken = Taken::All;
+        let mut changes = Vec::new();
+        let mut ended = Vec::new();
+        while let Some(change) = reap::next() {
+            if let Change::Exited(pid, _) = change {
+                ended.extend(self.kin.reaped(pid).map(|id| (pid, id)));
+            }
+            changes.push(change);
+            if changes.len() == AT_A_TIME {
+                taken = Taken::Some;
+                break;
+            }
+        }
+        self.look_at_leftovers();
+        let ended: Vec<_> = ended.into_iter().map(|(pid, id)| (pid, id, self.if_left(pid))).collect();
+        // While somebody is waited for, any child that ended may have left others, though it was not known itself.
+        if self.kin.has_dead() || !self.leftovers.is_empty() {
+            self.adopt(names);
+        }
+        let strayed: Vec<ServiceId> = self.leftovers.keys().copied().filter(|id| self.kin.has_new_orphans(*id)).collect();
+        let is_left = |group: Option<Pid>, id| group.is_some() || self.kin.has_orphans(id);
+        let mut left = BTreeMap::new();
+        for (pid, id, group) in ended {
+            if is_left(group, id) {
+                left.insert(pid, (id, Leftover { run: Some(pid), group }));
+            } else {
+                self.over.push(pid);
+            }
+        }
+        self.events.extend(changes.into_iter().map(|change| match change {
+            Change::Exited(pid, exit) => {
+                let group = if left.contains_key(&pid) { Group::Left } else { Group::Empty };
+                Event::Exited { pid, exit, group }
+            }
+            Change::Paused(pid) => Event::Paused { pid },
+            Change::Resumed(pid) => Event::Resumed { pid },
+        }));
+        self.events.extend(strayed.into_iter().map(|id| Event::Strayed { id }));
+        self.leftovers.extend(left.into_values());
+        let groups: BTreeSet<Pid> = self.groups_left().map(|(_, group)| group).collect();
+        self.kin.bury(|pid| groups.contains(&pid));
+        taken
+    }
+
+    /// What was taken, one by one.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What follows from all that was told: somebody left nothing any more, or the daemon is alone.
+    pub fn conclude(&mut self) -> Option<Event> {
+        if !self.events.is_empty() {
+            return None; // the end of a main process is told before that of what it left
+        }
+        let kin = &self.kin;
+        let drained = self.leftovers.iter().find(|(id, leftover)| leftover.group.is_none() && !kin.has_orphans(**id));
+        if let Some((id, leftover)) = drained.map(|(id, leftover)| (*id, *leftover)) {
+            self.leftovers.remove(&id);
+            self.over.extend(leftover.run);
+            return Some(Event::Drained { id });
+        }
+        let is_alone = || match self.census {
+            Some(_) => !reap::has_children(),
+            None => self.kin.leaders().next().is_none() && self.leftovers.is_empty(), // as far as can be known
+        };
+        if self.is_watched && is_alone() {
+            self.is_watched = false;
+            return Some(Event::Alone);
+        }
+        None
+    }
+
+    /// Sends a signal to a main process, or to its group.
+    pub fn kill(&mut self, id: ServiceId, pid: Pid, signal: Signal, reach: Reach) {
+        let is_led = self.kin.led_by(pid) == Some(id);
+        let is_group = reach == Reach::Group && self.leftovers.get(&id).and_then(|leftover| leftover.group) == Some(pid);
+        if !is_led && !is_group {
+            return; // gone since it was decided; its number may be somebody else's
+        }
+        match reap::signal(pid, signal, reach) {
+            Ok(()) => {}
+            // Its last member had a parent elsewhere, and only that parent was told.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                self.leftovers.entry(id).and_modify(|leftover| leftover.group = None);
+            }
+            Err(error) => tracing::warn!("cannot send {signal} to process {pid}: {error}"),
+        }
+    }
+
+    /// Sends a signal to all of a service outside its main process's group, soon.
+    pub fn kill_strays(&mut self, id: ServiceId, signal: Signal) {
+        self.wanted.push(Wanted { id, signal, whom: Whom::All });
+    }
+
+    /// Sends this signal and SIGCONT to those that have not been asked before, soon.
+    pub fn ask_strays(&mut self, id: ServiceId, signal: Signal) {
+        self.wanted.push(Wanted { id, signal, whom: Whom::Unasked });
+    }
+
+    /// Sends this signal and SIGCONT to all that descends from the daemon, soon, and tells when it is alone.
+    pub fn sweep(&mut self, signal: Signal) {
+        self.is_watched = true;
+        self.sweep = Some(signal);
+    }
+
+    /// Whether strays are to be looked for now, `idle` being whether the loop has nothing else to do.
+    pub fn is_time_to_reach(&mut self, idle: bool) -> bool {
+        if self.wanted.is_empty() && self.sweep.is_none() {
+            return false;
+        }
+        self.others_first += 1;
+        idle || self.others_first > MOST_OTHERS
+    }
+
+    /// Does what [`Children::kill_strays`], [`Children::ask_strays`] and [`Children::sweep`] were asked for.
+    pub fn reach_strays(&mut self, names: Names<'_>) {
+        self.others_first = 0;
+        let (wanted, sweep) = (std::mem::take(&mut self.wanted), self.sweep.take());
+        let kills: Vec<Wanted> = wanted.iter().copied().filter(|wanted| wanted.signal == Signal::KILL).collect();
+        let Some(mut census) = self.census.take() else { return };
+        let mut killed = BTreeSet::new();
+        let known = self.targets(&kills); // before they beget others: a pass over all takes its time
+        self.kill_groups(&kills, &mut census);
+        reach(&mut census, known, &mut killed);
+        for round in 0..ROUNDS {
+            let facts = census.all();
+            self.kin.learn_all(&facts, &mut |pid| census.mark(pid).and_then(|name| names(&name)));
+            self.kill_groups(&kills, &mut census);
+            let mut targets = self.targets(if round == 0 { &wanted } else { &kills });
+            if let Some(signal) = sweep {
+                let all = descendants(self.me, &facts);
+                targets.extend(all.iter().flat_map(|fact| [signal, Signal::CONT].map(|signal| (fact.pid, fact.birth, signal))));
+            }
+            if !reach(&mut census, targets, &mut killed) {
+                break;
+            }
+        }
+        self.census = Some(census);
+    }
+
+    /// Whom the wanted signals concern now. Whoever is asked or killed is remembered as reached.
+    fn targets(&mut self, wanted: &[Wanted]) -> Vec<(Pid, Birth, Signal)> {
+        let mut of: BTreeMap<ServiceId, Vec<Wanted>> = BTreeMap::new();
+        for wanted in wanted {
+            of.entry(wanted.id).or_default().push(*wanted);
+        }
+        let groups: BTreeMap<ServiceId, Pid> = self.kin.leaders().chain(self.groups_left()).collect();
+        let mut targets = Vec::new();
+        let mut reached = Vec::new();
+        for relative in self.kin.relatives().filter(|relative| groups.get(&relative.of) != Some(&relative.group)) {
+            for Wanted { signal, whom, .. } in of.get(&relative.of).into_iter().flatten() {
+                match whom {
+                    Whom::All => targets.push((relative.pid, relative.birth, *signal)),
+                    Whom::Unasked if relative.is_reached => continue,
+                    Whom::Unasked => targets.extend([*signal, Signal::CONT].map(|signal| (relative.pid, relative.birth, signal))),
+                }
+                if *whom == Whom::Unasked || *signal == Signal::KILL {
+                    reached.push(relative.pid);
+                }
+            }
+        }
+        reached.into_iter().for_each(|pid| self.kin.reached(pid));
+        targets
+    }
+
+    /// Kills all groups of strays that are pinned by a child of the daemon: nobody escapes that by forking and ending, as
+    /// a process may that is killed by its number.
+    fn kill_groups(&self, kills: &[Wanted], census: &mut Census) {
+        let killed: BTreeSet<ServiceId> = kills.iter().map(|wanted| wanted.id).collect();
+        let main: BTreeSet<Pid> = self.kin.leaders().chain(self.groups_left()).map(|(_, group)| group).collect();
+        let children = self.kin.relatives().filter(|relative| relative.is_child && killed.contains(&relative.of));
+        let groups: BTreeSet<Pid> = children.filter_map(|child| census.group(child.pid)).collect();
+        for group in groups.difference(&main) {
+            let _ = reap::signal(*group, Signal::KILL, Reach::Group); // who may not be killed is told of one by one
+        }
+    }
+
+    fn groups_left(&self) -> impl Iterator<Item = (ServiceId, Pid)> {
+        self.leftovers.iter().filter_map(|(id, leftover)| Some((*id, leftover.group?)))
+    }
+
+    /// Examines those children that are not known yet, and learns whose they are.
+    fn adopt(&mut self, names: Names<'_>) {
+        let Some(census) = &mut self.census else { return };
+        let unknown = self.kin.unknown(&census.children());
+        let facts: Vec<_> = unknown.into_iter().filter_map(|pid| census.fact(pid)).collect();
+        self.kin.learn(&facts, &mut |pid| census.mark(pid).and_then(|name| names(&name)));
+    }
+
+    fn look_at_leftovers(&mut self) {
+        let groups: Vec<(ServiceId, Pid)> = self.groups_left().collect();
+        for (id, group) in groups {
+            if self.if_left(group).is_none() {
+                self.kin.forget(group);
+                self.leftovers.entry(id).and_modify(|leftover| leftover.group = None);
+            }
+        }
+    }
+
+    /// The group, if anybody of it is left.
+    fn if_left(&mut self, group: Pid) -> Option<Pid> {
+        let kin = &mut self.kin;
+        let left = reap::what_is_left(group, |dead| {
+            kin.reaped(dead);
+        });
+        (left == Group::Left).then_some(group)
+    }
+}
+
+/// Sends the signals, SIGKILL to nobody twice; whether somebody got it who had not.
+fn reach(census: &mut Census, targets: Vec<(Pid, Birth, Signal)>, killed: &mut BTreeSet<(Pid, Birth)>) -> bool {
+    let mut is_new = false;
+    for (pid, birth, signal) in targets {
+        if signal == Signal::KILL {
+            if !killed.insert((pid, birth)) {
+                continue;
+            }
+            is_new = true;
+        }
+        let is_still_it = || census.fact(pid).is_some_and(|fact| fact.birth == birth);
+        if let Err(error) = reap::signal_stray(pid, signal, is_still_it) {
+            tracing::warn!("cannot send {signal} to process {pid}: {error}");
+        }
+    }
+    is_new
+}
+
+fn concerns(event: &Event, of: Pid) -> bool {
+    match event {
+        Event::Exited { pid, .. } | Event::Paused { pid } | Event::Resumed { pid } => *pid == of,
+        _ => false,
+    }
+}
