@@ -9,6 +9,7 @@ use std::time::Duration;
 use ppm_core::config::Config;
 use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId, Stdin};
 use ppm_core::spec::Reach;
+use ppm_core::supervisor::Main;
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::message::{Answer, Targets};
 use ppm_protocol::{Changed, EventKind, Exit, Request, Signal};
@@ -54,6 +55,7 @@ pub enum Fault {
     NeverExits,
     ExitsBadly,
     OutlivesTheEssential,
+    KeepsSignalsFromMain,
     BlamesMemory,
 }
 
@@ -67,7 +69,7 @@ const OUTLIVES: &str = "nothing of a service outlives its run";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 39] = [
+pub const TABLE: [(Fault, &[&str]); 40] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -106,7 +108,8 @@ pub const TABLE: [(Fault, &[&str]); 39] = [
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
-    (Fault::OutlivesTheEssential, &[MUST, "the daemon leaves when all have ended"]),
+    (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended"]),
+    (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
 ];
 
@@ -126,6 +129,11 @@ pub struct Planted {
 impl Planted {
     pub fn new(fault: Option<Fault>) -> Planted {
         Planted { fault, ..Planted::default() }
+    }
+
+    /// The command of the command line, where the fault may have one: one that makes the daemon leave knows no exit code.
+    pub fn main(&self, main: Option<Main>) -> Option<Main> {
+        main.filter(|_| self.fault != Some(Fault::LeavesStrangers))
     }
 
     /// What the core is made to be, instead of this.
@@ -198,6 +206,9 @@ impl Planted {
             }
             Fault::ForgetsAnAnswer if self.now_and_then(20) => actions.retain(|action| !matches!(action, Action::Respond { .. })),
             Fault::ForgetsAFollower => actions.retain(|action| !matches!(action, Action::Notify { .. })),
+            Fault::KeepsSignalsFromMain if matches!(event, Event::Signalled(signal) if signal.number() > 20) => {
+                actions.retain(|action| !matches!(action, Action::Kill { reach: Reach::Leader, .. }));
+            }
             Fault::NeverExits => actions.retain(|action| !matches!(action, Action::Exit { .. })),
             Fault::SignalsTheReaped => {
                 if let (Some(pid), Event::Tick) = (self.reaped, event) {

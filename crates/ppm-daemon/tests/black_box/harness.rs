@@ -78,10 +78,18 @@ impl Setup {
 
     /// As process 1 of its own namespace, as in a container; None, and a word about it, where that is not permitted.
     pub fn as_process_one() -> Option<Setup> {
-        const UNSHARE: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+        Setup::in_a_namespace(&["--pid", "--fork", "--mount-proc", "--kill-child"])
+    }
+
+    /// The same, but /proc is that of the namespace outside.
+    pub fn with_foreign_proc() -> Option<Setup> {
+        Setup::in_a_namespace(&["--pid", "--fork", "--kill-child"])
+    }
+
+    fn in_a_namespace(how: &[&str]) -> Option<Setup> {
         let mut command = Command::new("unshare");
-        command.args(UNSHARE);
-        let permitted = Command::new("unshare").args(UNSHARE).arg("true").output().is_ok_and(|output| output.status.success());
+        command.args(how);
+        let permitted = Command::new("unshare").args(how).arg("true").output().is_ok_and(|output| output.status.success());
         if !permitted {
             eprintln!("skipped: unshare is not permitted here");
             return None;
