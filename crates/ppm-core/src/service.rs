@@ -84,6 +84,8 @@ pub enum Run {
     Killing {
         /// The main process.
         live: Live,
+        /// How long it had been given to end; None: there was no time left to wait.
+        grace: Option<Duration>,
         /// When to tell that the kernel does not let it die; None: told.
         stuck_at: Option<Mono>,
         /// What comes when it has ended.
@@ -150,6 +152,8 @@ pub struct End {
     pub how: How,
     /// Of the main process, where there was one.
     pub exit: Option<Exit>,
+    /// What it left behind.
+    pub left: Group,
     /// When the main process ended.
     pub at: Mono,
 }
@@ -167,8 +171,8 @@ pub enum How {
     Obeyed,
     /// On request, but by another signal than the one it was asked with.
     DiedStopping,
-    /// By SIGKILL, since it did not stop within this time.
-    Overran(Duration),
+    /// By SIGKILL, since it did not stop within this time; None: since there was no time left to wait for it.
+    Overran(Option<Duration>),
     /// It could not be started, for this cause.
     NotStarted(NoStart),
 }
@@ -370,7 +374,7 @@ impl Service {
             }
             (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. }, Input::KillNow) => {
                 self.wish_down(input, out);
-                self.kill_leader(ctx, live, Next::Rest, out);
+                self.kill_leader(ctx, live, None, Next::Rest, out);
             }
             (Run::Draining { group, .. }, Input::KillNow) => {
                 self.wish_down(input, out);
@@ -427,15 +431,15 @@ impl Service {
             (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Tick) => {}
             (Run::Stopping { live, strays_at, kill_at, then }, Input::Tick) => {
                 if kill_at <= ctx.now.mono {
-                    self.kill_leader(ctx, live, then, out);
+                    self.kill_leader(ctx, live, Some(self.spec.stop.timeout), then, out);
                 } else if is_due(ctx, strays_at) {
                     self.run = Run::Stopping { live, strays_at: None, kill_at, then };
                     out.push(Effect::AskStrays(self.spec.stop.signal));
                 }
             }
-            (Run::Killing { live, stuck_at, then }, Input::Tick) => {
+            (Run::Killing { live, grace, stuck_at, then }, Input::Tick) => {
                 if is_due(ctx, stuck_at) {
-                    self.run = Run::Killing { live, stuck_at: None, then };
+                    self.run = Run::Killing { live, grace, stuck_at: None, then };
                     self.tell(EventKind::Stuck, Some(live.pid), format!("still there {} after SIGKILL", brief(STUCK_AFTER)), out);
                 }
             }
@@ -480,7 +484,7 @@ impl Service {
 
             (Run::Up(live) | Run::Paused(live), Input::Exited(exit, group)) => self.ended(ctx, live, *exit, *group, out),
             (Run::Stopping { live, kill_at, then, .. }, Input::Exited(exit, group)) => {
-                self.record(ctx, *exit, self.judge_stop(ctx, *exit), live.pid, out);
+                self.record(ctx, *exit, *group, self.judge_stop(ctx, *exit), live.pid, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
                     Group::Left => {
@@ -491,10 +495,10 @@ impl Service {
                     }
                 }
             }
-            (Run::Killing { live, then, .. }, Input::Exited(exit, group)) => {
+            (Run::Killing { live, grace, then, .. }, Input::Exited(exit, group)) => {
                 let overran = *exit == Exit::Signal(Signal::KILL);
-                let how = if overran { How::Overran(self.spec.stop.timeout) } else { self.judge_stop(ctx, *exit) };
-                self.record(ctx, *exit, how, live.pid, out);
+                let how = if overran { How::Overran(grace) } else { self.judge_stop(ctx, *exit) };
+                self.record(ctx, *exit, *group, how, live.pid, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
                     Group::Left => self.kill_group(ctx, live.pid, then, out),
@@ -610,6 +614,11 @@ impl Service {
         matches!(self.run, Run::Killing { stuck_at: None, .. } | Run::Purging { is_stuck: true, .. })
     }
 
+    /// Whether it got SIGKILL, or what it left behind did.
+    pub fn is_being_killed(&self) -> bool {
+        matches!(self.run, Run::Killing { .. } | Run::Purging { .. })
+    }
+
     /// One of the five public states.
     pub fn status(&self) -> Status {
         match self.run {
@@ -674,7 +683,8 @@ impl Service {
             },
             Run::Paused(_) => "paused by a stop signal".to_owned(),
             Run::Stopping { kill_at, .. } => format!("stopping: {} sent, SIGKILL in {}", self.spec.stop.signal, until(kill_at)),
-            Run::Killing { stuck_at: Some(_), .. } => format!("did not stop within {}, SIGKILL sent", brief(self.spec.stop.timeout)),
+            Run::Killing { stuck_at: Some(_), grace: Some(grace), .. } => format!("did not stop within {}, SIGKILL sent", brief(grace)),
+            Run::Killing { stuck_at: Some(_), grace: None, .. } => "no time was left to wait for it, SIGKILL sent".to_owned(),
             Run::Killing { stuck_at: None, .. } => "killed, but the kernel does not let it go".to_owned(),
             Run::Draining { kill_at, .. } => {
                 format!("{}; ending what it left behind, SIGKILL in {}", self.last_in_words(), until(kill_at))
@@ -781,12 +791,16 @@ impl Service {
     pub fn last_in_words(&self) -> String {
         let Some(end) = &self.last else { return String::new() };
         match (&end.how, end.exit) {
+            (How::Finished, Some(exit @ Exit::Code(_))) if end.left == Group::Left => {
+                format!("{exit}, but it left processes behind: run it in the foreground") // R68
+            }
             (How::Finished | How::Crashed, Some(exit)) => exit.to_string(),
             (How::OutOfMemory, Some(Exit::Code(code))) => format!("exit code {code}: out of memory"),
             (How::OutOfMemory, _) => "killed by the kernel: out of memory".to_owned(),
             (How::Obeyed, _) => "stopped by request".to_owned(),
             (How::DiedStopping, Some(exit)) => format!("{exit} while stopping"),
-            (How::Overran(timeout), _) => format!("killed: did not stop within {}", brief(*timeout)),
+            (How::Overran(Some(grace)), _) => format!("killed: did not stop within {}", brief(*grace)),
+            (How::Overran(None), _) => "killed: no time was left to wait for it".to_owned(),
             (How::NotStarted(error), _) => error.why.clone(),
             (How::Finished | How::Crashed | How::DiedStopping, None) => String::new(),
         }
@@ -884,9 +898,9 @@ impl Service {
         self.run = Run::Draining { group, strays_at: Some(ctx.now.mono + STRAYS_AFTER), kill_at, then };
     }
 
-    fn kill_leader(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
+    fn kill_leader(&mut self, ctx: &Context<'_>, live: Live, grace: Option<Duration>, then: Next, out: &mut Vec<Effect>) {
         signal_all(live.pid, Signal::KILL, out);
-        self.run = Run::Killing { live, stuck_at: Some(ctx.now.mono + STUCK_AFTER), then };
+        self.run = Run::Killing { live, grace, stuck_at: Some(ctx.now.mono + STUCK_AFTER), then };
         self.tell(EventKind::Killed, Some(live.pid), "SIGKILL".to_owned(), out);
     }
 
@@ -914,7 +928,7 @@ impl Service {
         self.ended = Some(ctx.now.wall);
         let why: String = error.why.chars().take(LONGEST_REASON).collect();
         let how = How::NotStarted(NoStart { why: why.clone(), code: error.code });
-        self.last = Some(End { how, exit: None, at: ctx.now.mono });
+        self.last = Some(End { how, exit: None, left: Group::Empty, at: ctx.now.mono });
         self.run = Run::Idle;
         self.tell(EventKind::StartFailed, None, why, out);
         self.decide(ctx, Next::Policy, out);
@@ -931,7 +945,7 @@ impl Service {
             (false, true) => How::OutOfMemory,
             (false, false) => How::Crashed,
         };
-        self.record(ctx, exit, how, live.pid, out);
+        self.record(ctx, exit, group, how, live.pid, out);
         self.crashes = if good { 0 } else { self.crashes.saturating_add(1) };
         match group {
             Group::Empty => self.settle(ctx, Next::Policy, out),
@@ -952,10 +966,10 @@ impl Service {
         }
     }
 
-    fn record(&mut self, ctx: &Context<'_>, exit: Exit, how: How, pid: Pid, out: &mut Vec<Effect>) {
+    fn record(&mut self, ctx: &Context<'_>, exit: Exit, left: Group, how: How, pid: Pid, out: &mut Vec<Effect>) {
         self.crashes = self.crashes(ctx.now); // a run longer than `reset_after`, however it ended, makes them forgotten
         self.ended = Some(ctx.now.wall);
-        self.last = Some(End { how, exit: Some(exit), at: ctx.now.mono });
+        self.last = Some(End { how, exit: Some(exit), left, at: ctx.now.mono });
         let reason = self.last_in_words();
         out.push(Effect::Told { kind: EventKind::Exited, pid: Some(pid), exit: Some(exit), reason });
     }

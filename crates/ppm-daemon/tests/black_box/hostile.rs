@@ -414,7 +414,7 @@ fn r35_thousands_of_ends_a_second_keep_nobody_from_being_heard() {
 fn r35_five_hundred_services_that_crash_without_end_do_not_keep_the_daemon_from_answering() {
     let policy = json!({"policy": "always", "interval": 0});
     let services: Vec<Value> = (0..500).map(|n| json!({"name": format!("s{n}"), "command": "false", "restart": policy})).collect();
-    let daemon = Setup::new().services(&services).env("PPM_LOG", "off").start();
+    let daemon = Setup::new().services(&services).env("PPM_LOG", "error").start();
     until("every service to have crashed", || {
         let rows = daemon.call("list", &json!({}));
         let rows = rows.as_array().unwrap();
