@@ -200,17 +200,24 @@ impl End {
     /// The exit code that tells of it to whoever started the daemon: its own, 128 + n for signal n, and the shell's for
     /// what could not be executed (R28).
     pub fn code(&self) -> u8 {
-        let code = match (&self.how, self.exit) {
-            (_, Some(Exit::Code(code))) => code,
-            (_, Some(Exit::Signal(signal))) => 128 + signal.number(),
-            (How::NotStarted(error), None) => error.code.into(),
+        match (&self.how, self.exit) {
+            (_, Some(exit)) => exit_code(exit),
+            (How::NotStarted(error), None) => error.code,
             (
                 How::Finished | How::Crashed | How::OutOfMemory | How::Obeyed | How::DiedStopping | How::Overran(_) | How::TimedOut(_),
                 None,
             ) => 0,
-        };
-        u8::try_from(code).unwrap_or(u8::MAX)
+        }
     }
+}
+
+/// The exit code that tells of this end of a process, as a shell gives it.
+pub fn exit_code(exit: Exit) -> u8 {
+    let code = match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => 128 + signal.number(),
+    };
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 /// What a service is told.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use ppm_protocol::{ErrorCode, EventRow, RpcError, Signal};
+use ppm_protocol::{ErrorCode, EventRow, Exit, RpcError, Signal};
 
 use crate::advice;
 use crate::chance::Chance;
@@ -21,7 +21,7 @@ use crate::journal::{Actor, Journal, event_row};
 use crate::oom::OomKills;
 use crate::reload::Reading;
 use crate::sampling::Sampling;
-use crate::service::{Context, Effect, End, Input, Run, Service};
+use crate::service::{Context, Effect, End, Input, Run, Service, exit_code};
 use crate::spec::{MAIN, ServiceSpec, Settings, assign_ids};
 use crate::time::{Mono, Now, Timestamp, brief};
 use crate::waiting::Waiting;
@@ -581,7 +581,14 @@ impl Supervisor {
             let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
             self.actions.push(Action::Respond { to, result: Err(error) });
         }
-        self.actions.push(Action::Exit { code: self.exit_code.unwrap_or(0) }); // 0: a requested shutdown (R28)
+        let code = self.exit_code.or_else(|| self.code_of_unreaped_main()).unwrap_or(0); // 0: a requested shutdown (R28)
+        self.actions.push(Action::Exit { code });
+    }
+
+    /// The command of the command line got SIGKILL, and is not waited for any longer.
+    fn code_of_unreaped_main(&self) -> Option<u8> {
+        let main = self.main.and_then(|(id, _)| self.service(id))?;
+        main.pid().map(|_| exit_code(Exit::Signal(Signal::KILL)))
     }
 
     /// Keeps an event and tells it, with who is behind it.

@@ -247,8 +247,9 @@ impl Judge {
             .and_then(|(id, _)| self.known.get(&id))
             .filter(|main| main.process.is_none() && !main.starting)
             .and_then(|main| main.last);
+        let unreaped = self.main.and_then(|(id, _)| self.known.get(&id)).and_then(|main| main.process).map(|_| 137);
         let of_main = main.map(|last| last.code).or(self.code_of_removed).filter(|_| ending.with_main);
-        ending.code.or(of_main).unwrap_or(0)
+        ending.code.or(of_main).or(unreaped).unwrap_or(0)
     }
 
     fn see_spawn(&mut self, now: Now, id: ServiceId, cause: Cause) -> Verdict {
