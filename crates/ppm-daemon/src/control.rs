@@ -47,10 +47,11 @@ const MAX_CALLS: usize = 32;
 /// A client that gets another message while more than this many bytes wait to be read by it is dropped.
 const MAX_UNREAD: usize = 8 << 20;
 
-/// A stream waits while more than so many bytes wait to be read by its client.
-const MAX_AHEAD: usize = 256 << 10;
 /// When more than this many bytes wait for all clients together, the one that most of them wait for is dropped.
 const MAX_UNREAD_OF_ALL: usize = 32 << 20;
+
+/// A stream waits while more than so many bytes wait to be read by its client.
+const MAX_AHEAD: usize = 256 << 10;
 
 /// How long accepting pauses after it failed, since there are no files or no memory left (R49).
 const SCARCITY: Duration = Duration::from_millis(100);

@@ -13,6 +13,7 @@ pub mod log;
 pub mod outcome;
 pub mod plans;
 pub mod reload;
+pub mod runs;
 pub mod services;
 pub mod stats;
 mod table;

@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "daemon",
     "info",
     "ls",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 28] = [
     "show-configuration",
     "show-scheduler",
     "reload",
+    "runs",
     "why",
     "health",
     "events",
