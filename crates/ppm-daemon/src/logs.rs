@@ -81,7 +81,7 @@ enum Command {
     SetSinks { id: ServiceId, sinks: Sinks },
     /// Close all files, to open them again under their names.
     Reopen,
-    /// Bring all indices up to date, and say so.
+    /// Write what services have written by now, bring all indices up to date, and say so.
     Sync { done: mpsc::Sender<()> },
     /// Poke whenever something was written for one of these services.
     Follow { services: BTreeSet<String>, poke: mpsc::SyncSender<()> },
@@ -176,7 +176,7 @@ impl Thread {
         }
     }
 
-    /// Returns when the indices tell all that is in the files by now.
+    /// Returns when all is in the files that services have written by now, and the indices tell of it.
     fn write_indices(&self) {
         let (done, written) = mpsc::channel();
         self.tell(Command::Sync { done });

@@ -38,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How many pipes are read before others are looked at again.
 const READY: usize = 64;
 
+/// How often those that are ready are served before a reader is: a service that never stops writing is always ready.
+const ROUNDS: usize = 64;
+
 /// The tokens of the bell and of the console; pipes have smaller ones.
 const BELL: u64 = u64::MAX;
 const CONSOLE: u64 = u64::MAX - 1;
@@ -123,17 +126,7 @@ impl Collector {
                 None => EpollTimeout::NONE,
                 Some(at) => EpollTimeout::try_from(at.since(clock::now().mono) + Duration::from_millis(1)).unwrap_or(EpollTimeout::ZERO),
             };
-            let ready = match self.epoll.wait(&mut events, timeout) {
-                Ok(count) => &events[..count],
-                Err(_) => &[], // EINTR
-            };
-            for event in ready.iter().map(EpollEvent::data) {
-                match event {
-                    BELL => drop(self.bell.read()),
-                    CONSOLE => self.console.iter_mut().for_each(Console::flush),
-                    pipe => self.pump(pipe),
-                }
-            }
+            self.serve(&mut events, timeout);
             while let Ok(command) = self.commands.try_recv() {
                 if let Command::Finish { done } = command {
                     self.finish();
@@ -149,6 +142,26 @@ impl Collector {
         }
     }
 
+    /// Waits until something is ready, and does what there is to do; says how much that was.
+    fn serve(&mut self, events: &mut [EpollEvent; READY], timeout: EpollTimeout) -> usize {
+        let count = self.epoll.wait(events, timeout).unwrap_or(0); // EINTR
+        for event in events.iter().take(count).map(EpollEvent::data) {
+            match event {
+                BELL => drop(self.bell.read()),
+                CONSOLE => self.console.iter_mut().for_each(Console::flush),
+                pipe => self.pump(pipe),
+            }
+        }
+        count
+    }
+
+    /// Takes what services have written by now: who asks for a log asks for all of it.
+    fn catch_up(&mut self) {
+        let mut events = [EpollEvent::empty(); READY];
+        let mut rounds = 0..ROUNDS;
+        while rounds.next().is_some() && self.serve(&mut events, EpollTimeout::ZERO) > 0 {}
+    }
+
     fn obey(&mut self, command: Command) {
         match command {
             Command::Started { id, run, sinks, read } => self.start(id, run, sinks, read),
@@ -156,6 +169,7 @@ impl Collector {
             Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
             Command::Reopen => self.reopen(),
             Command::Sync { done } => {
+                self.catch_up();
                 self.write_indices();
                 let _ = done.send(());
             }
