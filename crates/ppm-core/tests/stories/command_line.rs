@@ -146,3 +146,8 @@ fn its_code_is_passed_on_whatever_it_leaves_behind_r28() {
         .after(500.ms())
         .leaves(6);
 }
+
+#[test]
+fn when_it_is_killed_and_not_waited_for_that_is_its_code_r25() {
+    alone().event(Event::Signalled(Signal::TERM)).asks_to_stop(Signal::TERM).after(9.s()).sends(Signal::KILL).after(500.ms()).leaves(137);
+}
