@@ -348,3 +348,15 @@ fn r51_without_a_proc_of_its_own_the_daemon_ends_groups_and_takes_nobody_for_a_s
     assert_eq!(daemon.exit_code(), 0);
     assert!(daemon.processes().is_empty(), "{:?}", daemon.processes());
 }
+
+/// However many services there are, a look at what was left is a look at orphans.
+#[test]
+fn r60_the_list_of_children_that_is_looked_at_holds_nobody_but_orphans() {
+    for setup in setups() {
+        let daemon = with(setup, "(setsid sh -c 'echo > ready; exec sleep 1000' &); exec sleep 1000", &json!({}));
+        let main = main_process(&daemon).as_raw();
+        let listed = || fs::read_to_string(format!("/proc/{0}/task/{0}/children", daemon.pid)).unwrap();
+        let orphan = daemon.descendants().into_iter().find(|process| process.pid != main && process.parent == daemon.pid.as_raw()).unwrap();
+        assert_eq!(listed().trim(), orphan.pid.to_string());
+    }
+}
