@@ -498,7 +498,7 @@ fn whoever_has_gone_leaves_no_reader_behind() {
     let refused = clients[35].line().unwrap();
     assert!(refused["params"]["error"].as_str().unwrap().contains("logs are being read already"), "{refused}");
     drop(clients);
-    until("only the collector is left", || (threads() == 2).then_some(()));
+    until("only the collector is left, beside the loop and who waits for it", || (threads() == 3).then_some(()));
     assert_eq!(read(&daemon, &json!({"services": ["web"]})), Vec::<Value>::new());
 }
 
