@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_protocol::ReloadAction;
@@ -13,7 +14,7 @@ use crate::attributes::{Attributes, Resource, write_umask};
 use crate::config::write_duration;
 use crate::environment::{EnvValue, Surroundings};
 use crate::logging::{LogKeys, Logger};
-use crate::schedule::Schedule;
+use crate::schedule::{Options, Schedule};
 use crate::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::zone;
 
@@ -134,7 +135,21 @@ impl Changes {
         self.of_schedule |= self.compare("schedule", text(old), text(new));
         if let (Some(old), Some(new)) = (old, new) {
             self.of_schedule |= self.compare("schedule.timezone", zone_in_words(old.zone()), zone_in_words(new.zone()));
+            self.schedule_options(&old.options, &new.options);
         }
+    }
+
+    fn schedule_options(&mut self, old: &Options, new: &Options) {
+        let Options { overlap, missed, deadline, jitter, timeout, retry, on_start, history } = *old;
+        let limit = |limit: Option<Duration>| limit.map_or("off".to_owned(), write_duration);
+        self.of_schedule |= self.compare("schedule.jitter", write_duration(jitter), write_duration(new.jitter));
+        self.compare("schedule.overlap", overlap.name(), new.overlap.name());
+        self.compare("schedule.missed", missed.name(), new.missed.name());
+        self.compare("schedule.deadline", limit(deadline), limit(new.deadline));
+        self.compare("schedule.timeout", limit(timeout), limit(new.timeout));
+        self.compare("schedule.retry", retry.name(), new.retry.name());
+        self.compare("schedule.on_start", on_start, new.on_start);
+        self.compare("schedule.history", history, new.history);
     }
 
     fn restart(&mut self, old: &RestartPolicy, new: &RestartPolicy) {

@@ -318,6 +318,8 @@ pub enum Cause {
     Request,
     /// Its planned time came.
     Schedule,
+    /// Its planned time had passed, and is made up for.
+    Missed,
     /// It crashed before.
     Backoff,
     /// It ended before, and shall always run.
@@ -330,6 +332,7 @@ impl fmt::Display for Cause {
             Cause::Boot => "boot",
             Cause::Request => "request",
             Cause::Schedule => "schedule",
+            Cause::Missed => "missed",
             Cause::Backoff => "backoff",
             Cause::Restart => "restart",
         })

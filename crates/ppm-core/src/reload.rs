@@ -18,7 +18,7 @@ use crate::environment::Surroundings;
 use crate::event::{Action, ClientId, From, Notice, ServiceId, Stdin, Text};
 use crate::journal::{Actor, event_row};
 use crate::logging::Logger;
-use crate::service::{Input, Service, Want};
+use crate::service::{Context, Input, Service, Want};
 use crate::spec::{Command, MAIN, MAX_SERVICES, ServiceSpec, Settings};
 use crate::supervisor::{Entry, Origin, Supervisor, shortened};
 use crate::time::Now;
@@ -356,8 +356,9 @@ impl Supervisor {
     /// Gives a service another form under its number.
     pub(crate) fn configure(&mut self, now: Now, id: ServiceId, spec: ServiceSpec, origin: Origin) {
         if let Some(entry) = self.services.get_mut(&id) {
+            let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
             entry.origin = origin;
-            entry.service.configure(ServiceSpec { id: Some(id.0), ..spec }, now, &self.zone);
+            entry.service.configure(ServiceSpec { id: Some(id.0), ..spec }, &context);
         }
         self.index(id);
     }

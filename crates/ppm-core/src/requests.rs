@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, SendSignal, Targets, Watch};
 use ppm_protocol::{
     Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, Health, HealthRow, History, InfoRow, Life, PlanEvent, PlanRow,
-    Request, RpcError, ServiceRow, Signal, Status, Why,
+    Request, RpcError, RunResult, RunRow, RunsRow, ServiceRow, Signal, Status, Why,
 };
 
 use crate::attributes::write_umask;
@@ -18,6 +19,8 @@ use crate::diff::{self, name_of};
 use crate::event::{Action, From, ServiceId};
 use crate::journal::KEPT;
 use crate::names::{glob_matches, similar};
+use crate::planning::Plan;
+use crate::runs::{Counters, Outcome, Record};
 use crate::schedule::Schedule;
 use crate::service::{Input, Run, Service, Want};
 use crate::spec::{MAX_SERVICES, RestartWhen, ServiceSpec, StopPolicy};
@@ -52,6 +55,7 @@ impl Supervisor {
             Request::Signal(signal) => self.signal(now, from, &signal).map(|()| None),
             Request::Wait(wait) => self.wait(now, from, &wait).map(|()| None),
             Request::Health(which) => self.chosen(&which.services).map(|ids| Some(Answer::Health(self.health(now, &ids)))),
+            Request::Runs(which) => self.targets(&which.services).map(|ids| Some(Answer::Runs(self.runs(&ids)))),
             Request::Why(which) => self.targets(&which.services).map(|ids| Some(Answer::Lives(self.lives(now, &ids)))),
             Request::Reload(ReadAgain { plan: false }) => self.refuse_when_ending().map(|()| {
                 self.reload(Some(from));
@@ -135,6 +139,10 @@ impl Supervisor {
         ids.iter().filter_map(|id| self.service(*id)).map(info).collect()
     }
 
+    fn runs(&self, ids: &[ServiceId]) -> Vec<RunsRow> {
+        ids.iter().filter_map(|id| self.service(*id)).map(runs_of).collect()
+    }
+
     fn lives(&self, now: Now, ids: &[ServiceId]) -> Vec<Life> {
         let life = |service: &Service| Life { row: self.row_of(now, service), events: self.journal.life(service.id().0) };
         ids.iter().filter_map(|id| self.service(*id)).map(life).collect()
@@ -156,7 +164,8 @@ impl Supervisor {
 
     /// Everything that will happen by itself, the soonest first.
     fn plan_rows(&self, now: Now, ids: &[ServiceId]) -> Vec<PlanRow> {
-        let mut rows: Vec<PlanRow> = ids.iter().filter_map(|id| self.service(*id)).flat_map(|service| plans_of(now, service)).collect();
+        let services = ids.iter().filter_map(|id| self.service(*id));
+        let mut rows: Vec<PlanRow> = services.flat_map(|service| plans_of(now, &self.zone, service)).collect();
         rows.sort_by_key(|row| (row.at, row.id));
         rows
     }
@@ -240,6 +249,9 @@ impl Supervisor {
             ids.iter().filter_map(|id| Some((*id, if targets.wait { aim_of(self.service(*id)?, input) } else { Aim::Asked }))).collect();
         let key = self.wait_for(from, Kind::Change, aims, Vec::new());
         for id in ids {
+            if *input == Input::Reschedule {
+                self.boot_no_more(id);
+            }
             self.step(now, id, input);
         }
         let timeout = matches!(input, Input::Pause | Input::Resume).then_some(HEARD_WITHIN);
@@ -412,6 +424,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Signal(_)
         | Input::KillNow
         | Input::Fire
+        | Input::ClockSet(_)
         | Input::Replan
         | Input::Tick
         | Input::Spawned(_)
@@ -425,8 +438,8 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
     }
 }
 
-fn plans_of(now: Now, service: &Service) -> Vec<PlanRow> {
-    let row = |event, at: ppm_protocol::Timestamp, rule| PlanRow {
+fn plans_of(now: Now, zone: &TimeZone, service: &Service) -> Vec<PlanRow> {
+    let row = |event, at: ppm_protocol::Timestamp, rule, note| PlanRow {
         id: service.id().0,
         name: service.spec().name.clone(),
         event,
@@ -434,19 +447,52 @@ fn plans_of(now: Now, service: &Service) -> Vec<PlanRow> {
         in_ms: u64::try_from(at.0.saturating_sub(now.wall.0)).unwrap_or(0),
         last: service.last_in_words(),
         rule,
+        note,
     };
-    let planned = service.plan().map(|at| {
-        let rule = service.spec().schedule.as_ref().map_or_else(String::new, rule_in_words);
-        row(PlanEvent::Schedule, at, rule)
-    });
+    let planned = service
+        .planned()
+        .zip(service.spec().schedule.as_ref())
+        .map(|(plan, schedule)| row(PlanEvent::Schedule, plan.at, rule_in_words(schedule), note_on(plan, schedule, zone)));
     let delayed = service.restart_at(now).map(|next| {
         let rule = match next.why {
             Why::Backoff => format!("backoff, retry {}", service.crashes(now)),
             Why::Restart | Why::Schedule | Why::Watch | Why::Other(_) => "restart: always".to_owned(),
         };
-        row(PlanEvent::Restart, next.at, rule)
+        row(PlanEvent::Restart, next.at, rule, String::new())
     });
     planned.into_iter().chain(delayed).collect()
+}
+
+/// What is out of the ordinary about a plan, and what may surprise in its schedule.
+fn note_on(plan: Plan, schedule: &Schedule, zone: &TimeZone) -> String {
+    let delay = Duration::from_millis(u64::try_from(plan.at.0 - plan.fire.0).unwrap_or(0));
+    let jitter = (!delay.is_zero()).then(|| format!("jitter {}", brief(delay)));
+    let notes: Vec<String> =
+        schedule.note(plan.fire, zone).into_iter().chain(jitter).chain(schedule.warnings().map(str::to_owned)).collect();
+    notes.join("; ")
+}
+
+fn runs_of(service: &Service) -> RunsRow {
+    let Counters { fired, skipped, missed, timeouts, latest } = service.runs().counters;
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let run = |record: &Record| RunRow {
+        planned: record.planned,
+        started: record.started,
+        late_ms: record.late().map(millis),
+        ended: record.end.map(|end| end.at),
+        exit: record.end.and_then(|end| end.exit),
+        reason: record.cause.to_string(),
+        result: record.end.map_or(RunResult::Running, |end| match end.outcome {
+            Outcome::Finished => RunResult::Finished,
+            Outcome::Crashed => RunResult::Crashed,
+            Outcome::Stopped => RunResult::Stopped,
+            Outcome::TimedOut => RunResult::TimedOut,
+            Outcome::NotStarted => RunResult::NotStarted,
+        }),
+    };
+    let runs = service.runs().kept().map(run).collect();
+    let name = service.spec().name.clone();
+    RunsRow { id: service.id().0, name, fired, skipped, missed, timeouts, max_late_ms: millis(latest), runs }
 }
 
 /// The expressions, and their zone where it is not the daemon's.

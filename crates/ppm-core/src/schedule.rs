@@ -18,10 +18,11 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::config::value::{DURATION_HINT, read_duration};
+use crate::runs;
 use crate::spec::{InvalidSpec, shown};
 use crate::time::Timestamp;
 use crate::zone;
-use times::Times;
+use times::{Pace, Times};
 
 /// The longest expression, in bytes.
 const MAX_TEXT: usize = 512;
@@ -54,6 +55,107 @@ pub struct Schedule {
     expressions: Vec<Expression>,
     /// The zone of expressions that do not name their own; None: the daemon's.
     zone: Option<TimeZone>,
+    /// How its runs are run.
+    pub options: Options,
+}
+
+/// How planned runs are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What happens when a run is due while the one before lasts.
+    pub overlap: Overlap,
+    /// What happens to runs whose time has passed.
+    pub missed: Missed,
+    /// A run that would begin later than so much is missed; None: what [`crate::planning`] says.
+    pub deadline: Option<Duration>,
+    /// By how much chance may delay a run; never into the next.
+    pub jitter: Duration,
+    /// How long a run may last; None: as long as it takes.
+    pub timeout: Option<Duration>,
+    /// Whether a run that crashes is repeated.
+    pub retry: Retry,
+    /// Whether it runs also when the daemon starts, or when it comes.
+    pub on_start: bool,
+    /// How many runs are remembered.
+    pub history: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            overlap: Overlap::Restart,
+            missed: Missed::Auto,
+            deadline: None,
+            jitter: Duration::ZERO,
+            timeout: None,
+            retry: Retry::Policy,
+            on_start: false,
+            history: runs::USUAL,
+        }
+    }
+}
+
+/// What happens when a run is due while the one before lasts. Never two at a time (R24, R37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// The one that lasts is ended first.
+    Restart,
+    /// The one that is due is left out.
+    Skip,
+    /// The one that is due waits; one at most does.
+    Queue,
+}
+
+/// What happens to a run whose time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// It is made up for if it names its time of day, as cron(8) does.
+    Auto,
+    /// It is left out.
+    Skip,
+    /// It is made up for in any case, once, also when the daemon was not there at its time.
+    Once,
+}
+
+/// Whether a planned run that crashes is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// As the service's restart policy says.
+    Policy,
+    /// Not before the next planned time.
+    Never,
+}
+
+impl Overlap {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Overlap::Restart => "restart",
+            Overlap::Skip => "skip",
+            Overlap::Queue => "queue",
+        }
+    }
+}
+
+impl Missed {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Missed::Auto => "auto",
+            Missed::Skip => "skip",
+            Missed::Once => "once",
+        }
+    }
+}
+
+impl Retry {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Retry::Policy => "policy",
+            Retry::Never => "never",
+        }
+    }
 }
 
 /// One expression.
@@ -130,7 +232,7 @@ impl Schedule {
     /// # Errors
     /// The first thing that is wrong; also when no date can ever match.
     pub fn parse(text: &str) -> Result<Schedule, ScheduleError> {
-        Ok(Schedule { expressions: vec![Expression::parse(text)?], zone: None })
+        Ok(Schedule { expressions: vec![Expression::parse(text)?], zone: None, options: Options::default() })
     }
 
     /// The same schedule with one more expression.
@@ -149,6 +251,11 @@ impl Schedule {
         }
         self.expressions.push(expression);
         Ok(self)
+    }
+
+    /// The same schedule, run in this way.
+    pub fn with(self, options: Options) -> Schedule {
+        Schedule { options, ..self }
     }
 
     /// The same schedule, read in this zone where an expression does not name its own.
@@ -192,9 +299,9 @@ impl Schedule {
         })
     }
 
-    /// Whether it means the start of the daemon too, or the moment when the service comes: `@reboot`.
+    /// Whether it means the start of the daemon too, or the moment when the service comes: `@reboot`, `on_start`.
     pub fn starts_at_boot(&self) -> bool {
-        self.expressions.iter().any(|expression| matches!(expression.when, When::Boot))
+        self.options.on_start || self.expressions.iter().any(|expression| matches!(expression.when, When::Boot))
     }
 
     /// The first instant strictly after `after` that is meant; None: never again. `@every` counts from `after`.
@@ -203,12 +310,38 @@ impl Schedule {
     /// crontab(5): fixed times fire once, at the end of a gap of up to 3 hours or in the first pass of an overlap;
     /// intervals fire whenever the clock shows a matching time.
     pub fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        self.next_by(zone, |_| Some(after))
+    }
+
+    /// As [`Schedule::next`], of the expressions that name their times of day.
+    pub fn next_fixed(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        self.next_by(zone, |expression| expression.is_fixed().then_some(after))
+    }
+
+    /// The first instant after `now` that is meant, the clock having been set back: up to `over` fixed times have been.
+    pub fn next_unrepeated(&self, now: Timestamp, over: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        self.next_by(zone, |expression| Some(if expression.is_fixed() { now.max(over) } else { now }))
+    }
+
+    /// Whether both mean the same times, delayed in the same way.
+    pub fn has_same_times(&self, other: &Schedule) -> bool {
+        self.expressions == other.expressions && self.zone == other.zone && self.options.jitter == other.options.jitter
+    }
+
+    fn next_by(&self, zone: &TimeZone, after: impl Fn(&Expression) -> Option<Timestamp>) -> Option<Timestamp> {
         let default = self.zone.as_ref().unwrap_or(zone);
-        self.expressions.iter().filter_map(|expression| expression.next(after, default)).min()
+        self.expressions.iter().filter_map(|expression| expression.next(after(expression)?, default)).min()
     }
 }
 
 impl Expression {
+    fn is_fixed(&self) -> bool {
+        match &self.when {
+            When::Times(times) => times.pace() == Pace::Fixed,
+            When::Every(_) | When::Boot => false,
+        }
+    }
+
     fn parse(text: &str) -> Result<Expression, ScheduleError> {
         if text.len() > MAX_TEXT {
             let error = ScheduleError::new("", format!("a schedule of {} bytes is too long", text.len()));

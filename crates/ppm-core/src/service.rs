@@ -31,7 +31,9 @@ use crate::backoff;
 use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId, Stdin};
 use crate::journal::LONGEST_REASON;
 use crate::logging::LogKeys;
-use crate::schedule::Schedule;
+use crate::planning::{Due, Plan, Planner};
+use crate::runs::{self, Ended, Outcome, Record, Runs};
+use crate::schedule::{Overlap, Retry};
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
 
@@ -46,8 +48,8 @@ pub const STRAYS_AFTER: Duration = Duration::from_millis(50);
 pub enum Want {
     /// To run, by its policy and at its planned times.
     Up {
-        /// The next planned time, for a service with a schedule that will fire again.
-        plan: Option<Timestamp>,
+        /// The next planned run, for a service with a schedule that will fire again.
+        plan: Option<Plan>,
     },
     /// Not to run.
     Down,
@@ -143,6 +145,21 @@ pub struct Live {
     pub since: Mono,
     /// Why it was started.
     pub cause: Cause,
+    /// How long it may last.
+    pub limit: Limit,
+    /// A planned run that waits for its end (`overlap: queue`).
+    pub queued: Option<Cause>,
+}
+
+/// How long a run may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// As long as it takes.
+    None,
+    /// Until then.
+    Until(Mono),
+    /// It has lasted this long, which was too long, and was asked to end.
+    Passed(Duration),
 }
 
 /// How the last run ended.
@@ -173,6 +190,8 @@ pub enum How {
     DiedStopping,
     /// By SIGKILL, since it did not stop within this time; None: since there was no time left to wait for it.
     Overran(Option<Duration>),
+    /// It was asked to end, since it had lasted this long, which was too long.
+    TimedOut(Duration),
     /// It could not be started, for this cause.
     NotStarted(NoStart),
 }
@@ -184,7 +203,10 @@ impl End {
         match (&self.how, self.exit) {
             (_, Some(exit)) => exit_code(exit),
             (How::NotStarted(error), None) => error.code,
-            (How::Finished | How::Crashed | How::OutOfMemory | How::Obeyed | How::DiedStopping | How::Overran(_), None) => 0,
+            (
+                How::Finished | How::Crashed | How::OutOfMemory | How::Obeyed | How::DiedStopping | How::Overran(_) | How::TimedOut(_),
+                None,
+            ) => 0,
         }
     }
 }
@@ -225,7 +247,9 @@ pub enum Input {
     KillNow,
     /// Its planned time has come.
     Fire,
-    /// The wall clock was set: plan again.
+    /// The wall clock was set, forward or back by so many milliseconds.
+    ClockSet(i64),
+    /// The zone of schedules is another: plan again.
     Replan,
     /// Its deadline may have passed.
     Tick,
@@ -269,6 +293,8 @@ pub enum Effect {
     },
     /// It is essential, and nothing starts it again: the daemon ends with it.
     EndDaemon,
+    /// Advise its user, in the daemon's log.
+    Advise(String),
     /// This input cannot happen in this state.
     Impossible(String),
 }
@@ -309,12 +335,18 @@ pub struct Service {
     ends: u64,
     started: Option<Timestamp>,
     ended: Option<Timestamp>,
+    /// The last planned run whose time has come.
+    fired: Option<Plan>,
+    runs: Runs,
+    /// Planned runs that were left out since the run before lasted; of this run.
+    skips: u32,
+    advised: bool,
 }
 
 impl Service {
     /// A service that has never run. Wanted up if `autostart`, but nothing starts before [`Input::Boot`] or a command.
     pub fn new(id: ServiceId, spec: ServiceSpec, ctx: &Context<'_>) -> Service {
-        let want = if spec.autostart { Want::Up { plan: next_fire(&spec, ctx) } } else { Want::Down };
+        let want = if spec.autostart { Want::Up { plan: first_plan(&spec, ctx) } } else { Want::Down };
         Service {
             id,
             spec,
@@ -328,6 +360,10 @@ impl Service {
             ends: 0,
             started: None,
             ended: None,
+            fired: None,
+            runs: Runs::default(),
+            skips: 0,
+            advised: false,
         }
     }
 
@@ -393,23 +429,27 @@ impl Service {
             }
 
             (Run::Idle | Run::Waiting { .. }, Input::Fire) => {
-                self.plan_again(ctx);
-                self.launch(Cause::Schedule, out);
+                if let Some(cause) = self.take_plan(ctx, out) {
+                    self.begin_anew();
+                    self.launch(cause, out);
+                }
             }
-            (Run::Starting { .. }, Input::Fire) => self.plan_again(ctx),
+            (Run::Starting { .. }, Input::Fire) => drop(self.take_plan(ctx, out)), // this start is the run
             (Run::Up(live) | Run::Paused(live), Input::Fire) => {
-                self.plan_again(ctx);
-                self.begin_stop(ctx, live, Next::Start(Cause::Schedule), out);
+                if let Some(cause) = self.take_plan(ctx, out) {
+                    self.overlap(ctx, live, cause, out);
+                }
             }
             (Run::Stopping { then, .. } | Run::Killing { then, .. }, Input::Fire)
             | (Run::Draining { then, .. } | Run::Purging { then, .. }, Input::Fire) => {
-                self.plan_again(ctx);
-                if !matches!(then, Next::Start(_)) {
-                    self.and_then(Next::Start(Cause::Schedule));
+                let cause = self.take_plan(ctx, out);
+                if let (Some(cause), Next::Policy | Next::Rest) = (cause, then) {
+                    self.and_then(Next::Start(cause));
                 }
             }
+            (_, Input::ClockSet(by)) => self.set_clock(ctx, *by),
             (_, Input::Replan) if self.plan().is_some_and(|at| at <= ctx.now.wall) => {} // due: it fires, once
-            (_, Input::Replan) => self.plan_again(ctx),
+            (_, Input::Replan) => self.plan_anew(ctx),
 
             // Sent whatever is known of the process: what was told last may be overtaken already (R16, R23).
             (Run::Up(live) | Run::Paused(live), Input::Pause) => signal_all(live.pid, Signal::STOP, out),
@@ -435,7 +475,12 @@ impl Service {
             }
             (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::PassOn(_)) => {}
 
-            (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Tick) => {}
+            (Run::Idle | Run::Starting { .. }, Input::Tick) => {}
+            (Run::Up(live) | Run::Paused(live), Input::Tick) => {
+                if matches!(live.limit, Limit::Until(at) if at <= ctx.now.mono) {
+                    self.time_out(ctx, live, out);
+                }
+            }
             (Run::Stopping { live, strays_at, kill_at, then }, Input::Tick) => {
                 if kill_at <= ctx.now.mono {
                     self.kill_leader(ctx, live, Some(self.spec.stop.timeout), then, out);
@@ -476,7 +521,7 @@ impl Service {
             }
 
             (Run::Starting { cause }, Input::Spawned(pid)) => self.spawned(ctx, *pid, cause, out),
-            (Run::Starting { .. }, Input::SpawnFailed(error)) => self.spawn_failed(ctx, error, out),
+            (Run::Starting { cause }, Input::SpawnFailed(error)) => self.spawn_failed(ctx, cause, error, out),
             (
                 Run::Idle
                 | Run::Up(_)
@@ -491,7 +536,8 @@ impl Service {
 
             (Run::Up(live) | Run::Paused(live), Input::Exited(exit, group)) => self.ended(ctx, live, *exit, *group, out),
             (Run::Stopping { live, kill_at, then, .. }, Input::Exited(exit, group)) => {
-                self.record(ctx, *exit, *group, self.judge_stop(ctx, *exit), live.pid, out);
+                self.stopped(ctx, live, *exit, *group, self.judge_stop(ctx, *exit), out);
+                let then = self.after_the_end(ctx, live, then, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
                     Group::Left => {
@@ -505,7 +551,8 @@ impl Service {
             (Run::Killing { live, grace, then, .. }, Input::Exited(exit, group)) => {
                 let overran = *exit == Exit::Signal(Signal::KILL);
                 let how = if overran { How::Overran(grace) } else { self.judge_stop(ctx, *exit) };
-                self.record(ctx, *exit, *group, how, live.pid, out);
+                self.stopped(ctx, live, *exit, *group, how, out);
+                let then = self.after_the_end(ctx, live, then, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
                     Group::Left => self.kill_group(ctx, live.pid, then, out),
@@ -573,16 +620,35 @@ impl Service {
             Run::Killing { stuck_at, .. } => stuck_at,
             Run::Purging { look_at, .. } => Some(look_at),
             Run::Waiting { until, .. } => Some(until),
-            Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_) => None,
+            Run::Up(live) | Run::Paused(live) => match live.limit {
+                Limit::Until(at) => Some(at),
+                Limit::None | Limit::Passed(_) => None,
+            },
+            Run::Idle | Run::Starting { .. } => None,
         }
     }
 
     /// The next wall-clock time at which [`Input::Fire`] is due.
     pub fn plan(&self) -> Option<Timestamp> {
+        self.planned().map(|plan| plan.at)
+    }
+
+    /// The next planned run.
+    pub fn planned(&self) -> Option<Plan> {
         match self.want {
             Want::Up { plan } => plan,
             Want::Down | Want::Gone => None,
         }
+    }
+
+    /// The last planned run whose time has come, unless the clock was corrected since.
+    pub fn fired(&self) -> Option<Plan> {
+        self.fired
+    }
+
+    /// What it has run lately.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
     }
 
     /// The main process, from its exec until it has been reaped.
@@ -634,7 +700,9 @@ impl Service {
             Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
                 None => Status::Created,
                 Some(How::Finished | How::Obeyed) => Status::Finished,
-                Some(How::Crashed | How::OutOfMemory | How::DiedStopping | How::Overran(_) | How::NotStarted(_)) => Status::Crashed,
+                Some(How::Crashed | How::OutOfMemory | How::DiedStopping | How::Overran(_) | How::TimedOut(_) | How::NotStarted(_)) => {
+                    Status::Crashed
+                }
             },
         }
     }
@@ -686,6 +754,7 @@ impl Service {
                 Cause::Boot => "started with the daemon".to_owned(),
                 Cause::Request => "started by request".to_owned(),
                 Cause::Schedule => "started by its schedule".to_owned(),
+                Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),
                 Cause::Backoff | Cause::Restart => format!("restarted after {}", self.last_in_words()),
             },
             Run::Paused(_) => "paused by a stop signal".to_owned(),
@@ -730,11 +799,16 @@ impl Service {
 
     /// Takes another form: what runs goes on as it is, and everything that comes follows the new one. A schedule that
     /// did not change keeps its plan.
-    pub fn configure(&mut self, spec: ServiceSpec, now: Now, zone: &TimeZone) {
-        let is_planned_anew = spec.schedule != self.spec.schedule;
+    pub fn configure(&mut self, spec: ServiceSpec, ctx: &Context<'_>) {
+        let has_same_times = match (&self.spec.schedule, &spec.schedule) {
+            (Some(old), Some(new)) => new.has_same_times(old),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
         self.spec = spec;
-        if is_planned_anew && self.is_active() {
-            self.want = Want::Up { plan: next_fire(&self.spec, &Context { now, zone, chance: 0, out_of_memory: false }) };
+        if !has_same_times {
+            self.fired = None;
+            self.plan_anew(ctx);
         }
     }
 
@@ -808,6 +882,7 @@ impl Service {
             (How::DiedStopping, Some(exit)) => format!("{exit} while stopping"),
             (How::Overran(Some(grace)), _) => format!("killed: did not stop within {}", brief(*grace)),
             (How::Overran(None), _) => "killed: no time was left to wait for it".to_owned(),
+            (How::TimedOut(limit), _) => format!("ran longer than {}", brief(*limit)),
             (How::NotStarted(error), _) => error.why.clone(),
             (How::Finished | How::Crashed | How::DiedStopping, None) => String::new(),
         }
@@ -834,7 +909,7 @@ impl Service {
 
     /// A start asked for by hand is a new beginning: the backoff starts over (R23).
     fn wish_up(&mut self, ctx: &Context<'_>) {
-        let plan = self.plan().or_else(|| next_fire(&self.spec, ctx));
+        let plan = self.planned().or_else(|| first_plan(&self.spec, ctx));
         self.want = Want::Up { plan };
         self.crashes = 0;
         self.gave_up = false;
@@ -852,20 +927,128 @@ impl Service {
         }
     }
 
-    fn plan_again(&mut self, ctx: &Context<'_>) {
+    fn plan_anew(&mut self, ctx: &Context<'_>) {
         if self.is_active() {
-            self.want = Want::Up { plan: self.following(ctx) };
+            self.want = Want::Up { plan: first_plan(&self.spec, ctx) };
         }
     }
 
-    /// The first planned time after the present. A period goes on from the time it was planned for, so that starts that
-    /// come late do not add up.
-    fn following(&self, ctx: &Context<'_>) -> Option<Timestamp> {
-        let period =
-            self.spec.schedule.as_ref().and_then(Schedule::period).map(|period| i64::try_from(period.as_millis()).unwrap_or(i64::MAX));
-        let (Some(period), Some(planned)) = (period, self.plan()) else { return next_fire(&self.spec, ctx) };
-        let past = ctx.now.wall.0.saturating_sub(planned.0).div_euclid(period);
-        Some(Timestamp(planned.0.saturating_add((past + 1).saturating_mul(period))))
+    fn set_clock(&mut self, ctx: &Context<'_>, by: i64) {
+        let (Some(planner), Some(plan)) = (planner(&self.spec, ctx), self.planned()) else { return };
+        let (plan, fired) = planner.clock_set(plan, self.fired, by, ctx.now.wall);
+        self.want = Want::Up { plan };
+        self.fired = fired;
+    }
+
+    /// The plan's time has come: the next is made, and it is said for what cause this one is run, if it is.
+    fn take_plan(&mut self, ctx: &Context<'_>, out: &mut Vec<Effect>) -> Option<Cause> {
+        let planner = planner(&self.spec, ctx)?;
+        let due = planner.due(self.planned()?, ctx.now.wall);
+        let (plan, cause) = match due {
+            Due::OnTime(plan) => (plan, Some(Cause::Schedule)),
+            Due::CatchUp(plan) => (plan, Some(Cause::Missed)),
+            Due::Missed(plan) => (plan, None),
+        };
+        self.want = Want::Up { plan: planner.following(plan, ctx.now.wall) };
+        self.fired = Some(plan);
+        if cause.is_none() {
+            self.miss(ctx, plan, out);
+        }
+        cause
+    }
+
+    /// A planned run is left out: it would begin too late.
+    fn miss(&mut self, ctx: &Context<'_>, plan: Plan, out: &mut Vec<Effect>) {
+        self.runs.counters.missed += 1;
+        let late = brief(Duration::from_millis(u64::try_from(ctx.now.wall.0.saturating_sub(plan.at.0)).unwrap_or(0)));
+        self.tell(EventKind::Skipped, None, format!("missed: it was planned for {}, {late} ago", plan.at), out);
+    }
+
+    /// A planned run is due while the one before lasts (R37).
+    fn overlap(&mut self, ctx: &Context<'_>, live: Live, cause: Cause, out: &mut Vec<Effect>) {
+        let overlap = self.spec.schedule.as_ref().map_or(Overlap::Restart, |schedule| schedule.options.overlap);
+        match overlap {
+            Overlap::Restart => {
+                self.advise(ctx, live, out);
+                self.begin_stop(ctx, live, Next::Start(cause), out);
+            }
+            Overlap::Queue if live.queued.is_none() => {
+                if let Some(live) = self.live_mut() {
+                    live.queued = Some(cause);
+                }
+            }
+            Overlap::Queue | Overlap::Skip => {
+                self.runs.counters.skipped += 1;
+                self.skips = self.skips.saturating_add(1);
+                if self.skips == 1 {
+                    let since = brief(ctx.now.mono.since(live.since));
+                    self.tell(EventKind::Skipped, Some(live.pid), format!("the run before lasts since {since}"), out);
+                }
+            }
+        }
+    }
+
+    /// Who schedules what ends by itself rarely wants it cut short; it is said once.
+    fn advise(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
+        let ended_by_itself = matches!(self.last.as_ref().map(|end| &end.how), Some(How::Finished | How::Crashed));
+        if self.advised || !ended_by_itself {
+            return;
+        }
+        self.advised = true;
+        let (name, ran) = (&self.spec.name, brief(ctx.now.mono.since(live.since)));
+        out.push(Effect::Advise(format!(
+            "{name}: its planned time comes while it runs, since {ran}; it is ended and started again. \
+             If runs should be finished, set `overlap: skip` or `queue` in its `schedule`"
+        )));
+    }
+
+    /// It has lasted too long.
+    fn time_out(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
+        let ran = ctx.now.mono.since(live.since);
+        let limit = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.timeout).unwrap_or(ran);
+        let live = Live { limit: Limit::Passed(limit), ..live };
+        self.runs.counters.timeouts += 1;
+        self.tell(EventKind::TimedOut, Some(live.pid), format!("it ran longer than {}", brief(limit)), out);
+        self.begin_stop(ctx, live, Next::Policy, out);
+    }
+
+    /// The main process ended after it was asked to, by its user or because it lasted too long.
+    fn stopped(&mut self, ctx: &Context<'_>, live: Live, exit: Exit, left: Group, how: How, out: &mut Vec<Effect>) {
+        match live.limit {
+            Limit::Passed(limit) if self.is_active() => {
+                self.record(ctx, exit, left, How::TimedOut(limit), live.pid, out);
+                self.crashes = self.crashes.saturating_add(1);
+            }
+            Limit::Passed(_) | Limit::None | Limit::Until(_) => self.record(ctx, exit, left, how, live.pid, out),
+        }
+    }
+
+    /// What comes after a run that ended by itself, or lasted too long: a planned run that waits, unless it is too late
+    /// for that.
+    fn after_the_end(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) -> Next {
+        let (Next::Policy, Some(cause), true) = (then, live.queued, self.is_active()) else { return then };
+        let deadline = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.deadline);
+        match (self.fired, deadline) {
+            (Some(plan), Some(deadline)) if plan.at.0.saturating_add(millis(deadline)) < ctx.now.wall.0 => {
+                self.miss(ctx, plan, out);
+                then
+            }
+            _ => Next::Start(cause),
+        }
+    }
+
+    /// A planned run after the retries of the one before were given up gets retries of its own.
+    fn begin_anew(&mut self) {
+        if self.gave_up {
+            self.crashes = 0;
+        }
+    }
+
+    fn live_mut(&mut self) -> Option<&mut Live> {
+        match &mut self.run {
+            Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. } => Some(live),
+            Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. } => None,
+        }
     }
 
     /// Changes what comes after the end of a run that is ending.
@@ -918,27 +1101,43 @@ impl Service {
     }
 
     fn spawned(&mut self, ctx: &Context<'_>, pid: Pid, cause: Cause, out: &mut Vec<Effect>) {
-        let live = Live { pid, since: ctx.now.mono, cause };
+        let timeout = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.timeout);
+        let limit = timeout.map_or(Limit::None, |timeout| Limit::Until(ctx.now.mono + timeout));
+        let live = Live { pid, since: ctx.now.mono, cause, limit, queued: None };
         self.run = Run::Up(live);
         self.attempts += 1;
         self.starts += 1;
         self.started = Some(ctx.now.wall);
+        self.skips = 0;
+        self.note_run(ctx, cause);
         self.tell(EventKind::Started, Some(pid), cause.to_string(), out);
         if !self.is_active() {
             self.begin_stop(ctx, live, Next::Rest, out);
         }
     }
 
-    fn spawn_failed(&mut self, ctx: &Context<'_>, error: &NoStart, out: &mut Vec<Effect>) {
+    fn spawn_failed(&mut self, ctx: &Context<'_>, cause: Cause, error: &NoStart, out: &mut Vec<Effect>) {
         self.attempts += 1;
         self.crashes = self.crashes.saturating_add(1);
         self.ended = Some(ctx.now.wall);
         let why: String = error.why.chars().take(LONGEST_REASON).collect();
         let how = How::NotStarted(NoStart { why: why.clone(), code: error.code });
+        self.note_run(ctx, cause);
+        self.runs.end(Ended { at: ctx.now.wall, exit: None, outcome: Outcome::of(&how) });
         self.last = Some(End { how, exit: None, left: Group::Empty, at: ctx.now.mono });
         self.run = Run::Idle;
         self.tell(EventKind::StartFailed, None, why, out);
         self.decide(ctx, Next::Policy, out);
+    }
+
+    /// A run has begun, or could not.
+    fn note_run(&mut self, ctx: &Context<'_>, cause: Cause) {
+        let keep = self.spec.schedule.as_ref().map_or(runs::USUAL, |schedule| schedule.options.history);
+        let planned = match cause {
+            Cause::Schedule | Cause::Missed => self.fired.map(|plan| plan.at),
+            Cause::Boot | Cause::Request | Cause::Backoff | Cause::Restart => None,
+        };
+        self.runs.begin(keep, Record { cause, planned, started: ctx.now.wall, end: None });
     }
 
     /// The main process ended by itself.
@@ -954,11 +1153,12 @@ impl Service {
         };
         self.record(ctx, exit, group, how, live.pid, out);
         self.crashes = if good { 0 } else { self.crashes.saturating_add(1) };
+        let then = self.after_the_end(ctx, live, Next::Policy, out);
         match group {
-            Group::Empty => self.settle(ctx, Next::Policy, out),
+            Group::Empty => self.settle(ctx, then, out),
             Group::Left => {
                 self.ask_group(live.pid, out);
-                self.drain(ctx, live.pid, ctx.now.mono + self.spec.stop.timeout, Next::Policy);
+                self.drain(ctx, live.pid, ctx.now.mono + self.spec.stop.timeout, then);
             }
         }
     }
@@ -976,6 +1176,7 @@ impl Service {
     fn record(&mut self, ctx: &Context<'_>, exit: Exit, left: Group, how: How, pid: Pid, out: &mut Vec<Effect>) {
         self.crashes = self.crashes(ctx.now); // a run longer than `reset_after`, however it ended, makes them forgotten
         self.ended = Some(ctx.now.wall);
+        self.runs.end(Ended { at: ctx.now.wall, exit: Some(exit), outcome: Outcome::of(&how) });
         self.last = Some(End { how, exit: Some(exit), left, at: ctx.now.mono });
         let reason = self.last_in_words();
         out.push(Effect::Told { kind: EventKind::Exited, pid: Some(pid), exit: Some(exit), reason });
@@ -1005,8 +1206,11 @@ impl Service {
     fn follow_policy(&mut self, ctx: &Context<'_>, out: &mut Vec<Effect>) {
         let policy = &self.spec.restart;
         let Some(end) = &self.last else { return };
+        if self.spec.schedule.as_ref().is_some_and(|schedule| schedule.options.retry == Retry::Never) {
+            return;
+        }
         let (delay, cause) = match (&end.how, policy.when) {
-            (How::Crashed | How::OutOfMemory | How::NotStarted(_), RestartWhen::OnFailure | RestartWhen::Always) => {
+            (How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::NotStarted(_), RestartWhen::OnFailure | RestartWhen::Always) => {
                 if policy.max_retries > 0 && self.crashes > policy.max_retries {
                     self.gave_up = true;
                     let reason = self.reason_at_rest();
@@ -1016,7 +1220,7 @@ impl Service {
             }
             (How::Finished, RestartWhen::Always) => (policy.interval, Cause::Restart),
             (How::Finished, RestartWhen::Never | RestartWhen::OnFailure)
-            | (How::Crashed | How::OutOfMemory | How::NotStarted(_), RestartWhen::Never)
+            | (How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::NotStarted(_), RestartWhen::Never)
             | (How::Obeyed | How::DiedStopping | How::Overran(_), _) => return,
         };
         let until = end.at + delay;
@@ -1039,6 +1243,14 @@ fn is_due(ctx: &Context<'_>, at: Option<Mono>) -> bool {
     at.is_some_and(|at| at <= ctx.now.mono)
 }
 
-fn next_fire(spec: &ServiceSpec, ctx: &Context<'_>) -> Option<Timestamp> {
-    spec.schedule.as_ref()?.next(ctx.now.wall, ctx.zone)
+fn planner<'a>(spec: &'a ServiceSpec, ctx: &Context<'a>) -> Option<Planner<'a>> {
+    Some(Planner { schedule: spec.schedule.as_ref()?, zone: ctx.zone, chance: ctx.chance })
+}
+
+fn first_plan(spec: &ServiceSpec, ctx: &Context<'_>) -> Option<Plan> {
+    planner(spec, ctx)?.after(ctx.now.wall)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -23,7 +23,7 @@ use crate::reload::Reading;
 use crate::sampling::Sampling;
 use crate::service::{Context, Effect, End, Input, Run, Service, exit_code};
 use crate::spec::{MAIN, ServiceSpec, Settings, assign_ids};
-use crate::time::{Mono, Now, Timestamp};
+use crate::time::{Mono, Now, Timestamp, brief};
 use crate::waiting::Waiting;
 
 /// How many services are started or timed out by one tick (R35): others are heard between.
@@ -33,7 +33,7 @@ const DUE_PER_TICK: usize = 32;
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
 /// A step of the wall clock is one of more than this; less is the clock being disciplined.
-const STEP: i64 = 500;
+const STEP: u64 = 500;
 
 /// What the supervisor is made of.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ pub struct Supervisor {
     oom_kills: OomKills,
     /// Whether the end that is being handled is the kernel's doing because memory was short.
     out_of_memory: bool,
-    chance: Chance,
+    pub(crate) chance: Chance,
     effects: Vec<Effect>,
 }
 
@@ -208,6 +208,7 @@ impl Supervisor {
         if self.is_over() {
             return self.actions.drain(..); // none: the last one has been given
         }
+        self.look_at_clock(now);
         match event {
             Event::Connected { client, uid } => drop(self.uids.insert(client, uid)),
             Event::Requested { from, request } => {
@@ -236,7 +237,7 @@ impl Supervisor {
                 self.signalled(now, signal);
                 self.acting = None;
             }
-            Event::ClockStepped => self.look_at_clock(now),
+            Event::ClockStepped => {} // it has been looked at, as with every event
             Event::Tick => self.tick(now),
         }
         self.leave_if_done(now);
@@ -325,6 +326,11 @@ impl Supervisor {
         self.boot.push_back(id);
     }
 
+    /// Whatever it would have started for, it is to wait for its planned time now.
+    pub(crate) fn boot_no_more(&mut self, id: ServiceId) {
+        self.boot.retain(|waiting| *waiting != id);
+    }
+
     /// Begins the end of everything.
     pub(crate) fn shut_down(&mut self, now: Now) {
         if self.phase != Phase::Running {
@@ -357,9 +363,6 @@ impl Supervisor {
                 Some((at, id)) if at <= now.wall => self.step(now, id, &Input::Fire),
                 Some(_) | None => break,
             }
-        }
-        if self.checks_clock() && self.clock.next <= now.mono {
-            self.look_at_clock(now);
         }
         self.time_out_waiters(now);
         self.sample_again(now);
@@ -397,6 +400,7 @@ impl Supervisor {
                 Effect::KillStrays(signal) => self.actions.push(Action::KillStrays { id, signal }),
                 Effect::AskStrays(signal) => self.actions.push(Action::AskStrays { id, signal }),
                 Effect::EndDaemon => self.exit_code = self.exit_code.or_else(|| service.last().map(End::code)),
+                Effect::Advise(text) => self.actions.push(Action::Announce(Notice::Warning(text))),
                 Effect::Impossible(text) => self.actions.push(Action::Announce(Notice::Impossible(text))),
                 Effect::Told { kind, pid, exit, reason } => {
                     let row = event_row(now, service, kind, from, pid, exit, reason);
@@ -599,7 +603,7 @@ impl Supervisor {
         self.plan_clock_check(now);
         if zone != self.zone {
             self.zone = zone;
-            self.plan_all_again(now);
+            self.step_planned(now, &Input::Replan);
         }
     }
 
@@ -626,22 +630,27 @@ impl Supervisor {
         self.clock = ClockWatch { seen: now, next: now.mono + self.settings.clock_check_interval };
     }
 
-    /// Compares the two clocks with what they showed before; on a step everything is planned again from now.
+    /// Compares the two clocks with what they showed at the event before. A daemon sleeps for long, so every event is
+    /// a chance to notice before anything is done by the wall clock; small differences are the clock being disciplined,
+    /// and do not add up.
     fn look_at_clock(&mut self, now: Now) {
         let expected = self.clock.seen.wall_at(now.mono);
-        let stepped = now.wall.0.saturating_sub(expected.0);
+        let by = now.wall.0.saturating_sub(expected.0);
         self.plan_clock_check(now);
-        if stepped.abs() <= STEP {
+        if by.unsigned_abs() <= STEP || self.plans.is_empty() {
             return;
         }
-        self.announce(Notice::Warning(format!("the wall clock was set: it shows {}, {expected} was expected", now.wall)));
-        self.plan_all_again(now);
+        let direction = if by > 0 { "forward" } else { "back" };
+        let size = brief(Duration::from_millis(by.unsigned_abs()));
+        let text = format!("the wall clock went {direction} by {size}: it shows {}, {expected} was expected", now.wall);
+        self.announce(Notice::Warning(text));
+        self.step_planned(now, &Input::ClockSet(by));
     }
 
-    fn plan_all_again(&mut self, now: Now) {
+    fn step_planned(&mut self, now: Now, input: &Input) {
         let planned: Vec<ServiceId> = self.plans.iter().map(|(_, id)| *id).collect();
         for id in planned {
-            self.step(now, id, &Input::Replan);
+            self.step(now, id, input);
         }
     }
 

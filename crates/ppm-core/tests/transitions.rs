@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_core::event::{Group, NoStart, Pid, ServiceId};
-use ppm_core::schedule::Schedule;
-use ppm_core::service::{Context, Effect, Input, Next, Run, Service, Want};
+use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
+use ppm_core::service::{Context, Effect, Input, Live, Next, Run, Service, Want};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::time::{Mono, Now, Timestamp, brief};
 use ppm_protocol::{Exit, Signal, Status};
@@ -79,6 +79,20 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
     };
     vec![
         ("schedule: \"* * * * *\"", with(|spec| spec.schedule = Some(Schedule::parse("* * * * *").unwrap()))),
+        (
+            "schedule: {cron: \"* * * * *\", overlap: skip, timeout: 20s, retry: never}",
+            with(|spec| {
+                let options = Options { overlap: Overlap::Skip, timeout: Some(20 * STEP), retry: Retry::Never, ..Options::default() };
+                spec.schedule = Some(Schedule::parse("* * * * *").unwrap().with(options));
+            }),
+        ),
+        (
+            "schedule: {cron: \"* * * * *\", overlap: queue}",
+            with(|spec| {
+                let options = Options { overlap: Overlap::Queue, ..Options::default() };
+                spec.schedule = Some(Schedule::parse("* * * * *").unwrap().with(options));
+            }),
+        ),
         ("restart: never", with(|spec| spec.restart.when = RestartWhen::Never)),
         ("restart: always", with(|spec| spec.restart.when = RestartWhen::Always)),
         ("restart: {max_retries: 1}", with(|spec| spec.restart.max_retries = 1)),
@@ -179,6 +193,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("PassOn WINCH", Input::PassOn("WINCH".parse().unwrap())),
         ("KillNow", Input::KillNow),
         ("Fire", Input::Fire),
+        ("ClockSet", Input::ClockSet(-3_600_000)),
         ("Replan", Input::Replan),
         ("Tick, early", Input::Tick),
         ("Tick, due", Input::Tick),
@@ -248,8 +263,8 @@ fn state_of(service: &Service) -> State {
         Run::Idle if is_given_up(service) => (1, "Idle, gave up".to_owned()),
         Run::Idle => (1, "Idle, ran before".to_owned()),
         Run::Starting { .. } => (2, "Starting".to_owned()),
-        Run::Up(_) => (3, "Up".to_owned()),
-        Run::Paused(_) => (4, "Paused".to_owned()),
+        Run::Up(live) => (3, format!("Up{}", queued(live))),
+        Run::Paused(live) => (4, format!("Paused{}", queued(live))),
         Run::Stopping { strays_at, then, .. } => (5, format!("Stopping{}{}", strays(strays_at), cause(then))),
         Run::Killing { then, stuck_at: Some(_), .. } => (6, format!("Killing{}", cause(then))),
         Run::Killing { then, stuck_at: None, .. } => (7, format!("Killing, stuck{}", cause(then))),
@@ -263,12 +278,16 @@ fn state_of(service: &Service) -> State {
     State { want, run, title: format!("want {}, {title}{tried}", want_in_words(service)) }
 }
 
+fn queued(live: Live) -> &'static str {
+    if live.queued.is_some() { ", one waits" } else { "" }
+}
+
 /// Whose leftovers these are: what comes next depends on it.
 fn after(service: &Service) -> &'static str {
     use ppm_core::service::How;
     match service.last().map(|end| &end.how) {
         Some(How::Finished) => " after a good end",
-        Some(How::Crashed | How::OutOfMemory | How::NotStarted(_)) => " after a crash",
+        Some(How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::NotStarted(_)) => " after a crash",
         Some(How::Obeyed | How::DiedStopping | How::Overran(_)) => " after a stop",
         None => " after nothing",
     }
@@ -298,8 +317,8 @@ fn in_words(service: &Service, at: Mono) -> String {
     let run = match service.run() {
         Run::Idle => "Idle".to_owned(),
         Run::Starting { cause } => format!("Starting {cause}"),
-        Run::Up(_) => "Up".to_owned(),
-        Run::Paused(_) => "Paused".to_owned(),
+        Run::Up(live) => format!("Up{}", queued(live)),
+        Run::Paused(live) => format!("Paused{}", queued(live)),
         Run::Stopping { strays_at, kill_at, then: next, .. } => {
             format!("Stopping {}{}{}", strays(strays_at), until(kill_at), then(next))
         }
@@ -343,6 +362,7 @@ fn effect_in_words(effect: &Effect) -> String {
         Effect::Told { kind, reason, .. } if reason.is_empty() => format!("tell {kind}"),
         Effect::Told { kind, reason, .. } => format!("tell {kind}: {reason:?}"),
         Effect::EndDaemon => "end the daemon".to_owned(),
+        Effect::Advise(_) => "advise".to_owned(),
         Effect::Impossible(text) => panic!("in a test the impossible is a panic: {text}"),
     }
 }

@@ -57,7 +57,9 @@ fn tell_service(row: &EventRow) {
         EventKind::Exited if is_bad_end(row) => tracing::warn!("{name}: {reason} (pid {pid})"),
         EventKind::Exited => tracing::info!("{name}: {reason} (pid {pid})"),
         EventKind::Stopping => tracing::info!("{name}: stopping ({reason})"),
-        EventKind::Killed | EventKind::Stuck => tracing::warn!("{name}: {}: {reason}", row.event),
+        EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut => {
+            tracing::warn!("{name}: {}: {reason}", row.event)
+        }
         EventKind::GaveUp => tracing::error!("{name}: {reason}"),
         EventKind::Paused | EventKind::Resumed => tracing::info!("{name}: {}", row.event),
         EventKind::Drained | EventKind::Planned | EventKind::Deactivated | EventKind::Other(_) => {

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::line::{self, MAX_LINE, TooLong};
 use crate::types::{
-    Changed, Checked, Configuration, EventRow, Farewell, Greeting, Health, History, InfoRow, Life, PlanRow, Reload, ServiceRow, Signal,
-    StatsRow,
+    Changed, Checked, Configuration, EventRow, Farewell, Greeting, Health, History, InfoRow, Life, PlanRow, Reload, RunsRow, ServiceRow,
+    Signal, StatsRow,
 };
 
 /// The protocol's version, as `hello` tells it.
@@ -206,6 +206,8 @@ pub enum Request {
     Health(Selection),
     /// What happened to services lately.
     Why(Selection),
+    /// What services have run lately.
+    Runs(Selection),
     /// Read the configuration again, and do what has changed.
     Reload(ReadAgain),
     /// Look at a configuration without using it.
@@ -237,6 +239,7 @@ pub enum Method {
     Wait,
     Health,
     Why,
+    Runs,
     Reload,
     Check,
     Shutdown,
@@ -244,7 +247,7 @@ pub enum Method {
 
 impl Method {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Method); 22] = [
+    pub const ALL: [(&'static str, Method); 23] = [
         ("hello", Method::Hello),
         ("list", Method::List),
         ("info", Method::Info),
@@ -264,6 +267,7 @@ impl Method {
         ("wait", Method::Wait),
         ("health", Method::Health),
         ("why", Method::Why),
+        ("runs", Method::Runs),
         ("reload", Method::Reload),
         ("check", Method::Check),
         ("shutdown", Method::Shutdown),
@@ -303,6 +307,7 @@ impl Request {
             Request::Wait(_) => Method::Wait,
             Request::Health(_) => Method::Health,
             Request::Why(_) => Method::Why,
+            Request::Runs(_) => Method::Runs,
             Request::Reload(_) => Method::Reload,
             Request::Check(_) => Method::Check,
             Request::Shutdown => Method::Shutdown,
@@ -313,7 +318,7 @@ impl Request {
         match self {
             Request::Hello | Request::Configuration | Request::Shutdown => None,
             Request::List(p) | Request::Info(p) | Request::Stats(p) | Request::Scheduler(p) => raw(p),
-            Request::Health(p) | Request::Why(p) => raw(p),
+            Request::Health(p) | Request::Why(p) | Request::Runs(p) => raw(p),
             Request::Add(p) => raw(p),
             Request::Remove(p) | Request::Start(p) | Request::Stop(p) | Request::Restart(p) => raw(p),
             Request::Reschedule(p) | Request::Pause(p) | Request::Resume(p) => raw(p),
@@ -348,6 +353,7 @@ impl Request {
             Method::Wait => Request::Wait(targeted(method, params, |wait: &Await| &wait.services)?),
             Method::Health => Request::Health(decode(method, params)?),
             Method::Why => Request::Why(targeted(method, params, |which: &Selection| &which.services)?),
+            Method::Runs => Request::Runs(targeted(method, params, |which: &Selection| &which.services)?),
             Method::Reload => Request::Reload(decode(method, params)?),
             Method::Check => Request::Check(decode(method, params)?),
             Method::Shutdown => nothing().map(|_| Request::Shutdown)?,
@@ -658,6 +664,8 @@ pub enum Answer {
     Health(Health),
     /// To `why`.
     Lives(Vec<Life>),
+    /// To `runs`.
+    Runs(Vec<RunsRow>),
     /// To `reload`.
     Reload(Reload),
     /// To `check`.

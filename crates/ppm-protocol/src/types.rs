@@ -360,6 +360,9 @@ pub struct PlanRow {
     /// The schedule as written, or the backoff in words.
     #[serde(default)]
     pub rule: String,
+    /// What is out of the ordinary about it, in words; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// What kind of thing is planned.
@@ -447,6 +450,10 @@ pub enum EventKind {
     Planned,
     /// It crashed too often and is left alone.
     GaveUp,
+    /// A planned run was left out: the one before lasted, or its time had passed.
+    Skipped,
+    /// It ran longer than its schedule allows and was asked to end.
+    TimedOut,
     /// It is no longer wanted.
     Deactivated,
     /// Its configuration is another now.
@@ -469,6 +476,8 @@ words!(EventKind {
     Drained = "drained",
     Planned = "planned",
     GaveUp = "gave_up",
+    Skipped = "skipped",
+    TimedOut = "timed_out",
     Deactivated = "deactivated",
     Changed = "changed",
 });
@@ -489,6 +498,8 @@ impl fmt::Display for EventKind {
             EventKind::Drained => "drained",
             EventKind::Planned => "planned",
             EventKind::GaveUp => "gave up",
+            EventKind::Skipped => "skipped",
+            EventKind::TimedOut => "timed out",
             EventKind::Deactivated => "deactivated",
             EventKind::Changed => "changed",
             EventKind::Other(word) => return word.fmt(f),
@@ -538,6 +549,75 @@ pub struct Life {
     /// Its last state changes, oldest first.
     pub events: Vec<EventRow>,
 }
+
+/// What one service has run lately, as `runs` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunsRow {
+    /// The service's id.
+    pub id: u32,
+    /// The service's name.
+    pub name: String,
+    /// Planned runs that were started.
+    pub fired: u64,
+    /// Planned runs that were left out because the one before lasted.
+    pub skipped: u64,
+    /// Planned runs that were left out because their time had passed.
+    pub missed: u64,
+    /// Runs that were ended because they lasted too long.
+    pub timeouts: u64,
+    /// How late a planned run has begun at most, in milliseconds.
+    pub max_late_ms: u64,
+    /// The last runs, oldest first.
+    pub runs: Vec<RunRow>,
+}
+
+/// One run of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// When it was planned for; null for a run that was not planned.
+    pub planned: Option<Timestamp>,
+    /// When it began.
+    pub started: Timestamp,
+    /// How much later than planned, in milliseconds.
+    pub late_ms: Option<u64>,
+    /// When it ended; null while it lasts.
+    pub ended: Option<Timestamp>,
+    /// How its main process ended.
+    #[serde(default, deserialize_with = "known_exit")]
+    pub exit: Option<Exit>,
+    /// Why it began: `boot`, `request`, `schedule`, `missed`, `backoff` or `restart`.
+    pub reason: String,
+    /// What became of it.
+    pub result: RunResult,
+}
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunResult {
+    /// It lasts.
+    Running,
+    /// It ended by itself, well.
+    Finished,
+    /// It ended by itself, badly.
+    Crashed,
+    /// It was asked to end.
+    Stopped,
+    /// It was ended because it lasted too long.
+    TimedOut,
+    /// It could not be started.
+    NotStarted,
+    /// What only a newer daemon says.
+    Other(Word),
+}
+
+words!(RunResult {
+    Running = "running",
+    Finished = "finished",
+    Crashed = "crashed",
+    Stopped = "stopped",
+    TimedOut = "timed_out",
+    NotStarted = "not_started",
+});
 
 /// Whether all is well, as `health` tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

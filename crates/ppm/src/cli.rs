@@ -231,6 +231,13 @@ pub enum Ask {
         ],
     ))]
     Reload(Reload),
+    /// Show what services have run lately: when, how late, how long, and how it ended
+    #[command(after_help = concat!(
+        section!["Examples", "ppm runs backup", "ppm runs backup --json"],
+        "\n\n",
+        section!["Exit codes", "4  no such service"],
+    ))]
+    Runs(Named),
     /// Tell why services are in their states: what happened to them lately
     #[command(after_help = concat!(
         section!["Examples", "ppm why web", "ppm why 'web-*' --json"],
@@ -442,7 +449,7 @@ mod tests {
 
     #[test]
     fn what_changes_services_must_name_them() {
-        for verb in ["rm", "start", "stop", "restart", "reschedule", "pause", "resume", "signal HUP", "why", "wait --for ready"] {
+        for verb in ["rm", "start", "stop", "restart", "reschedule", "pause", "resume", "signal HUP", "why", "runs", "wait --for ready"] {
             assert_eq!(refused(&format!("ppm {verb}")), ErrorKind::MissingRequiredArgument, "{verb}");
         }
     }

@@ -236,7 +236,7 @@ fn waits(request: &Request) -> bool {
         Request::Reload(_) | Request::Wait(_) | Request::Shutdown => true,
         Request::Hello | Request::Configuration | Request::Check(_) => false,
         Request::List(_) | Request::Info(_) | Request::Stats(_) | Request::Scheduler(_) => false,
-        Request::Signal(_) | Request::Events(_) | Request::Health(_) | Request::Why(_) => false,
+        Request::Signal(_) | Request::Events(_) | Request::Health(_) | Request::Why(_) | Request::Runs(_) => false,
     }
 }
 

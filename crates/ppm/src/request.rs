@@ -33,6 +33,7 @@ pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<Req
         Ask::ShowConfiguration => Request::Configuration,
         Ask::ShowScheduler(shown) => Request::Scheduler(selection(shown)),
         Ask::Reload(reload) => Request::Reload(ReadAgain { plan: reload.plan }),
+        Ask::Runs(named) => Request::Runs(Selection { services: named.services }),
         Ask::Why(named) => Request::Why(Selection { services: named.services }),
         Ask::Health(shown) => Request::Health(selection(shown)),
         Ask::Events(events) => Request::Events(watch(events)),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use ppm_protocol::message::{PROTOCOL, Selection};
-use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, Life, Reload};
+use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, Life, Reload, RunsRow};
 use ppm_protocol::{InfoRow, PlanRow, Request, ServiceRow, StatsRow, Status, socket};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -61,6 +61,7 @@ impl Session {
             Request::Info(_) => self.info(&answer),
             Request::Stats(_) => self.rows::<StatsRow>(&answer, show::stats::table),
             Request::Scheduler(_) => self.rows::<PlanRow>(&answer, show::plans::table),
+            Request::Runs(_) => self.rows::<RunsRow>(&answer, show::runs::tables),
             Request::Why(_) => self.rows::<Life>(&answer, show::why::stories),
             Request::Health(_) => self.health(&answer),
             Request::Configuration => self.configuration(&answer),

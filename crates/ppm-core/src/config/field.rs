@@ -168,6 +168,22 @@ impl Reader {
         None
     }
 
+    /// One of these values by its name.
+    pub(super) fn word<T: Copy>(&mut self, field: Field<'_>, values: &[T], name: impl Fn(T) -> &'static str) -> Option<T> {
+        let names: Vec<String> = values.iter().map(|value| format!("`{}`", name(*value))).collect();
+        let wanted = match names.as_slice() {
+            [first @ .., last] => format!("{} or {last}", first.join(", ")),
+            [] => String::new(),
+        };
+        let text = self.text(field, &wanted)?;
+        let found = values.iter().copied().find(|value| name(*value) == text);
+        if found.is_none() {
+            let near = names::similar(text, values.iter().map(|value| name(*value))).map(|near| format!("did you mean `{near}`?"));
+            self.wrong_type(field, &wanted).label = near;
+        }
+        found
+    }
+
     pub(super) fn text<'a>(&mut self, field: Field<'a>, wanted: &str) -> Option<&'a str> {
         let text = field.node.value.as_text();
         if text.is_none() {

@@ -82,6 +82,8 @@ pub enum Kind {
     Boolean,
     /// `10s`, or a number of seconds.
     Duration,
+    /// The same, or `off`.
+    OrOff,
     /// `20MiB`, or a number of bytes.
     Size,
     /// A whole number from and to these.
@@ -430,14 +432,44 @@ pub const SCHEDULE: Table = Table {
             "The time zone in which the expressions are read.",
             "Europe/Paris",
         ),
-        later("overlap"),
-        later("missed"),
-        later("deadline"),
-        later("jitter"),
-        later("timeout"),
-        later("retry"),
-        later("on_start"),
-        later("history"),
+        here(
+            "overlap",
+            Kind::Word(&["restart", "skip", "queue"]),
+            Value("restart"),
+            "When a run is due while the one before lasts: end that one first, leave this one out, or let it wait (one at most). Never two at a time.",
+            "skip",
+        ),
+        here(
+            "missed",
+            Kind::Word(&["auto", "skip"]),
+            Value("auto"),
+            "What becomes of a run that comes too late: `auto` makes up for it once if it names its time of day and is not more than 3h late, `skip` leaves it out.",
+            "skip",
+        ),
+        here("deadline", Kind::OrOff, Value("off"), "A run that would begin later than this is missed; `off`: later than a minute.", "10m"),
+        here("jitter", Kind::Duration, Value("0s"), "By how much chance may delay a run; never into the next one.", "30s"),
+        here(
+            "timeout",
+            Kind::Duration,
+            Value("0s"),
+            "How long a run may last: then it is stopped as `stop` says, and counts as a crash. `0s`: as long as it takes.",
+            "20m",
+        ),
+        here(
+            "retry",
+            Kind::Word(&["policy", "never"]),
+            Value("policy"),
+            "Whether a run that crashes is repeated before the next one: as `restart` says, or not at all.",
+            "never",
+        ),
+        here(
+            "on_start",
+            Kind::Boolean,
+            Value("false"),
+            "Whether it runs also when the daemon starts, or when the service is added.",
+            "true",
+        ),
+        here("history", Kind::Whole(0, crate::runs::MOST), Value("10"), "How many runs `ppm runs` remembers.", "50"),
     ],
 };
 

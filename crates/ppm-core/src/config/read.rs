@@ -17,7 +17,8 @@ use super::tree::{At, Node, Tree, Value};
 use crate::attributes::{Attributes, Limit, Resource, User, read_umask};
 use crate::environment::Surroundings;
 use crate::names;
-use crate::schedule::Schedule;
+use crate::runs;
+use crate::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy, shown};
 use crate::zone;
 
@@ -381,7 +382,33 @@ impl Reader {
         let Some(cron) = map.get("cron") else {
             return self.required(&map, "cron", field.at(), "the schedule has no `cron`".into(), "add a line like `cron: \"0 3 * * *\"`");
         };
-        Some(self.crons(cron)?.in_zone(zone))
+        let options = self.schedule_options(&map);
+        Some(self.crons(cron)?.in_zone(zone).with(options))
+    }
+
+    fn schedule_options(&mut self, map: &Map<'_>) -> Options {
+        let mut options = Options::default();
+        self.set(map.get("overlap"), &mut options.overlap, |reader, field| {
+            reader.word(field, &[Overlap::Restart, Overlap::Skip, Overlap::Queue], Overlap::name)
+        });
+        self.set(map.get("missed"), &mut options.missed, |reader, field| reader.word(field, &[Missed::Auto, Missed::Skip], Missed::name));
+        self.set(map.get("retry"), &mut options.retry, |reader, field| reader.word(field, &[Retry::Policy, Retry::Never], Retry::name));
+        self.set(map.get("deadline"), &mut options.deadline, |reader, field| match field.node.value {
+            Value::Bool(false) => Some(None),
+            Value::Text(ref word) if word == "off" => Some(None),
+            Value::Null | Value::Bool(true) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+                reader.duration(field).map(Some)
+            }
+        });
+        self.set(map.get("jitter"), &mut options.jitter, Self::duration);
+        self.set(map.get("timeout"), &mut options.timeout, |reader, field| {
+            reader.duration(field).map(|timeout| (!timeout.is_zero()).then_some(timeout))
+        });
+        self.set(map.get("on_start"), &mut options.on_start, Self::boolean);
+        self.set(map.get("history"), &mut options.history, |reader, field| {
+            reader.whole(field, 0, runs::MOST).and_then(|runs| usize::try_from(runs).ok())
+        });
+        options
     }
 
     /// One expression, or a list of them; all that are wrong are told.

@@ -10,7 +10,7 @@ use super::value::{write_duration, write_size};
 use crate::attributes::{Attributes, write_umask};
 use crate::environment::{EnvValue, Inherit};
 use crate::logging::{LogChoice, LogKeys};
-use crate::schedule::Schedule;
+use crate::schedule::{Options, Schedule};
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::zone;
 
@@ -110,6 +110,16 @@ fn render_schedule(schedule: &Schedule) -> String {
     };
     let mut entries = vec![format!("cron: {cron}")];
     entries.extend(schedule.zone().map(|zone| format!("timezone: {}", quoted(zone::name_of(zone)))));
+    let (options, default) = (&schedule.options, Options::default());
+    let mut differ = |key: &str, differs: bool, value: String| entries.extend(differs.then(|| format!("{key}: {value}")));
+    differ("overlap", options.overlap != default.overlap, options.overlap.name().to_owned());
+    differ("missed", options.missed != default.missed, options.missed.name().to_owned());
+    differ("deadline", options.deadline != default.deadline, options.deadline.map(write_duration).unwrap_or_default());
+    differ("jitter", options.jitter != default.jitter, write_duration(options.jitter));
+    differ("timeout", options.timeout != default.timeout, options.timeout.map(write_duration).unwrap_or_default());
+    differ("retry", options.retry != default.retry, options.retry.name().to_owned());
+    differ("on_start", options.on_start != default.on_start, options.on_start.to_string());
+    differ("history", options.history != default.history, options.history.to_string());
     if texts.len() == 1 && entries.len() == 1 { cron } else { format!("{{{}}}", entries.join(", ")) }
 }
 

@@ -9,7 +9,7 @@ use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
 use ppm_core::logging::{LogChoice, LogKeys};
-use ppm_core::schedule::Schedule;
+use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
 use ppm_core::zone;
 use ppm_protocol::Signal;
@@ -227,7 +227,28 @@ fn any_zone(chance: &mut Chance) -> Option<TimeZone> {
     Some(zone::named(name).unwrap())
 }
 
+fn any_options(chance: &mut Chance) -> Options {
+    let mut options = Options::default();
+    if chance.below(2) == 0 {
+        return options;
+    }
+    options.overlap = [Overlap::Restart, Overlap::Skip, Overlap::Queue][chance.below(3)];
+    options.missed = [Missed::Auto, Missed::Skip][chance.below(2)];
+    options.retry = [Retry::Policy, Retry::Never][chance.below(2)];
+    options.deadline = (chance.below(2) == 0).then(|| any_duration(chance));
+    options.jitter = any_duration(chance);
+    options.timeout = (chance.below(2) == 0).then(|| any_duration(chance)).filter(|timeout| !timeout.is_zero());
+    options.on_start = chance.below(2) == 0;
+    options.history = chance.below(1001);
+    options
+}
+
 fn any_schedule(chance: &mut Chance) -> Schedule {
+    let options = any_options(chance);
+    any_times(chance).with(options)
+}
+
+fn any_times(chance: &mut Chance) -> Schedule {
     let zone = any_zone(chance);
     if chance.below(6) == 0 {
         return Schedule::parse("@every 1m 30s").unwrap().in_zone(zone);

@@ -97,6 +97,7 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::Duration => json!({"$ref": "#/$defs/duration"}),
         Kind::Size => json!({"type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": SIZE}),
+        Kind::OrOff => json!({"oneOf": [{"enum": ["off", false]}, {"$ref": "#/$defs/duration"}]}),
         Kind::Whole(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Integer(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::User => json!({"type": ["string", "integer"], "minimum": 0, "maximum": u32::MAX - 1, "pattern": format!("^{WHO}(:{WHO})?$")}),

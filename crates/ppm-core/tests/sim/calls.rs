@@ -6,7 +6,7 @@ use std::time::Duration;
 use ppm_core::event::{ClientId, From, ServiceId};
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::message::{Answer, Goal};
-use ppm_protocol::{Changed, ErrorCode, HealthRow, Request, RpcError, ServiceRow, Signal, Status};
+use ppm_protocol::{Changed, ErrorCode, HealthRow, Request, RpcError, RunResult, ServiceRow, Signal, Status};
 
 use crate::judge::{Judge, Verdict, rule};
 use crate::model::Known;
@@ -114,6 +114,18 @@ impl Call {
             Answer::Plans(rows) => {
                 let sorted = rows.windows(2).all(|pair| pair[0].at <= pair[1].at);
                 rule(sorted && rows.iter().all(|row| judge.known[&ServiceId(row.id)].is_wanted()), TRUE, || format!("{rows:?}"))
+            }
+            Answer::Runs(rows) => {
+                rule(rows.iter().map(|row| ServiceId(row.id)).eq(self.ids.iter().copied()), TRUE, || format!("{self:?} got {rows:?}"))?;
+                for row in rows {
+                    let known = &judge.known[&ServiceId(row.id)];
+                    let last = row.runs.last().map(|run| run.result);
+                    let lasts = last == Some(RunResult::Running);
+                    let keeps = known.options().history;
+                    let fine = row.runs.len() <= keeps && (keeps == 0 || lasts == known.process.is_some()) && row.fired <= known.attempts;
+                    rule(fine, "what is shown is true", || format!("{row:?} of {known:?}"))?;
+                }
+                Ok(())
             }
             Answer::Lives(lives) => self.check_rows(now, lives.iter().map(|life| &life.row), judge),
             Answer::Health(health) => {

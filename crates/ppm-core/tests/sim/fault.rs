@@ -10,7 +10,7 @@ use ppm_core::config::Config;
 use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId, Stdin};
 use ppm_core::spec::Reach;
 use ppm_core::supervisor::Main;
-use ppm_core::time::{Mono, Now};
+use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::message::{Answer, Targets};
 use ppm_protocol::{Changed, EventKind, Exit, Request, Signal};
 
@@ -32,6 +32,10 @@ pub enum Fault {
     RestartsTooEarly,
     ForgetsToRestart,
     ForgetsTheSchedule,
+    ForgetsWhoWaits,
+    RunsTheMissed,
+    RunsATimeTwice,
+    LetsOneOverstay,
     LiesAboutTheCause,
     StartsAfterStop,
     StartsAtItsRemoval,
@@ -69,9 +73,9 @@ const OUTLIVES: &str = "nothing of a service outlives its run";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 40] = [
+pub const TABLE: [(Fault, &[&str]); 44] = [
     (Fault::NeverKills, &[IN_TIME]),
-    (Fault::KillsAtOnce, &["sigkill comes only when it must"]),
+    (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
     (Fault::SparesStrays, &["signals go to the whole service"]),
     (Fault::NeverAsksStrays, &["strays are asked too"]),
@@ -86,6 +90,11 @@ pub const TABLE: [(Fault, &[&str]); 40] = [
     (Fault::RestartsTooEarly, &["a restart comes after its delay"]),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
+    (Fault::ForgetsWhoWaits, &[OWED]),
+    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most"]),
+    // Who makes up for what is long past may do so before.
+    (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", OWED]),
+    (Fault::LetsOneOverstay, &[MUST]),
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
     (Fault::StartsAfterStop, &[STAYS, SHOWN]),
     (Fault::StartsAtItsRemoval, &[STAYS]),
@@ -100,11 +109,11 @@ pub const TABLE: [(Fault, &[&str]); 40] = [
     (Fault::ReadsTheReaped, &["only living processes are read"]),
     (Fault::RemovesTheLiving, &["only what is gone is removed"]),
     (Fault::ForgetsAFollower, &["who follows hears it all"]),
-    (Fault::OversleepsDeadlines, &[IN_TIME, OWED, "the shutdown ends in time"]),
+    (Fault::OversleepsDeadlines, &["strays are asked too", IN_TIME, OWED, "the shutdown ends in time"]),
     (Fault::SpinsAtDeadlines, &["ticks make progress"]),
     (Fault::ExitsEarly, &["no child is left behind"]),
     (Fault::LeavesStrangers, &["no child is left behind", ONCE]),
-    (Fault::ExitsUnasked, &["the daemon ends only when asked to"]),
+    (Fault::ExitsUnasked, &["the daemon ends only when asked to", "the exit code is right"]),
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
@@ -151,6 +160,9 @@ impl Planted {
             (Some(Fault::RestartsTooEarly), Event::Exited { group: Group::Empty, .. }) => {
                 Now { mono: Mono(now.mono.0 - 400_000_000), ..now } // 400 ms ago
             }
+            (Some(Fault::RunsATimeTwice), Event::ClockStepped) => {
+                Now { wall: Timestamp(now.wall.0 - 5 * 3_600_000), ..now } // what has run is forgotten
+            }
             _ => now,
         }
     }
@@ -169,6 +181,7 @@ impl Planted {
                 let request = Request::Start(Targets { wait: false, ..targets.clone() });
                 vec![event.clone(), Event::Requested { from, request }]
             }
+            (Some(Fault::RunsATimeTwice), Event::ClockStepped) => vec![event.clone(), Event::Resumed { pid: Pid(0) }],
             (Some(Fault::BlamesMemory), Event::OomKills { kills }) => {
                 self.count += 1;
                 vec![Event::OomKills { kills: kills + self.count as u64 }]
@@ -201,6 +214,17 @@ impl Planted {
             Fault::LeavesThePausedAsleep => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::CONT, .. })),
             Fault::ForgetsToRestart => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Backoff, .. })),
             Fault::ForgetsTheSchedule => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Schedule, .. })),
+            Fault::ForgetsWhoWaits if matches!(event, Event::Exited { .. }) => {
+                actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Schedule | Cause::Missed, .. }));
+            }
+            Fault::RunsTheMissed => {
+                let missed =
+                    actions.iter().find_map(|action| told(action, EventKind::Skipped)).filter(|row| row.reason.starts_with("missed"));
+                actions.extend(missed.map(|row| spawn_of(ServiceId(row.id), Cause::Schedule)));
+            }
+            Fault::LetsOneOverstay if actions.iter().any(|action| told(action, EventKind::TimedOut).is_some()) => {
+                actions.retain(|action| !matches!(action, Action::Kill { .. }));
+            }
             Fault::ForgetsWhoWaitsForTheRemoved if has(&actions, is_removal) => {
                 actions.retain(|action| !matches!(action, Action::Respond { .. }));
             }
@@ -226,13 +250,7 @@ impl Planted {
             }
             Fault::StartsAtItsRemoval => {
                 let gone = actions.iter().find_map(removed_by);
-                let launch = ppm_core::event::Launch {
-                    name: "gone".to_owned(),
-                    command: ppm_core::spec::Command::default(),
-                    logger: None,
-                    stdin: Stdin::Null,
-                };
-                actions.extend(gone.map(|id| Action::Spawn { id, launch: Arc::new(launch), cause: Cause::Request }));
+                actions.extend(gone.map(|id| spawn_of(id, Cause::Request)));
             }
             Fault::ExitsEarly if has(&actions, is_stop_signal) && matches!(event, Event::Signalled(_)) => {
                 actions.push(Action::Exit { code: 0 });
@@ -310,9 +328,20 @@ fn is_removal(action: &Action) -> bool {
     removed_by(action).is_some()
 }
 
-fn removed_by(action: &Action) -> Option<ServiceId> {
+fn spawn_of(id: ServiceId, cause: Cause) -> Action {
+    let command = ppm_core::spec::Command::default();
+    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null };
+    Action::Spawn { id, launch: Arc::new(launch), cause }
+}
+
+/// What is told of a service, if it is of this kind.
+fn told(action: &Action, kind: EventKind) -> Option<&ppm_protocol::EventRow> {
     match action {
-        Action::Announce(Notice::Service(row)) if row.event == EventKind::Removed => Some(ServiceId(row.id)),
+        Action::Announce(Notice::Service(row)) if row.event == kind => Some(row),
         _ => None,
     }
+}
+
+fn removed_by(action: &Action) -> Option<ServiceId> {
+    told(action, EventKind::Removed).map(|row| ServiceId(row.id))
 }

@@ -21,7 +21,7 @@ impl Judge {
             Event::Spawned { id, pid } => self.with(*id, |known| known.came_up(now.mono, *pid)),
             Event::SpawnFailed { id, error } => self.with(*id, |known| known.did_not_come_up(now.mono, error.code)),
             Event::Exited { pid, exit, group } => {
-                self.with_process(*pid, |known| known.ended(now.mono, *exit, *group == Group::Left));
+                self.with_process(*pid, |known| known.ended(now, *exit, *group == Group::Left));
             }
             Event::Drained { id } => self.with(*id, |known| {
                 if known.left.is_some() {
@@ -168,7 +168,7 @@ impl Judge {
             Request::Signal(signal) => (&signal.services, true),
             Request::Wait(wait) => (&wait.services, true),
             Request::Health(which) => (&which.services, false),
-            Request::Why(which) => (&which.services, true),
+            Request::Why(which) | Request::Runs(which) => (&which.services, true),
             Request::Hello | Request::Configuration | Request::Add(_) | Request::Events(_) | Request::Shutdown => return Some(Vec::new()),
             Request::Reload(_) | Request::Check(_) => return Some(Vec::new()),
         };

@@ -88,7 +88,7 @@ impl History {
         let config = planted.is_made(config);
         let boot = Boot { config, zone: TimeZone::UTC, seed, pid: DAEMON, version: "0".to_owned(), main };
         let supervisor = Supervisor::new(boot, now);
-        let mut judge = Judge::new(settings.clone(), &supervisor, main);
+        let mut judge = Judge::new(settings.clone(), &supervisor, main, now);
         judge.known.values_mut().for_each(|known| known.spec.essential = essential.contains(known.name()));
         let world = World::new(dice.split());
         History { dice, now, supervisor, world, judge, planted, settings, clients: 3, calls: 0, turns: 0, trace, lines: Vec::new() }
@@ -239,8 +239,11 @@ impl History {
             self.next_thing()?;
         }
         let is_planned = self.supervisor.next_plan().is_some();
-        if self.is_over() || is_planned {
-            return Ok(()); // what is planned goes on for ever
+        let is_limited = self.supervisor.services().any(|service| {
+            service.is_active() && service.spec().schedule.as_ref().is_some_and(|schedule| schedule.options.timeout.is_some())
+        });
+        if self.is_over() || is_planned || is_limited {
+            return Ok(()); // what is planned goes on for ever, and so does what lasts too long again and again
         }
         rule(self.world.next().is_none() && self.wake().is_none(), "without anything from outside it comes to rest", || {
             format!("the world goes on at {:?}, the supervisor at {:?}", self.world.next(), self.wake())

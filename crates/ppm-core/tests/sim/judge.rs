@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ppm_core::event::{Action, Cause, Event, From, Notice, Pid, ServiceId};
 use ppm_core::names::glob_matches;
+use ppm_core::schedule::Overlap;
 use ppm_core::service::STRAYS_AFTER;
 use ppm_core::spec::{MAIN, Reach, Settings};
 use ppm_core::supervisor::{Main, Supervisor};
@@ -20,6 +21,9 @@ use crate::world::{DAEMON, World};
 
 /// How long a shutdown waits for what got the last SIGKILL.
 const LAST_WAIT: Duration = Duration::from_millis(500);
+
+/// A step of the wall clock is one of more than so many milliseconds.
+const STEP: i64 = 500;
 
 /// How many turns in a row may leave something due: a turn has a limit, but not that many are reached here.
 const HURRY: usize = 3;
@@ -80,6 +84,8 @@ pub struct Judge {
     pub interrupts: u32,
     pub exited: bool,
     pub hurry: usize,
+    /// The clocks as they were with the turn before.
+    pub seen: Now,
     pub oom_kills: Option<u64>,
     /// Kills by the kernel that no death was laid to.
     pub blamable: u64,
@@ -103,7 +109,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    pub fn new(settings: Settings, supervisor: &Supervisor, main: Option<Main>) -> Judge {
+    pub fn new(settings: Settings, supervisor: &Supervisor, main: Option<Main>, now: Now) -> Judge {
         let known: BTreeMap<ServiceId, Known> =
             supervisor.services().map(|service| (service.id(), Known::new(service.id(), service.spec().clone(), service.plan()))).collect();
         Judge {
@@ -114,6 +120,7 @@ impl Judge {
             interrupts: 0,
             exited: false,
             hurry: 0,
+            seen: now,
             oom_kills: None,
             blamable: 0,
             followers: BTreeMap::new(),
@@ -140,7 +147,7 @@ impl Judge {
 
     /// Looks at a turn; the world is as it was before its actions.
     pub fn watch(&mut self, turn: &Turn<'_>, world: &World, supervisor: &Supervisor) -> Verdict {
-        self.begin(turn);
+        self.begin(turn)?;
         self.hear(turn.now, turn.event);
         self.mourn(turn.now);
         for (at, action) in turn.actions.iter().enumerate() {
@@ -154,7 +161,7 @@ impl Judge {
         self.compare(turn.now, supervisor)
     }
 
-    fn begin(&mut self, turn: &Turn<'_>) {
+    fn begin(&mut self, turn: &Turn<'_>) -> Verdict {
         self.passed = None;
         self.user_signals.clear();
         self.paused.clear();
@@ -165,10 +172,19 @@ impl Judge {
         self.to_strays.clear();
         self.told.clear();
         self.notified.clear();
+        let by = turn.now.wall.0 - self.seen.wall_at(turn.now.mono).0;
+        self.seen = turn.now;
         for known in self.known.values_mut() {
             known.left.iter_mut().for_each(|left| left.strayed = false);
-            known.may_fire = turn.ticks && known.plan.is_some_and(|plan| plan <= turn.now.wall);
+            if by.abs() > STEP {
+                known.clock_set(by);
+            }
+            known.fires = None;
+            let comes_twice = turn.ticks && known.looks_at_plan(turn.now);
+            rule(!comes_twice, "no planned time comes twice", || format!("{known:?}"))?;
+            known.overstays = turn.ticks && known.limit().is_some_and(|limit| limit <= turn.now.mono);
         }
+        Ok(())
     }
 }
 
@@ -248,11 +264,17 @@ impl Judge {
         match cause {
             Cause::Boot => rule(known.boots, "a start has a cause", text)?,
             Cause::Request => rule(known.coming == Some(cause), "a start has a cause", text)?,
-            Cause::Schedule => rule(known.coming == Some(cause) || known.may_fire, "a start has a cause", text)?,
+            Cause::Schedule | Cause::Missed => {
+                rule(known.coming == Some(cause) || known.fires == Some(cause), "a start has a cause", text)?
+            }
             Cause::Backoff | Cause::Restart => {
                 rule(window.is_some(), "a start has a cause", text)?;
                 rule(window.is_some_and(|(_, first, _)| first <= now.mono), "a restart comes after its delay", text)?;
             }
+        }
+        let is_planned = matches!(cause, Cause::Schedule | Cause::Missed);
+        if is_planned && known.coming.is_none() && known.has_given_up() {
+            known.crashes = 0;
         }
         known.boots = false;
         known.coming = None;
@@ -269,6 +291,7 @@ impl Judge {
         };
         let (wish, coming, process, left) = (known.wish, known.coming, known.process, known.left);
         let text = || format!("{signal} to {reach:?} of {pid}: wish {wish:?}, coming {coming:?}, {process:?}, {left:?}");
+        let overlap = known.options().overlap;
         let (id, stop, grace) = (known.id, known.spec.stop.signal, known.spec.stop.timeout);
         if self.passed == Some(signal) && self.main.is_some_and(|(main, _)| main == id) {
             self.passed = None;
@@ -294,12 +317,14 @@ impl Judge {
             }
         } else if let Some(process) = &mut known.process {
             if signal == stop && process.asked.is_none() && reach == known.spec.stop.reach {
-                let fires = known.wish == Wish::Up && known.may_fire;
-                let reason = known.wish != Wish::Up || known.coming.is_some() || fires;
+                let fires = known.wish == Wish::Up && known.fires.is_some() && overlap == Overlap::Restart;
+                let overstays = known.wish == Wish::Up && known.overstays;
+                let reason = known.wish != Wish::Up || known.coming.is_some() || fires || overstays;
                 rule(reason, "only who is to stop is asked", text)?;
                 process.asked = Some(now.mono);
+                process.timed_out = overstays && known.coming.is_none();
                 if fires && known.coming.is_none() {
-                    known.coming = Some(Cause::Schedule);
+                    known.coming = known.fires;
                 }
                 self.asked.insert(id);
                 return Ok(());
@@ -416,10 +441,7 @@ impl Judge {
         }
         let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some());
         for known in self.known.values_mut() {
-            let settles = known.process.is_some_and(|process| process.is_ending()) || known.left.is_some();
-            if known.may_fire && known.is_wanted() && settles && known.coming.is_none() {
-                known.coming = Some(Cause::Schedule);
-            }
+            known.meets();
             check_ending(known, now, turn.deadline, is_killing)?;
             let late = known.left.filter(|left| left.strayed && left.killed.is_some_and(|at| at < now));
             let hit = self.to_strays.contains(&(known.id, Signal::KILL.number()));
@@ -495,9 +517,11 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
     let wakes_by = |at: Mono| deadline.is_some_and(|deadline| deadline <= at);
     let text = || format!("{known:?} at {now:?}, sleeps until {deadline:?}");
     if let Some(process) = known.process {
-        let must_end = known.wish != Wish::Up || known.coming.is_some() || known.may_fire && process.since < now;
+        let must_end =
+            known.wish != Wish::Up || known.coming.is_some() || known.may_be_cut_short() && process.since < now || known.overstays;
         rule(!must_end || process.is_ending(), "who is to stop is asked", text)?;
         rule(!is_killing || process.killed.is_some(), "sigkill comes in time", text)?;
+        rule(known.limit().is_none_or(wakes_by), "who is to stop is asked", text)?;
         if let (Some(asked), None) = (process.asked, process.killed) {
             let due = asked + known.spec.stop.timeout;
             rule(wakes_by(due), "sigkill comes in time", text)?;
@@ -523,7 +547,7 @@ fn check_starting(known: &Known, turn: &Turn<'_>) -> Verdict {
         return Ok(());
     }
     let boots = known.boots && turn.ticks;
-    rule(known.coming.is_none() && !boots && !known.may_fire, "a start that is owed comes", text)?;
+    rule(known.coming.is_none() && !boots && known.fires.is_none(), "a start that is owed comes", text)?;
     match known.restart_window() {
         None => Ok(()),
         Some((_, _, last)) => {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use ppm_core::event::{Cause, Pid, ServiceId};
+use ppm_core::schedule::{Missed, Options, Overlap, Retry};
 use ppm_core::spec::{RestartWhen, ServiceSpec};
-use ppm_core::time::{Mono, Timestamp};
+use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::{Exit, Signal, Status};
 
 /// How long what got SIGKILL is waited for before it is told that it does not die.
@@ -26,6 +27,10 @@ pub struct Process {
     pub asked: Option<Mono>,
     pub strays_asked: bool,
     pub killed: Option<Mono>,
+    /// It was asked to end because it had lasted too long.
+    pub timed_out: bool,
+    /// What it was asked for may still follow, or a planned run that waits.
+    pub by_policy: bool,
 }
 
 /// What a main process left behind.
@@ -56,6 +61,7 @@ pub struct Last {
 pub enum End {
     Good,
     Crash,
+    TimedOut,
     Obeyed,
     Disobeyed,
 }
@@ -79,8 +85,14 @@ pub struct Known {
     pub attempts: u64,
     pub ends: u64,
     pub plan: Option<Timestamp>,
-    /// Its planned time has come with this turn.
-    pub may_fire: bool,
+    /// Its planned time has come with this turn, and it is to run for this cause.
+    pub fires: Option<Cause>,
+    /// It has lasted too long with this turn.
+    pub overstays: bool,
+    /// A planned run that waits for the end of the one before.
+    pub queued: Option<Cause>,
+    /// The last planned time that has come, and when the run was to begin.
+    pub fired: Option<(Timestamp, Timestamp)>,
 }
 
 impl Known {
@@ -101,8 +113,80 @@ impl Known {
             attempts: 0,
             ends: 0,
             plan,
-            may_fire: false,
+            fires: None,
+            overstays: false,
+            queued: None,
+            fired: None,
         }
+    }
+
+    pub fn options(&self) -> Options {
+        self.spec.schedule.as_ref().map_or(Options::default(), |schedule| schedule.options)
+    }
+
+    /// Looks at the plan with a tick: what is due, and what becomes of it. True if that has been before.
+    pub fn looks_at_plan(&mut self, now: Now) -> bool {
+        self.fires = None;
+        let Some(plan) = self.plan.filter(|plan| *plan <= now.wall) else { return false };
+        let options = self.options();
+        let Grid { period, offset, kind } = Grid::of(self.spec.schedule.as_ref().unwrap().text().as_str());
+        let from = if kind == Kind::Period { plan.0 } else { offset };
+        let fire = Timestamp(from + (now.wall.0 - from).div_euclid(period) * period);
+        let at = fire.max(plan);
+        let late = Duration::from_millis((now.wall.0 - at.0).unsigned_abs());
+        let is_on_time = late <= options.deadline.unwrap_or(Duration::from_secs(60)) || kind == Kind::Period && options.deadline.is_none();
+        let makes_up = match options.missed {
+            Missed::Once => true,
+            Missed::Auto => kind == Kind::Fixed && late <= Duration::from_secs(3 * 3600),
+            Missed::Skip => false,
+        };
+        self.fires = match (is_on_time, makes_up) {
+            (true, _) => Some(Cause::Schedule),
+            (false, true) => Some(Cause::Missed),
+            (false, false) => None,
+        };
+        let again = kind == Kind::Fixed && self.fired.is_some_and(|(last, _)| last >= fire);
+        self.fired = Some((fire, at));
+        again
+    }
+
+    /// The wall clock was set while a period runs.
+    pub fn clock_set(&mut self, by: i64) {
+        let is_period = self.spec.schedule.as_ref().is_some_and(|schedule| schedule.period().is_some());
+        if !is_period || self.plan.is_none() {
+            return;
+        }
+        let planned = self.plan.iter_mut();
+        planned.chain(self.fired.iter_mut().flat_map(|(fire, at)| [fire, at])).for_each(|time| time.0 += by);
+    }
+
+    /// When its process will have lasted too long.
+    pub fn limit(&self) -> Option<Mono> {
+        let process = self.process.filter(|process| !process.is_ending())?;
+        Some(process.since + self.options().timeout?)
+    }
+
+    pub fn may_be_cut_short(&self) -> bool {
+        self.fires.is_some() && self.options().overlap == Overlap::Restart
+    }
+
+    /// A planned run meets what is there at the end of a turn.
+    pub fn meets(&mut self) {
+        let Some(cause) = self.fires.filter(|_| self.is_wanted()) else { return };
+        let settles = self.process.is_some_and(|process| process.is_ending()) || self.left.is_some();
+        if settles {
+            self.coming = self.coming.or(Some(cause));
+        } else if self.process.is_some() && self.options().overlap == Overlap::Queue {
+            self.queued = self.queued.or(Some(cause));
+        }
+    }
+
+    /// It was left alone after too many crashes.
+    pub fn has_given_up(&self) -> bool {
+        let policy = &self.spec.restart;
+        let is_over = policy.max_retries > 0 && self.crashes > policy.max_retries;
+        let crashed = self.last.is_some_and(|last| last.by_policy && matches!(last.end, End::Crash | End::TimedOut));
+        is_over && crashed && policy.when != RestartWhen::Never && self.options().retry == Retry::Policy
     }
 
     pub fn name(&self) -> &str {
@@ -155,12 +239,18 @@ impl Known {
     }
 
     fn wish_up(&mut self) {
+        if self.plan.is_none() {
+            self.fired = None;
+        }
         self.wish = Wish::Up;
         self.boots = false;
         self.crashes = 0;
     }
 
     fn forgo_policy(&mut self) {
+        if let Some(process) = self.process.as_mut().filter(|process| process.is_ending()) {
+            process.by_policy = false;
+        }
         if let Some(last) = &mut self.last {
             last.by_policy = false;
         }
@@ -169,7 +259,17 @@ impl Known {
     pub fn came_up(&mut self, now: Mono, pid: Pid) {
         self.starting = false;
         self.starts += 1;
-        self.process = Some(Process { pid, since: now, paused: false, asked: None, strays_asked: false, killed: None });
+        self.process = Some(Process {
+            pid,
+            since: now,
+            paused: false,
+            asked: None,
+            strays_asked: false,
+            killed: None,
+            timed_out: false,
+            by_policy: true,
+        });
+        self.queued = None;
     }
 
     pub fn did_not_come_up(&mut self, now: Mono, code: u8) {
@@ -179,7 +279,8 @@ impl Known {
         self.empty_since = now;
     }
 
-    pub fn ended(&mut self, now: Mono, exit: Exit, leaves: bool) {
+    pub fn ended(&mut self, present: Now, exit: Exit, leaves: bool) {
+        let now = present.mono;
         let Some(process) = self.process.take() else { return };
         self.crashes = self.crashes_of(now, Some(process));
         let good = match exit {
@@ -188,6 +289,7 @@ impl Known {
         };
         let overran = process.killed.is_some() && exit == Exit::Signal(Signal::KILL);
         let end = match (process.is_ending(), good && !overran) {
+            _ if process.timed_out && self.is_wanted() => End::TimedOut,
             (false, true) => End::Good,
             (false, false) => End::Crash,
             (true, true) => End::Obeyed,
@@ -195,14 +297,26 @@ impl Known {
         };
         match end {
             End::Good => self.crashes = 0,
-            End::Crash => self.crashes += 1,
+            End::Crash | End::TimedOut => self.crashes += 1,
             End::Obeyed | End::Disobeyed => {}
+        }
+        let follows = process.by_policy && self.coming.is_none() && (process.timed_out || !process.is_ending());
+        let mut by_policy = follows;
+        if let Some(cause) = self.queued.take().filter(|_| follows && self.is_wanted()) {
+            let is_too_late = |deadline: Duration| {
+                let at = self.fired.map_or(0, |(_, at)| at.0);
+                at + i64::try_from(deadline.as_millis()).unwrap() < present.wall.0
+            };
+            if !self.options().deadline.is_some_and(is_too_late) {
+                self.coming = Some(cause);
+                by_policy = false;
+            }
         }
         let code = match exit {
             Exit::Code(code) => code,
             Exit::Signal(signal) => 128 + signal.number(),
         };
-        self.last = Some(Last { end, at: now, by_policy: !process.is_ending(), code: code.try_into().unwrap() });
+        self.last = Some(Last { end, at: now, by_policy, code: code.try_into().unwrap() });
         self.empty_since = now;
         if leaves {
             let grace = process.asked.unwrap_or(now) + self.spec.stop.timeout;
@@ -231,9 +345,9 @@ impl Known {
     /// When the policy starts it again: not before the first, at the latest at the second.
     pub fn restart_window(&self) -> Option<(Cause, Mono, Mono)> {
         let policy = &self.spec.restart;
-        let last = self.last.filter(|last| last.by_policy && self.is_wanted())?;
+        let last = self.last.filter(|last| last.by_policy && self.is_wanted() && self.options().retry == Retry::Policy)?;
         match (last.end, policy.when) {
-            (End::Crash, RestartWhen::OnFailure | RestartWhen::Always) => {
+            (End::Crash | End::TimedOut, RestartWhen::OnFailure | RestartWhen::Always) => {
                 if policy.max_retries > 0 && self.crashes > policy.max_retries {
                     return None;
                 }
@@ -243,7 +357,9 @@ impl Known {
                 Some((Cause::Backoff, last.at + plain, last.at + most))
             }
             (End::Good, RestartWhen::Always) => Some((Cause::Restart, last.at + policy.interval, last.at + policy.interval)),
-            (End::Crash | End::Good, RestartWhen::Never | RestartWhen::OnFailure) | (End::Obeyed | End::Disobeyed, _) => None,
+            (End::Crash | End::TimedOut | End::Good, RestartWhen::Never | RestartWhen::OnFailure) | (End::Obeyed | End::Disobeyed, _) => {
+                None
+            }
         }
     }
 
@@ -264,7 +380,7 @@ impl Known {
         match self.last.map(|last| last.end) {
             None => Status::Created,
             Some(End::Good | End::Obeyed) => Status::Finished,
-            Some(End::Crash | End::Disobeyed) => Status::Crashed,
+            Some(End::Crash | End::TimedOut | End::Disobeyed) => Status::Crashed,
         }
     }
 
@@ -284,5 +400,32 @@ impl Process {
     /// It was asked to end, or killed, by the supervisor.
     pub fn is_ending(&self) -> bool {
         self.asked.is_some() || self.killed.is_some()
+    }
+}
+
+/// When the schedules of these histories fire, known without reading them.
+struct Grid {
+    period: i64,
+    offset: i64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Interval,
+    Fixed,
+    Period,
+}
+
+impl Grid {
+    fn of(text: &str) -> Grid {
+        let (period, offset, kind) = match text {
+            "*/10 * * * * *" => (10_000, 0, Kind::Interval),
+            "* * * * *" => (60_000, 0, Kind::Interval),
+            "5 3 * * *" => (86_400_000, (3 * 60 + 5) * 60_000, Kind::Fixed),
+            "@every 25s" => (25_000, 0, Kind::Period),
+            other => unreachable!("{other} does not fire"),
+        };
+        Grid { period, offset, kind }
     }
 }

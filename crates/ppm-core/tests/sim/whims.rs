@@ -1,6 +1,8 @@
 //! What users might configure and ask for, sense and nonsense.
 
-use ppm_core::schedule::Schedule;
+use std::time::Duration;
+
+use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::supervisor::Main;
 use ppm_protocol::message::{AddService, Await, Check, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
@@ -48,10 +50,27 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     spec.stop.signal = dice.pick(&["TERM", "TERM", "INT", "QUIT", "HUP"]).parse().unwrap();
     spec.stop.timeout = dice.pick_ms(&[0, 50, 1000, 5000, 5000]);
     spec.stop.reach = *dice.pick(&[Reach::Group, Reach::Group, Reach::Leader]);
-    let text = dice.pick(&["", "", "", "", "*/10 * * * * *", "*/10 * * * * *", "* * * * *", "0 0 0 1 1 * 2020"]);
+    let schedules = ["*/10 * * * * *", "*/10 * * * * *", "* * * * *", "5 3 * * *", "@every 25s", "0 0 0 1 1 * 2020"];
+    let text = if dice.one_in(2) { "" } else { *dice.pick(&schedules) };
     spec.essential = dice.one_in(8);
-    spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap());
+    spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec
+}
+
+fn options(dice: &mut Dice, text: &str) -> Options {
+    if dice.one_in(3) {
+        return Options::default();
+    }
+    Options {
+        overlap: *dice.pick(&[Overlap::Restart, Overlap::Skip, Overlap::Queue]),
+        missed: *dice.pick(&[Missed::Auto, Missed::Skip, Missed::Once]),
+        deadline: dice.one_in(3).then(|| dice.pick_ms(&[0, 500, 5000])),
+        jitter: if text.starts_with('@') { Duration::ZERO } else { dice.pick_ms(&[0, 0, 3000]) },
+        timeout: dice.one_in(3).then(|| dice.pick_ms(&[50, 2000, 8000])),
+        retry: *dice.pick(&[Retry::Policy, Retry::Policy, Retry::Never]),
+        on_start: dice.one_in(6),
+        history: *dice.pick(&[0, 1, 10]),
+    }
 }
 
 pub fn request(dice: &mut Dice) -> Request {
@@ -71,6 +90,7 @@ pub fn request(dice: &mut Dice) -> Request {
         21 if dice.one_in(2) => Request::Stats(selection(dice)),
         21 => Request::Scheduler(selection(dice)),
         26 if dice.one_in(2) => Request::Health(selection(dice)),
+        26 if dice.one_in(2) => Request::Runs(selection(dice)),
         26 => Request::Why(selection(dice)),
         27 if dice.one_in(2) => Request::Reload(ReadAgain { plan: dice.one_in(2) }),
         27 => Request::Check(Check { text: String::new(), name: String::new(), grace_ms: None }),

@@ -18,6 +18,7 @@ mod planning;
 mod reload;
 mod requests;
 mod restarting;
+mod scheduling;
 mod shutdown;
 mod starting;
 mod stats;

@@ -209,49 +209,27 @@ fn after_a_step_forward_the_plan_is_kept_and_nothing_is_lost_r36() {
 }
 
 #[test]
-fn a_step_forward_over_the_planned_time_runs_it_once_r36() {
-    hourly()
-        .steps(2 * 3_600_000)
-        .event(Event::ClockStepped)
-        .starts_by(Cause::Schedule)
-        .exits(code(0))
-        .after(55.m() + 54999.ms())
-        .quiet()
-        .after(1.ms())
-        .starts_by(Cause::Schedule);
-}
-
-#[test]
-fn after_a_step_backward_it_is_planned_anew_from_then_r36() {
+fn after_a_step_backward_an_interval_is_planned_anew_from_then_r36() {
     hourly()
         .steps(-30 * 60_000)
         .event(Event::ClockStepped)
-        .announces("the wall clock was set: it shows 2026-01-02T02:34:05.000Z, 2026-01-02T03:04:05.000Z was expected")
-        .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T03:00:00.000Z"))
+        .announces("the wall clock went back by 30m: it shows 2026-01-02T02:34:05.000Z, 2026-01-02T03:04:05.000Z was expected")
+        .planned_for("02T03:00:00")
         .after(25.m() + 55.s())
         .starts_by(Cause::Schedule);
 }
 
 #[test]
-fn a_step_that_nobody_tells_of_is_noticed_after_the_check_interval_r36() {
-    let settings = Settings { clock_check_interval: 10.s(), ..Settings::default() };
-    story_with(settings, svc().scheduled("0 * * * *"))
-        .steps(-30 * 60_000)
-        .after(9.s())
-        .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T04:00:00.000Z"))
-        .after(1.s())
-        .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T03:00:00.000Z"));
-}
-
-#[test]
-fn without_a_check_interval_only_the_kernel_tells_of_steps() {
-    let settings = Settings { clock_check_interval: Duration::ZERO, ..Settings::default() };
-    story_with(settings, svc().scheduled("0 * * * *"))
-        .steps(-30 * 60_000)
-        .after(60.s())
-        .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T04:00:00.000Z"))
-        .event(Event::ClockStepped)
-        .row(|row| assert_eq!(row.next_start.unwrap().at.to_string(), "2026-01-02T03:00:00.000Z"));
+fn a_step_that_nobody_tells_of_is_noticed_after_the_check_interval_or_with_whatever_happens_before_r36() {
+    let story = |interval| {
+        let settings = Settings { clock_check_interval: interval, ..Settings::default() };
+        story_with(settings, svc().scheduled("0 * * * *")).steps(-30 * 60_000).planned_for("02T04:00:00")
+    };
+    story(10.s())
+        .look(|story| assert_eq!(story.supervisor.deadline(), Some(story.now.mono + 10.s())))
+        .after(10.s())
+        .planned_for("02T03:00:00");
+    story(Duration::ZERO).look(|story| assert_eq!(story.supervisor.deadline(), None)).event(Event::Tick).planned_for("02T03:00:00");
 }
 
 #[test]

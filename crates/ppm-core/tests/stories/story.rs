@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use ppm_core::config::Config;
 use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId};
 use ppm_core::reload::NoConfig;
-use ppm_core::schedule::Schedule;
+use ppm_core::schedule::{Options, Schedule};
 use ppm_core::service::Service;
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::supervisor::{Boot, Main, Supervisor};
@@ -80,6 +80,11 @@ impl Make {
     }
 
     /// The daemon ends with it.
+    /// The same, its runs being run in this way.
+    pub fn options(self, change: impl FnOnce(&mut Options)) -> Make {
+        self.with(|spec| change(&mut spec.schedule.as_mut().expect("a schedule").options))
+    }
+
     pub fn essential(self) -> Make {
         self.with(|spec| (spec.essential, spec.restart.when) = (true, RestartWhen::Never))
     }
@@ -514,6 +519,12 @@ impl Story {
         let expected: Vec<(EventKind, String)> = expected.iter().map(|(kind, reason)| (*kind, (*reason).to_owned())).collect();
         assert_eq!(told, expected);
         self.told.retain(|row| row.service != self.current);
+        self
+    }
+
+    /// When it is planned, by the core's own word: nothing is asked for, so that nothing is noticed.
+    pub fn planned_for(self, at: &str) -> Story {
+        assert_eq!(self.service().plan().map(|at| at.to_string()), Some(format!("2026-01-{at}.000Z")));
         self
     }
 

@@ -222,8 +222,8 @@ fn r27_quit_kills_all_escapes_at_once_and_leaves_nothing() {
 
 #[test]
 fn signals_and_pauses_reach_whoever_left_the_group() {
-    let script = "setsid sh -c \"trap 'echo heard > heard' USR1; echo > ready; while :; do sleep 0.02; done\" &
-        trap '' USR1; while :; do sleep 0.02; done";
+    let script = "trap : USR1; setsid sh -c \"trap 'echo heard > heard' USR1; echo > ready; while :; do sleep 0.02; done\" &
+        while :; do sleep 0.02; done";
     let daemon = with(Setup::new(), script, &json!({}));
     daemon.call("signal", &json!({"services": ["svc"], "signal": "USR1"}));
     assert_eq!(daemon.lines_in("heard"), ["heard"]);

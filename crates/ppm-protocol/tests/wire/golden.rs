@@ -107,6 +107,7 @@ fn read_answer(method: Method, answer: &RawValue) -> Answer {
         Method::Events => Answer::History(read(answer)),
         Method::Health => Answer::Health(read(answer)),
         Method::Why => Answer::Lives(read(answer)),
+        Method::Runs => Answer::Runs(read(answer)),
         Method::Reload => Answer::Reload(read(answer)),
         Method::Check => Answer::Checked(read(answer)),
         Method::Shutdown => Answer::Farewell(read(answer)),

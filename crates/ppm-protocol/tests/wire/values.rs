@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use ppm_protocol::message::{AddService, Answer, Await, Check, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{
     Changed, Checked, Configuration, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, Health, HealthRow, History,
-    InfoRow, Life, Method, NextStart, PlanEvent, PlanRow, Reload, ReloadAction, ReloadRow, Reply, Request, RpcError, RpcId, ServiceRow,
-    Signal, StatsRow, Status, Timestamp, Why,
+    InfoRow, Life, Method, NextStart, PlanEvent, PlanRow, Reload, ReloadAction, ReloadRow, Reply, Request, RpcError, RpcId, RunResult,
+    RunRow, RunsRow, ServiceRow, Signal, StatsRow, Status, Timestamp, Why,
 };
 use serde_json::json;
 
@@ -85,7 +85,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 15] = [
+const EVENTS: [EventKind; 17] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -99,6 +99,8 @@ const EVENTS: [EventKind; 15] = [
     EventKind::Drained,
     EventKind::Planned,
     EventKind::GaveUp,
+    EventKind::Skipped,
+    EventKind::TimedOut,
     EventKind::Deactivated,
     EventKind::Changed,
 ];
@@ -126,6 +128,7 @@ fn request(method: Method) -> Request {
         Method::Wait => Request::Wait(await_all(Goal::Running)),
         Method::Health => Request::Health(selection()),
         Method::Why => Request::Why(selection()),
+        Method::Runs => Request::Runs(selection()),
         Method::Reload => Request::Reload(ReadAgain { plan: true }),
         Method::Check => Request::Check(Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: None }),
         Method::Shutdown => Request::Shutdown,
@@ -149,6 +152,7 @@ fn answer(method: Method) -> Answer {
         Method::Events => Answer::History(History { events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)] }),
         Method::Health => Answer::Health(health()),
         Method::Why => Answer::Lives(vec![life()]),
+        Method::Runs => Answer::Runs(vec![runs()]),
         Method::Reload => Answer::Reload(reload()),
         Method::Check => {
             Answer::Checked(Checked { services: 2, warnings: vec!["`backup`: `*/10` beside a weekday means both".to_owned()] })
@@ -216,6 +220,8 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::Drained => (Finished, Finished, None, ""),
         EventKind::Planned => (Crashed, Crashed, None, "retry 1 in 1s"),
         EventKind::GaveUp => (Crashed, Crashed, None, "gave up after 5 retries"),
+        EventKind::Skipped => (Running, Running, Some(4242), "the run before lasts since 1h 2m"),
+        EventKind::TimedOut => (Running, Running, Some(4242), "it ran longer than 20m"),
         EventKind::Deactivated => (Finished, Finished, None, "stopped by request"),
         EventKind::Changed => (Running, Running, None, "stop: 5s -> 10s"),
         EventKind::Other(word) => panic!("a daemon of ours does not say {word}"),
@@ -244,6 +250,29 @@ fn health() -> Health {
         |id, name: &str, healthy, status, reason: &str| HealthRow { id, name: name.to_owned(), healthy, status, reason: reason.to_owned() };
     let web = row(1, "web", true, Status::Running, "started with the daemon");
     Health { healthy: false, services: vec![web, row(2, "db", false, Status::Crashed, "exit code 1, retry 3 in 3.9s")] }
+}
+
+fn runs() -> RunsRow {
+    let planned = RunRow {
+        planned: Some(at("2026-01-02T03:00:00.000Z")),
+        started: at("2026-01-02T03:00:00.001Z"),
+        late_ms: Some(1),
+        ended: Some(at("2026-01-02T03:04:05.678Z")),
+        exit: Some(Exit::Code(0)),
+        reason: "schedule".to_owned(),
+        result: RunResult::Finished,
+    };
+    let asked_for = RunRow {
+        planned: None,
+        started: at("2026-01-02T03:04:06.912Z"),
+        late_ms: None,
+        ended: None,
+        exit: None,
+        reason: "request".to_owned(),
+        result: RunResult::Running,
+    };
+    let runs = vec![planned, asked_for];
+    RunsRow { id: 3, name: "worker-2".to_owned(), fired: 12, skipped: 1, missed: 0, timeouts: 2, max_late_ms: 7, runs }
 }
 
 fn life() -> Life {
@@ -421,6 +450,7 @@ fn plans() -> Vec<PlanRow> {
         in_ms,
         last: last.to_owned(),
         rule: rule.to_owned(),
+        note: String::new(),
     };
     vec![
         plan(1, "web", PlanEvent::Watch, "2026-01-02T03:04:08.000Z", 0, "", "/app/web.conf"),

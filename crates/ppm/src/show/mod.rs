@@ -12,6 +12,7 @@ pub mod info;
 pub mod outcome;
 pub mod plans;
 pub mod reload;
+pub mod runs;
 pub mod services;
 pub mod stats;
 mod table;

@@ -29,9 +29,14 @@ pub fn table(plans: &[PlanRow], look: &Look) -> String {
                 PlanEvent::Other(word) => word.to_string(),
             })
             .cell(&plan.last)
-            .cell(&plan.rule)
+            .cell(rule(plan))
     });
     render(&COLUMNS, rows.collect(), look)
+}
+
+/// The rule, and what is out of the ordinary.
+fn rule(plan: &PlanRow) -> String {
+    if plan.note.is_empty() { plan.rule.clone() } else { format!("{} ({})", plan.rule, plan.note) }
 }
 
 #[cfg(test)]
@@ -48,6 +53,7 @@ mod tests {
             in_ms,
             last: last.to_owned(),
             rule: rule.to_owned(),
+            note: String::new(),
         };
         vec![
             plan("worker", PlanEvent::Restart, "2026-11-23T12:00:32Z", 32_000, "exit code 1", "backoff, crash 3"),
@@ -65,6 +71,13 @@ Mon 23 Nov 12:15:00 UTC     15m  cleanup  run      -            */15 * * * *
 Sun 29 Nov 09:00:00 UTC  5d 21h  report   run      exit code 0  0 9 * * SUN
 ";
         assert_eq!(format!("\n{}", table(&several(), &piped())), expected);
+    }
+
+    #[test]
+    fn what_is_out_of_the_ordinary_is_told_beside_the_rule() {
+        let mut plans = several();
+        plans[1].note = "moved: 02:30 does not exist".to_owned();
+        assert!(table(&plans, &piped()).contains("-            */15 * * * * (moved: 02:30 does not exist)\n"));
     }
 
     #[test]

@@ -90,6 +90,8 @@ fn what(event: &EventRow) -> String {
         | EventKind::Drained
         | EventKind::Planned
         | EventKind::GaveUp
+        | EventKind::Skipped
+        | EventKind::TimedOut
         | EventKind::Deactivated
         | EventKind::Changed
         | EventKind::Other(_) => event.reason.as_str(),
@@ -113,6 +115,7 @@ fn cause(reason: &str) -> &str {
         "boot" => "with the daemon",
         "request" => "by request",
         "schedule" => "by its schedule",
+        "missed" => "by its schedule, for a time that was missed",
         "backoff" => "again after a crash",
         "restart" => "again as it shall always run",
         other => other,

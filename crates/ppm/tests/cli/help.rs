@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
     "daemon",
     "info",
     "ls",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 27] = [
     "show-configuration",
     "show-scheduler",
     "reload",
+    "runs",
     "why",
     "health",
     "events",
