@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ppm_protocol::message::Answer;
+use ppm_protocol::message::{Answer, ReadLog};
 use ppm_protocol::{EventRow, Exit, Request, RpcError, RpcId, Signal};
 
 use crate::config::Config;
@@ -253,6 +253,17 @@ pub enum Action {
         /// As for a start.
         launch: Arc<Launch>,
     },
+    /// Read logs to a client, after the answer to its call, and go on with new lines if that is asked for.
+    ReadLog {
+        /// Whom.
+        to: From,
+        /// Which services, with what they would be started with.
+        services: Vec<(ServiceId, Arc<Launch>)>,
+        /// Whether the daemon's own log is among them.
+        own: Own,
+        /// Which of their lines.
+        query: ReadLog,
+    },
     /// Close all log files; each is opened again under its name, or begun anew where it is not there any more.
     ReopenLogs,
     /// Write to the daemon's own log.
@@ -276,6 +287,15 @@ pub enum Text {
         /// Its name in messages.
         name: String,
     },
+}
+
+/// Whether the daemon's own log is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// It is.
+    Meant,
+    /// It is not.
+    NotMeant,
 }
 
 /// How much of a process is read.

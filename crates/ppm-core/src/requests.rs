@@ -4,19 +4,20 @@
 //! that a misspelt one changes nothing. What shows is answered at once; what changes is answered when it is done.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, ReadLog, SendSignal, Targets, Watch};
 use ppm_protocol::{
-    Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, Health, HealthRow, History, InfoRow, Life, PlanEvent, PlanRow,
-    Request, RpcError, RunResult, RunRow, RunsRow, ServiceRow, Signal, Status, Why,
+    Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, Health, HealthRow, History, InfoRow, Life, LogSources, PlanEvent,
+    PlanRow, Request, RpcError, RunResult, RunRow, RunsRow, ServiceRow, Signal, Status, Stream, Why,
 };
 
 use crate::attributes::write_umask;
 use crate::config;
 use crate::diff::{self, name_of};
-use crate::event::{Action, From, ServiceId};
+use crate::event::{Action, From, Launch, Own, ServiceId, Stdin};
 use crate::journal::KEPT;
 use crate::names::{glob_matches, similar};
 use crate::planning::Plan;
@@ -24,13 +25,16 @@ use crate::runs::{Counters, Outcome, Record};
 use crate::schedule::Schedule;
 use crate::service::{Input, Run, Service, Want};
 use crate::spec::{MAX_SERVICES, RestartWhen, ServiceSpec, StopPolicy};
-use crate::supervisor::{Origin, Phase, Supervisor};
+use crate::supervisor::{Origin, Phase, Supervisor, shortened};
 use crate::time::{Now, brief};
 use crate::waiting::{Aim, Kind};
 use crate::zone;
 
 /// A process pauses and resumes at once, but the kernel may never tell of it (R16); who asked is not kept longer.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the daemon is called where services are named; none can have that name.
+const DAEMON: &str = "ppm-daemon";
 
 impl Supervisor {
     /// Takes up a call. It is answered now or later, but exactly once.
@@ -43,6 +47,7 @@ impl Supervisor {
             Request::Configuration => Ok(Some(Answer::Configuration(self.configuration()))),
             Request::Scheduler(which) => self.chosen(&which.services).map(|ids| Some(Answer::Plans(self.plan_rows(now, &ids)))),
             Request::Events(watch) => self.events(from, watch).map(|history| Some(Answer::History(history))),
+            Request::Log(query) => self.log(from, query).map(|()| None),
             Request::Stats(which) => self.stats(now, from, &which.services).map(|()| None),
             Request::Add(add) => self.add(now, from, &add).map(|()| None),
             Request::Start(targets) => self.change(now, from, &targets, &Input::Start).map(|()| None),
@@ -180,6 +185,43 @@ impl Supervisor {
             self.journal.follow(from, watch.services);
         }
         Ok(history)
+    }
+
+    /// What is read of logs is no business of the loop; who may read and what there is to be read is decided here.
+    fn log(&mut self, from: From, query: ReadLog) -> Result<(), RpcError> {
+        if from.call.is_none() {
+            return Err(RpcError::new(ErrorCode::Invalid, "`log` needs an `id`"));
+        }
+        if let Some(Stream::Daemon | Stream::Other(_)) = query.stream {
+            return Err(RpcError::new(ErrorCode::BadParams, "`log`: `stream` must be `stdout` or `stderr`"));
+        }
+        let is_own = |wanted: &String| wanted == DAEMON;
+        let own = if query.services.iter().any(is_own) { Own::Meant } else { Own::NotMeant };
+        let others: Vec<String> = query.services.iter().filter(|wanted| !is_own(wanted)).cloned().collect();
+        let ids = if others.is_empty() { Vec::new() } else { self.targets(&others)? };
+        let common = self.settings.logger.as_ref();
+        let launches = ids.iter().filter_map(|id| Some((*id, self.service(*id)?.launch_data(Stdin::Null, common))));
+        let services: Vec<(ServiceId, Arc<Launch>)> =
+            launches.filter(|(_, launch)| launch.logger.is_some()).map(|(id, launch)| (id, Arc::new(launch))).collect();
+        if services.is_empty() && own == Own::NotMeant {
+            return Err(self.no_log(&ids));
+        }
+        let names = services.iter().map(|(_, launch)| launch.name.clone());
+        let names = names.chain((own == Own::Meant).then(|| DAEMON.to_owned())).collect();
+        self.actions.push(Action::Respond { to: from.clone(), result: Ok(Answer::Log(LogSources { services: names })) });
+        self.actions.push(Action::ReadLog { to: from, services, own, query });
+        Ok(())
+    }
+
+    fn no_log(&self, ids: &[ServiceId]) -> RpcError {
+        let names: Vec<&str> = ids.iter().filter_map(|id| self.service(*id)).map(|service| service.spec().name.as_str()).collect();
+        let message = match names.as_slice() {
+            [] => "there are no services".to_owned(),
+            [name] => format!("there is no log of `{name}`: it writes where the daemon writes"),
+            names => format!("there are no logs of {}: they write where the daemon writes", shortened(names)),
+        };
+        let hint = "to have its output kept, give the configuration `logger: {path: /var/log/ppm}`";
+        RpcError { data: Some(serde_json::json!({ "hint": hint })), ..RpcError::new(ErrorCode::Refused, message) }
     }
 
     fn stats(&mut self, now: Now, from: From, services: &[String]) -> Result<(), RpcError> {

@@ -47,6 +47,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm", "ppm-core", "checks a configuration without a daemon"),
     ("ppm", "ppm-daemon", "`ppm daemon`, one call"),
     ("ppm", "ppm-protocol", "asks and hears"),
+    ("ppm", "regex-lite", "`ppm log --grep`"),
     ("ppm", "serde", "machine output"),
     ("ppm", "serde_json", "machine output"),
     ("ppm", "shell-words", "shows a command as a shell would take it"),

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -28,7 +29,7 @@ use ppm_protocol::{ErrorCode, EventRow, Request, RpcError, RpcId, socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::driver::Wake;
@@ -48,6 +49,9 @@ const MAX_UNREAD: usize = 8 << 20;
 
 /// When more than this many bytes wait for all clients together, the one that most of them wait for is dropped.
 const MAX_UNREAD_OF_ALL: usize = 32 << 20;
+
+/// A stream waits while more than so many bytes wait to be read by its client.
+const MAX_AHEAD: usize = 256 << 10;
 
 /// How long accepting pauses after it failed, since there are no files or no memory left (R49).
 const SCARCITY: Duration = Duration::from_millis(100);
@@ -196,10 +200,47 @@ pub struct Clients {
     inbox: mpsc::Sender<Wake>,
 }
 
+/// How far a client is behind what it is sent.
+#[derive(Debug)]
+struct Ahead {
+    unread: Arc<AtomicUsize>,
+    taken: Arc<Notify>,
+}
+
+impl Ahead {
+    fn was_taken(&self, bytes: usize) {
+        self.unread.fetch_sub(bytes, Ordering::Relaxed);
+        self.taken.notify_waiters();
+    }
+
+    /// Waits until a stream may send more.
+    async fn room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.unread.load(Ordering::Relaxed) <= MAX_AHEAD {
+                return;
+            }
+            taken.await;
+        }
+    }
+}
+
+/// Where a stream to a client begins.
+#[derive(Debug)]
+pub struct Outlet {
+    /// The call that it belongs to.
+    pub call: RpcId,
+    /// Takes whole lines, in portions.
+    pub out: mpsc::Sender<Vec<u8>>,
+    /// Takes what is to be poked when the client is gone.
+    pub gone: oneshot::Sender<SyncSender<()>>,
+}
+
 #[derive(Debug)]
 struct Client {
     outbox: mpsc::UnboundedSender<Vec<u8>>,
     unread: Arc<AtomicUsize>,
+    taken: Arc<Notify>,
     task: AbortHandle,
     heard: Mono,
     calls: usize,
@@ -226,9 +267,10 @@ impl Clients {
         self.next += 1;
         let (read, write) = stream.into_split();
         let (outbox, queue) = mpsc::unbounded_channel();
-        let unread = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(talk(id, read, write, queue, unread.clone(), self.inbox.clone())).abort_handle();
-        self.clients.insert(id, Client { outbox, unread, task, heard: now, calls: 0 });
+        let (unread, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let ahead = Ahead { unread: unread.clone(), taken: taken.clone() };
+        let task = tokio::spawn(talk(id, read, write, queue, ahead, self.inbox.clone())).abort_handle();
+        self.clients.insert(id, Client { outbox, unread, taken, task, heard: now, calls: 0 });
         gone.into_iter().chain([Event::Connected { client: id, uid }]).collect()
     }
 
@@ -265,6 +307,32 @@ impl Clients {
     /// Tells a follower of an event.
     pub fn notify(&mut self, client: ClientId, event: &EventRow) {
         self.send(client, Notification::event(event).line());
+    }
+
+    /// A way to send a client more than it may ever have unread: who sends waits for who reads. It is under way like a
+    /// call until it has ended, which [`Wake::Streamed`] tells.
+    pub fn stream(&mut self, to: ClientId, call: RpcId) -> Option<Outlet> {
+        let client = self.clients.get_mut(&to)?;
+        client.calls += 1;
+        let (out, portions) = mpsc::channel(1);
+        let (gone, poke) = oneshot::channel::<SyncSender<()>>();
+        let ahead = Ahead { unread: client.unread.clone(), taken: client.taken.clone() };
+        let (outbox, inbox) = (client.outbox.clone(), self.inbox.clone());
+        tokio::spawn(async move {
+            relay(&outbox, &ahead, portions).await;
+            if let Ok(poke) = poke.await {
+                let _ = poke.try_send(()); // who waits for something to send need not wait any longer
+            }
+            let _ = inbox.send(Wake::Streamed(to)).await;
+        });
+        Some(Outlet { call, out, gone })
+    }
+
+    /// What a client was sent by a stream has come to its end.
+    pub fn streamed(&mut self, client: ClientId) {
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.calls = client.calls.saturating_sub(1);
+        }
     }
 
     /// Forgets a client that says nothing any more; what is on its way to it is still delivered.
@@ -350,7 +418,7 @@ async fn talk(
     mut read: OwnedReadHalf,
     mut write: OwnedWriteHalf,
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
-    unread: Arc<AtomicUsize>,
+    ahead: Ahead,
     inbox: mpsc::Sender<Wake>,
 ) {
     let mut lines = Lines::up_to(MAX_LINE);
@@ -382,7 +450,7 @@ async fn talk(
         if write.write_all(&bytes).await.is_err() {
             break;
         }
-        unread.fetch_sub(bytes.len(), Ordering::Relaxed);
+        ahead.was_taken(bytes.len());
     }
     let _ = inbox.send(Wake::Gone(id)).await;
     let rest = async {
@@ -393,6 +461,25 @@ async fn talk(
         }
     };
     let _ = tokio::time::timeout(LAST_REPLIES, rest).await;
+}
+
+/// Passes portions on as fast as the client takes them, until it or their source is gone.
+async fn relay(outbox: &mpsc::UnboundedSender<Vec<u8>>, ahead: &Ahead, mut portions: mpsc::Receiver<Vec<u8>>) {
+    loop {
+        let portion = tokio::select! {
+            () = outbox.closed() => return,
+            portion = portions.recv() => portion,
+        };
+        let Some(portion) = portion else { return };
+        tokio::select! {
+            () = outbox.closed() => return,
+            () = ahead.room() => {}
+        }
+        ahead.unread.fetch_add(portion.len(), Ordering::Relaxed);
+        if outbox.send(portion).is_err() {
+            return;
+        }
+    }
 }
 
 /// Whether it stays under way when it has been answered: its client is not idle, and cannot begin any number of them.

@@ -42,6 +42,8 @@ pub enum Wake {
     Asked(ClientId, Box<Asked>),
     /// A client is gone.
     Gone(ClientId),
+    /// A stream to a client has ended.
+    Streamed(ClientId),
     /// A sample was read.
     Sampled(u64, Vec<(Pid, Usage)>),
     /// A configuration was read, or could not be.
@@ -179,6 +181,7 @@ impl Driver {
                 }
             }
             Wake::Gone(client) => self.gone(client),
+            Wake::Streamed(client) => self.hands.streamed(client),
             Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();
@@ -206,5 +209,6 @@ impl Driver {
             turn(&mut self.supervisor, &mut self.hands, clock::now(), event);
             next = self.hands.outcomes.pop_front().or_else(|| self.hands.conclude());
         }
+        self.hands.past.collect();
     }
 }

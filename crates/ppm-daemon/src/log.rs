@@ -2,36 +2,92 @@
 //!
 //! A line that would block is dropped and counted; the count is told as soon as lines pass again (R41).
 
+use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 use ppm_core::event::Notice;
 use ppm_core::journal::is_bad_end;
-use ppm_protocol::{EventKind, EventRow};
+use ppm_protocol::{EventKind, EventRow, LogLine, Stream};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
+use crate::clock;
+
 /// Lines up to this length are written whole or not at all to a pipe (pipe(7): PIPE_BUF).
 const LONGEST_LINE: usize = 4096;
+
+/// What stands in front of each line.
+const PREFIX: &str = "ppm | ";
+
+/// How much of the past is kept, in bytes of its lines.
+const KEPT: usize = 64 * 1024;
+
+/// How many new lines wait for a reader; more are left out.
+const WAITING: usize = 1000;
 
 /// Writes events as `ppm | text` to standard error.
 #[derive(Debug)]
 struct Lines {
     most: Level,
+    said: mpsc::Sender<LogLine>,
     dropped: AtomicU64,
     own: Option<File>,
 }
 
 /// Starts logging at the level that `PPM_LOG` names, `error`, `warn`, `info`, `debug` or `trace`, else at the given one.
-pub fn start(level: Option<&str>, otherwise: Level) {
+/// What is said from now on is kept by what this returns.
+pub fn start(level: Option<&str>, otherwise: Level) -> Past {
     let most = level.and_then(|level| level.parse().ok()).unwrap_or(otherwise);
+    let (said, past) = mpsc::channel();
     // A second daemon in one process would find a logger that serves as well.
-    let _ = tracing::subscriber::set_global_default(Lines { most, dropped: AtomicU64::new(0), own: own_pipe() });
+    let _ = tracing::subscriber::set_global_default(Lines { most, said, dropped: AtomicU64::new(0), own: own_pipe() });
+    Past::new(past)
+}
+
+/// The daemon's last lines, and who wants to hear of the next.
+#[derive(Debug)]
+pub struct Past {
+    said: mpsc::Receiver<LogLine>,
+    lines: VecDeque<LogLine>,
+    size: usize,
+    followers: Vec<(mpsc::SyncSender<LogLine>, mpsc::SyncSender<()>)>,
+}
+
+impl Past {
+    fn new(said: mpsc::Receiver<LogLine>) -> Past {
+        Past { said, lines: VecDeque::new(), size: 0, followers: Vec::new() }
+    }
+
+    /// Takes up what was said since.
+    pub fn collect(&mut self) {
+        while let Ok(line) = self.said.try_recv() {
+            self.followers.retain(|(lines, poke)| {
+                let is_there = !matches!(lines.try_send(line.clone()), Err(mpsc::TrySendError::Disconnected(_)));
+                let _ = poke.try_send(());
+                is_there
+            });
+            self.size += line.message.len();
+            self.lines.push_back(line);
+            while self.size > KEPT {
+                self.size -= self.lines.pop_front().map_or(self.size, |line| line.message.len());
+            }
+        }
+    }
+
+    /// What is kept; and what comes, if there is somebody to be poked for it.
+    pub fn read(&mut self, poke: Option<mpsc::SyncSender<()>>) -> (Vec<LogLine>, mpsc::Receiver<LogLine>) {
+        self.collect();
+        let (lines, live) = mpsc::sync_channel(WAITING);
+        self.followers.extend(poke.map(|poke| (lines, poke)));
+        (self.lines.iter().cloned().collect(), live)
+    }
 }
 
 /// Logs what the core has to say.
@@ -105,13 +161,23 @@ impl Subscriber for Lines {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::from("ppm | "));
+        let mut line = Line(String::from(PREFIX));
         match *event.metadata().level() {
             Level::ERROR => line.0.push_str("error: "),
             Level::WARN => line.0.push_str("warning: "),
             _ => {}
         }
         event.record(&mut line);
+        let message = line.0.trim_start_matches(PREFIX).to_owned();
+        let _ = self.said.send(LogLine {
+            time: Some(clock::now().wall),
+            service: "ppm-daemon".to_owned(),
+            id: None,
+            stream: Stream::Stderr,
+            message,
+            bytes: None,
+            partial: false,
+        });
         let mut cut = line.0.len().min(LONGEST_LINE - 1);
         while !line.0.is_char_boundary(cut) {
             cut -= 1;

@@ -7,7 +7,9 @@
 mod collector;
 mod file;
 mod index;
+mod reader;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -19,9 +21,14 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 use ppm_core::event::{Pid, ServiceId};
 use ppm_core::logging::Limits;
+use ppm_protocol::message::ReadLog;
 use tokio::sync::oneshot;
 
+use crate::control::Outlet;
+use crate::log::Past;
+
 use collector::Collector;
+use reader::Reading;
 
 /// The thread's own data is on the heap.
 const STACK: usize = 128 * 1024;
@@ -71,6 +78,10 @@ enum Command {
     SetSinks { id: ServiceId, sinks: Sinks },
     /// Close all files, to open them again under their names.
     Reopen,
+    /// Bring all indices up to date, and say so.
+    Sync { done: mpsc::Sender<()> },
+    /// Poke whenever something was written for one of these services.
+    Follow { services: BTreeSet<String>, poke: mpsc::SyncSender<()> },
     /// The daemon ends: write what there is, and say so.
     Finish { done: oneshot::Sender<()> },
 }
@@ -81,7 +92,7 @@ pub struct Logs {
     thread: Option<Thread>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Thread {
     commands: mpsc::Sender<Command>,
     bell: Arc<EventFd>,
@@ -121,6 +132,24 @@ impl Logs {
         self.tell(Command::Reopen);
     }
 
+    /// Reads logs to a client.
+    pub fn read(&mut self, query: ReadLog, files: Vec<(u32, String, PathBuf)>, own: Option<&mut Past>, to: Outlet) -> io::Result<()> {
+        let (poke, poked) = mpsc::sync_channel(1);
+        if query.follow && !files.is_empty() {
+            self.prepare()?; // some of them may start later
+            let services = files.iter().map(|(_, service, _)| service.clone()).collect();
+            self.tell(Command::Follow { services, poke: poke.clone() });
+        }
+        let own = own.map(|own| own.read(query.follow.then(|| poke.clone())));
+        let collector = self.thread.as_ref().filter(|_| !files.is_empty()).cloned();
+        let Outlet { call, out, gone } = to;
+        // The last to hold it: nobody waits for a poke of a client that is gone.
+        let _ = gone.send(poke);
+        let reading = Reading { files, own, query, call, out, collector, poked };
+        std::thread::Builder::new().name("reader".to_owned()).stack_size(STACK).spawn(move || reader::read(reading))?;
+        Ok(())
+    }
+
     /// Returns when everything is written, but after `patience` at the latest.
     pub async fn finish(self, patience: Duration) {
         if self.thread.is_some() {
@@ -131,9 +160,23 @@ impl Logs {
     }
 
     fn tell(&self, command: Command) {
-        let Some(Thread { commands, bell }) = &self.thread else { return };
-        if commands.send(command).is_ok() {
-            let _ = bell.write(1);
+        if let Some(thread) = &self.thread {
+            thread.tell(command);
         }
+    }
+}
+
+impl Thread {
+    fn tell(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            let _ = self.bell.write(1);
+        }
+    }
+
+    /// Returns when the indices tell all that is in the files by now.
+    fn write_indices(&self) {
+        let (done, written) = mpsc::channel();
+        self.tell(Command::Sync { done });
+        let _ = written.recv();
     }
 }

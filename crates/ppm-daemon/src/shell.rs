@@ -1,17 +1,24 @@
 //! Actions become calls. Decides nothing.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use ppm_core::event::{Action, Cause, Event, Launch, NoStart, ServiceId, Shell};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, ServiceId, Shell};
+use ppm_protocol::End;
+use ppm_protocol::message::{Notification, ReadLog};
 use tokio::sync::mpsc;
 
 use crate::children::{Children, Names, Taken};
 use crate::control::Clients;
 use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
+use crate::log::Past;
 use crate::logs::Logs;
 use crate::spawn::{Spawner, Started, in_words};
 use crate::{log, sampler};
+
+/// More readers of logs than this are refused: each is a thread.
+const MAX_READERS: usize = 32;
 
 /// The hands of the supervisor.
 #[derive(Debug)]
@@ -24,21 +31,26 @@ pub struct Hands {
     pub exit: Option<u8>,
     /// The output of services that is captured.
     pub logs: Logs,
+    /// What the daemon itself has said.
+    pub past: Past,
     /// What came of actions, to be told to the supervisor next.
     pub outcomes: VecDeque<Event>,
     spawner: Spawner,
     readings: Readings,
+    readers: usize,
     inbox: mpsc::Sender<Wake>,
 }
 
 impl Hands {
     /// Hands that hold nothing yet.
-    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, inbox: mpsc::Sender<Wake>) -> Hands {
+    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, past: Past, inbox: mpsc::Sender<Wake>) -> Hands {
         Hands {
             clients,
             children: Children::new(),
             exit: None,
             logs: Logs::default(),
+            past,
+            readers: 0,
             outcomes: VecDeque::new(),
             spawner,
             readings: Readings::new(loader, inbox.clone()),
@@ -89,6 +101,36 @@ impl Hands {
         self.outcomes.push_back(Event::Spawned { id, pid });
         Ok(())
     }
+
+    /// A stream to a client has ended.
+    pub fn streamed(&mut self, client: ClientId) {
+        self.readers = self.readers.saturating_sub(1);
+        self.clients.streamed(client);
+    }
+
+    fn read_log(&mut self, to: &From, services: &[(ServiceId, Arc<Launch>)], own: Own, query: ReadLog) {
+        let Some(call) = to.call.clone() else { return };
+        let Some(outlet) = self.clients.stream(to.client, call.clone()) else { return };
+        self.readers += 1;
+        let out = outlet.out.clone();
+        let outcome = if self.readers > MAX_READERS {
+            Err(format!("{MAX_READERS} logs are being read already; wait for one to end"))
+        } else {
+            let folder = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
+                Ok(sinks) => sinks.and_then(|sinks| Some((id.0, sinks.service, sinks.files?.0))),
+                Err(error) => {
+                    tracing::warn!("{}: its log cannot be read: {error}", launch.name);
+                    None
+                }
+            };
+            let files = services.iter().filter_map(folder).collect();
+            let own = (own == Own::Meant).then_some(&mut self.past);
+            self.logs.read(query, files, own, outlet).map_err(|error| format!("no thread to read logs: {}", in_words(&error)))
+        };
+        if let Err(error) = outcome {
+            let _ = out.try_send(Notification::end(&End { call, error: Some(error) }).line());
+        }
+    }
 }
 
 impl Shell for Hands {
@@ -104,6 +146,7 @@ impl Shell for Hands {
                 Ok(None) => {}
                 Err(error) => tracing::warn!("{}: its output goes where it went: {error}", launch.name),
             },
+            Action::ReadLog { to, services, own, query } => self.read_log(&to, &services, own, query),
             Action::ReopenLogs => self.logs.reopen(),
             Action::Kill { id, pid, signal, reach } => self.children.kill(id, pid, signal, reach),
             Action::KillStrays { id, signal } => self.children.kill_strays(id, signal),

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::line::{self, MAX_LINE, TooLong};
 use crate::types::{
-    Changed, Checked, Configuration, EventRow, Farewell, Greeting, Health, History, InfoRow, Life, PlanRow, Reload, RunsRow, ServiceRow,
-    Signal, StatsRow,
+    Changed, Checked, Configuration, End, EventRow, Farewell, Greeting, Health, History, InfoRow, Life, LogLine, LogSources, PlanRow,
+    Reload, RunsRow, ServiceRow, Signal, StatsRow, Stream, Timestamp,
 };
 
 /// The protocol's version, as `hello` tells it.
@@ -127,6 +127,28 @@ pub struct Watch {
     pub follow: bool,
 }
 
+/// Which lines of which logs to tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadLog {
+    /// As typed, at least one; `ppm-daemon` is the daemon itself.
+    pub services: Vec<String>,
+    /// Only so many lines from the end, over all services.
+    #[serde(default)]
+    pub last: Option<u64>,
+    /// Then tell each new one.
+    #[serde(default)]
+    pub follow: bool,
+    /// Only what was written at or after this time.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Only what was written before this time.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    /// Only this stream.
+    #[serde(default)]
+    pub stream: Option<Stream>,
+}
+
 /// What `wait` waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -200,6 +222,8 @@ pub enum Request {
     Scheduler(Selection),
     /// What happened, and what happens.
     Events(Watch),
+    /// The logs of services.
+    Log(ReadLog),
     /// Wait until services have reached something.
     Wait(Await),
     /// Whether all is well.
@@ -236,6 +260,7 @@ pub enum Method {
     Configuration,
     Scheduler,
     Events,
+    Log,
     Wait,
     Health,
     Why,
@@ -247,7 +272,7 @@ pub enum Method {
 
 impl Method {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Method); 23] = [
+    pub const ALL: [(&'static str, Method); 24] = [
         ("hello", Method::Hello),
         ("list", Method::List),
         ("info", Method::Info),
@@ -264,6 +289,7 @@ impl Method {
         ("configuration", Method::Configuration),
         ("scheduler", Method::Scheduler),
         ("events", Method::Events),
+        ("log", Method::Log),
         ("wait", Method::Wait),
         ("health", Method::Health),
         ("why", Method::Why),
@@ -304,6 +330,7 @@ impl Request {
             Request::Configuration => Method::Configuration,
             Request::Scheduler(_) => Method::Scheduler,
             Request::Events(_) => Method::Events,
+            Request::Log(_) => Method::Log,
             Request::Wait(_) => Method::Wait,
             Request::Health(_) => Method::Health,
             Request::Why(_) => Method::Why,
@@ -324,6 +351,7 @@ impl Request {
             Request::Reschedule(p) | Request::Pause(p) | Request::Resume(p) => raw(p),
             Request::Signal(p) => raw(p),
             Request::Events(p) => raw(p),
+            Request::Log(p) => raw(p),
             Request::Wait(p) => raw(p),
             Request::Reload(p) => raw(p),
             Request::Check(p) => raw(p),
@@ -350,6 +378,7 @@ impl Request {
             Method::Configuration => nothing().map(|_| Request::Configuration)?,
             Method::Scheduler => Request::Scheduler(decode(method, params)?),
             Method::Events => Request::Events(decode(method, params)?),
+            Method::Log => Request::Log(targeted(method, params, |log: &ReadLog| &log.services)?),
             Method::Wait => Request::Wait(targeted(method, params, |wait: &Await| &wait.services)?),
             Method::Health => Request::Health(decode(method, params)?),
             Method::Why => Request::Why(targeted(method, params, |which: &Selection| &which.services)?),
@@ -660,6 +689,8 @@ pub enum Answer {
     Plans(Vec<PlanRow>),
     /// To `events`.
     History(History),
+    /// To `log`; the lines follow.
+    Log(LogSources),
     /// To `health`.
     Health(Health),
     /// To `why`.
@@ -708,20 +739,36 @@ impl Serialize for Reply {
     }
 }
 
-/// A notification `event`, as a stream carries it.
+/// A notification, as a stream carries it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Notification<'a> {
+pub struct Notification<'a, T> {
     jsonrpc: &'static str,
     method: &'static str,
-    params: &'a EventRow,
+    params: &'a T,
 }
 
-impl<'a> Notification<'a> {
+impl<'a> Notification<'a, EventRow> {
     /// Tells of one event.
     pub fn event(params: &'a EventRow) -> Self {
         Notification { jsonrpc: "2.0", method: "event", params }
     }
+}
 
+impl<'a> Notification<'a, LogLine> {
+    /// Tells one line of a log.
+    pub fn log(params: &'a LogLine) -> Self {
+        Notification { jsonrpc: "2.0", method: "log", params }
+    }
+}
+
+impl<'a> Notification<'a, End> {
+    /// Tells that a stream has ended.
+    pub fn end(params: &'a End) -> Self {
+        Notification { jsonrpc: "2.0", method: "end", params }
+    }
+}
+
+impl<T: Serialize> Notification<'_, T> {
     /// The line to send, with its newline.
     pub fn line(&self) -> Vec<u8> {
         line::encode(self)
@@ -763,6 +810,10 @@ pub enum Heard<T = Box<RawValue>> {
     },
     /// An event of a stream, as JSON: an [`EventRow`], of which a newer daemon may tell more than we know.
     Event(Box<RawValue>),
+    /// A line of a log, as JSON: a [`LogLine`].
+    Line(Box<RawValue>),
+    /// A stream has ended.
+    End(End),
     /// A notification that only a newer daemon sends; nothing has been lost by not knowing it.
     Unknown,
 }
@@ -783,6 +834,11 @@ impl<T: DeserializeOwned> Heard<T> {
             serde_json::from_slice(line).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
         match incoming {
             Incoming { method: Some(method), params: Some(event), .. } if method == "event" => Ok(Heard::Event(event)),
+            Incoming { method: Some(method), params: Some(line), .. } if method == "log" => Ok(Heard::Line(line)),
+            Incoming { method: Some(method), params: Some(end), .. } if method == "end" => match serde_json::from_str(end.get()) {
+                Ok(end) => Ok(Heard::End(end)),
+                Err(error) => Err(format!("the end of a stream is not understood: {error}")),
+            },
             Incoming { method: Some(_), .. } => Ok(Heard::Unknown),
             Incoming { id, error: Some(error), .. } => Ok(Heard::Reply { id: id.unwrap_or(RpcId::Null), result: Err(error) }),
             Incoming { id, result: Some(result), .. } => Ok(Heard::Reply { id: id.unwrap_or(RpcId::Null), result: Ok(result) }),

@@ -11,6 +11,7 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::message::RpcId;
 use crate::word::{Reader, Word, words};
 
 /// An instant of the wall clock in milliseconds since 1970-01-01T00:00:00Z.
@@ -383,6 +384,62 @@ words!(PlanEvent {
     Restart = "restart",
     Watch = "watch",
 });
+
+/// Who wrote a line of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// The service, to its standard output.
+    Stdout,
+    /// The service, to its standard error.
+    Stderr,
+    /// The daemon, about the log.
+    Daemon,
+    /// Something that only a newer daemon knows.
+    Other(Word),
+}
+
+words!(Stream {
+    Stdout = "stdout",
+    Stderr = "stderr",
+    Daemon = "ppm",
+});
+
+/// A line of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When its beginning was written; null: nobody knows.
+    pub time: Option<Timestamp>,
+    /// The service's name; `ppm-daemon` for the daemon.
+    pub service: String,
+    /// The service's id; null for the daemon.
+    pub id: Option<u32>,
+    /// Who wrote it.
+    pub stream: Stream,
+    /// The line without its end. What is not UTF-8 is replaced.
+    pub message: String,
+    /// The line as it is, where it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Vec<u8>>,
+    /// Whether the line goes on in the next message of its stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+}
+
+/// The answer to `log`; the lines follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSources {
+    /// The names of the services whose logs are read.
+    pub services: Vec<String>,
+}
+
+/// What ends a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The id of the call that began it.
+    pub call: RpcId,
+    /// Why it ended too early; null: that was all.
+    pub error: Option<String>,
+}
 
 /// Resource usage of one service, or of the daemon (`<ppm>`, id null). Null without a process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

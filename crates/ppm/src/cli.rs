@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
-pub use arguments::{Add, Changing, Check, Completions, Cron, Daemon, Events, Named, Probe, Reload, Shown, SignalTo, Until, Wait};
+pub use arguments::{
+    Add, Changing, Check, Completions, Cron, Daemon, Events, Log, Named, Probe, Reload, Shown, SignalTo, Until, Wait, period,
+};
 
 /// A section of help text under a heading, one line an entry.
 macro_rules! section {
@@ -267,6 +269,21 @@ pub enum Ask {
         "ppm events -f --json",
     ])]
     Events(Events),
+    /// Show the logs of services
+    #[command(visible_alias = "logs")]
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm log web",
+            "ppm log -f web db",
+            "ppm log --since 10m --grep 'timeout|refused' web",
+            "ppm log --stderr -n 50 -t web",
+            "ppm log ppm-daemon",
+        ],
+        "\n\n",
+        section!["Exit codes", "1  there is no log: the service writes where the daemon writes", "4  no such service"],
+    ))]
+    Log(Log),
     /// Wait until services have reached a state
     #[command(after_help = concat!(
         section!["Examples", "ppm wait web db --for ready --timeout 30s", "ppm wait migrate --for finished"],
@@ -413,6 +430,7 @@ mod tests {
             ("stats", vec!["statistics", "details"]),
             ("show-configuration", vec!["show-config", "config"]),
             ("health", vec!["is-ready"]),
+            ("log", vec!["logs"]),
         ];
         for (name, aliases) in same {
             let command = Cli::command();
@@ -449,7 +467,9 @@ mod tests {
 
     #[test]
     fn what_changes_services_must_name_them() {
-        for verb in ["rm", "start", "stop", "restart", "reschedule", "pause", "resume", "signal HUP", "why", "runs", "wait --for ready"] {
+        for verb in
+            ["rm", "start", "stop", "restart", "reschedule", "pause", "resume", "signal HUP", "why", "runs", "log", "wait --for ready"]
+        {
             assert_eq!(refused(&format!("ppm {verb}")), ErrorKind::MissingRequiredArgument, "{verb}");
         }
     }

@@ -15,11 +15,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use ppm_protocol::line::{Lines, MAX_REPLY};
 use ppm_protocol::message::{Call, Heard};
-use ppm_protocol::{Request, RpcId};
-use serde::de::DeserializeOwned;
+use ppm_protocol::{End, Request, RpcId};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::failure::{Failure, Stop, io_words};
+use crate::failure::{Code, Failure, Stop, io_words};
 
 /// How long the daemon may take for what it answers at once.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -102,7 +102,7 @@ impl Client {
                 Some(Heard::Reply { id: RpcId::Number(CALL), result }) => return result.map(Some).map_err(Failure::said),
                 // The daemon could not tell whose request it refuses; there is only this one.
                 Some(Heard::Reply { id: RpcId::Null, result: Err(error) }) => return Err(Failure::said(error)),
-                Some(Heard::Reply { .. } | Heard::Event(_) | Heard::Unknown) => {}
+                Some(Heard::Reply { .. } | Heard::Event(_) | Heard::Line(_) | Heard::End(_) | Heard::Unknown) => {}
                 None => return Ok(None),
             }
         }
@@ -114,8 +114,30 @@ impl Client {
         loop {
             match self.heard::<Box<RawValue>>()? {
                 Some(Heard::Event(event)) => return Ok(event),
-                Some(Heard::Reply { .. } | Heard::Unknown) => {}
+                Some(Heard::Reply { .. } | Heard::Line(_) | Heard::End(_) | Heard::Unknown) => {}
                 None => {
+                    self.wait_beside(reader)?;
+                    self.fill()?;
+                }
+            }
+        }
+    }
+
+    /// The next line of a log; None: there are no more. Before it waits for one, as long as `reader` is there, it says so.
+    pub fn next_line(
+        &mut self,
+        reader: &impl AsFd,
+        mut before_waiting: impl FnMut() -> Result<(), Stop>,
+    ) -> Result<Option<Box<RawValue>>, Stop> {
+        self.be_patient(None)?;
+        loop {
+            match self.heard::<IgnoredAny>()? {
+                Some(Heard::Line(line)) => return Ok(Some(line)),
+                Some(Heard::End(End { error: None, .. })) => return Ok(None),
+                Some(Heard::End(End { error: Some(error), .. })) => return Err(Failure::new(Code::Failed, error).into()),
+                Some(Heard::Reply { .. } | Heard::Event(_) | Heard::Unknown) => {}
+                None => {
+                    before_waiting()?;
                     self.wait_beside(reader)?;
                     self.fill()?;
                 }
@@ -236,7 +258,7 @@ fn waits(request: &Request) -> bool {
         Request::Reload(_) | Request::Wait(_) | Request::Shutdown => true,
         Request::Hello | Request::Configuration | Request::Check(_) => false,
         Request::List(_) | Request::Info(_) | Request::Stats(_) | Request::Scheduler(_) => false,
-        Request::Signal(_) | Request::Events(_) | Request::Health(_) | Request::Why(_) | Request::Runs(_) => false,
+        Request::Signal(_) | Request::Events(_) | Request::Log(_) | Request::Health(_) | Request::Why(_) | Request::Runs(_) => false,
     }
 }
 

@@ -86,7 +86,7 @@ fn refused(text: &str, error: &ScheduleError) -> Failure {
 }
 
 /// An instant as people write it: with an offset, or a date and perhaps a time in the zone.
-fn moment(text: &str, zone: &TimeZone) -> Result<Timestamp, Failure> {
+pub fn moment(text: &str, zone: &TimeZone) -> Result<Timestamp, Failure> {
     let civil = || {
         let date = text.parse::<civil::Date>().map(|date| date.at(0, 0, 0, 0));
         text.parse::<civil::DateTime>().or(date).and_then(|at| zone.to_timestamp(at)).ok()

@@ -11,6 +11,7 @@ mod client;
 mod cron;
 mod elsewhere;
 mod failure;
+mod log;
 mod probe;
 mod progress;
 mod request;

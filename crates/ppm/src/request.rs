@@ -10,12 +10,15 @@ use ppm_protocol::message::{AddService, Await, Goal, ReadAgain, Selection, SendS
 
 use crate::cli::{Add, Ask, Changing, Events, Shown, Until, Wait};
 use crate::failure::{Code, Failure, io_words};
+use crate::log;
+use crate::show::Look;
 
 /// How many past events are shown when nobody says how many.
 const EVENTS: usize = 100;
 
-/// The request that is meant. `here` gives the current folder, and is asked only where a path depends on it.
-pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<Request, Failure> {
+/// The request that is meant. `here` gives the current folder, and is asked only where a path depends on it; `look` has
+/// the present and the zone.
+pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>, look: &Look) -> Result<Request, Failure> {
     Ok(match ask {
         Ask::Info(shown) if shown.services.is_empty() => Request::List(Selection::default()),
         Ask::Info(shown) => Request::Info(selection(shown)),
@@ -37,6 +40,7 @@ pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<Req
         Ask::Why(named) => Request::Why(Selection { services: named.services }),
         Ask::Health(shown) => Request::Health(selection(shown)),
         Ask::Events(events) => Request::Events(watch(events)),
+        Ask::Log(log) => Request::Log(log::request(log, look)?),
         Ask::Wait(wait) => Request::Wait(patience(wait)),
         Ask::Shutdown => Request::Shutdown,
         Ask::Version => Request::Hello,
@@ -100,6 +104,7 @@ fn absolute(folder: &str, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<
 mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::show::tests::piped;
     use clap::Parser;
     use ppm_protocol::Signal;
     use ppm_protocol::message::Call;
@@ -115,7 +120,7 @@ mod tests {
     }
 
     fn request(line: &str) -> Request {
-        meant(asked(line), || Ok("/here".into())).unwrap()
+        meant(asked(line), || Ok("/here".into()), &piped()).unwrap()
     }
 
     fn names(services: &[&str]) -> Vec<String> {
@@ -182,11 +187,11 @@ mod tests {
     #[test]
     fn a_current_folder_that_cannot_be_told_matters_only_to_relative_paths() {
         let gone = || Err(io::Error::from_raw_os_error(2));
-        assert!(meant(asked("ppm add --name x --workdir /app -- true"), gone).is_ok());
-        let failure = meant(asked("ppm add --name x --workdir app -- true"), gone).unwrap_err();
+        assert!(meant(asked("ppm add --name x --workdir /app -- true"), gone, &piped()).is_ok());
+        let failure = meant(asked("ppm add --name x --workdir app -- true"), gone, &piped()).unwrap_err();
         assert_eq!(failure.message, "cannot tell where 'app' is: the current folder: no such file");
         let odd = || Ok(OsString::from_vec(b"/\xff".to_vec()).into());
-        assert_eq!(meant(asked("ppm add --name x --workdir app -- true"), odd).unwrap_err().code, Code::Usage);
+        assert_eq!(meant(asked("ppm add --name x --workdir app -- true"), odd, &piped()).unwrap_err().code, Code::Usage);
     }
 
     #[test]
@@ -210,5 +215,28 @@ mod tests {
             line,
             "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"wait\",\"params\":{\"services\":[\"web\"],\"for\":\"finished\",\"timeout_ms\":1500}}\n"
         );
+    }
+
+    #[test]
+    fn logs_are_asked_for_by_number_time_and_stream() {
+        let log = |line: &str| match request(line) {
+            Request::Log(log) => log,
+            other => panic!("{other:?}"),
+        };
+        let plain = log("ppm log web db");
+        assert_eq!((plain.services.len(), plain.last, plain.follow, plain.stream), (2, None, false, None));
+        assert_eq!(log("ppm logs -f web").last, Some(20));
+        assert_eq!(log("ppm log -f -n 0 web").last, Some(0));
+        assert_eq!(log("ppm log --tail 5 web").last, Some(5));
+        assert_eq!(log("ppm log -n 5 --grep x web").last, None, "which match is found out here");
+        assert_eq!(log("ppm log --stderr web").stream, Some(ppm_protocol::Stream::Stderr));
+        let since = |time: &str| log(&format!("ppm log web --since '{time}'")).since.unwrap().to_string();
+        assert_eq!(since("10m"), "2026-11-23T11:50:00.000Z");
+        assert_eq!(since("90"), "2026-11-23T11:58:30.000Z");
+        assert_eq!(since("2026-11-23"), "2026-11-23T00:00:00.000Z");
+        assert_eq!(since("2026-11-23T04:00+02:00"), "2026-11-23T02:00:00.000Z");
+        assert_eq!(log("ppm log web --until 2026-11-23T04:00").until.unwrap().to_string(), "2026-11-23T04:00:00.000Z");
+        let failure = meant(asked("ppm log web --since yesterday"), || Ok("/here".into()), &piped()).unwrap_err();
+        assert_eq!((failure.code, failure.message.as_str()), (Code::Usage, "'yesterday' is not a time"));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Here meet the request, the connection and what is shown of the answer.
 
+use std::cell::RefCell;
 use std::env;
 use std::io;
 use std::os::fd::AsFd;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use ppm_protocol::message::{PROTOCOL, Selection};
 use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, Life, Reload, RunsRow};
-use ppm_protocol::{InfoRow, PlanRow, Request, ServiceRow, StatsRow, Status, socket};
+use ppm_protocol::{InfoRow, LogLine, LogSources, PlanRow, Request, ServiceRow, StatsRow, Status, socket};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 use crate::cli::{Ask, Globals};
 use crate::client::{Client, PATIENCE};
 use crate::failure::{Code, Failure, Stop};
+use crate::log::Pickiness;
 use crate::progress::{self, Deed, Progress};
 use crate::save::Draft;
 use crate::show::{self, Look, Medium};
@@ -43,8 +45,9 @@ impl Session {
     }
 
     fn ask(&self, ask: Ask) -> Result<Code, Stop> {
+        let pickiness = if let Ask::Log(log) = &ask { Some(Pickiness::of(log)) } else { None };
         let save = if let Ask::Add(add) = &ask { add.save.clone() } else { None };
-        let request = request::meant(ask, env::current_dir)?;
+        let request = request::meant(ask, env::current_dir, &self.streams.look)?;
         let mut client = match self.connect() {
             // The version is told without a daemon too.
             Err(_) if request == Request::Hello => return self.version(None),
@@ -65,6 +68,7 @@ impl Session {
             Request::Why(_) => self.rows::<Life>(&answer, show::why::stories),
             Request::Health(_) => self.health(&answer),
             Request::Configuration => self.configuration(&answer),
+            Request::Log(_) => self.log(client, &answer, pickiness.unwrap_or_default()),
             Request::Events(watch) => self.events(client, &answer, watch.follow),
             Request::Reload(_) => self.reload(&answer),
             Request::Shutdown => self.shutdown(client, &answer),
@@ -230,6 +234,36 @@ impl Session {
             let event = client.next_event(&io::stdout().as_fd())?;
             self.streams.print(&line(&event)?)?;
         }
+    }
+
+    fn log(&self, mut client: Client, answer: &RawValue, mut pickiness: Pickiness) -> Result<Code, Stop> {
+        let sources: LogSources = self.read(answer)?;
+        let lines = show::log::Lines::new(&sources.services, pickiness.timestamps);
+        let text = RefCell::new(Vec::new());
+        let print = || self.streams.print_bytes(&std::mem::take(&mut *text.borrow_mut()));
+        let tell = |raw: &RawValue, line: &LogLine| -> Result<(), Stop> {
+            let mut text = text.borrow_mut();
+            if self.streams.json {
+                text.extend_from_slice(raw.get().as_bytes());
+                text.push(b'\n');
+            } else {
+                lines.line(line, &self.streams.look, &mut text);
+            }
+            let is_much = text.len() >= show::log::PORTION;
+            drop(text);
+            if is_much { print() } else { Ok(()) }
+        };
+        while let Some(raw) = client.next_line(&io::stdout().as_fd(), print)? {
+            let line: LogLine = self.read(&raw)?;
+            if pickiness.wants(&raw, &line) {
+                tell(&raw, &line)?;
+            }
+        }
+        for raw in pickiness.kept {
+            tell(&raw, &self.read(&raw)?)?;
+        }
+        print()?;
+        Ok(Code::Done)
     }
 
     fn shutdown(&self, client: Client, answer: &RawValue) -> Result<Code, Stop> {

@@ -63,8 +63,13 @@ impl Streams {
 
     /// Prints to stdout, at once and whole.
     pub fn print(&self, text: &str) -> Result<(), Stop> {
+        self.print_bytes(text.as_bytes())
+    }
+
+    /// The same, of what need not be text.
+    pub fn print_bytes(&self, bytes: &[u8]) -> Result<(), Stop> {
         let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(bytes).and_then(|()| out.flush()) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Stop::ReaderGone),
             Err(error) => Err(Failure::unprintable(&error).into()),

@@ -169,6 +169,7 @@ impl Judge {
             Request::Wait(wait) => (&wait.services, true),
             Request::Health(which) => (&which.services, false),
             Request::Why(which) | Request::Runs(which) => (&which.services, true),
+            Request::Log(log) => (&log.services, true),
             Request::Hello | Request::Configuration | Request::Add(_) | Request::Events(_) | Request::Shutdown => return Some(Vec::new()),
             Request::Reload(_) | Request::Check(_) => return Some(Vec::new()),
         };
@@ -198,6 +199,7 @@ impl Judge {
         match request {
             Request::Start(_) | Request::Restart(_) | Request::Reschedule(_) => self.ending.is_some() || is_any_unfit(),
             Request::Reload(again) => !again.plan && self.ending.is_some(),
+            Request::Log(_) => true, // nothing is captured in these histories
             Request::Add(add) => {
                 let taken = self.known.values().any(|known| known.name() == add.name);
                 self.ending.is_some() || taken || ServiceSpec::from_request(add, &self.settings).is_err()

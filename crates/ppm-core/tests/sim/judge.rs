@@ -228,7 +228,7 @@ impl Judge {
                 self.notified.push((to.clone(), (**event).clone()));
                 Ok(())
             }
-            Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReopenLogs => Ok(()),
+            Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReadLog { .. } | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),
             Action::Exit { code } => {
                 self.exited = true;

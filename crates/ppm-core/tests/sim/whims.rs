@@ -5,7 +5,7 @@ use std::time::Duration;
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::supervisor::Main;
-use ppm_protocol::message::{AddService, Await, Check, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Await, Check, Goal, ReadAgain, ReadLog, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{Request, Signal};
 
 use crate::dice::Dice;
@@ -94,6 +94,7 @@ pub fn request(dice: &mut Dice) -> Request {
         26 => Request::Why(selection(dice)),
         27 if dice.one_in(2) => Request::Reload(ReadAgain { plan: dice.one_in(2) }),
         27 => Request::Check(Check { text: String::new(), name: String::new(), grace_ms: None }),
+        22 if dice.one_in(4) => Request::Log(ReadLog { services: words(dice), follow: dice.one_in(2), ..ReadLog::default() }),
         22 => Request::Events(Watch { services: words(dice), last: Some(dice.roll(3)), follow: dice.one_in(2) }),
         _ => Request::Wait(wait(dice)),
     }

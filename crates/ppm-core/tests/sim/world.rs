@@ -237,7 +237,7 @@ impl World {
                 self.plan(now, delay, Happening::NotRead { read: *read });
             }
             Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
-            Action::SetLogger { .. } | Action::ReopenLogs => {}
+            Action::SetLogger { .. } | Action::ReadLog { .. } | Action::ReopenLogs => {}
         }
     }
 

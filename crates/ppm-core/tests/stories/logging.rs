@@ -1,11 +1,11 @@
 //! What becomes of output when the configuration changes, and when log files are to be opened again.
 
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Event};
+use ppm_core::event::{Action, Event, Own};
 use ppm_core::logging::{LogChoice, LogKeys, Logger};
 use ppm_core::spec::Settings;
-use ppm_protocol::message::{Answer, ReadAgain};
-use ppm_protocol::{ReloadAction, Request, Signal};
+use ppm_protocol::message::{Answer, ReadAgain, ReadLog};
+use ppm_protocol::{ErrorCode, ReloadAction, Request, Signal};
 
 use crate::story::*;
 
@@ -66,6 +66,38 @@ fn capturing_begins_and_ends_with_a_restart() {
     };
     was(Settings::default(), captured(2), "log: not captured -> captured").quiet();
     was(captured(2), Settings::default(), "log: captured -> not captured").quiet();
+}
+
+fn log(services: &[&str]) -> Request {
+    Request::Log(ReadLog { services: services.iter().map(|name| (*name).to_owned()).collect(), ..ReadLog::default() })
+}
+
+#[test]
+fn logs_are_read_of_what_is_captured_and_of_the_daemon() {
+    let mut story = story_with(captured(2), [svc(), named("plain").with(|spec| spec.log = LogChoice::Inherit)]).starts();
+    story = story.on("plain").starts().request(log(&["all", "ppm-daemon"]));
+    let Action::ReadLog { services, own, .. } = story.take("a log to be read", |action| matches!(action, Action::ReadLog { .. })) else {
+        panic!()
+    };
+    let names: Vec<&str> = services.iter().map(|(_, launch)| launch.name.as_str()).collect();
+    assert_eq!((names, own), (vec!["svc"], Own::Meant));
+    story.replies(|reply| {
+        let Ok(Answer::Log(sources)) = reply else { panic!("{reply:?}") };
+        assert_eq!(sources.services, ["svc", "ppm-daemon"]);
+    });
+}
+
+#[test]
+fn a_service_that_is_not_captured_has_no_log_and_the_error_says_how_to_get_one() {
+    story(svc()).starts().request(log(&["svc"])).replies(|reply| {
+        let error = reply.as_ref().unwrap_err();
+        assert_eq!(
+            (error.code, error.message.as_str()),
+            (ErrorCode::Refused, "there is no log of `svc`: it writes where the daemon writes")
+        );
+        assert!(error.data.as_ref().unwrap()["hint"].as_str().unwrap().contains("logger: {path: "));
+    });
+    story(svc()).starts().request(log(&["other"])).replies(refused(ErrorCode::NoSuchService, "no such service `other`"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! service writes to its two streams is mixed by whole lines. What is left of a line waits for its rest, but not for
 //! long. Nothing is done while nothing is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -50,6 +50,10 @@ pub struct Collector {
     next: u64,
     outputs: BTreeMap<ServiceId, Output>,
     folders: Vec<Folder>,
+    /// Who is told when something was written for one of these services.
+    followers: Vec<(BTreeSet<String>, mpsc::SyncSender<()>)>,
+    /// The services for which something was written since they were told.
+    written: BTreeSet<String>,
     /// When something must be written that waits; None: nothing does.
     due: Option<Mono>,
 }
@@ -69,6 +73,7 @@ struct Stream {
 /// Where the output of a service goes.
 #[derive(Debug)]
 struct Output {
+    service: String,
     /// Its folder, by number, and its files there.
     file: Option<(usize, LogFile)>,
 }
@@ -94,6 +99,8 @@ impl Collector {
             next: 0,
             outputs: BTreeMap::new(),
             folders: Vec::new(),
+            followers: Vec::new(),
+            written: BTreeSet::new(),
             due: None,
         })
     }
@@ -125,6 +132,7 @@ impl Collector {
                 }
                 self.obey(command);
             }
+            self.poke_followers();
             if self.due.is_some_and(|at| at <= clock::now().mono) {
                 self.write_what_waits();
             }
@@ -137,6 +145,11 @@ impl Collector {
             Command::Ended { run } => self.end_streams(|stream| stream.run == run),
             Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
             Command::Reopen => self.reopen(),
+            Command::Sync { done } => {
+                self.write_indices();
+                let _ = done.send(());
+            }
+            Command::Follow { services, poke } => self.followers.push((services, poke)),
             Command::Finish { .. } => {} // `run` ends with it
         }
     }
@@ -160,7 +173,7 @@ impl Collector {
 
     fn set_sinks(&mut self, id: ServiceId, sinks: Sinks) {
         let files = sinks.files.map(|(path, limits)| (self.folder(&path), limits));
-        let output = self.outputs.entry(id).or_insert(Output { file: None });
+        let output = self.outputs.entry(id).or_insert_with(|| Output { service: sinks.service.clone(), file: None });
         output.file = match (output.file.take(), files) {
             (Some((folder, mut file)), Some((wanted, limits))) if folder == wanted => {
                 file.limits = limits;
@@ -215,6 +228,7 @@ impl Collector {
         let waits = !stream.held.is_empty();
         let (id, source) = (stream.id, stream.source);
         pass_on(&mut self.outputs, &mut self.folders, now, id, source, &block[..whole]);
+        self.note_written(id);
         self.keep_within(id, now);
         if waits || whole > 0 {
             self.due = Some(self.due.unwrap_or(now.mono + PATIENCE));
@@ -226,7 +240,16 @@ impl Collector {
     fn release(&mut self, token: u64, now: Now) {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         let (id, source, held) = (stream.id, stream.source, std::mem::take(&mut stream.held));
-        pass_on(&mut self.outputs, &mut self.folders, now, id, source, &held);
+        if !held.is_empty() {
+            pass_on(&mut self.outputs, &mut self.folders, now, id, source, &held);
+            self.note_written(id);
+        }
+    }
+
+    fn note_written(&mut self, id: ServiceId) {
+        if let (false, Some(output)) = (self.followers.is_empty(), self.outputs.get(&id)) {
+            self.written.insert(output.service.clone());
+        }
     }
 
     /// The last of a pipe.
@@ -236,10 +259,10 @@ impl Collector {
         let _ = self.epoll.delete(&stream.read);
         if self.streams.values().any(|other| other.id == stream.id) {
             // What comes from the other one is not to be taken for the end of this one's last line.
-            if let Some(Output { file: Some((_, file)) }) = self.outputs.get_mut(&stream.id) {
+            if let Some(Output { file: Some((_, file)), .. }) = self.outputs.get_mut(&stream.id) {
                 file.end_line();
             }
-        } else if let Some(Output { file: Some((folder, mut file)) }) = self.outputs.remove(&stream.id) {
+        } else if let Some(Output { file: Some((folder, mut file)), .. }) = self.outputs.remove(&stream.id) {
             file.close(&mut self.folders[folder]);
         }
     }
@@ -264,7 +287,7 @@ impl Collector {
     /// Throws away what is too much in the folder that a service writes to: the oldest files, and where there are none,
     /// what the largest of the others holds.
     fn keep_within(&mut self, id: ServiceId, now: Now) {
-        let Some(Output { file: Some((number, file)) }) = self.outputs.get(&id) else { return };
+        let Some(Output { file: Some((number, file)), .. }) = self.outputs.get(&id) else { return };
         let Some(limit) = file.limits.total_size else { return };
         let number = *number;
         let folder = &mut self.folders[number];
@@ -297,8 +320,23 @@ impl Collector {
         for token in ripe {
             self.release(token, now);
         }
+        self.write_indices();
+    }
+
+    fn write_indices(&mut self) {
         for (folder, file) in self.outputs.values_mut().filter_map(|output| output.file.as_mut()) {
             file.write_index(&self.folders[*folder]);
+        }
+    }
+
+    /// Followers ask for the indices themselves. One who has not come since the last time needs no other poke.
+    fn poke_followers(&mut self) {
+        let written = std::mem::take(&mut self.written);
+        if !written.is_empty() {
+            let is_there = |(services, poke): &(BTreeSet<String>, mpsc::SyncSender<()>)| {
+                services.is_disjoint(&written) || !matches!(poke.try_send(()), Err(mpsc::TrySendError::Disconnected(())))
+            };
+            self.followers.retain(is_there);
         }
     }
 
@@ -311,7 +349,7 @@ fn pass_on(outputs: &mut BTreeMap<ServiceId, Output>, folders: &mut [Folder], no
     if output.is_empty() {
         return;
     }
-    if let Some(Output { file: Some((folder, file)) }) = outputs.get_mut(&id) {
+    if let Some(Output { file: Some((folder, file)), .. }) = outputs.get_mut(&id) {
         file.write(&mut folders[*folder], now, source, output);
     }
 }

@@ -26,7 +26,7 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What stands at the end of a line that is longer than a file may be; the rest begins the next file.
-const CUT: &[u8] = b" [ppm: this line goes on in the next file]\n";
+pub const CUT: &[u8] = b" [ppm: this line goes on in the next file]\n";
 
 /// A folder of log files.
 #[derive(Debug)]
@@ -117,6 +117,8 @@ pub struct LogFile {
     pub limits: Limits,
     /// The file that is written to, if one has been chosen.
     begun: Option<Begun>,
+    /// The file before it.
+    previous: Option<Begun>,
     open: Option<File>,
     fill: Fill,
     index: Index,
@@ -141,6 +143,7 @@ impl LogFile {
             service: service.to_owned(),
             limits,
             begun: None,
+            previous: None,
             open: None,
             fill: Fill::default(),
             index: Index::default(),
@@ -291,6 +294,7 @@ impl LogFile {
         fs::create_dir_all(&folder.path)?;
         let newest = folder.look()?.newest(&self.service).map(|(begun, _)| begun);
         let mut last = newest.max(self.begun.take());
+        self.previous = last;
         self.open = None;
         self.fill = Fill::default();
         loop {
@@ -351,7 +355,7 @@ impl LogFile {
     /// Brings the index to the end of the file.
     pub fn write_index(&mut self, folder: &Folder) {
         if let Some(begun) = self.begun {
-            self.index.write(&folder.path.join(index_name(&self.service, begun)));
+            self.index.write(&folder.path.join(index_name(&self.service, begun)), self.previous);
         }
     }
 

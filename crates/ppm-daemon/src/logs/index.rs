@@ -8,10 +8,14 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use ppm_core::rotate::Begun;
 use ppm_core::time::Timestamp;
 
-/// The first bytes of an index; the digit is its version.
-pub const HEADER: [u8; 8] = *b"ppm-idx1";
+/// The first bytes of an index; the digit is its version. When the file before was begun follows, in milliseconds.
+const MAGIC: [u8; 8] = *b"ppm-idx1";
+
+/// The length of the header, in bytes.
+pub const HEADER: usize = 16;
 
 /// The length of a record, in bytes.
 pub const RECORD: usize = 16;
@@ -62,6 +66,19 @@ impl Record {
         bytes[12..].copy_from_slice(&self.length.to_le_bytes());
         bytes
     }
+
+    /// The same, read.
+    pub fn decode(bytes: &[u8; RECORD]) -> Record {
+        let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let (time, end, length) = (number(&bytes[..6]), number(&bytes[6..12]), number(&bytes[12..]));
+        let source = match time >> 46 {
+            0 => Source::Stdout,
+            1 => Source::Stderr,
+            _ => Source::Daemon,
+        };
+        let time = Timestamp(i64::try_from(time & (u64::MAX >> 18)).unwrap_or(0));
+        Record { time, source, start: end.saturating_sub(length), length: u32::try_from(length).unwrap_or(u32::MAX) }
+    }
 }
 
 /// The records of the active file that are not written yet.
@@ -82,18 +99,26 @@ impl Index {
     }
 
     /// Writes what there is. What cannot be written is forgotten, and nothing half is left of it.
-    pub fn write(&mut self, path: &Path) {
+    pub fn write(&mut self, path: &Path, previous: Option<Begun>) {
         let records = std::mem::take(&mut self.records);
         if !records.is_empty() {
-            let _ = append(path, &records);
+            let _ = append(path, &records, previous);
         }
     }
 }
 
-fn append(path: &Path, records: &[Record]) -> io::Result<()> {
+/// When the file before was begun, by a header.
+pub fn previous(header: &[u8; HEADER]) -> Option<Begun> {
+    let (magic, begun) = header.split_first_chunk::<8>()?;
+    let begun = i64::from_le_bytes(begun.try_into().ok()?);
+    (*magic == MAGIC && begun != 0).then_some(Begun(begun))
+}
+
+fn append(path: &Path, records: &[Record], previous: Option<Begun>) -> io::Result<()> {
     let mut file = File::options().append(true).create(true).open(path)?;
     let before = file.metadata()?.len();
-    let header: &[u8] = if before == 0 { &HEADER } else { &[] };
+    let header = [MAGIC, previous.map_or(0, |begun| begun.0).to_le_bytes()].concat();
+    let header = if before == 0 { header.as_slice() } else { &[] };
     let bytes: Vec<u8> = header.iter().copied().chain(records.iter().flat_map(|record| record.encode())).collect();
     let written = file.write_all(&bytes);
     if written.is_err() {

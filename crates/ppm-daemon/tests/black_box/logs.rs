@@ -13,7 +13,7 @@ const STDOUT: u64 = 0;
 const STDERR: u64 = 1;
 
 /// The length of the header of an index, and of a record.
-const HEADER: usize = 8;
+const HEADER: usize = 16;
 const RECORD: usize = 16;
 
 fn with_logger(setup: Setup, logger: &Value, services: &[Value]) -> Setup {
@@ -341,4 +341,171 @@ fn r6_a_service_of_another_user_can_open_its_standard_streams() {
     run(&daemon, "web");
     let folder = daemon.path("log");
     until("both lines", || (text(&folder, "web").lines().count() == 2).then_some(()));
+}
+
+/// The lines that a log has now.
+fn read(daemon: &Daemon, params: &Value) -> Vec<Value> {
+    let mut client = daemon.client();
+    client.call("log", params);
+    let mut lines = Vec::new();
+    loop {
+        let told = client.line().unwrap();
+        match told["method"].as_str().unwrap() {
+            "log" => lines.push(told["params"].clone()),
+            end => {
+                assert_eq!((end, &told["params"]["error"]), ("end", &Value::Null));
+                return lines;
+            }
+        }
+    }
+}
+
+fn messages(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["message"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn log_tells_each_line_with_its_time_and_stream() {
+    let daemon = start(&json!({}), &[task("web", "echo one; echo two >&2; printf '\\377 three'; echo >&2")]);
+    let before = jiff_now(&daemon);
+    run(&daemon, "web");
+    let lines = read(&daemon, &json!({"services": ["web"]}));
+    let found: Vec<(&str, &str)> = lines.iter().map(|line| (line["stream"].as_str().unwrap(), line["message"].as_str().unwrap())).collect();
+    let mut sorted = found.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, [("stderr", ""), ("stderr", "two"), ("stdout", "one"), ("stdout", "\u{fffd} three")]);
+    for line in &lines {
+        assert!(line["time"].as_str().unwrap() >= before.as_str() && line["service"] == "web" && line["id"] == 1, "{line}");
+        let is_odd = line["message"] == "\u{fffd} three";
+        assert_eq!(line.get("bytes").is_some_and(|bytes| bytes[0] == 255), is_odd, "{line}");
+    }
+    assert_eq!(messages(&read(&daemon, &json!({"services": ["web"], "stream": "stderr"}))), ["two", ""]);
+}
+
+/// The present as the daemon tells times.
+fn jiff_now(daemon: &Daemon) -> String {
+    daemon.add("clock", "true")["started_at"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_last_lines_are_found_over_rotations_and_streams() {
+    let script = "i=0; while [ $i -lt 900 ]; do i=$((i+1)); echo out $i; [ $((i%7)) = 0 ] && echo err $i >&2; done; true";
+    let daemon = start(&json!({"max_files": 50, "max_file_size": "1KiB"}), &[task("web", script)]);
+    run(&daemon, "web");
+    let all = read(&daemon, &json!({"services": ["web"]}));
+    assert_eq!(all.len(), 900 + 900 / 7);
+    let out: Vec<&Value> = all.iter().filter(|line| line["stream"] == "stdout").collect();
+    let err: Vec<&Value> = all.iter().filter(|line| line["stream"] == "stderr").collect();
+    assert!(out.iter().zip(1..).all(|(line, number)| line["message"] == format!("out {number}")));
+    for last in [0, 1, 2, 13, 127, 128, 500, 2000] {
+        let found = read(&daemon, &json!({"services": ["web"], "last": last}));
+        assert_eq!(found, all[all.len().saturating_sub(last)..], "the last {last}");
+        for (stream, of_stream) in [("stdout", &out), ("stderr", &err)] {
+            let found = read(&daemon, &json!({"services": ["web"], "last": last, "stream": stream}));
+            assert!(found.iter().eq(of_stream[of_stream.len().saturating_sub(last)..].iter().copied()), "the last {last} of {stream}");
+        }
+    }
+    let middle = all[400]["time"].clone();
+    let since = read(&daemon, &json!({"services": ["web"], "since": middle}));
+    let until = read(&daemon, &json!({"services": ["web"], "until": middle}));
+    assert_eq!([until, since].concat(), all);
+}
+
+#[test]
+fn a_follower_hears_over_rotations_restarts_and_even_removal() {
+    let script = "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo line $i; done";
+    let daemon = start(&json!({"max_files": 50, "max_file_size": "100"}), &[task("web", script)]);
+    let mut client = daemon.client();
+    client.call("log", &json!({"services": ["web"], "follow": true, "last": 0}));
+    let mut hear = || {
+        for number in 1..=40 {
+            assert_eq!(client.line().unwrap()["params"]["message"], format!("line {number}"));
+        }
+    };
+    run(&daemon, "web");
+    hear();
+    run(&daemon, "web");
+    hear();
+    daemon.tell("web", "remove");
+    daemon.add("web", script);
+    hear();
+}
+
+#[test]
+fn several_logs_are_one_in_the_order_of_time() {
+    let daemon =
+        start(&json!({}), &[task("a", "echo a1; echo > told; while [ ! -e go ]; do sleep 0.02; done; echo a2"), task("b", "echo b1")]);
+    daemon.tell("a", "start");
+    until("a has told", || daemon.path("told").exists().then_some(()));
+    std::thread::sleep(std::time::Duration::from_millis(5)); // times are told in milliseconds
+    run(&daemon, "b");
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    daemon.touch("go");
+    daemon.wait("a", "stopped");
+    assert_eq!(messages(&read(&daemon, &json!({"services": ["b", "a"]}))), ["a1", "b1", "a2"]);
+    assert_eq!(messages(&read(&daemon, &json!({"services": ["all"], "last": 2}))), ["b1", "a2"]);
+}
+
+#[test]
+fn the_daemons_own_log_can_be_read_and_followed() {
+    let daemon = Setup::new().start();
+    daemon.add("web", "true");
+    daemon.wait("web", "stopped");
+    let lines = read(&daemon, &json!({"services": ["ppm-daemon"]}));
+    let messages = messages(&lines);
+    assert!(messages[0].contains(", pid ") && messages[1] == "web: added", "{messages:?}");
+    assert_eq!((&lines[1]["service"], &lines[1]["id"]), (&json!("ppm-daemon"), &Value::Null));
+    let mut client = daemon.client();
+    client.call("log", &json!({"services": ["ppm-daemon"], "follow": true, "last": 0}));
+    daemon.add("next", "true");
+    assert_eq!(client.line().unwrap()["params"]["message"], "next: added");
+}
+
+#[test]
+fn r57_who_reads_slowly_is_waited_for_by_nobody_and_costs_no_memory() {
+    let setup = Setup::new();
+    fs::create_dir(setup.path("log")).unwrap();
+    let line = format!("{}\n", "x".repeat(99));
+    // Without an index: nobody knows when it was written.
+    fs::write(setup.path("log/web-20260102T030405.678Z.log"), line.repeat(400_000)).unwrap();
+    let daemon = with_logger(setup, &json!({"max_file_size": 0, "max_total_size": 0}), &[task("web", "echo more")]).start();
+    let before = daemon.memory();
+    let mut slow = daemon.client();
+    slow.call("log", &json!({"services": ["web"], "follow": true}));
+    run(&daemon, "web");
+    let mut quick = daemon.client();
+    quick.call("log", &json!({"services": ["web"], "last": 2}));
+    let last = [quick.line().unwrap(), quick.line().unwrap()];
+    assert_eq!((&last[0]["params"]["time"], &last[1]["params"]["message"]), (&Value::Null, &json!("more")));
+    assert!(daemon.memory() < before + (4 << 20), "{} after {before}", daemon.memory());
+    for _ in 0..400_000 {
+        assert_eq!(slow.line().unwrap()["params"]["message"].as_str().unwrap().len(), 99);
+    }
+    assert_eq!(slow.line().unwrap()["params"]["message"], "more");
+    assert!(daemon.memory() < before + (4 << 20), "{} after {before}", daemon.memory());
+}
+
+#[test]
+fn whoever_has_gone_leaves_no_reader_behind() {
+    let daemon = start(&json!({}), &[task("web", "true")]);
+    let threads = || fs::read_dir(format!("/proc/{}/task", daemon.pid)).unwrap().count();
+    let mut clients: Vec<_> = (0..40).map(|_| daemon.client()).collect();
+    for client in &mut clients {
+        client.call("log", &json!({"services": ["web"], "follow": true}));
+    }
+    let refused = clients[35].line().unwrap();
+    assert!(refused["params"]["error"].as_str().unwrap().contains("logs are being read already"), "{refused}");
+    drop(clients);
+    until("only the collector is left", || (threads() == 2).then_some(()));
+    assert_eq!(read(&daemon, &json!({"services": ["web"]})), Vec::<Value>::new());
+}
+
+#[test]
+fn a_line_that_is_longer_than_a_file_may_be_is_told_in_parts() {
+    let daemon =
+        start(&json!({"max_file_size": "1000", "max_files": 100}), &[task("web", "head -c 2500 /dev/zero | tr '\\0' x; echo; echo end")]);
+    run(&daemon, "web");
+    let lines = read(&daemon, &json!({"services": ["web"]}));
+    let parts: Vec<(usize, bool)> = lines.iter().map(|line| (line["message"].as_str().unwrap().len(), line["partial"] == true)).collect();
+    assert_eq!(parts, [(1000, true), (1000, true), (500, false), (3, false)]);
 }

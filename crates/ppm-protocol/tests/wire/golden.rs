@@ -2,7 +2,7 @@
 
 use ppm_protocol::line::encode;
 use ppm_protocol::message::{Answer, Asked, Call, Heard, Notification};
-use ppm_protocol::{EventRow, Method, Reply, Request, RpcId};
+use ppm_protocol::{EventRow, LogLine, Method, Reply, Request, RpcId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -67,6 +67,8 @@ fn bytes(value: &Line) -> Vec<u8> {
         Line::Call(id, request) => Call::new(*id, request).line(),
         Line::Reply(_, reply) => reply.line(),
         Line::Event(row) => Notification::event(row).line(),
+        Line::Log(line) => Notification::log(line).line(),
+        Line::End(end) => Notification::end(end).line(),
     }
 }
 
@@ -88,6 +90,14 @@ fn check(name: &str, line: &[u8], value: &Line) {
             Ok(Heard::Event(heard)) => assert_eq!(serde_json::from_str::<EventRow>(heard.get()).unwrap(), *row, "{name}"),
             other => panic!("{name}: {other:?}"),
         },
+        Line::Log(line_of_log) => match Heard::<Box<RawValue>>::read(line) {
+            Ok(Heard::Line(heard)) => assert_eq!(serde_json::from_str::<LogLine>(heard.get()).unwrap(), *line_of_log, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        },
+        Line::End(end) => match Heard::<Box<RawValue>>::read(line) {
+            Ok(Heard::End(heard)) => assert_eq!(heard, *end, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        },
     }
 }
 
@@ -105,6 +115,7 @@ fn read_answer(method: Method, answer: &RawValue) -> Answer {
         Method::Configuration => Answer::Configuration(read(answer)),
         Method::Scheduler => Answer::Plans(read(answer)),
         Method::Events => Answer::History(read(answer)),
+        Method::Log => Answer::Log(read(answer)),
         Method::Health => Answer::Health(read(answer)),
         Method::Why => Answer::Lives(read(answer)),
         Method::Runs => Answer::Runs(read(answer)),

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ppm_protocol::message::{AddService, Answer, Await, Check, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Answer, Await, Check, Goal, ReadAgain, ReadLog, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{
-    Changed, Checked, Configuration, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, Health, HealthRow, History,
-    InfoRow, Life, Method, NextStart, PlanEvent, PlanRow, Reload, ReloadAction, ReloadRow, Reply, Request, RpcError, RpcId, RunResult,
-    RunRow, RunsRow, ServiceRow, Signal, StatsRow, Status, Timestamp, Why,
+    Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, Health, HealthRow, History,
+    InfoRow, Life, LogLine, LogSources, Method, NextStart, PlanEvent, PlanRow, Reload, ReloadAction, ReloadRow, Reply, Request, RpcError,
+    RpcId, RunResult, RunRow, RunsRow, ServiceRow, Signal, StatsRow, Status, Stream, Timestamp, Why,
 };
 use serde_json::json;
 
@@ -22,6 +22,10 @@ pub enum Line {
     Reply(Method, Reply),
     /// To a client that follows.
     Event(EventRow),
+    /// To a client that reads logs.
+    Log(LogLine),
+    /// To a client whose stream has ended.
+    End(End),
 }
 
 /// The folder of the golden files.
@@ -57,6 +61,19 @@ pub fn values() -> BTreeMap<String, Line> {
     put("request-wait-forever".to_owned(), Line::Call(0, Request::Wait(Await { timeout_ms: None, ..await_all(Goal::Running) })));
     let within = Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: Some(30_000) };
     put("request-check-grace".to_owned(), Line::Call(3, Request::Check(within)));
+    let line = LogLine {
+        time: Some("2026-01-02T03:04:05.678Z".parse().unwrap()),
+        service: "web".to_owned(),
+        id: Some(1),
+        stream: Stream::Stdout,
+        message: "GET /cart 200 12ms".to_owned(),
+        bytes: None,
+        partial: false,
+    };
+    let odd = LogLine { time: None, message: "\u{fffd}(".to_owned(), bytes: Some(vec![0xc3, 0x28]), partial: true, ..line.clone() };
+    put("log-odd".to_owned(), Line::Log(odd));
+    put("log".to_owned(), Line::Log(line));
+    put("end".to_owned(), Line::End(End { call: RpcId::Number(1), error: None }));
     let by_signal = EventRow { by: Some(Signal::HUP), ..event_row(EventKind::Changed) };
     put("event-by-signal".to_owned(), Line::Event(by_signal));
     for goal in [Goal::Ready, Goal::Finished, Goal::Stopped] {
@@ -124,6 +141,14 @@ fn request(method: Method) -> Request {
         Method::Stats => Request::Stats(selection()),
         Method::Configuration => Request::Configuration,
         Method::Scheduler => Request::Scheduler(selection()),
+        Method::Log => Request::Log(ReadLog {
+            services: vec!["web".to_owned(), "ppm-daemon".to_owned()],
+            last: Some(20),
+            follow: true,
+            since: Some("2026-01-02T03:04:05.678Z".parse().unwrap()),
+            until: None,
+            stream: Some(Stream::Stderr),
+        }),
         Method::Events => Request::Events(Watch { services: vec!["web".to_owned()], last: Some(20), follow: true }),
         Method::Wait => Request::Wait(await_all(Goal::Running)),
         Method::Health => Request::Health(selection()),
@@ -149,6 +174,7 @@ fn answer(method: Method) -> Answer {
             Answer::Configuration(Configuration { yaml: "services:\n- name: web\n  command: [/app/web, --port, '8080']\n".to_owned() })
         }
         Method::Scheduler => Answer::Plans(plans()),
+        Method::Log => Answer::Log(LogSources { services: vec!["web".to_owned(), "ppm-daemon".to_owned()] }),
         Method::Events => Answer::History(History { events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)] }),
         Method::Health => Answer::Health(health()),
         Method::Why => Answer::Lives(vec![life()]),

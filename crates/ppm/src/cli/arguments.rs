@@ -11,6 +11,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 use ppm_protocol::Signal;
+use regex_lite::Regex;
 
 use crate::probe::Target;
 
@@ -107,6 +108,35 @@ pub struct Reload {
     /// Only show what would be done
     #[arg(long)]
     pub plan: bool,
+}
+
+/// `ppm log`.
+#[derive(Args, Debug)]
+pub struct Log {
+    /// Names, ids, globs ('web-*'), groups ('@front') or 'all'; 'ppm-daemon' is the daemon's own log
+    #[arg(value_name = "SERVICE", required = true)]
+    pub services: Vec<String>,
+    /// Only the last N lines; with --grep, the last N that match [default: all, with --follow 20]
+    #[arg(short = 'n', long = "last", visible_alias = "tail", value_name = "N", value_parser = number)]
+    pub last: Option<usize>,
+    /// Go on with new lines as they are written
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only what was written since: 10m (ago), 2026-03-28T12:00, 2026-03-28T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only what was written before
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only lines that match this regular expression; '(?i)' in front ignores case
+    #[arg(long, value_name = "RE", value_parser = pattern)]
+    pub grep: Option<Regex>,
+    /// Only standard error
+    #[arg(long)]
+    pub stderr: bool,
+    /// Show when each line was written
+    #[arg(short, long)]
+    pub timestamps: bool,
 }
 
 /// `ppm events`.
@@ -213,6 +243,12 @@ fn number(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("'{text}' is not a number\nwrite one like 20, or 0 for none"))
 }
 
+fn pattern(text: &str) -> Result<Regex, String> {
+    Regex::new(text).map_err(|error| {
+        format!("'{text}' is not a regular expression: {error}\nput '\\' before what is meant as it stands: . * + ? ( ) [ ] {{ }} | ^ $")
+    })
+}
+
 /// As many runs as anybody reads; they are kept before they are shown.
 fn count(text: &str) -> Result<usize, String> {
     const MOST: usize = 10_000;
@@ -221,7 +257,7 @@ fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count <= MOST).ok_or_else(no)
 }
 
-fn period(text: &str) -> Result<Duration, String> {
+pub fn period(text: &str) -> Result<Duration, String> {
     let no = || format!("'{text}' is not a duration\nwrite a number and a unit: 10s, 1m 30s, 500ms");
     if text.starts_with(|first: char| first.is_ascii_digit())
         && let Ok(seconds) = text.parse::<f64>()

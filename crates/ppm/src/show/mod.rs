@@ -9,6 +9,7 @@ pub mod events;
 pub mod failure;
 pub mod health;
 pub mod info;
+pub mod log;
 pub mod outcome;
 pub mod plans;
 pub mod reload;

@@ -65,7 +65,7 @@ fn did(request: &Request, service: &ServiceRow, look: &Look) -> String {
         Request::Add(_) | Request::Remove(_) | Request::Start(_) | Request::Stop(_) | Request::Restart(_) => state(service, look),
         Request::Reschedule(_) | Request::Pause(_) | Request::Resume(_) => state(service, look),
         Request::Hello | Request::List(_) | Request::Info(_) | Request::Stats(_) => state(service, look),
-        Request::Configuration | Request::Scheduler(_) | Request::Events(_) | Request::Shutdown => state(service, look),
+        Request::Configuration | Request::Scheduler(_) | Request::Events(_) | Request::Log(_) | Request::Shutdown => state(service, look),
         Request::Health(_) | Request::Why(_) | Request::Runs(_) | Request::Reload(_) | Request::Check(_) => state(service, look),
     }
 }
@@ -92,9 +92,13 @@ fn verb(request: &Request) -> &'static str {
         Request::Signal(_) => "signal",
         Request::Wait(_) => "wait for",
         Request::Hello | Request::List(_) | Request::Info(_) | Request::Stats(_) => "show",
-        Request::Configuration | Request::Scheduler(_) | Request::Events(_) | Request::Health(_) | Request::Why(_) | Request::Runs(_) => {
-            "show"
-        }
+        Request::Configuration
+        | Request::Scheduler(_)
+        | Request::Events(_)
+        | Request::Log(_)
+        | Request::Health(_)
+        | Request::Why(_)
+        | Request::Runs(_) => "show",
         Request::Reload(_) => "start",
         Request::Check(_) => "check",
         Request::Shutdown => "end",

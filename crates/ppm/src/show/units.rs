@@ -62,6 +62,11 @@ pub fn stamp(at: Timestamp, look: &Look) -> String {
     zoned(at, look).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// RFC 3339 with milliseconds and offset: `2026-11-19T22:58:41.250+01:00`.
+pub fn exact(at: Timestamp, look: &Look) -> String {
+    zoned(at, look).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+}
+
 /// A planned time with its day and zone: `Tue 24 Nov 03:00:00 CET`.
 pub fn plan(at: Timestamp, look: &Look) -> String {
     let at = zoned(at, look);

@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "daemon",
     "info",
     "ls",
@@ -27,6 +27,7 @@ const COMMANDS: [&str; 28] = [
     "why",
     "health",
     "events",
+    "log",
     "wait",
     "shutdown",
     "version",

@@ -11,6 +11,7 @@ mod daemon;
 mod documents;
 #[cfg(test)]
 mod help;
+mod log;
 #[cfg(test)]
 mod talk;
 #[cfg(test)]
