@@ -183,7 +183,8 @@ fn main_of(options: &Options, loader: &Loader) -> Option<Main> {
 
 fn words(command: &[OsString]) -> Result<Vec<String>, Failure> {
     let word = |word: &OsString| {
-        let message = || format!("error: {} is not UTF-8\n  hint: pass it in the environment, or in a file", word.display());
+        let shown = word.as_encoded_bytes().escape_ascii();
+        let message = || format!("error: the argument `{shown}` is not UTF-8\n  hint: pass it in the environment, or in a file");
         word.to_str().map(str::to_owned).ok_or_else(|| Failure { message: message(), code: EXIT_USAGE })
     };
     command.iter().map(word).collect()
