@@ -229,13 +229,20 @@ impl Limit {
     }
 }
 
+impl Limit {
+    /// As [`Limit::parse`] reads it, if `write` writes what `read` reads.
+    pub(crate) fn written(self, write: impl Fn(u64) -> String) -> String {
+        let value = |value: Option<u64>| value.map_or(UNLIMITED.to_owned(), &write);
+        match self.soft == self.hard {
+            true => value(self.hard),
+            false => format!("{}:{}", value(self.soft), value(self.hard)),
+        }
+    }
+}
+
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = |value: Option<u64>| value.map_or(UNLIMITED.to_owned(), |value| value.to_string());
-        match self.soft == self.hard {
-            true => f.write_str(&value(self.hard)),
-            false => write!(f, "{}:{}", value(self.soft), value(self.hard)),
-        }
+        f.write_str(&self.written(|value| value.to_string()))
     }
 }
 

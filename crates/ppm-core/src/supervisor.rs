@@ -27,7 +27,7 @@ use crate::time::{Mono, Now, Timestamp, brief};
 use crate::waiting::Waiting;
 
 /// How many services are started or timed out by one tick (R35): others are heard between.
-const DUE_PER_TICK: usize = 32;
+const DUE_PER_TICK: usize = 16;
 
 /// After the last SIGKILL of a shutdown the daemon waits this long for the kernel, and no longer (R25).
 const LAST_WAIT: Duration = Duration::from_millis(500);

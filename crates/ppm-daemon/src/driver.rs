@@ -25,6 +25,14 @@ use crate::clock::{self, Alarm, Rang};
 use crate::shell::Hands;
 use crate::{host, oom};
 
+/// How many changes of children are told at a time (R35): on each of them a service may be started, and clients wait
+/// meanwhile.
+const TOLD_AT_A_TIME: usize = 16;
+
+/// How much of what came from elsewhere is taken up after each turn, whatever else there is to do: so clients are heard
+/// beside services that crash without end, and cannot keep the loop from those (R35, R55).
+const FROM_ELSEWHERE: usize = 4;
+
 /// How long the last replies may take to be read at the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
@@ -126,6 +134,10 @@ impl Driver {
                     self.tell(Event::Tick);
                 }
             }
+            for _ in 0..FROM_ELSEWHERE {
+                let Ok(wake) = self.inbox.try_recv() else { break };
+                self.open(wake);
+            }
         }
     }
 
@@ -151,13 +163,17 @@ impl Driver {
     }
 
     fn look_at_children(&mut self) {
-        self.taken = self.hands.take_changes(&|name| self.supervisor.id_of(name));
-        while let Some(event) = self.hands.next_change() {
+        if !self.hands.children.has_untold() {
+            self.taken = self.hands.take_changes(&|name| self.supervisor.id_of(name));
+        }
+        for _ in 0..TOLD_AT_A_TIME {
+            let Some(event) = self.hands.next_change() else { return };
             if matches!(event, Event::Exited { exit, .. } if may_be_one(exit)) {
                 self.count_oom_kills();
             }
             self.tell(event);
         }
+        self.taken = Taken::Some; // to be told
     }
 
     fn count_oom_kills(&mut self) {

@@ -40,8 +40,8 @@ const FEWEST_FILES: usize = 12;
 /// How many files may be open at a time: RLIMIT_NOFILE of setrlimit(2).
 #[derive(Clone, Copy, Debug)]
 pub struct OpenFiles {
-    /// What the container gave, which services get (R8): soft and hard.
-    pub given: Limit,
+    /// What the container gave, which services get (R8), if the daemon has taken more.
+    pub given: Option<Limit>,
     /// What the daemon has by now.
     pub own: u64,
 }
@@ -52,7 +52,7 @@ impl OpenFiles {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let enough = hard.min(ENOUGH_FILES);
         let own = if soft < enough && setrlimit(Resource::RLIMIT_NOFILE, enough, hard).is_ok() { enough } else { soft };
-        Ok(OpenFiles { given: Limit { soft: Some(soft), hard: Some(hard) }, own })
+        Ok(OpenFiles { given: (own != soft).then_some(Limit { soft: Some(soft), hard: Some(hard) }), own })
     }
 
     /// Whether there is room for what the daemon cannot do without: rather said at once than found out one by one.

@@ -65,9 +65,26 @@ pub struct Options {
     pub command: Vec<OsString>,
 }
 
+/// Virtual, as large as a main thread's: what is not touched costs nothing.
+const STACK: usize = 8 * 1024 * 1024;
+
 /// Runs the daemon in the foreground until it is asked to end. Must be called from the main thread of a process
 /// that has no other.
+///
+/// The loop has a thread of its own, and the main thread only waits for its end: the kernel keeps a list of children for
+/// each thread, and gives orphans to the main one. So that list holds nobody but orphans, and a look at it costs nothing
+/// however many services run. Without a second thread all is on one list, which is right too.
 pub fn run(options: &Options) -> ExitCode {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("loop".to_owned()).stack_size(STACK);
+        match thread.spawn_scoped(scope, || serve_and_tell(options)) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => serve_and_tell(options),
+        }
+    })
+}
+
+fn serve_and_tell(options: &Options) -> ExitCode {
     match serve(options) {
         Ok(code) => ExitCode::from(code),
         Err(Failure { message, code }) => {
@@ -166,7 +183,8 @@ fn main_of(options: &Options, loader: &Loader) -> Option<Main> {
 
 fn words(command: &[OsString]) -> Result<Vec<String>, Failure> {
     let word = |word: &OsString| {
-        let message = || format!("error: {} is not UTF-8\n  hint: pass it in the environment, or in a file", word.display());
+        let shown = word.as_encoded_bytes().escape_ascii();
+        let message = || format!("error: the argument `{shown}` is not UTF-8\n  hint: pass it in the environment, or in a file");
         word.to_str().map(str::to_owned).ok_or_else(|| Failure { message: message(), code: EXIT_USAGE })
     };
     command.iter().map(word).collect()

@@ -62,8 +62,8 @@ pub struct Spawner {
     parent: libc::pid_t,
     /// How readily the kernel kills the daemon itself; None: nobody knows.
     oom_score: Option<i16>,
-    /// The container's limit, which the daemon has raised for itself.
-    open_files: Limit,
+    /// The container's limit, if the daemon has raised it for itself.
+    open_files: Option<Limit>,
 }
 
 /// At which step the child failed.
@@ -150,7 +150,11 @@ struct Start<'a> {
 impl Spawner {
     /// Remembers the daemon's environment, which services inherit, how many files they may open, and the terminal for the
     /// one that inherits its input.
-    pub fn new(environment: impl Iterator<Item = (OsString, OsString)>, open_files: Limit, terminal: Terminal) -> io::Result<Spawner> {
+    pub fn new(
+        environment: impl Iterator<Item = (OsString, OsString)>,
+        open_files: Option<Limit>,
+        terminal: Terminal,
+    ) -> io::Result<Spawner> {
         let environment: Vec<(OsString, CString)> =
             environment.filter_map(|(key, value)| Some((key.clone(), assignment(key.as_bytes(), value.as_bytes())?))).collect();
         let null = fs::File::options().read(true).open("/dev/null")?.into();
@@ -170,7 +174,7 @@ impl Spawner {
         let who: Vec<CString> = start.who().filter_map(|(name, value)| assignment(name.as_bytes(), value)).collect();
         let envp: Vec<&CString> = self.inherited(&start).map(|(_, assignment)| assignment).chain(&who).chain(&own).collect();
         let Attributes { user: _, umask, limits, nice, oom_score_adj } = &command.attributes;
-        let open_files = (!limits.contains_key(&Resource::Nofile)).then_some((Resource::Nofile, self.open_files));
+        let open_files = self.open_files.filter(|_| !limits.contains_key(&Resource::Nofile)).map(|given| (Resource::Nofile, given));
         let limits = limits.iter().map(|(resource, limit)| (*resource, *limit)).chain(open_files);
         let limits: Vec<(Resource, KernelLimit)> = limits.map(|(resource, limit)| (resource, limit.into())).collect();
         let oom_score = self.oom_score_of(*oom_score_adj);
@@ -739,8 +743,7 @@ mod tests {
         let command =
             Command { path: "/bin/true".to_owned(), attributes: Attributes { user, ..Attributes::default() }, ..Command::default() };
         let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null };
-        let open_files = Limit { soft: Some(100), hard: Some(100) };
-        let mut spawner = Spawner::new(std::iter::empty(), open_files, Terminal::None).unwrap();
+        let mut spawner = Spawner::new(std::iter::empty(), None, Terminal::None).unwrap();
         prctl::set_dumpable(true).unwrap();
         let Pid(pid) = spawner.spawn(&launch, Cause::Request).unwrap().pid;
         assert_eq!(prctl::get_dumpable(), Ok(true));

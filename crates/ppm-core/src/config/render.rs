@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::value::{write_duration, write_size};
-use crate::attributes::{Attributes, write_umask};
+use crate::attributes::{Attributes, Limit, Unit, write_umask};
 use crate::environment::{EnvValue, Inherit};
 use crate::logging::{Format, LogChoice, LogKeys};
 use crate::schedule::{Options, Schedule};
@@ -138,8 +138,12 @@ fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) 
 
 fn attributes(attributes: &Attributes) -> impl Iterator<Item = (&'static str, String)> {
     let Attributes { user, umask, limits, nice, oom_score_adj } = attributes;
+    let limit = |limit: Limit, unit| match unit {
+        Unit::Bytes => limit.written(write_size),
+        Unit::Pieces => limit.to_string(),
+    };
     let limits: Vec<String> =
-        limits.iter().map(|(resource, limit)| format!("{}: {}", resource.name(), text_or_number(&limit.to_string()))).collect();
+        limits.iter().map(|(resource, own)| format!("{}: {}", resource.name(), text_or_number(&limit(*own, resource.unit())))).collect();
     let written = [
         ("user", user.as_ref().map(|user| text_or_number(&user.to_string()))),
         ("umask", umask.map(|umask| double_quoted(&write_umask(umask)))),

@@ -66,7 +66,7 @@ services:
     command: [a]
     user: \"1000:app\"
     umask: \"007\"
-    limits: {core: unlimited, nofile: 10, stack: \"8388608:unlimited\"}
+    limits: {core: unlimited, nofile: 10, stack: \"8MiB:unlimited\"}
     nice: 19
     oom_score_adj: -1
   - name: g

@@ -1,5 +1,6 @@
 //! Reload: only what changed is touched, and a wrong file changes nothing.
 
+use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::{self, Config};
 use ppm_core::event::{Action, Cause, ClientId, Event};
 use ppm_core::reload::NoConfig;
@@ -54,6 +55,31 @@ fn another_command_is_a_restart_answered_when_it_runs() {
         .comes_up()
         .replies(reloaded(&[("svc", ReloadAction::Restart, "command: /bin/svc -> /bin/svc -v")]))
         .row(|row| assert_eq!((row.id, row.restarts), (1, 1)));
+}
+
+#[test]
+fn another_user_limit_or_priority_is_a_restart() {
+    let limit = |hard| Limit { soft: Some(1024), hard };
+    let before = Attributes { umask: Some(0o22), limits: [(Resource::Nofile, limit(None))].into(), nice: Some(5), ..Attributes::default() };
+    let after = Attributes {
+        user: Some(Box::new(User::parse("app:app").unwrap())),
+        umask: Some(0o27),
+        limits: [(Resource::Nofile, limit(Some(2048))), (Resource::Core, Limit { soft: Some(0), hard: Some(0) })].into(),
+        nice: None,
+        oom_score_adj: Some(500),
+    };
+    let with = |attributes: &Attributes| {
+        let attributes = attributes.clone();
+        svc().with(|spec| spec.command.attributes = attributes)
+    };
+    let expected: &[_] = &[(
+        "svc",
+        ReloadAction::Restart,
+        "user: none -> app:app, umask: 022 -> 027, nice: 5 -> none, oom_score_adj: none -> 500, \
+        limits.core: none -> 0, limits.nofile: 1024:unlimited -> 1024:2048",
+    )];
+    let plan = Request::Reload(ReadAgain { plan: true });
+    story(with(&before)).starts().request(plan).reads(with(&after)).replies(reloaded(expected));
 }
 
 #[test]

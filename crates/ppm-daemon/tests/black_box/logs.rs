@@ -287,12 +287,14 @@ fn a_limit_of_the_process_to_the_size_of_files_only_makes_smaller_files() {
 }
 
 #[test]
-fn without_a_logger_there_is_no_thread_and_output_goes_where_the_daemons_goes() {
+fn without_a_logger_there_is_no_thread_for_it_and_output_goes_where_the_daemons_goes() {
     let daemon = Setup::new().services(&[task("web", "echo out; echo err >&2")]).start();
     run(&daemon, "web");
     until("its output", || (fs::read_to_string(daemon.path("stdout")).unwrap() == "out\n").then_some(()));
     assert!(daemon.stderr().contains("err\n"), "{}", daemon.stderr());
-    assert_eq!(fs::read_dir(format!("/proc/{}/task", daemon.pid)).unwrap().count(), 1);
+    let threads = fs::read_dir(format!("/proc/{}/task", daemon.pid)).unwrap().flatten();
+    let names: Vec<String> = threads.map(|thread| fs::read_to_string(thread.path().join("comm")).unwrap()).collect();
+    assert_eq!(names, ["ppm-daemon\n", "loop\n"]);
 }
 
 #[test]
@@ -496,7 +498,7 @@ fn whoever_has_gone_leaves_no_reader_behind() {
     let refused = clients[35].line().unwrap();
     assert!(refused["params"]["error"].as_str().unwrap().contains("logs are being read already"), "{refused}");
     drop(clients);
-    until("only the collector is left", || (threads() == 2).then_some(()));
+    until("only the collector is left, beside the loop and who waits for it", || (threads() == 3).then_some(()));
     assert_eq!(read(&daemon, &json!({"services": ["web"]})), Vec::<Value>::new());
 }
 
