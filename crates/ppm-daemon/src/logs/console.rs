@@ -43,7 +43,10 @@ pub struct Console {
     size: usize,
     /// How much of the first piece has been written.
     written: usize,
+    /// How many lines have gone that nothing tells of yet.
     left_out: usize,
+    /// Whether the first piece tells of such.
+    tells_of_gap: bool,
     width: usize,
 }
 
@@ -53,7 +56,7 @@ impl Console {
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_APPEND;
         let own = File::options().write(true).custom_flags(flags).open("/proc/self/fd/1").ok();
         let coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Console { own, coloured, waiting: VecDeque::new(), size: 0, written: 0, left_out: 0, width: 0 }
+        Console { own, coloured, waiting: VecDeque::new(), size: 0, written: 0, left_out: 0, tells_of_gap: false, width: 0 }
     }
 
     /// Whether something waits for a reader.
@@ -109,8 +112,9 @@ impl Console {
     fn push(&mut self, text: Vec<u8>) {
         self.size += text.len();
         self.waiting.push_back(text);
-        // A piece of which something has been written stays, or a line would end in the middle of another.
-        let first = usize::from(self.written > 0);
+        // A piece of which something has been written stays, or a line would end in the middle of another; and so does what
+        // tells of those that have gone.
+        let first = usize::from(self.written > 0 || self.tells_of_gap);
         while self.size > MOST_WAITING && self.waiting.len() > first + 1 {
             let Some(piece) = self.waiting.remove(first) else { break };
             self.size -= piece.len();
@@ -121,9 +125,9 @@ impl Console {
     /// Writes as much as is taken without waiting.
     pub fn flush(&mut self) {
         while let Some(piece) = self.waiting.front() {
-            if self.written == 0 && self.left_out > 0 {
+            if self.written == 0 && self.left_out > 0 && !self.tells_of_gap {
                 let note = format!("ppm | {} lines left out: nobody reads this\n", self.left_out).into_bytes();
-                self.left_out = 0;
+                (self.left_out, self.tells_of_gap) = (0, true);
                 self.size += note.len();
                 self.waiting.push_front(note);
                 continue;
@@ -137,7 +141,7 @@ impl Console {
             }
             if self.waiting.front().is_some_and(|piece| self.written >= piece.len()) {
                 self.size -= self.waiting.pop_front().map_or(0, |piece| piece.len());
-                self.written = 0;
+                (self.written, self.tells_of_gap) = (0, false);
             }
         }
     }
