@@ -46,6 +46,8 @@ pub enum Wake {
     Sampled(u64, Vec<(Pid, Usage)>),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
+    /// What must outlive the daemon was written, or could not be.
+    Remembered(Result<(), String>),
 }
 
 /// The signals that the daemon answers to, SIGCHLD aside. Registered before the first child exists.
@@ -109,6 +111,7 @@ impl Driver {
         self.count_oom_kills();
         loop {
             if let Some(code) = self.hands.exit {
+                self.finish_remembering().await;
                 self.hands.logs.finish(LAST_LINES).await;
                 self.hands.clients.flush(LAST_WORDS).await;
                 return code;
@@ -119,6 +122,18 @@ impl Driver {
                 Woken::Inbox(wake) => self.open(wake),
                 Woken::Clock(Rang::Stepped) => self.tell(Event::ClockStepped),
                 Woken::Clock(Rang::Due) | Woken::Due => self.tell(Event::Tick),
+            }
+        }
+    }
+
+    /// Gives what must outlive the daemon a moment to come to the disk.
+    async fn finish_remembering(&mut self) {
+        let end = tokio::time::Instant::now() + LAST_WORDS;
+        while self.hands.memory.is_behind() {
+            match tokio::time::timeout_at(end, self.inbox.recv()).await {
+                Ok(Some(Wake::Remembered(outcome))) => self.hands.memory.written(outcome),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
             }
         }
     }
@@ -176,6 +191,7 @@ impl Driver {
             }
             Wake::Gone(client) => self.gone(client),
             Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
+            Wake::Remembered(outcome) => self.hands.memory.written(outcome),
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();
                 self.tell(Event::ConfigRead { read, config: *config });

@@ -10,6 +10,7 @@ use crate::control::Clients;
 use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
 use crate::logs::Logs;
+use crate::memory::Memory;
 use crate::spawn::{Spawner, Started, in_words};
 use crate::{log, sampler};
 
@@ -22,6 +23,8 @@ pub struct Hands {
     pub children: Children,
     /// The exit code, once the supervisor asked to leave.
     pub exit: Option<u8>,
+    /// What must outlive the daemon.
+    pub memory: Memory,
     /// The output of services that is captured.
     pub logs: Logs,
     /// What came of actions, to be told to the supervisor next.
@@ -33,11 +36,12 @@ pub struct Hands {
 
 impl Hands {
     /// Hands that hold nothing yet.
-    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, inbox: mpsc::Sender<Wake>) -> Hands {
+    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, memory: Memory, inbox: mpsc::Sender<Wake>) -> Hands {
         Hands {
             clients,
             children: Children::new(),
             exit: None,
+            memory,
             logs: Logs::default(),
             outcomes: VecDeque::new(),
             spawner,
@@ -110,6 +114,7 @@ impl Shell for Hands {
             Action::AskStrays { id, signal } => self.children.ask_strays(id, signal),
             Action::Sweep { signal } => self.children.sweep(signal),
             Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),
+            Action::Remember { service, planned } => self.memory.remember(service, planned),
             Action::ReadConfig { read, text } => {
                 if let Err(why) = self.readings.add(read, text) {
                     self.outcomes.push_back(Event::ConfigRead { read, config: Err(why) });

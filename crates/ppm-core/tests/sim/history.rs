@@ -82,7 +82,8 @@ impl History {
         let config = Config { settings: settings.clone(), services: whims::services(&mut dice), ..Config::default() };
         let essential: BTreeSet<String> = config.services.iter().filter(|spec| spec.essential).map(|spec| spec.name.clone()).collect();
         let config = planted.is_made(config);
-        let boot = Boot { config, zone: TimeZone::UTC, seed, pid: DAEMON, version: "0".to_owned(), main: None };
+        let boot =
+            Boot { config, zone: TimeZone::UTC, remembered: Default::default(), seed, pid: DAEMON, version: "0".to_owned(), main: None };
         let supervisor = Supervisor::new(boot, now);
         let mut judge = Judge::new(settings.clone(), &supervisor, now);
         judge.known.values_mut().for_each(|known| known.spec.essential = essential.contains(known.name()));
