@@ -170,9 +170,9 @@ impl Kin {
         self.orphans(id).next().is_some()
     }
 
-    /// Whether the daemon has adopted members of this service that were not reached.
-    pub fn has_new_orphans(&self, id: ServiceId) -> bool {
-        self.orphans(id).any(|member| !member.is_reached)
+    /// Whether the daemon has adopted members of this service, outside its group, that were not reached.
+    pub fn has_new_orphans(&self, id: ServiceId, group: Option<Pid>) -> bool {
+        self.orphans(id).any(|member| !member.is_reached && Some(member.group) != group)
     }
 
     /// A process was reached by the end of its service: asked, or killed.

@@ -14,6 +14,7 @@ pub mod config;
 pub mod diff;
 pub mod environment;
 pub mod event;
+mod farewell;
 pub mod journal;
 pub mod kin;
 pub mod logging;

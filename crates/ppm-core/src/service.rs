@@ -86,6 +86,8 @@ pub enum Run {
     Killing {
         /// The main process.
         live: Live,
+        /// How long it had been given to end; None: there was no time left to wait.
+        grace: Option<Duration>,
         /// When to tell that the kernel does not let it die; None: told.
         stuck_at: Option<Mono>,
         /// What comes when it has ended.
@@ -167,6 +169,8 @@ pub struct End {
     pub how: How,
     /// Of the main process, where there was one.
     pub exit: Option<Exit>,
+    /// What it left behind.
+    pub left: Group,
     /// When the main process ended.
     pub at: Mono,
 }
@@ -184,8 +188,8 @@ pub enum How {
     Obeyed,
     /// On request, but by another signal than the one it was asked with.
     DiedStopping,
-    /// By SIGKILL, since it did not stop within this time.
-    Overran(Duration),
+    /// By SIGKILL, since it did not stop within this time; None: since there was no time left to wait for it.
+    Overran(Option<Duration>),
     /// It was asked to end, since it had lasted this long, which was too long.
     TimedOut(Duration),
     /// It could not be started, for this cause.
@@ -196,17 +200,24 @@ impl End {
     /// The exit code that tells of it to whoever started the daemon: its own, 128 + n for signal n, and the shell's for
     /// what could not be executed (R28).
     pub fn code(&self) -> u8 {
-        let code = match (&self.how, self.exit) {
-            (_, Some(Exit::Code(code))) => code,
-            (_, Some(Exit::Signal(signal))) => 128 + signal.number(),
-            (How::NotStarted(error), None) => error.code.into(),
+        match (&self.how, self.exit) {
+            (_, Some(exit)) => exit_code(exit),
+            (How::NotStarted(error), None) => error.code,
             (
                 How::Finished | How::Crashed | How::OutOfMemory | How::Obeyed | How::DiedStopping | How::Overran(_) | How::TimedOut(_),
                 None,
             ) => 0,
-        };
-        u8::try_from(code).unwrap_or(u8::MAX)
+        }
     }
+}
+
+/// The exit code that tells of this end of a process, as a shell gives it.
+pub fn exit_code(exit: Exit) -> u8 {
+    let code = match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => 128 + signal.number(),
+    };
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 /// What a service is told.
@@ -406,7 +417,7 @@ impl Service {
             }
             (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. }, Input::KillNow) => {
                 self.wish_down(input, out);
-                self.kill_leader(ctx, live, Next::Rest, out);
+                self.kill_leader(ctx, live, None, Next::Rest, out);
             }
             (Run::Draining { group, .. }, Input::KillNow) => {
                 self.wish_down(input, out);
@@ -472,15 +483,15 @@ impl Service {
             }
             (Run::Stopping { live, strays_at, kill_at, then }, Input::Tick) => {
                 if kill_at <= ctx.now.mono {
-                    self.kill_leader(ctx, live, then, out);
+                    self.kill_leader(ctx, live, Some(self.spec.stop.timeout), then, out);
                 } else if is_due(ctx, strays_at) {
                     self.run = Run::Stopping { live, strays_at: None, kill_at, then };
                     out.push(Effect::AskStrays(self.spec.stop.signal));
                 }
             }
-            (Run::Killing { live, stuck_at, then }, Input::Tick) => {
+            (Run::Killing { live, grace, stuck_at, then }, Input::Tick) => {
                 if is_due(ctx, stuck_at) {
-                    self.run = Run::Killing { live, stuck_at: None, then };
+                    self.run = Run::Killing { live, grace, stuck_at: None, then };
                     self.tell(EventKind::Stuck, Some(live.pid), format!("still there {} after SIGKILL", brief(STUCK_AFTER)), out);
                 }
             }
@@ -525,7 +536,7 @@ impl Service {
 
             (Run::Up(live) | Run::Paused(live), Input::Exited(exit, group)) => self.ended(ctx, live, *exit, *group, out),
             (Run::Stopping { live, kill_at, then, .. }, Input::Exited(exit, group)) => {
-                self.stopped(ctx, live, *exit, self.judge_stop(ctx, *exit), out);
+                self.stopped(ctx, live, *exit, *group, self.judge_stop(ctx, *exit), out);
                 let then = self.after_the_end(ctx, live, then, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
@@ -537,10 +548,10 @@ impl Service {
                     }
                 }
             }
-            (Run::Killing { live, then, .. }, Input::Exited(exit, group)) => {
+            (Run::Killing { live, grace, then, .. }, Input::Exited(exit, group)) => {
                 let overran = *exit == Exit::Signal(Signal::KILL);
-                let how = if overran { How::Overran(self.spec.stop.timeout) } else { self.judge_stop(ctx, *exit) };
-                self.stopped(ctx, live, *exit, how, out);
+                let how = if overran { How::Overran(grace) } else { self.judge_stop(ctx, *exit) };
+                self.stopped(ctx, live, *exit, *group, how, out);
                 let then = self.after_the_end(ctx, live, then, out);
                 match group {
                     Group::Empty => self.settle(ctx, then, out),
@@ -676,6 +687,11 @@ impl Service {
         matches!(self.run, Run::Killing { stuck_at: None, .. } | Run::Purging { is_stuck: true, .. })
     }
 
+    /// Whether it got SIGKILL, or what it left behind did.
+    pub fn is_being_killed(&self) -> bool {
+        matches!(self.run, Run::Killing { .. } | Run::Purging { .. })
+    }
+
     /// One of the five public states.
     pub fn status(&self) -> Status {
         match self.run {
@@ -743,7 +759,8 @@ impl Service {
             },
             Run::Paused(_) => "paused by a stop signal".to_owned(),
             Run::Stopping { kill_at, .. } => format!("stopping: {} sent, SIGKILL in {}", self.spec.stop.signal, until(kill_at)),
-            Run::Killing { stuck_at: Some(_), .. } => format!("did not stop within {}, SIGKILL sent", brief(self.spec.stop.timeout)),
+            Run::Killing { stuck_at: Some(_), grace: Some(grace), .. } => format!("did not stop within {}, SIGKILL sent", brief(grace)),
+            Run::Killing { stuck_at: Some(_), grace: None, .. } => "no time was left to wait for it, SIGKILL sent".to_owned(),
             Run::Killing { stuck_at: None, .. } => "killed, but the kernel does not let it go".to_owned(),
             Run::Draining { kill_at, .. } => {
                 format!("{}; ending what it left behind, SIGKILL in {}", self.last_in_words(), until(kill_at))
@@ -867,12 +884,16 @@ impl Service {
     pub fn last_in_words(&self) -> String {
         let Some(end) = &self.last else { return String::new() };
         match (&end.how, end.exit) {
+            (How::Finished, Some(exit @ Exit::Code(_))) if end.left == Group::Left => {
+                format!("{exit}, but it left processes behind: run it in the foreground") // R68
+            }
             (How::Finished | How::Crashed, Some(exit)) => exit.to_string(),
             (How::OutOfMemory, Some(Exit::Code(code))) => format!("exit code {code}: out of memory"),
             (How::OutOfMemory, _) => "killed by the kernel: out of memory".to_owned(),
             (How::Obeyed, _) => "stopped by request".to_owned(),
             (How::DiedStopping, Some(exit)) => format!("{exit} while stopping"),
-            (How::Overran(timeout), _) => format!("killed: did not stop within {}", brief(*timeout)),
+            (How::Overran(Some(grace)), _) => format!("killed: did not stop within {}", brief(*grace)),
+            (How::Overran(None), _) => "killed: no time was left to wait for it".to_owned(),
             (How::TimedOut(limit), _) => format!("ran longer than {}", brief(*limit)),
             (How::NotStarted(error), _) => error.why.clone(),
             (How::Finished | How::Crashed | How::DiedStopping, None) => String::new(),
@@ -1004,13 +1025,13 @@ impl Service {
     }
 
     /// The main process ended after it was asked to, by its user or because it lasted too long.
-    fn stopped(&mut self, ctx: &Context<'_>, live: Live, exit: Exit, how: How, out: &mut Vec<Effect>) {
+    fn stopped(&mut self, ctx: &Context<'_>, live: Live, exit: Exit, left: Group, how: How, out: &mut Vec<Effect>) {
         match live.limit {
             Limit::Passed(limit) if self.is_active() => {
-                self.record(ctx, exit, How::TimedOut(limit), live.pid, out);
+                self.record(ctx, exit, left, How::TimedOut(limit), live.pid, out);
                 self.crashes = self.crashes.saturating_add(1);
             }
-            Limit::Passed(_) | Limit::None | Limit::Until(_) => self.record(ctx, exit, how, live.pid, out),
+            Limit::Passed(_) | Limit::None | Limit::Until(_) => self.record(ctx, exit, left, how, live.pid, out),
         }
     }
 
@@ -1079,9 +1100,9 @@ impl Service {
         self.run = Run::Draining { group, strays_at: Some(ctx.now.mono + STRAYS_AFTER), kill_at, then };
     }
 
-    fn kill_leader(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
+    fn kill_leader(&mut self, ctx: &Context<'_>, live: Live, grace: Option<Duration>, then: Next, out: &mut Vec<Effect>) {
         signal_all(live.pid, Signal::KILL, out);
-        self.run = Run::Killing { live, stuck_at: Some(ctx.now.mono + STUCK_AFTER), then };
+        self.run = Run::Killing { live, grace, stuck_at: Some(ctx.now.mono + STUCK_AFTER), then };
         self.tell(EventKind::Killed, Some(live.pid), "SIGKILL".to_owned(), out);
     }
 
@@ -1115,7 +1136,7 @@ impl Service {
         let how = How::NotStarted(NoStart { why: why.clone(), code: error.code });
         self.note_run(ctx, cause);
         self.runs.end(Ended { at: ctx.now.wall, exit: None, outcome: Outcome::of(&how) });
-        self.last = Some(End { how, exit: None, at: ctx.now.mono });
+        self.last = Some(End { how, exit: None, left: Group::Empty, at: ctx.now.mono });
         self.run = Run::Idle;
         self.tell(EventKind::StartFailed, None, why, out);
         self.decide(ctx, Next::Policy, out);
@@ -1142,7 +1163,7 @@ impl Service {
             (false, true) => How::OutOfMemory,
             (false, false) => How::Crashed,
         };
-        self.record(ctx, exit, how, live.pid, out);
+        self.record(ctx, exit, group, how, live.pid, out);
         self.crashes = if good { 0 } else { self.crashes.saturating_add(1) };
         let then = self.after_the_end(ctx, live, Next::Policy, out);
         match group {
@@ -1164,11 +1185,11 @@ impl Service {
         }
     }
 
-    fn record(&mut self, ctx: &Context<'_>, exit: Exit, how: How, pid: Pid, out: &mut Vec<Effect>) {
+    fn record(&mut self, ctx: &Context<'_>, exit: Exit, left: Group, how: How, pid: Pid, out: &mut Vec<Effect>) {
         self.crashes = self.crashes(ctx.now); // a run longer than `reset_after`, however it ended, makes them forgotten
         self.ended = Some(ctx.now.wall);
         self.runs.end(Ended { at: ctx.now.wall, exit: Some(exit), outcome: Outcome::of(&how) });
-        self.last = Some(End { how, exit: Some(exit), at: ctx.now.mono });
+        self.last = Some(End { how, exit: Some(exit), left, at: ctx.now.mono });
         let reason = self.last_in_words();
         out.push(Effect::Told { kind: EventKind::Exited, pid: Some(pid), exit: Some(exit), reason });
     }

@@ -10,18 +10,20 @@ use std::time::Duration;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use ppm_protocol::{ErrorCode, EventRow, RpcError, Signal};
+use ppm_protocol::{ErrorCode, EventRow, Exit, RpcError, Signal};
 
+use crate::advice;
 use crate::chance::Chance;
 use crate::config::Config;
 use crate::event::{Action, ClientId, Event, From, Notice, Pid, Planned, ServiceId, Stdin};
+use crate::farewell::Farewell;
 use crate::journal::{Actor, Journal, event_row};
 use crate::oom::OomKills;
 use crate::planning::Plan;
 use crate::reload::Reading;
 use crate::sampling::Sampling;
 use crate::schedule::Missed;
-use crate::service::{Context, Effect, End, Input, Run, Service};
+use crate::service::{Context, Effect, End, Input, Run, Service, exit_code};
 use crate::spec::{MAIN, ServiceSpec, Settings, assign_ids};
 use crate::time::{Mono, Now, Timestamp, brief};
 use crate::waiting::Waiting;
@@ -143,6 +145,7 @@ pub struct Supervisor {
     boot: VecDeque<ServiceId>,
     clock: ClockWatch,
     interrupts: u32,
+    farewell: Farewell,
     main: Option<(ServiceId, Main)>,
     /// Of the essential service with which the daemon ends.
     exit_code: Option<u8>,
@@ -157,6 +160,7 @@ impl Supervisor {
     /// Knows all services; the first ticks start them.
     pub fn new(boot: Boot, now: Now) -> Supervisor {
         let Boot { mut config, zone, remembered, seed, pid, version, main } = boot;
+        let warnings = advice::warnings(&config);
         assign_ids(&mut config.services);
         let mut supervisor = Supervisor {
             zone: config.settings.timezone.clone().unwrap_or_else(|| zone.clone()),
@@ -183,6 +187,7 @@ impl Supervisor {
             boot: VecDeque::new(),
             clock: ClockWatch { seen: now, next: now.mono },
             interrupts: 0,
+            farewell: Farewell::default(),
             main: None,
             exit_code: None,
             oom_kills: OomKills::default(),
@@ -191,6 +196,7 @@ impl Supervisor {
             effects: Vec::new(),
         };
         supervisor.plan_clock_check(now);
+        supervisor.warn(&warnings);
         for spec in config.services {
             let main = main.filter(|_| spec.name == MAIN);
             let planned = remembered.get(&spec.name);
@@ -231,7 +237,7 @@ impl Supervisor {
             Event::Resumed { pid } => self.step_owner(now, pid, &Input::WasResumed),
             Event::Drained { id } => self.step(now, id, &Input::Drained),
             Event::Strayed { id } => self.step(now, id, &Input::Strayed),
-            Event::Alone => self.alone(),
+            Event::Alone => self.alone(now),
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
             Event::Signalled(signal) => {
@@ -296,6 +302,7 @@ impl Supervisor {
         let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: self.out_of_memory };
         let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
         let fired = entry.service.fired();
+        let was_killed = entry.service.is_being_killed();
         let mut effects = std::mem::take(&mut self.effects);
         entry.service.step(&context, input, &mut effects);
         self.apply(now, id, before, &mut effects);
@@ -304,6 +311,9 @@ impl Supervisor {
         self.remember(id, fired);
         if was_busy && self.is_main(id) {
             self.note_end_of_main(id);
+        }
+        if was_busy && self.phase != Phase::Running {
+            self.note_if_stopped(now, id, was_killed);
         }
         self.after_step(now, id);
     }
@@ -356,6 +366,7 @@ impl Supervisor {
             return;
         }
         self.boot.clear();
+        self.farewell = Farewell::begin(now.mono);
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
         self.step_all(now, &Input::Stop);
     }
@@ -523,7 +534,7 @@ impl Supervisor {
     /// Whoever started the daemon for a command wants to know how that ended, also when it asked for the end (R28).
     fn note_end_of_main(&mut self, id: ServiceId) {
         let Some(service) = self.services.get(&id).map(|entry| &entry.service) else { return };
-        if self.phase != Phase::Running && !service.is_busy() {
+        if self.phase != Phase::Running && service.pid().is_none() && !service.is_about_to_start() {
             self.exit_code = self.exit_code.or_else(|| service.last().map(End::code));
         }
     }
@@ -542,7 +553,9 @@ impl Supervisor {
     fn kill_everything(&mut self, now: Now) {
         match self.phase {
             Phase::Over | Phase::Killing { .. } => return,
-            Phase::Running | Phase::Stopping { .. } | Phase::Sweeping { .. } => {}
+            Phase::Running => self.farewell = Farewell::begin(now.mono),
+            Phase::Stopping { .. } => {}
+            Phase::Sweeping { .. } => self.announce(Notice::Warning("no time left: SIGKILL to what belongs to no service".to_owned())),
         }
         self.boot.clear();
         if self.busy > 0 {
@@ -563,30 +576,48 @@ impl Supervisor {
             Phase::Running | Phase::Over | Phase::Sweeping { .. } => {}
             Phase::Stopping { kill_at } if self.busy == 0 => {
                 self.phase = Phase::Sweeping { kill_at };
+                self.farewell.swept(now.mono);
                 self.actions.push(Action::Sweep { signal: Signal::TERM });
             }
             Phase::Stopping { .. } => {}
-            Phase::Killing { exit_at } if exit_at <= now.mono => self.leave(),
+            Phase::Killing { exit_at } if exit_at <= now.mono => self.leave(now),
             Phase::Killing { .. } => {}
         }
     }
 
     /// The last child is gone.
-    fn alone(&mut self) {
+    fn alone(&mut self, now: Now) {
         match self.phase {
             Phase::Running | Phase::Stopping { .. } | Phase::Over => {}
-            Phase::Sweeping { .. } | Phase::Killing { .. } => self.leave(),
+            Phase::Sweeping { .. } | Phase::Killing { .. } => self.leave(now),
         }
     }
 
-    /// Gives the last action. Who still waits is told.
-    fn leave(&mut self) {
+    fn note_if_stopped(&mut self, now: Now, id: ServiceId, was_killed: bool) {
+        let Some(service) = self.services.get(&id).map(|entry| &entry.service) else { return };
+        if !service.is_busy() {
+            self.farewell.stopped(now.mono, &service.spec().name, was_killed);
+        }
+    }
+
+    /// Gives the last action. Who used the time is told, and whoever still waits.
+    fn leave(&mut self, now: Now) {
         self.phase = Phase::Over;
+        let left: Vec<&str> = self.services().filter(|service| service.is_busy()).map(|service| service.spec().name.as_str()).collect();
+        let notice = self.farewell.tell(now.mono, &left);
+        self.actions.extend(notice.map(Action::Announce));
         for to in self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls()) {
             let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
             self.actions.push(Action::Respond { to, result: Err(error) });
         }
-        self.actions.push(Action::Exit { code: self.exit_code.unwrap_or(0) }); // 0: a requested shutdown (R28)
+        let code = self.exit_code.or_else(|| self.code_of_unreaped_main()).unwrap_or(0); // 0: a requested shutdown (R28)
+        self.actions.push(Action::Exit { code });
+    }
+
+    /// The command of the command line got SIGKILL, and is not waited for any longer.
+    fn code_of_unreaped_main(&self) -> Option<u8> {
+        let main = self.main.and_then(|(id, _)| self.service(id))?;
+        main.pid().map(|_| exit_code(Exit::Signal(Signal::KILL)))
     }
 
     /// Keeps an event and tells it, with who is behind it.
@@ -602,6 +633,17 @@ impl Supervisor {
         if zone != self.zone {
             self.zone = zone;
             self.step_planned(now, &Input::Replan);
+        }
+    }
+
+    /// Tells the first few; `ppm check` tells them all.
+    fn warn(&mut self, warnings: &[String]) {
+        const TOLD: usize = 5;
+        for text in warnings.iter().take(TOLD) {
+            self.announce(Notice::Warning(text.clone()));
+        }
+        if let Some(more @ 1..) = warnings.len().checked_sub(TOLD) {
+            self.announce(Notice::Warning(format!("{more} more like these: `ppm check` shows them all")));
         }
     }
 

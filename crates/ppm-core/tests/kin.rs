@@ -140,12 +140,13 @@ fn a_stray_that_was_reached_is_remembered_until_it_ends() {
     let mut kin = kin();
     let stray = fact(11, 1, 11, 11, 200);
     kin.learn(&[stray], &mut |_| Some(WEB));
-    assert!(kin.has_new_orphans(WEB));
+    assert!(kin.has_new_orphans(WEB, None) && kin.has_new_orphans(WEB, Some(Pid(10))));
+    assert!(!kin.has_new_orphans(WEB, Some(Pid(11))), "who is in the group is reached with the group");
     kin.reached(Pid(11));
     kin.learn_all(&after_leaders(&[stray]), &mut |_| None);
-    assert!(kin.has_orphans(WEB) && !kin.has_new_orphans(WEB));
+    assert!(kin.has_orphans(WEB) && !kin.has_new_orphans(WEB, None));
     kin.learn_all(&after_leaders(&[Fact { birth: Birth(900), ..stray }]), &mut |_| Some(WEB));
-    assert!(kin.has_new_orphans(WEB), "another of the same number");
+    assert!(kin.has_new_orphans(WEB, None), "another of the same number");
 }
 
 #[test]

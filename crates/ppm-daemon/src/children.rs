@@ -107,6 +107,7 @@ impl Children {
     /// first: gives that.
     pub fn started(&mut self, id: ServiceId, pid: Pid) -> VecDeque<Event> {
         self.kin.lead(pid, id);
+        self.wanted.retain(|wanted| wanted.id != id); // was meant for the run before, of which nothing is left
         // The kernel gave the number out again, so the group is empty; it must not be taken for the new one's.
         for leftover in self.leftovers.values_mut().filter(|leftover| leftover.run == Some(pid)) {
             self.over.extend(leftover.run.take());
@@ -138,7 +139,8 @@ impl Children {
         if self.kin.has_dead() || !self.leftovers.is_empty() {
             self.adopt(names);
         }
-        let strayed: Vec<ServiceId> = self.leftovers.keys().copied().filter(|id| self.kin.has_new_orphans(*id)).collect();
+        let has_new = |(id, leftover): &(&ServiceId, &Leftover)| self.kin.has_new_orphans(**id, leftover.group);
+        let strayed: Vec<ServiceId> = self.leftovers.iter().filter(has_new).map(|(id, _)| *id).collect();
         let is_left = |group: Option<Pid>, id| group.is_some() || self.kin.has_orphans(id);
         let mut left = BTreeMap::new();
         for (pid, id, group) in ended {
@@ -173,22 +175,27 @@ impl Children {
         if !self.events.is_empty() {
             return None; // the end of a main process is told before that of what it left
         }
-        let kin = &self.kin;
-        let drained = self.leftovers.iter().find(|(id, leftover)| leftover.group.is_none() && !kin.has_orphans(**id));
+        let is_alone = self.is_watched && self.is_alone();
+        let is_gone = |id, leftover: &Leftover| is_alone || leftover.group.is_none() && !self.kin.has_orphans(id);
+        let drained = self.leftovers.iter().find(|(id, leftover)| is_gone(**id, leftover));
         if let Some((id, leftover)) = drained.map(|(id, leftover)| (*id, *leftover)) {
             self.leftovers.remove(&id);
             self.over.extend(leftover.run);
             return Some(Event::Drained { id });
         }
-        let is_alone = || match self.census {
-            Some(_) => !reap::has_children(),
-            None => self.kin.leaders().next().is_none() && self.leftovers.is_empty(), // as far as can be known
-        };
-        if self.is_watched && is_alone() {
+        if is_alone {
             self.is_watched = false;
             return Some(Event::Alone);
         }
         None
+    }
+
+    /// Whether there is no child any more, as far as that can be known.
+    fn is_alone(&self) -> bool {
+        match self.census {
+            Some(_) => !reap::has_children(),
+            None => self.kin.leaders().next().is_none() && self.leftovers.is_empty(),
+        }
     }
 
     /// Sends a signal to a main process, or to its group.

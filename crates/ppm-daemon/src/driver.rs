@@ -121,7 +121,11 @@ impl Driver {
                 Woken::Signal(number) => self.tell(Event::Signalled(number)),
                 Woken::Inbox(wake) => self.open(wake),
                 Woken::Clock(Rang::Stepped) => self.tell(Event::ClockStepped),
-                Woken::Clock(Rang::Due) | Woken::Due => self.tell(Event::Tick),
+                Woken::Clock(Rang::Due) => self.tell(Event::Tick),
+                Woken::Due => {
+                    self.look_at_children(); // who ended just in time is not killed, and not said to be left behind
+                    self.tell(Event::Tick);
+                }
             }
         }
     }

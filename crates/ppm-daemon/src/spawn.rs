@@ -5,21 +5,27 @@
 //! stack of its own with all signals blocked, calls nothing but system calls, and allocates nothing: everything
 //! it needs was prepared before. The daemon stands still meanwhile, from the clone to the exec.
 //!
+//! A child that becomes another user shares nothing: processes of that user may signal it as soon as it is theirs, and
+//! one that was stopped just then would hold the daemon for ever. It is waited for with patience, not with trust.
+//!
 //! Must be called from the thread that lives as long as the daemon: PR_SET_PDEATHSIG is about the parent *thread*
 //! (R10).
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::fs;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ppm_core::account::{self, Account};
 use ppm_core::attributes::{Attributes, Limit, Resource};
 use ppm_core::environment::{self, Help, Resolved};
 use ppm_core::event::{Cause, Launch, NoStart, Pid, Stdin};
+use ppm_core::spec::Reach;
+use ppm_protocol::Signal;
 
 use crate::host::Terminal;
 use crate::logs::{Pipes, Sinks};
@@ -37,6 +43,11 @@ const SOONER: i16 = 100;
 
 /// The variables that tell who a process is. Those of the daemon do not tell it of another user.
 const WHO: [&str; 3] = ["HOME", "USER", "LOGNAME"];
+
+/// How long a child of another user may take to execute its program before the daemon goes on without knowing. It is
+/// asked to go on, should it have been stopped, after each of so many waits.
+const WAITS: usize = 25;
+const WAIT_MS: u8 = 10;
 
 /// What the child needs of stack: a few frames of system calls.
 const STACK_WORDS: usize = 16 * 1024 / size_of::<u128>();
@@ -89,7 +100,16 @@ struct Order<'a> {
     stdin: RawFd,
     terminal: Terminal,
     parent: libc::pid_t,
-    failed: Option<(Stage, c_int)>,
+    /// Where the child writes what failed, if it does not share the daemon's memory.
+    report: Option<RawFd>,
+    failed: Option<Failed>,
+}
+
+/// At which step, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Failed {
+    stage: Stage,
+    errno: c_int,
 }
 
 /// A service that was started.
@@ -178,12 +198,14 @@ impl Spawner {
             stdin,
             terminal,
             parent: self.parent,
+            report: None,
             failed: None,
         };
-        let pid = clone_and_wait_for_exec(&mut self.stack, &mut order).map_err(|error| format!("fork: {}", in_words(&error)))?;
+        let start_child = if order.ids.is_some() { fork_and_wait } else { vfork };
+        let pid = start_child(&mut self.stack, &mut order).map_err(|error| format!("fork: {}", in_words(&error)))?;
         match order.failed {
             None => Ok(Started { pid: Pid(pid), captured: sinks.zip(pipes.map(|pipes| pipes.read)) }),
-            Some((stage, errno)) => {
+            Some(Failed { stage, errno }) => {
                 reap::discard(pid);
                 let is_missing = (stage, errno) == (Stage::Exec, libc::ENOENT);
                 let code = if is_missing { NoStart::NOT_FOUND } else { NoStart::NOT_EXECUTED };
@@ -361,26 +383,52 @@ impl Start<'_> {
     }
 }
 
-/// Clones a child that runs [`child`], and returns when it has executed its program or ended.
-///
-/// A change of user makes the kernel hide the memory that the child shares (prctl(2): PR_SET_DUMPABLE), which protects
-/// it from that user until the exec, and is undone afterwards.
-fn clone_and_wait_for_exec(stack: &mut [u128], order: &mut Order<'_>) -> io::Result<libc::pid_t> {
-    let dumpable = nix::sys::prctl::get_dumpable().unwrap_or(false);
+/// Starts a child that shares the daemon's memory; returns when it has executed its program or ended.
+fn vfork(stack: &mut [u128], order: &mut Order<'_>) -> io::Result<libc::pid_t> {
+    clone(stack, order, libc::CLONE_VM | libc::CLONE_VFORK)
+}
+
+/// Starts a child with a copy of the daemon's memory; returns when it has executed its program or ended, or when it
+/// is late with both. Then it is on its own, and if it fails after that, its exit code tells so.
+fn fork_and_wait(stack: &mut [u128], order: &mut Order<'_>) -> io::Result<libc::pid_t> {
+    let (told, report) = io::pipe()?;
+    order.report = Some(report.as_raw_fd());
+    let pid = clone(stack, order, 0)?;
+    drop(report); // from now on the child's alone, and closed by its exec or end
+    for _ in 0..WAITS {
+        match poll(&mut [PollFd::new(told.as_fd(), PollFlags::POLLIN)], PollTimeout::from(WAIT_MS)) {
+            Ok(0) => drop(reap::signal(Pid(pid), Signal::CONT, Reach::Leader)),
+            Ok(_) => {
+                order.failed = read_report(told);
+                break;
+            }
+            Err(_) => {} // interrupted
+        }
+    }
+    Ok(pid)
+}
+
+/// What the child has written; nothing if it executed its program, or was killed before.
+fn read_report(mut told: PipeReader) -> Option<Failed> {
+    let mut bytes = [0; size_of::<Failed>()];
+    told.read_exact(&mut bytes).ok()?;
+    // SAFETY: the bytes are a Failed, which the child copied from its memory; nobody else has the writing end.
+    Some(unsafe { ptr::from_ref(&bytes).cast::<Failed>().read_unaligned() })
+}
+
+fn clone(stack: &mut [u128], order: &mut Order<'_>, flags: c_int) -> io::Result<libc::pid_t> {
     let mut before = ALL_SIGNALS;
     set_mask(&ALL_SIGNALS, Some(&mut before));
     // SAFETY: clone(2). The child runs on `stack`, whose end is its top and aligned to 16 bytes; it reads `order` and
-    // what that points to, all of which outlive the call, since CLONE_VFORK holds this thread until the child has
-    // left the shared memory by exec or exit. With all signals blocked no handler runs in the child.
+    // what that points to. It has copies of them all, or they outlive the call, since CLONE_VFORK, which stands with
+    // CLONE_VM, holds this thread until the child has left the shared memory by exec or exit. With all signals blocked
+    // no handler runs in the child.
     let pid = unsafe {
         let top = stack.as_mut_ptr_range().end.cast::<c_void>();
-        libc::clone(child, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD, ptr::from_mut(order).cast())
+        libc::clone(child, top, flags | libc::SIGCHLD, ptr::from_mut(order).cast())
     };
     let error = io::Error::last_os_error();
     set_mask(&before, None);
-    if dumpable && order.ids.is_some() {
-        let _ = nix::sys::prctl::set_dumpable(true);
-    }
     if pid < 0 { Err(error) } else { Ok(pid) }
 }
 
@@ -402,8 +450,12 @@ extern "C" fn child(order: *mut c_void) -> c_int {
     // SAFETY: `order` is the Order that `clone_and_wait_for_exec` was given, and nobody else touches it meanwhile.
     let order = unsafe { &mut *order.cast::<Order<'_>>() };
     // SAFETY: the strings are as prepared by `spawn`.
-    let failed = unsafe { become_service(order) };
-    order.failed = Some(failed);
+    let (stage, errno) = unsafe { become_service(order) };
+    let failed = order.failed.insert(Failed { stage, errno });
+    if let Some(report) = order.report {
+        // SAFETY: write(2) of as many bytes as there are; the other side reads them as what they are.
+        unsafe { libc::write(report, ptr::from_ref(failed).cast(), size_of::<Failed>()) };
+    }
     // SAFETY: _exit(2) runs no handlers of the memory shared with the parent.
     unsafe { libc::_exit(127) }
 }

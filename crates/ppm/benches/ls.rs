@@ -62,7 +62,7 @@ impl Daemon {
         let file = folder.path().join("ppm.yml");
         fs::write(&file, config).unwrap();
         let mut daemon = ppm(folder.path());
-        daemon.args(["daemon", "--config"]).arg(&file).env("PPM_LOG", "off").stdin(Stdio::null()).stdout(Stdio::null());
+        daemon.args(["daemon", "--config"]).arg(&file).env("PPM_LOG", "error").stdin(Stdio::null()).stdout(Stdio::null());
         let daemon = Daemon { child: daemon.spawn().unwrap(), folder };
         while !daemon.ppm(&["version", "--json"]).output().unwrap().stdout.windows(6).any(|text| text == b"\"pid\":") {
             std::thread::sleep(Duration::from_millis(5));

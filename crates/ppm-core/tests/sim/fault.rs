@@ -9,6 +9,7 @@ use std::time::Duration;
 use ppm_core::config::Config;
 use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId, Stdin};
 use ppm_core::spec::Reach;
+use ppm_core::supervisor::Main;
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::message::{Answer, Targets};
 use ppm_protocol::{Changed, EventKind, Exit, Request, Signal};
@@ -58,6 +59,7 @@ pub enum Fault {
     NeverExits,
     ExitsBadly,
     OutlivesTheEssential,
+    KeepsSignalsFromMain,
     BlamesMemory,
 }
 
@@ -71,7 +73,7 @@ const OUTLIVES: &str = "nothing of a service outlives its run";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 43] = [
+pub const TABLE: [(Fault, &[&str]); 44] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -85,13 +87,13 @@ pub const TABLE: [(Fault, &[&str]); 43] = [
     // The number may be another's by then.
     (Fault::SignalsTheReaped, &[OWNED, "only who is to stop is asked"]),
     (Fault::SpawnsTwice, &["there is one incarnation at most"]),
-    (Fault::RestartsTooEarly, &["a restart comes after its delay"]),
+    (Fault::RestartsTooEarly, &["a restart comes after its delay", "sigkill comes only when it must"]),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
     (Fault::ForgetsWhoWaits, &[OWED]),
-    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most"]),
+    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES]),
     // Who makes up for what is long past may do so before.
-    (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", OWED]),
+    (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
     (Fault::LetsOneOverstay, &[MUST]),
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
     (Fault::StartsAfterStop, &[STAYS, SHOWN]),
@@ -115,7 +117,8 @@ pub const TABLE: [(Fault, &[&str]); 43] = [
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
-    (Fault::OutlivesTheEssential, &[MUST, "the daemon leaves when all have ended"]),
+    (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended"]),
+    (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
 ];
 
@@ -135,6 +138,11 @@ pub struct Planted {
 impl Planted {
     pub fn new(fault: Option<Fault>) -> Planted {
         Planted { fault, ..Planted::default() }
+    }
+
+    /// The command of the command line, where the fault may have one: one that makes the daemon leave knows no exit code.
+    pub fn main(&self, main: Option<Main>) -> Option<Main> {
+        main.filter(|_| self.fault != Some(Fault::LeavesStrangers))
     }
 
     /// What the core is made to be, instead of this.
@@ -222,9 +230,12 @@ impl Planted {
             }
             Fault::ForgetsAnAnswer if self.now_and_then(20) => actions.retain(|action| !matches!(action, Action::Respond { .. })),
             Fault::ForgetsAFollower => actions.retain(|action| !matches!(action, Action::Notify { .. })),
+            Fault::KeepsSignalsFromMain if matches!(event, Event::Signalled(signal) if signal.number() > 20) => {
+                actions.retain(|action| !matches!(action, Action::Kill { reach: Reach::Leader, .. }));
+            }
             Fault::NeverExits => actions.retain(|action| !matches!(action, Action::Exit { .. })),
             Fault::SignalsTheReaped => {
-                if let (Some(pid), Event::Tick) = (self.reaped, event) {
+                if let (Some(pid), Event::Tick, false) = (self.reaped, event, has(&actions, is_exit)) {
                     actions.push(Action::Kill { id: ServiceId(1), pid, signal: Signal::TERM, reach: Reach::Group });
                 }
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ppm_core::event::{Cause, ClientId, Event, From, Group, Pid, ServiceId};
 use ppm_core::names::glob_matches;
 use ppm_core::spec::ServiceSpec;
+use ppm_core::supervisor::Main;
 use ppm_core::time::Now;
 use ppm_protocol::{Request, Signal};
 
@@ -59,34 +60,51 @@ impl Judge {
     }
 
     fn signalled(&mut self, now: Now, signal: Signal) {
+        let is_alone = self.is_alone_with_main();
         match signal {
-            Signal::TERM => self.end(now, 0),
+            Signal::TERM => self.end_by(now, signal),
             Signal::INT => {
                 self.interrupts += 1;
-                self.end(now, 0);
+                self.end_by(now, signal);
                 if self.interrupts > 1 {
                     self.kill(now);
                 }
             }
-            Signal::QUIT => {
-                self.end(now, 0);
+            Signal::QUIT if !is_alone || self.ending.is_some() => {
+                self.end(now, None);
                 self.kill(now);
             }
-            _ => {}
+            Signal::HUP | Signal::USR1 if !is_alone => {}
+            _ => {
+                let main = self.main.and_then(|(id, _)| self.known.get(&id));
+                self.passed = main.and_then(|main| main.process).map(|_| signal);
+            }
         }
+    }
+
+    pub fn is_alone_with_main(&self) -> bool {
+        matches!(self.main, Some((_, Main::Alone)))
+    }
+
+    fn end_by(&mut self, now: Now, signal: Signal) {
+        if let (Some((id, _)), None) = (self.main, self.ending) {
+            self.with(id, |main| main.spec.stop.signal = signal);
+        }
+        self.end(now, None);
     }
 
     /// An essential service that has come to its end takes the daemon with it.
     pub fn mourn(&mut self, now: Now) {
         if let Some(code) = self.known.values().find_map(Known::ends_the_daemon) {
-            self.end(now, code);
+            self.end(now, Some(code));
         }
     }
 
-    fn end(&mut self, now: Now, code: u8) {
+    fn end(&mut self, now: Now, code: Option<u8>) {
         if self.ending.is_none() {
+            let with_main = self.main.and_then(|(id, _)| self.known.get(&id)).is_some_and(|main| !main.is_idle());
             let kill_at = now.mono + self.settings.shutdown_timeout;
-            self.ending = Some(Ending { kill_at, killing_since: None, swept: false, alone: false, code });
+            self.ending = Some(Ending { kill_at, killing_since: None, swept: false, alone: false, code, with_main });
             self.known.values_mut().for_each(|known| known.wish_down(Wish::Down));
         }
     }
@@ -112,7 +130,7 @@ impl Judge {
             self.followers.insert(from.clone(), watch.services.clone());
         }
         if *request == Request::Shutdown {
-            self.end(now, 0);
+            self.end(now, None);
         }
         if let Request::Add(add) = request {
             let mut spec = ServiceSpec::from_request(add, &self.settings).unwrap();

@@ -79,13 +79,16 @@ impl History {
         let now = Now { mono: Mono(1_000_000_000_000), wall: Timestamp(1_767_323_045_000) };
         let settings = whims::settings(&mut dice);
         let planted = Planted::new(fault);
-        let config = Config { settings: settings.clone(), services: whims::services(&mut dice), ..Config::default() };
+        let mut config = Config { settings: settings.clone(), services: whims::services(&mut dice), ..Config::default() };
+        let main = planted.main(whims::main(&mut dice));
+        if main.is_some() {
+            config.add_main(&["/bin/x".to_owned()]).unwrap();
+        }
         let essential: BTreeSet<String> = config.services.iter().filter(|spec| spec.essential).map(|spec| spec.name.clone()).collect();
         let config = planted.is_made(config);
-        let boot =
-            Boot { config, zone: TimeZone::UTC, remembered: Default::default(), seed, pid: DAEMON, version: "0".to_owned(), main: None };
+        let boot = Boot { config, zone: TimeZone::UTC, remembered: Default::default(), seed, pid: DAEMON, version: "0".to_owned(), main };
         let supervisor = Supervisor::new(boot, now);
-        let mut judge = Judge::new(settings.clone(), &supervisor, now);
+        let mut judge = Judge::new(settings.clone(), &supervisor, main, now);
         judge.known.values_mut().for_each(|known| known.spec.essential = essential.contains(known.name()));
         let world = World::new(dice.split());
         History { dice, now, supervisor, world, judge, planted, settings, clients: 3, calls: 0, turns: 0, trace, lines: Vec::new() }
@@ -145,7 +148,7 @@ impl History {
                 self.turn(Event::Signalled(signal))
             }
             _ => {
-                let signal = self.dice.pick(&["HUP", "USR1", "WINCH"]).parse().unwrap();
+                let signal = self.dice.pick(&["HUP", "USR1", "WINCH", "RTMIN+3"]).parse().unwrap();
                 self.turn(Event::Signalled(signal))
             }
         }
@@ -258,6 +261,7 @@ impl History {
             0 => self.request(Request::Shutdown)?,
             1 => self.turn(Event::Signalled(Signal::TERM))?,
             2 => self.turn(Event::Signalled(Signal::INT))?,
+            _ if self.judge.is_alone_with_main() => self.turn(Event::Signalled(Signal::TERM))?, // which hears the other
             _ => self.turn(Event::Signalled(Signal::QUIT))?,
         }
         let last = self.now.mono + self.settings.shutdown_timeout + Duration::from_millis(600);

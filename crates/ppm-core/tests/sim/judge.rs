@@ -10,8 +10,8 @@ use ppm_core::event::{Action, Cause, Event, From, Notice, Pid, ServiceId};
 use ppm_core::names::glob_matches;
 use ppm_core::schedule::{Missed, Overlap};
 use ppm_core::service::STRAYS_AFTER;
-use ppm_core::spec::{Reach, Settings};
-use ppm_core::supervisor::Supervisor;
+use ppm_core::spec::{MAIN, Reach, Settings};
+use ppm_core::supervisor::{Main, Supervisor};
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::{EventKind, EventRow, Signal};
 
@@ -69,7 +69,10 @@ pub struct Ending {
     pub swept: bool,
     /// It was told that it has no child any more.
     pub alone: bool,
-    pub code: u8,
+    /// Of the essential service with which the daemon ends.
+    pub code: Option<u8>,
+    /// Whether the command of the command line was there when the end began: its code is passed on then.
+    pub with_main: bool,
 }
 
 pub struct Judge {
@@ -87,7 +90,12 @@ pub struct Judge {
     /// Kills by the kernel that no death was laid to.
     pub blamable: u64,
     pub followers: BTreeMap<From, Vec<String>>,
+    pub main: Option<(ServiceId, Main)>,
+    /// How the command of the command line ended, when it was removed.
+    pub code_of_removed: Option<u8>,
     // Of one turn:
+    /// What the command of the command line is to hear.
+    pub passed: Option<Signal>,
     pub user_signals: BTreeMap<ServiceId, Signal>,
     pub paused: BTreeSet<ServiceId>,
     pub resumed: BTreeSet<ServiceId>,
@@ -101,12 +109,11 @@ pub struct Judge {
 }
 
 impl Judge {
-    pub fn new(settings: Settings, supervisor: &Supervisor, now: Now) -> Judge {
+    pub fn new(settings: Settings, supervisor: &Supervisor, main: Option<Main>, now: Now) -> Judge {
         let known: BTreeMap<ServiceId, Known> =
             supervisor.services().map(|service| (service.id(), Known::new(service.id(), service.spec().clone(), service.plan()))).collect();
         Judge {
             next_id: known.keys().map(|id| id.0 + 1).max().unwrap_or(1),
-            known,
             calls: Calls::default(),
             settings,
             ending: None,
@@ -117,6 +124,10 @@ impl Judge {
             oom_kills: None,
             blamable: 0,
             followers: BTreeMap::new(),
+            main: known.values().find(|known| known.name() == MAIN).map(|known| known.id).zip(main),
+            known,
+            code_of_removed: None,
+            passed: None,
             user_signals: BTreeMap::new(),
             paused: BTreeSet::new(),
             resumed: BTreeSet::new(),
@@ -151,6 +162,7 @@ impl Judge {
     }
 
     fn begin(&mut self, turn: &Turn<'_>) -> Verdict {
+        self.passed = None;
         self.user_signals.clear();
         self.paused.clear();
         self.resumed.clear();
@@ -224,12 +236,25 @@ impl Judge {
             Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),
             Action::Exit { code } => {
-                let right = self.ending.map_or(0, |ending| ending.code);
-                rule(*code == right, "the exit code is right", || format!("{code}, not {right}"))?;
                 self.exited = true;
-                self.see_exit(now, world)
+                self.see_exit(now, world)?;
+                let right = self.exit_code();
+                rule(*code == right, "the exit code is right", || format!("{code}, not {right}"))
             }
         }
+    }
+
+    /// That of the essential service that came to its end first, else of the command of the command line, else 0.
+    fn exit_code(&self) -> u8 {
+        let Some(ending) = self.ending else { return 0 };
+        let main = self
+            .main
+            .and_then(|(id, _)| self.known.get(&id))
+            .filter(|main| main.process.is_none() && !main.starting)
+            .and_then(|main| main.last);
+        let unreaped = self.main.and_then(|(id, _)| self.known.get(&id)).and_then(|main| main.process).map(|_| 137);
+        let of_main = main.map(|last| last.code).or(self.code_of_removed).filter(|_| ending.with_main);
+        ending.code.or(of_main).or(unreaped).unwrap_or(0)
     }
 
     fn see_spawn(&mut self, now: Now, id: ServiceId, cause: Cause) -> Verdict {
@@ -273,6 +298,10 @@ impl Judge {
         let text = || format!("{signal} to {reach:?} of {pid}: wish {wish:?}, coming {coming:?}, {process:?}, {left:?}");
         let overlap = known.options().overlap;
         let (id, stop, grace) = (known.id, known.spec.stop.signal, known.spec.stop.timeout);
+        if self.passed == Some(signal) && self.main.is_some_and(|(main, _)| main == id) {
+            self.passed = None;
+            return rule(reach == Reach::Leader, "the command hears what the daemon gets", text);
+        }
         if self.user_signals.get(&id) == Some(&signal) {
             self.user_signals.remove(&id);
             self.to_groups.insert((id, signal.number()));
@@ -364,6 +393,9 @@ impl Judge {
                 }
                 if row.event == EventKind::Removed {
                     let Some(known) = self.known.remove(&ServiceId(row.id)) else { return Ok(()) };
+                    if self.main.is_some_and(|(main, _)| main == known.id) {
+                        self.code_of_removed = known.last.map(|last| last.code);
+                    }
                     let fine = known.wish == Wish::Gone && known.is_idle();
                     return rule(fine, "only what is gone is removed", || format!("{known:?}"));
                 }
@@ -395,6 +427,7 @@ impl Judge {
 impl Judge {
     fn conclude(&mut self, turn: &Turn<'_>) -> Verdict {
         let now = turn.now.mono;
+        rule(self.passed.is_none(), "the command hears what the daemon gets", || format!("{:?} was not passed on", self.passed))?;
         rule(self.asked == self.woken, "who is asked to stop is woken", || format!("{:?} asked, {:?} woken", self.asked, self.woken))?;
         let killed_late = |(id, signal): &(ServiceId, i32)| {
             *signal == Signal::KILL.number() && self.known.get(id).and_then(|known| known.left).is_some_and(|left| left.strayed)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
+use ppm_core::supervisor::Main;
 use ppm_protocol::message::{AddService, Await, Check, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{Request, Signal};
 
@@ -20,6 +21,11 @@ pub fn settings(dice: &mut Dice) -> Settings {
         clock_check_interval: dice.pick_ms(&[0, 10_000, 3_600_000]),
         ..Settings::default()
     }
+}
+
+/// Whether there is a command on the daemon's command line.
+pub fn main(dice: &mut Dice) -> Option<Main> {
+    *dice.pick(&[None, None, None, None, Some(Main::Alone), Some(Main::AmongOthers)])
 }
 
 pub fn services(dice: &mut Dice) -> Vec<ServiceSpec> {

@@ -134,3 +134,20 @@ fn without_a_command_signals_that_mean_nothing_do_nothing_r30() {
         story = gets(story, signal).quiet();
     }
 }
+
+#[test]
+fn its_code_is_passed_on_whatever_it_leaves_behind_r28() {
+    alone()
+        .event(Event::Signalled(Signal::TERM))
+        .asks_to_stop(Signal::TERM)
+        .exits_leaving_others(code(6))
+        .after(9.s())
+        .sends(Signal::KILL)
+        .after(500.ms())
+        .leaves(6);
+}
+
+#[test]
+fn when_it_is_killed_and_not_waited_for_that_is_its_code_r25() {
+    alone().event(Event::Signalled(Signal::TERM)).asks_to_stop(Signal::TERM).after(9.s()).sends(Signal::KILL).after(500.ms()).leaves(137);
+}

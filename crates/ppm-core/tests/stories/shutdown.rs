@@ -3,7 +3,7 @@
 use ppm_core::event::{Event, Group};
 use ppm_core::spec::Settings;
 use ppm_protocol::message::{Answer, Goal};
-use ppm_protocol::{ErrorCode, Request, Signal};
+use ppm_protocol::{ErrorCode, Request, Signal, Status};
 
 use crate::ask::{add, list, remove, restart, signal, start, stats, stop, wait};
 use crate::story::{Reply, Span, Story, by, code, done, failed, named, refused, story, story_with, svc};
@@ -95,6 +95,55 @@ fn who_does_not_end_in_time_is_killed_and_reaped_r26() {
         .quiet()
         .reaps()
         .leaves(0);
+}
+
+#[test]
+fn the_daemon_says_who_used_the_time_r26() {
+    story([named("a"), named("b"), named("c")])
+        .starts()
+        .on("b")
+        .starts()
+        .on("c")
+        .starts()
+        .event(Event::Signalled(Signal::TERM))
+        .announces("SIGTERM: stopping 3 services")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .on("a")
+        .asks_to_stop(Signal::TERM)
+        .after(2.s())
+        .exits(code(0))
+        .on("b")
+        .asks_to_stop(Signal::TERM)
+        .after(3.s())
+        .sends(Signal::KILL)
+        .reaps()
+        .leaves(0)
+        .announces("stopped 3 services in 5s: b took 5s and had to be killed, a took 2s");
+}
+
+#[test]
+fn who_is_killed_without_waiting_is_not_said_to_have_overrun_its_time_r27() {
+    two()
+        .event(Event::Signalled(Signal::TERM))
+        .asks_to_stop(Signal::TERM)
+        .on("a")
+        .asks_to_stop(Signal::TERM)
+        .event(Event::Signalled(Signal::QUIT))
+        .is(Status::Running, "no time was left to wait for it, SIGKILL sent")
+        .sends(Signal::KILL)
+        .reaps()
+        .is(Status::Crashed, "killed: no time was left to wait for it")
+        .on("b")
+        .sends(Signal::KILL)
+        .reaps()
+        .leaves(0);
+}
+
+#[test]
+fn a_stop_that_may_take_longer_than_the_shutdown_is_told_at_the_start() {
+    let text = "`svc`: its stop timeout of 1m is cut short when the daemon ends: shutdown_timeout is 9s";
+    story(svc().with(|spec| spec.stop.timeout = 60.s())).announces(text).starts();
 }
 
 #[test]

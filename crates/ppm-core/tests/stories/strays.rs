@@ -145,6 +145,16 @@ fn a_signal_a_pause_and_its_end_reach_strays_too() {
 }
 
 #[test]
+fn a_service_that_goes_into_the_background_is_told_to_stay_in_the_foreground_r68() {
+    story(svc())
+        .starts()
+        .exits_leaving_others(code(0))
+        .asks_to_stop(Signal::TERM)
+        .drains()
+        .is(Status::Finished, "exit code 0, but it left processes behind: run it in the foreground");
+}
+
+#[test]
 fn what_is_nobodys_is_asked_when_all_services_have_ended_and_waited_for_r26() {
     story(svc())
         .starts()

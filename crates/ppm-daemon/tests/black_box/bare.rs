@@ -69,7 +69,7 @@ fn r46_with_a_read_only_root_it_needs_one_place_for_its_socket() {
     let Some(mut setup) = in_bare_root(&format!("{WITH_NULL}; mount -o remount,ro,bind root")) else { return };
     setup.socket = "/ppm.sock".into();
     let (code, said) = setup.fail();
-    let why = "error: cannot lock /ppm.sock.lock: Read-only file system (os error 30)\n  hint: choose another place with --socket or PPM_SOCKET\n";
+    let why = "error: cannot lock /ppm.sock.lock: Read-only file system (os error 30)\n  hint: mount a tmpfs there, or choose another place with --socket or PPM_SOCKET\n";
     assert_eq!((code, said.as_str()), (73, why));
 }
 

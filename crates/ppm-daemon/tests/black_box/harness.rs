@@ -78,10 +78,18 @@ impl Setup {
 
     /// As process 1 of its own namespace, as in a container; None, and a word about it, where that is not permitted.
     pub fn as_process_one() -> Option<Setup> {
-        const UNSHARE: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+        Setup::in_a_namespace(&["--pid", "--fork", "--mount-proc", "--kill-child"])
+    }
+
+    /// The same, but /proc is that of the namespace outside.
+    pub fn with_foreign_proc() -> Option<Setup> {
+        Setup::in_a_namespace(&["--pid", "--fork", "--kill-child"])
+    }
+
+    fn in_a_namespace(how: &[&str]) -> Option<Setup> {
         let mut command = Command::new("unshare");
-        command.args(UNSHARE);
-        let permitted = Command::new("unshare").args(UNSHARE).arg("true").output().is_ok_and(|output| output.status.success());
+        command.args(how);
+        let permitted = Command::new("unshare").args(how).arg("true").output().is_ok_and(|output| output.status.success());
         if !permitted {
             eprintln!("skipped: unshare is not permitted here");
             return None;
@@ -318,7 +326,7 @@ impl Daemon {
         fs::write(self.path(&name), "").unwrap();
         fs::set_permissions(self.path(&name), fs::Permissions::from_mode(0o666)).unwrap();
         self.reload(&json!({"services": [service]}));
-        let row = self.wait(&name, "stopped");
+        let row = until("its end", || Some(self.row(&name)).filter(|row| row["pid"].is_null() && row["status"] != "created"));
         let text = fs::read_to_string(self.path(&name)).unwrap();
         if row["exit"].is_null() { Err(row["reason"].as_str().unwrap().to_owned()) } else { Ok(text) }
     }

@@ -414,7 +414,7 @@ fn r35_thousands_of_ends_a_second_keep_nobody_from_being_heard() {
 fn r35_five_hundred_services_that_crash_without_end_do_not_keep_the_daemon_from_answering() {
     let policy = json!({"policy": "always", "interval": 0});
     let services: Vec<Value> = (0..500).map(|n| json!({"name": format!("s{n}"), "command": "false", "restart": policy})).collect();
-    let daemon = Setup::new().services(&services).env("PPM_LOG", "off").start();
+    let daemon = Setup::new().services(&services).env("PPM_LOG", "error").start();
     until("every service to have crashed", || {
         let rows = daemon.call("list", &json!({}));
         let rows = rows.as_array().unwrap();
@@ -424,4 +424,24 @@ fn r35_five_hundred_services_that_crash_without_end_do_not_keep_the_daemon_from_
     serves(&daemon);
     let stopped = daemon.call("stop", &json!({"services": ["all"]}));
     assert_eq!(stopped["failed"], json!([]));
+}
+
+/// Whoever is stopped between becoming that user and executing its program holds nobody else.
+#[test]
+fn r9_a_service_that_stops_all_of_its_user_without_end_does_not_stop_the_daemon() {
+    const STARTS: usize = 100;
+    if other_user().is_none() {
+        return;
+    }
+    let uid = 20_000 + std::process::id() % 40_000;
+    let keys = json!({"user": format!("{uid}:{uid}"), "stop": {"timeout": "1s"}});
+    let stopper = "trap '' CONT; while :; do kill -s STOP -- -1; done 2> /dev/null";
+    let daemon = Setup::new().services(&[shell("stopper", stopper, &keys), shell("victim", "exec sleep 1000", &keys), healthy()]).start();
+    until("the victim is stopped", || (daemon.row("victim")["status"] == "stopped").then_some(()));
+    let mut client = daemon.client();
+    for _ in 0..STARTS {
+        let id = client.send("restart", &json!({"services": ["victim"]}));
+        client.reply(id).unwrap();
+    }
+    looks_after_the_healthy(&daemon);
 }

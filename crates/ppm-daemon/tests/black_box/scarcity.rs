@@ -167,7 +167,7 @@ fn r47_who_was_killed_because_memory_was_short_is_told_from_who_was_killed_other
     let services =
         [shell("hog", hog, &json!({"restart": "never"})), shell("svc", "exec sleep 1000", &json!({"restart": {"interval": "0s"}}))];
     let mut daemon = setup.services(&services).start();
-    let row = daemon.wait("hog", "stopped");
+    let row = until("the end of the hog", || Some(daemon.row("hog")).filter(|row| !row["exit"].is_null()));
     assert_eq!((&row["exit"], &row["reason"]), (&json!({"signal": "SIGKILL"}), &json!("killed by the kernel: out of memory")));
     let events = daemon.call("why", &json!({"services": ["hog"]}))[0]["events"].to_string();
     assert!(events.contains("killed by the kernel: out of memory"), "{events}");

@@ -198,18 +198,6 @@ fn the_socket_is_found_by_the_environment() {
 }
 
 #[test]
-fn r49_when_there_are_no_descriptors_left_others_wait_and_are_served_later() {
-    let daemon = Setup::new().through_shell("ulimit -n 24").start();
-    let service = daemon.add_with("svc", "exec sleep 1000", &json!({"restart": "always"}));
-    let mut crowd: Vec<UnixStream> = (0..40).map(|_| UnixStream::connect(&daemon.socket).unwrap()).collect();
-    let mut first = Client::new(crowd.remove(0));
-    assert_eq!(first.call("list", &json!({}))[0]["pid"], service["pid"]);
-    assert_eq!(first.call("restart", &json!({"services": ["svc"]}))["failed"], json!([]));
-    drop(crowd);
-    assert_eq!(daemon.row("svc")["status"], "running");
-}
-
-#[test]
 fn the_daemon_outlives_its_own_socket() {
     let daemon = Daemon::start();
     let mut client = daemon.client();

@@ -222,8 +222,8 @@ fn r27_quit_kills_all_escapes_at_once_and_leaves_nothing() {
 
 #[test]
 fn signals_and_pauses_reach_whoever_left_the_group() {
-    let script = "setsid sh -c \"trap 'echo heard > heard' USR1; echo > ready; while :; do sleep 0.02; done\" &
-        trap '' USR1; while :; do sleep 0.02; done";
+    let script = "trap : USR1; setsid sh -c \"trap 'echo heard > heard' USR1; echo > ready; while :; do sleep 0.02; done\" &
+        while :; do sleep 0.02; done";
     let daemon = with(Setup::new(), script, &json!({}));
     daemon.call("signal", &json!({"services": ["svc"], "signal": "USR1"}));
     assert_eq!(daemon.lines_in("heard"), ["heard"]);
@@ -288,4 +288,61 @@ fn r21_the_services_of_another_daemon_below_are_not_taken_for_own_ones() {
     assert_eq!(daemon.descendants().len(), 3, "{:?}", daemon.descendants());
     daemon.tell("below", "stop");
     assert!(daemon.descendants().is_empty(), "{:?}", daemon.descendants());
+}
+
+#[test]
+fn r68_a_service_that_goes_into_the_background_is_ended_and_told_to_stay_in_the_foreground() {
+    let script = "setsid sh -c 'echo > ready; exec sleep 1000' & while [ ! -e ready ]; do sleep 0.02; done";
+    for setup in setups() {
+        let daemon = with(setup, script, &json!({"stop": {"timeout": "10m"}}));
+        let row = daemon.wait("svc", "finished");
+        assert_eq!(row["reason"], "exit code 0, but it left processes behind: run it in the foreground");
+        assert!(daemon.descendants().is_empty(), "{:?}", daemon.descendants());
+    }
+}
+
+#[test]
+fn r26_the_daemon_says_who_used_the_time_of_its_end() {
+    let script = "setsid sh -c \"trap '' TERM; echo > ready; exec sleep 1000\" & wait";
+    let services = [shell("svc", script, &json!({})), shell("quick", "exec sleep 1000", &json!({}))];
+    let mut daemon = Setup::new().config(&json!({"shutdown_timeout": "1100ms", "services": services})).start();
+    daemon.lines_in("ready");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), 0);
+    let stderr = daemon.stderr();
+    let line = stderr.lines().last().unwrap();
+    assert!(line.starts_with("ppm | warning: stopped 2 services in ") && line.ends_with(" and had to be killed"), "{line}");
+    assert!(line.contains(": svc took ") && !line.contains("quick"), "{line}");
+}
+
+#[test]
+fn r27_nobody_is_said_to_be_left_whom_a_second_interrupt_killed() {
+    for setup in setups() {
+        let mut daemon =
+            with(setup, "trap '' TERM; sleep 1000 & echo > ready; while :; do sleep 1000; done", &json!({"stop": {"timeout": "10m"}}));
+        let mut events = daemon.events();
+        daemon.signal(Signal::SIGINT);
+        events.until("svc", "stopping");
+        daemon.signal(Signal::SIGINT);
+        assert_eq!(daemon.exit_code(), 0);
+        let stderr = daemon.stderr();
+        assert!(stderr.contains("killed: no time was left to wait for it") && !stderr.contains("does not let go"), "{stderr}");
+    }
+}
+
+/// Numbers of another namespace must not be taken for own ones: whoever has them there would be killed.
+#[test]
+fn r51_without_a_proc_of_its_own_the_daemon_ends_groups_and_takes_nobody_for_a_stray() {
+    let Some(setup) = Setup::with_foreign_proc() else { return };
+    let services = [
+        shell("svc", "sleep 1000 & (env -i setsid sleep 1000 &); echo > ready; wait", &json!({"stop": {"timeout": "10m"}})),
+        shell("other", "exec sleep 1000", &json!({})),
+    ];
+    let mut daemon = setup.config(&json!({"shutdown_timeout": "10m", "services": services})).start();
+    daemon.lines_in("ready");
+    assert!(daemon.stderr().contains("/proc does not show this pid namespace"), "{}", daemon.stderr());
+    assert_eq!(daemon.tell("svc", "stop")["status"], "finished");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), 0);
+    assert!(daemon.processes().is_empty(), "{:?}", daemon.processes());
 }
