@@ -515,12 +515,24 @@ pub const LOGGER: Table = Table {
             "2GiB",
         ),
         here("max_age", Kind::Duration, Otherwise("`0s`"), "Files that were last written to longer ago than this go; `0s`: never.", "30d"),
+        here("console", Kind::Boolean, Otherwise("`false`"), "Whether output is also copied to the daemon's standard output.", "true"),
+        here(
+            "prefix",
+            Kind::Boolean,
+            Otherwise("`true`"),
+            "There: whether each line begins with the name of the service: `web | line`.",
+            "false",
+        ),
+        here(
+            "format",
+            Kind::Word(&["text", "json"]),
+            Otherwise("`text`"),
+            "There: lines as they are, or an object for each: `{\"time\", \"service\", \"id\", \"stream\", \"message\"}`.",
+            "json",
+        ),
+        here("timestamps", Kind::Boolean, Otherwise("`false`"), "There: whether each line of text has its time in front.", "true"),
         later("memory"),
         later("rate_limit"),
-        later("console"),
-        later("prefix"),
-        later("format"),
-        later("timestamps"),
     ],
 };
 

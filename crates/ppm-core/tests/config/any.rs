@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
-use ppm_core::logging::{LogChoice, LogKeys};
+use ppm_core::logging::{Format, LogChoice, LogKeys};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
 use ppm_core::zone;
@@ -153,6 +153,10 @@ fn any_log_keys(chance: &mut Chance) -> LogKeys {
         max_file_size: size(chance),
         max_total_size: size(chance),
         max_age: (chance.below(2) == 0).then(|| any_duration(chance)),
+        console: [None, Some(true), Some(false)][chance.below(3)],
+        prefix: [None, Some(true), Some(false)][chance.below(3)],
+        format: [None, Some(Format::Text), Some(Format::Json)][chance.below(3)],
+        timestamps: [None, Some(true), Some(false)][chance.below(3)],
     }
 }
 
