@@ -27,6 +27,24 @@ pub struct LogKeys {
     pub max_total_size: Option<u64>,
     /// How long what was written is kept; zero: for ever.
     pub max_age: Option<Duration>,
+    /// Whether output is also copied to the daemon's standard output.
+    pub console: Option<bool>,
+    /// There: whether each line begins with the service's name.
+    pub prefix: Option<bool>,
+    /// There: lines of text, or of JSON.
+    pub format: Option<Format>,
+    /// There: whether each line of text begins with its time.
+    pub timestamps: Option<bool>,
+}
+
+/// How lines are written to the daemon's standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As they are, with something in front.
+    #[default]
+    Text,
+    /// As objects, one in a line.
+    Json,
 }
 
 /// What is written for one service.
@@ -46,6 +64,25 @@ pub enum LogChoice {
 pub struct Logger {
     /// Files that it is written to.
     pub files: Option<Files>,
+    /// How it is copied to the daemon's standard output, if it is.
+    pub console: Option<Style>,
+}
+
+/// How output looks on the daemon's standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Whether each line begins with the service's name.
+    pub prefix: bool,
+    /// Lines of text, or of JSON.
+    pub format: Format,
+    /// Whether each line of text has its time in front.
+    pub timestamps: bool,
+}
+
+impl Default for Style {
+    fn default() -> Style {
+        Style { prefix: true, format: Format::Text, timestamps: false }
+    }
 }
 
 /// The files of one service.
@@ -78,18 +115,23 @@ impl LogKeys {
 
     /// Whether there is somewhere to write to.
     pub fn has_sink(&self) -> bool {
-        self.path.is_some()
+        self.path.is_some() || self.console == Some(true)
     }
 
     fn over(&self, common: Option<&LogKeys>) -> LogKeys {
         let none = LogKeys::default();
-        let LogKeys { path, max_files, max_file_size, max_total_size, max_age } = common.unwrap_or(&none);
+        let LogKeys { path, max_files, max_file_size, max_total_size, max_age, console, prefix, format, timestamps } =
+            common.unwrap_or(&none);
         LogKeys {
             path: self.path.clone().or_else(|| path.clone()),
             max_files: self.max_files.or(*max_files),
             max_file_size: self.max_file_size.or(*max_file_size),
             max_total_size: self.max_total_size.or(*max_total_size),
             max_age: self.max_age.or(*max_age),
+            console: self.console.or(*console),
+            prefix: self.prefix.or(*prefix),
+            format: self.format.or(*format),
+            timestamps: self.timestamps.or(*timestamps),
         }
     }
 
@@ -104,7 +146,13 @@ impl LogKeys {
             age: self.max_age.filter(|age| !age.is_zero()),
         };
         let files = self.path.map(|path| Files { path, limits });
-        files.is_some().then_some(Logger { files })
+        let style = Style {
+            prefix: self.prefix.unwrap_or(true),
+            format: self.format.unwrap_or_default(),
+            timestamps: self.timestamps.unwrap_or(false),
+        };
+        let console = (self.console == Some(true)).then_some(style);
+        (files.is_some() || console.is_some()).then_some(Logger { files, console })
     }
 }
 

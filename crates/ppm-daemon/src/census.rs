@@ -39,7 +39,7 @@ impl Census {
         Some(Census { children: Some(children).filter(|path| path.exists()), buffer: Vec::with_capacity(4096) })
     }
 
-    /// The daemon's children: those of its main thread, which all orphans are given to.
+    /// The daemon's children, as far as they are its main thread's, which all orphans are given to.
     pub fn children(&mut self) -> Vec<Pid> {
         match self.children.clone() {
             Some(path) => {

@@ -10,14 +10,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use nix::unistd::getpid;
 use ppm_core::event::{Event, Group, Pid, ServiceId};
 use ppm_core::kin::{Birth, Kin, descendants};
+use ppm_core::oom::may_be_one;
 use ppm_core::spec::Reach;
 use ppm_protocol::Signal;
 
 use crate::census::Census;
 use crate::reap::{self, Change};
 
-/// How many changes are taken at a time (R35).
-const AT_A_TIME: usize = 64;
+/// How many changes are taken at a time. All that there are, as a rule: reaping is many times faster than forking, and the
+/// dead that are not reaped are in the way of the look at the living.
+const AT_A_TIME: usize = 16_384;
 
 /// How often all processes are looked at for such as were born while others were killed: whoever is killed has no more
 /// children, so that it takes many rounds only if they fork faster than they are killed.
@@ -123,12 +125,19 @@ impl Children {
         let mut taken = Taken::All;
         let mut changes = Vec::new();
         let mut ended = Vec::new();
+        let mut count = 0;
         while let Some(change) = reap::next() {
-            if let Change::Exited(pid, _) = change {
-                ended.extend(self.kin.reaped(pid).map(|id| (pid, id)));
-            }
-            changes.push(change);
-            if changes.len() == AT_A_TIME {
+            let is_told = match change {
+                Change::Exited(pid, exit) => {
+                    let led = self.kin.reaped(pid);
+                    ended.extend(led.map(|id| (pid, id)));
+                    led.is_some() || may_be_one(exit)
+                }
+                Change::Paused(pid) | Change::Resumed(pid) => self.kin.led_by(pid).is_some(),
+            };
+            changes.extend(is_told.then_some(change)); // nothing follows from the end of an orphan of nobody
+            count += 1;
+            if count == AT_A_TIME {
                 taken = Taken::Some;
                 break;
             }
@@ -163,6 +172,11 @@ impl Children {
         let groups: BTreeSet<Pid> = self.groups_left().map(|(_, group)| group).collect();
         self.kin.bury(|pid| groups.contains(&pid));
         taken
+    }
+
+    /// Whether there is something to be told that was taken.
+    pub fn has_untold(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// What was taken, one by one.

@@ -25,6 +25,14 @@ use crate::clock::{self, Alarm, Rang};
 use crate::shell::Hands;
 use crate::{host, oom};
 
+/// How many changes of children are told at a time (R35): on each of them a service may be started, and clients wait
+/// meanwhile.
+const TOLD_AT_A_TIME: usize = 16;
+
+/// How much of what came from elsewhere is taken up after each turn, whatever else there is to do: so clients are heard
+/// beside services that crash without end, and cannot keep the loop from those (R35, R55).
+const FROM_ELSEWHERE: usize = 4;
+
 /// How long the last replies may take to be read at the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
@@ -48,6 +56,8 @@ pub enum Wake {
     Sampled(u64, Vec<(Pid, Usage)>),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
+    /// What must outlive the daemon was written, or could not be.
+    Remembered(Result<(), String>),
 }
 
 /// The signals that the daemon answers to, SIGCHLD aside. Registered before the first child exists.
@@ -111,6 +121,7 @@ impl Driver {
         self.count_oom_kills();
         loop {
             if let Some(code) = self.hands.exit {
+                self.finish_remembering().await;
                 self.hands.logs.finish(LAST_LINES).await;
                 self.hands.clients.flush(LAST_WORDS).await;
                 return code;
@@ -125,6 +136,22 @@ impl Driver {
                     self.look_at_children(); // who ended just in time is not killed, and not said to be left behind
                     self.tell(Event::Tick);
                 }
+            }
+            for _ in 0..FROM_ELSEWHERE {
+                let Ok(wake) = self.inbox.try_recv() else { break };
+                self.open(wake);
+            }
+        }
+    }
+
+    /// Gives what must outlive the daemon a moment to come to the disk.
+    async fn finish_remembering(&mut self) {
+        let end = tokio::time::Instant::now() + LAST_WORDS;
+        while self.hands.memory.is_behind() {
+            match tokio::time::timeout_at(end, self.inbox.recv()).await {
+                Ok(Some(Wake::Remembered(outcome))) => self.hands.memory.written(outcome),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
             }
         }
     }
@@ -151,13 +178,17 @@ impl Driver {
     }
 
     fn look_at_children(&mut self) {
-        self.taken = self.hands.take_changes(&|name| self.supervisor.id_of(name));
-        while let Some(event) = self.hands.next_change() {
+        if !self.hands.children.has_untold() {
+            self.taken = self.hands.take_changes(&|name| self.supervisor.id_of(name));
+        }
+        for _ in 0..TOLD_AT_A_TIME {
+            let Some(event) = self.hands.next_change() else { return };
             if matches!(event, Event::Exited { exit, .. } if may_be_one(exit)) {
                 self.count_oom_kills();
             }
             self.tell(event);
         }
+        self.taken = Taken::Some; // to be told
     }
 
     fn count_oom_kills(&mut self) {
@@ -183,6 +214,7 @@ impl Driver {
             Wake::Gone(client) => self.gone(client),
             Wake::Streamed(client) => self.hands.streamed(client),
             Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
+            Wake::Remembered(outcome) => self.hands.memory.written(outcome),
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();
                 self.tell(Event::ConfigRead { read, config: *config });

@@ -13,23 +13,26 @@ mod host;
 mod loader;
 mod log;
 mod logs;
+mod memory;
 mod oom;
 mod reap;
 mod sampler;
 mod shell;
 mod spawn;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use jiff::tz::TimeZone;
 use nix::unistd::Uid;
 use ppm_core::config::Config;
-use ppm_core::event::Pid;
+use ppm_core::event::{Pid, Planned};
 use ppm_core::reload::NoConfig;
-use ppm_core::spec::InvalidSpec;
+use ppm_core::schedule::Missed;
+use ppm_core::spec::{InvalidSpec, ServiceSpec};
 use ppm_core::supervisor::{Boot, Main, Supervisor};
 use ppm_protocol::socket;
 use tokio::sync::mpsc;
@@ -39,6 +42,7 @@ use crate::control::Clients;
 use crate::driver::{Driver, Signals};
 use crate::host::{OpenFiles, Terminal};
 use crate::loader::Loader;
+use crate::memory::Memory;
 use crate::shell::Hands;
 use crate::spawn::Spawner;
 
@@ -65,9 +69,26 @@ pub struct Options {
     pub command: Vec<OsString>,
 }
 
+/// Virtual, as large as a main thread's: what is not touched costs nothing.
+const STACK: usize = 8 * 1024 * 1024;
+
 /// Runs the daemon in the foreground until it is asked to end. Must be called from the main thread of a process
 /// that has no other.
+///
+/// The loop has a thread of its own, and the main thread only waits for its end: the kernel keeps a list of children for
+/// each thread, and gives orphans to the main one. So that list holds nobody but orphans, and a look at it costs nothing
+/// however many services run. Without a second thread all is on one list, which is right too.
 pub fn run(options: &Options) -> ExitCode {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("loop".to_owned()).stack_size(STACK);
+        match thread.spawn_scoped(scope, || serve_and_tell(options)) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => serve_and_tell(options),
+        }
+    })
+}
+
+fn serve_and_tell(options: &Options) -> ExitCode {
     match serve(options) {
         Ok(code) => ExitCode::from(code),
         Err(Failure { message, code }) => {
@@ -128,7 +149,10 @@ fn serve(options: &Options) -> Result<u8, Failure> {
         let source = loader.name();
         let spawner = Spawner::new(std::env::vars_os(), open_files.given, terminal)?;
         let clients = Clients::new(sender.clone(), open_files.own);
-        let hands = Hands::new(spawner, loader, clients, past, sender.clone());
+        let folder = memory::folder(config.settings.state_dir.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
+        let remembered = recall(&config, folder.as_deref());
+        let memory = Memory::new(folder, remembered.clone(), sender.clone());
+        let hands = Hands::new(spawner, loader, clients, past, memory, sender.clone());
         tokio::spawn(control::listen(listener, sender));
         tracing::info!(
             "{}, pid {}, {source}: {} services, socket {}",
@@ -137,7 +161,7 @@ fn serve(options: &Options) -> Result<u8, Failure> {
             config.services.len(),
             path.display()
         );
-        let supervisor = Supervisor::new(boot(config, main), clock::now());
+        let supervisor = Supervisor::new(boot(config, main, remembered), clock::now());
         host::trim_memory();
         let code = Driver::new(supervisor, hands, signals, inbox).run().await;
         terminal.take_back();
@@ -146,11 +170,25 @@ fn serve(options: &Options) -> Result<u8, Failure> {
     })
 }
 
-fn boot(config: Config, main: Option<Main>) -> Boot {
+/// What is remembered of the services that ask for it; a file is looked for only if one does.
+fn recall(config: &Config, folder: Option<&Path>) -> BTreeMap<String, Planned> {
+    let asks = |spec: &ServiceSpec| spec.schedule.as_ref().is_some_and(|schedule| schedule.options.missed == Missed::Once);
+    let asking: Vec<&str> = config.services.iter().filter(|spec| asks(spec)).map(|spec| spec.name.as_str()).collect();
+    let Some(folder) = folder.filter(|_| !asking.is_empty()) else { return BTreeMap::new() };
+    let mut remembered = memory::read(folder).unwrap_or_else(|why| {
+        tracing::warn!("what was missed is not known: {why}");
+        BTreeMap::new()
+    });
+    remembered.retain(|name, _| asking.contains(&name.as_str()));
+    remembered
+}
+
+fn boot(config: Config, main: Option<Main>, remembered: BTreeMap<String, Planned>) -> Boot {
     let now = clock::now();
     Boot {
         config,
         zone: zone(),
+        remembered,
         seed: now.mono.0 ^ now.wall.0.cast_unsigned(),
         pid: Pid(nix::unistd::getpid().as_raw()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -166,7 +204,8 @@ fn main_of(options: &Options, loader: &Loader) -> Option<Main> {
 
 fn words(command: &[OsString]) -> Result<Vec<String>, Failure> {
     let word = |word: &OsString| {
-        let message = || format!("error: {} is not UTF-8\n  hint: pass it in the environment, or in a file", word.display());
+        let shown = word.as_encoded_bytes().escape_ascii();
+        let message = || format!("error: the argument `{shown}` is not UTF-8\n  hint: pass it in the environment, or in a file");
         word.to_str().map(str::to_owned).ok_or_else(|| Failure { message: message(), code: EXIT_USAGE })
     };
     command.iter().map(word).collect()

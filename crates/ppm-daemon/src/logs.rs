@@ -5,6 +5,7 @@
 //! when anybody asks for it later.
 
 mod collector;
+mod console;
 mod file;
 mod index;
 mod reader;
@@ -20,7 +21,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 use ppm_core::event::{Pid, ServiceId};
-use ppm_core::logging::Limits;
+use ppm_core::logging::{Limits, Style};
 use ppm_protocol::message::ReadLog;
 use tokio::sync::oneshot;
 
@@ -65,6 +66,8 @@ pub struct Sinks {
     pub service: String,
     /// The folder of its files, and what is kept there.
     pub files: Option<(PathBuf, Limits)>,
+    /// How it is copied to the daemon's standard output, if it is.
+    pub console: Option<Style>,
 }
 
 /// What the thread is told.
@@ -78,7 +81,7 @@ enum Command {
     SetSinks { id: ServiceId, sinks: Sinks },
     /// Close all files, to open them again under their names.
     Reopen,
-    /// Bring all indices up to date, and say so.
+    /// Write what services have written by now, bring all indices up to date, and say so.
     Sync { done: mpsc::Sender<()> },
     /// Poke whenever something was written for one of these services.
     Follow { services: BTreeSet<String>, poke: mpsc::SyncSender<()> },
@@ -173,7 +176,7 @@ impl Thread {
         }
     }
 
-    /// Returns when the indices tell all that is in the files by now.
+    /// Returns when all is in the files that services have written by now, and the indices tell of it.
     fn write_indices(&self) {
         let (done, written) = mpsc::channel();
         self.tell(Command::Sync { done });

@@ -6,7 +6,7 @@ use super::field::{Field, Map};
 use super::keys::LOGGER_KEYS;
 use super::read::Reader;
 use super::tree::Value;
-use crate::logging::{LogChoice, LogKeys};
+use crate::logging::{Format, LogChoice, LogKeys};
 use crate::spec::Settings;
 
 impl Reader {
@@ -57,11 +57,26 @@ impl Reader {
         self.set(map.get("max_file_size"), &mut keys.max_file_size, |reader, field| reader.size(field).map(Some));
         self.set(map.get("max_total_size"), &mut keys.max_total_size, |reader, field| reader.size(field).map(Some));
         self.set(map.get("max_age"), &mut keys.max_age, |reader, field| reader.duration(field).map(Some));
+        self.set(map.get("console"), &mut keys.console, |reader, field| reader.boolean(field).map(Some));
+        self.set(map.get("prefix"), &mut keys.prefix, |reader, field| reader.boolean(field).map(Some));
+        self.set(map.get("format"), &mut keys.format, |reader, field| reader.log_format(field).map(Some));
+        self.set(map.get("timestamps"), &mut keys.timestamps, |reader, field| reader.boolean(field).map(Some));
         keys
     }
 
+    fn log_format(&mut self, field: Field<'_>) -> Option<Format> {
+        match field.node.value.as_text() {
+            Some("text") => Some(Format::Text),
+            Some("json") => Some(Format::Json),
+            Some(_) | None => {
+                self.wrong_type(field, "`text` or `json`");
+                None
+            }
+        }
+    }
+
     fn writes_nowhere(&mut self, field: Field<'_>, what: &str) {
-        let remark = format!("{what} names nothing to write to, so nothing is captured: add `path: /var/log/ppm`");
+        let remark = format!("{what} names nothing to write to, so nothing is captured: add `path: /var/log/ppm` or `console: true`");
         self.outcome.remarks.push((field.key.at, remark));
     }
 }

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::value::{write_duration, write_size};
 use crate::attributes::{Attributes, Limit, Unit, write_umask};
 use crate::environment::{EnvValue, Inherit};
-use crate::logging::{LogChoice, LogKeys};
+use crate::logging::{Format, LogChoice, LogKeys};
 use crate::schedule::{Options, Schedule};
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::zone;
@@ -32,6 +32,9 @@ pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a Se
     }
     if let Some(zone) = &settings.timezone {
         line(&mut out, "timezone", &quoted(zone::name_of(zone)));
+    }
+    if let Some(folder) = &settings.state_dir {
+        line(&mut out, "state_dir", &quoted(folder));
     }
     if let Some(files) = env_files(&settings.surroundings.common.files) {
         line(&mut out, "env_file", &files);
@@ -198,13 +201,21 @@ fn restart(service: &ServiceSpec, settings: &Settings) -> Option<String> {
 
 /// The keys that are written.
 fn log_keys(keys: &LogKeys) -> String {
-    let LogKeys { path, max_files, max_file_size, max_total_size, max_age } = keys;
+    let LogKeys { path, max_files, max_file_size, max_total_size, max_age, console, prefix, format, timestamps } = keys;
+    let word = |format: &Format| match format {
+        Format::Text => "text",
+        Format::Json => "json",
+    };
     let written = [
         path.as_deref().map(|path| format!("path: {}", quoted(path))),
         max_files.map(|files| format!("max_files: {files}")),
         max_file_size.map(|size| format!("max_file_size: {}", write_size(size))),
         max_total_size.map(|size| format!("max_total_size: {}", write_size(size))),
         max_age.map(|age| format!("max_age: {}", write_duration(age))),
+        console.map(|console| format!("console: {console}")),
+        prefix.map(|prefix| format!("prefix: {prefix}")),
+        format.as_ref().map(|format| format!("format: {}", word(format))),
+        timestamps.map(|timestamps| format!("timestamps: {timestamps}")),
     ];
     let written: Vec<String> = written.into_iter().flatten().collect();
     format!("{{{}}}", written.join(", "))

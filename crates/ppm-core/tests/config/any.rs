@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
-use ppm_core::logging::{LogChoice, LogKeys};
+use ppm_core::logging::{Format, LogChoice, LogKeys};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
 use ppm_core::zone;
@@ -133,6 +133,7 @@ pub fn any_config(chance: &mut Chance) -> Config {
         let [stats_interval, restart_interval, clock_check_interval, shutdown_timeout] = durations;
         settings = Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ..settings };
         settings.timezone = any_zone(chance);
+        settings.state_dir = (chance.below(2) == 0).then(|| format!("/{}", any_text(chance)));
     }
     if chance.below(2) == 0 {
         let common = Arc::new(Variables { files: any_files(chance), env: any_env(chance) });
@@ -152,6 +153,10 @@ fn any_log_keys(chance: &mut Chance) -> LogKeys {
         max_file_size: size(chance),
         max_total_size: size(chance),
         max_age: (chance.below(2) == 0).then(|| any_duration(chance)),
+        console: [None, Some(true), Some(false)][chance.below(3)],
+        prefix: [None, Some(true), Some(false)][chance.below(3)],
+        format: [None, Some(Format::Text), Some(Format::Json)][chance.below(3)],
+        timestamps: [None, Some(true), Some(false)][chance.below(3)],
     }
 }
 
@@ -233,7 +238,7 @@ fn any_options(chance: &mut Chance) -> Options {
         return options;
     }
     options.overlap = [Overlap::Restart, Overlap::Skip, Overlap::Queue][chance.below(3)];
-    options.missed = [Missed::Auto, Missed::Skip][chance.below(2)];
+    options.missed = [Missed::Auto, Missed::Skip, Missed::Once][chance.below(3)];
     options.retry = [Retry::Policy, Retry::Never][chance.below(2)];
     options.deadline = (chance.below(2) == 0).then(|| any_duration(chance));
     options.jitter = any_duration(chance);

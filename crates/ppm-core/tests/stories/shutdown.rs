@@ -327,7 +327,7 @@ fn services_that_have_not_been_started_yet_are_not_started_by_a_shutdown_r26() {
     let many: Vec<_> = (0..40).map(|n| named(&format!("s{n}"))).collect();
     let many: [_; 40] = many.try_into().ok().unwrap();
     let mut story = story(many).event(Event::Signalled(Signal::QUIT));
-    for n in 0..32 {
+    for n in 0..16 {
         story = story.on(&format!("s{n}")).spawns();
         let id = story.id();
         story = story.event(Event::SpawnFailed { id, error: "exec".to_owned().into() });

@@ -40,7 +40,7 @@ fn many_services_start_in_portions_that_let_others_be_heard_r35() {
         story = story.event(ppm_core::event::Event::Tick);
         ticks += 1;
     }
-    assert_eq!(ticks, 4, "32 a tick");
+    assert_eq!(ticks, 7, "16 a tick");
     for n in 0..100 {
         story = story.on(&format!("s{n}")).starts();
     }

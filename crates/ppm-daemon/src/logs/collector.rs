@@ -17,8 +17,10 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
 use ppm_core::event::{Pid, ServiceId};
+use ppm_core::logging::Style;
 use ppm_core::time::{Mono, Now};
 
+use super::console::Console;
 use super::file::{Folder, LogFile};
 use super::index::Source;
 use super::{Command, Sinks};
@@ -36,8 +38,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How many pipes are read before others are looked at again.
 const READY: usize = 64;
 
-/// The token of the bell; pipes have smaller ones.
+/// How often those that are ready are served before a reader is: a service that never stops writing is always ready.
+const ROUNDS: usize = 64;
+
+/// The tokens of the bell and of the console; pipes have smaller ones.
 const BELL: u64 = u64::MAX;
+const CONSOLE: u64 = u64::MAX - 1;
+
+/// How long the last lines for the console may take to be read.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The thread's data.
 #[derive(Debug)]
@@ -50,6 +59,8 @@ pub struct Collector {
     next: u64,
     outputs: BTreeMap<ServiceId, Output>,
     folders: Vec<Folder>,
+    /// Made when something is written to it.
+    console: Option<Console>,
     /// Who is told when something was written for one of these services.
     followers: Vec<(BTreeSet<String>, mpsc::SyncSender<()>)>,
     /// The services for which something was written since they were told.
@@ -76,6 +87,7 @@ struct Output {
     service: String,
     /// Its folder, by number, and its files there.
     file: Option<(usize, LogFile)>,
+    console: Option<Style>,
 }
 
 /// What there was in a pipe.
@@ -99,6 +111,7 @@ impl Collector {
             next: 0,
             outputs: BTreeMap::new(),
             folders: Vec::new(),
+            console: None,
             followers: Vec::new(),
             written: BTreeSet::new(),
             due: None,
@@ -113,17 +126,7 @@ impl Collector {
                 None => EpollTimeout::NONE,
                 Some(at) => EpollTimeout::try_from(at.since(clock::now().mono) + Duration::from_millis(1)).unwrap_or(EpollTimeout::ZERO),
             };
-            let ready = match self.epoll.wait(&mut events, timeout) {
-                Ok(count) => &events[..count],
-                Err(_) => &[], // EINTR
-            };
-            for event in ready.iter().map(EpollEvent::data) {
-                if event == BELL {
-                    let _ = self.bell.read();
-                } else {
-                    self.pump(event);
-                }
-            }
+            self.serve(&mut events, timeout);
             while let Ok(command) = self.commands.try_recv() {
                 if let Command::Finish { done } = command {
                     self.finish();
@@ -139,6 +142,26 @@ impl Collector {
         }
     }
 
+    /// Waits until something is ready, and does what there is to do; says how much that was.
+    fn serve(&mut self, events: &mut [EpollEvent; READY], timeout: EpollTimeout) -> usize {
+        let count = self.epoll.wait(events, timeout).unwrap_or(0); // EINTR
+        for event in events.iter().take(count).map(EpollEvent::data) {
+            match event {
+                BELL => drop(self.bell.read()),
+                CONSOLE => self.console.iter_mut().for_each(Console::flush),
+                pipe => self.pump(pipe),
+            }
+        }
+        count
+    }
+
+    /// Takes what services have written by now: who asks for a log asks for all of it.
+    fn catch_up(&mut self) {
+        let mut events = [EpollEvent::empty(); READY];
+        let mut rounds = 0..ROUNDS;
+        while rounds.next().is_some() && self.serve(&mut events, EpollTimeout::ZERO) > 0 {}
+    }
+
     fn obey(&mut self, command: Command) {
         match command {
             Command::Started { id, run, sinks, read } => self.start(id, run, sinks, read),
@@ -146,6 +169,7 @@ impl Collector {
             Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
             Command::Reopen => self.reopen(),
             Command::Sync { done } => {
+                self.catch_up();
                 self.write_indices();
                 let _ = done.send(());
             }
@@ -173,7 +197,8 @@ impl Collector {
 
     fn set_sinks(&mut self, id: ServiceId, sinks: Sinks) {
         let files = sinks.files.map(|(path, limits)| (self.folder(&path), limits));
-        let output = self.outputs.entry(id).or_insert_with(|| Output { service: sinks.service.clone(), file: None });
+        let output = self.outputs.entry(id).or_insert_with(|| Output { service: sinks.service.clone(), file: None, console: None });
+        output.console = sinks.console;
         output.file = match (output.file.take(), files) {
             (Some((folder, mut file)), Some((wanted, limits))) if folder == wanted => {
                 file.limits = limits;
@@ -227,7 +252,10 @@ impl Collector {
         }
         let waits = !stream.held.is_empty();
         let (id, source) = (stream.id, stream.source);
-        pass_on(&mut self.outputs, &mut self.folders, now, id, source, &block[..whole]);
+        let to_console = pass_on(&mut self.outputs, &mut self.folders, now, id, source, &block[..whole]);
+        if let Some((style, service, output)) = to_console {
+            say(&mut self.console, &self.epoll, style, service, id, source, now, output);
+        }
         self.note_written(id);
         self.keep_within(id, now);
         if waits || whole > 0 {
@@ -241,7 +269,10 @@ impl Collector {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         let (id, source, held) = (stream.id, stream.source, std::mem::take(&mut stream.held));
         if !held.is_empty() {
-            pass_on(&mut self.outputs, &mut self.folders, now, id, source, &held);
+            let to_console = pass_on(&mut self.outputs, &mut self.folders, now, id, source, &held);
+            if let Some((style, service, output)) = to_console {
+                say(&mut self.console, &self.epoll, style, service, id, source, now, output);
+            }
             self.note_written(id);
         }
     }
@@ -342,14 +373,42 @@ impl Collector {
 
     fn finish(&mut self) {
         self.end_streams(|_| true);
+        self.console.iter_mut().for_each(|console| console.drain(LAST_WORDS));
     }
 }
 
-fn pass_on(outputs: &mut BTreeMap<ServiceId, Output>, folders: &mut [Folder], now: Now, id: ServiceId, source: Source, output: &[u8]) {
+/// Writes output of a service to its files. What is to go to the console besides, or could not be written, comes back.
+fn pass_on<'a>(
+    outputs: &'a mut BTreeMap<ServiceId, Output>,
+    folders: &mut [Folder],
+    now: Now,
+    id: ServiceId,
+    source: Source,
+    output: &'a [u8],
+) -> Option<(Style, &'a str, &'a [u8])> {
     if output.is_empty() {
-        return;
+        return None;
     }
-    if let Some(Output { file: Some((folder, file)), .. }) = outputs.get_mut(&id) {
-        file.write(&mut folders[*folder], now, source, output);
+    let Output { service, file, console } = outputs.get_mut(&id)?;
+    let rest = match file {
+        Some((folder, file)) => file.write(&mut folders[*folder], now, source, output),
+        None => &[],
+    };
+    match console {
+        Some(style) => Some((*style, service, output)),
+        None if rest.is_empty() => None,
+        None => Some((Style::default(), service, rest)),
     }
+}
+
+/// Writes output of a service to the console, and has it told when that takes more.
+#[expect(clippy::too_many_arguments, reason = "they are what a line consists of")]
+fn say(console: &mut Option<Console>, epoll: &Epoll, style: Style, service: &str, id: ServiceId, source: Source, now: Now, output: &[u8]) {
+    let is_new = console.is_none();
+    let console = console.get_or_insert_with(Console::new);
+    if is_new && let Ok(descriptor) = console.descriptor() {
+        // Told once whenever it becomes ready. What is always ready, as a file is, cannot be asked for that.
+        let _ = epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLOUT | EpollFlags::EPOLLET, CONSOLE));
+    }
+    console.say(style, service, id, source, now, output);
 }

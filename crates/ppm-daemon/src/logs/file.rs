@@ -163,19 +163,21 @@ impl LogFile {
         self.ends_line = true;
     }
 
-    /// Writes output of the service, or drops and counts it.
-    pub fn write(&mut self, folder: &mut Folder, now: Now, source: Source, output: &[u8]) {
+    /// Writes output of the service, or counts it and gives back what could not be written.
+    #[must_use]
+    pub fn write<'a>(&mut self, folder: &mut Folder, now: Now, source: Source, output: &'a [u8]) -> &'a [u8] {
         if let Some(trouble) = &mut self.trouble
             && now.mono < trouble.retry_at
         {
             trouble.dropped += length(output.len());
-            return;
+            return output;
         }
         let mut rest = output;
         let result = self.try_to_write(folder, now, source, &mut rest);
         if let Err(error) = result {
             self.fail(folder, now, &error, rest.len());
         }
+        rest
     }
 
     fn try_to_write(&mut self, folder: &mut Folder, now: Now, source: Source, rest: &mut &[u8]) -> io::Result<()> {
@@ -336,7 +338,7 @@ impl LogFile {
         self.put_away(folder);
         if let Some(trouble) = self.trouble.take() {
             folder.troubled = folder.troubled.saturating_sub(1);
-            tracing::warn!("{}: {} bytes of its output were lost: {}", self.service, trouble.dropped, trouble.why);
+            tracing::warn!("{}: {} bytes of its output are not in its log: {}", self.service, trouble.dropped, trouble.why);
         }
     }
 
@@ -376,7 +378,7 @@ impl LogFile {
             None => {
                 if folder.troubled == 0 {
                     tracing::warn!(
-                        "cannot write logs in {}: {why}; output is dropped until it can be written again",
+                        "cannot write logs in {}: {why}; output goes to standard output until it can be written again",
                         folder.path.display()
                     );
                 }

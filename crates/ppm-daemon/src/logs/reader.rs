@@ -152,12 +152,12 @@ impl Merge {
         Err(Gone)
     }
 
-    /// Looks how far the logs go now. First the files, then the indices: so these tell all of those.
+    /// Looks how far the logs go when all is in them that has been written by now. After the files the indices are
+    /// brought up to date once more: so these tell all of those.
     fn look(&mut self) {
+        self.collector.iter().for_each(Thread::write_indices);
         self.logs.iter_mut().for_each(Log::look);
-        if let Some(collector) = &self.collector {
-            collector.write_indices();
-        }
+        self.collector.iter().for_each(Thread::write_indices);
     }
 
     /// Tells whole lines, the oldest first, until there is none.
@@ -331,8 +331,8 @@ impl Files {
     fn look(&mut self, since: Option<Timestamp>) {
         if self.open.is_none() {
             let all = self.list();
-            // A file holds nothing from before it was begun.
-            let skipped = since.map_or(0, |since| all.iter().filter(|begun| begun.0 <= since.0).count().saturating_sub(1));
+            // A file holds nothing from after the next was begun.
+            let skipped = since.map_or(0, |since| all.iter().filter(|begun| begun.0 < since.0).count().saturating_sub(1));
             self.open = all.into_iter().skip(skipped).find_map(|begun| Open::new(&self.folder, &self.service, begun));
         }
         if let Some(open) = &mut self.open {
@@ -427,7 +427,7 @@ impl Files {
                 Some(_) => return,
                 None => lines -= found,
             }
-            if since.is_some_and(|since| begun.0 <= since.0) {
+            if since.is_some_and(|since| begun.0 < since.0) {
                 return;
             }
         }

@@ -1,6 +1,8 @@
 //! `ppm-daemon -- CMD`: the daemon in the place of tini, dumb-init or catatonit.
 
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -97,6 +99,22 @@ fn it_reads_what_the_daemon_was_given_to_read() {
 }
 
 #[test]
+fn r2_what_it_does_to_its_group_is_nothing_to_the_daemon() {
+    both_ways(|setup| assert_eq!(setup.main("trap '' TERM; kill -TERM 0; kill -WINCH 0; exit 6").fail(), (6, String::new())));
+}
+
+#[test]
+fn r69_whom_it_leaves_behind_is_asked_to_end_before_the_daemon_does() {
+    let left = "(trap 'echo > told; exit' TERM; echo > left; while :; do sleep 0.02; done) &";
+    both_ways(|setup| {
+        let mut daemon = setup.main(&format!("{left} while [ ! -e left ]; do sleep 0.02; done; exit 3")).launch();
+        assert_eq!(daemon.exit_code(), 3);
+        assert!(daemon.path("told").exists());
+        assert!(daemon.processes().is_empty());
+    });
+}
+
+#[test]
 fn r76_it_is_a_service_that_can_be_asked_for() {
     with_main("echo > ready; exec sleep 1000", |mut daemon| {
         let row = daemon.row("main");
@@ -137,6 +155,11 @@ fn a_service_of_the_same_name_or_a_command_that_is_none_is_told_before_anything_
     assert!(stderr.ends_with("  hint: give that service another name, or leave out the command\n"), "{stderr}");
     assert!(!started.exists());
     assert_eq!(Setup::new().main_words(&[""]).fail().0, 78);
+    let mut setup = Setup::new();
+    setup.command.arg("--").arg(OsStr::from_bytes(b"/bin/echo\xff")).stderr(Stdio::piped());
+    let output = setup.command.output().unwrap();
+    let said = "error: the argument `/bin/echo\\xff` is not UTF-8\n  hint: pass it in the environment, or in a file\n";
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(2), said));
 }
 
 #[test]

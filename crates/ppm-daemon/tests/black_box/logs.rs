@@ -287,12 +287,14 @@ fn a_limit_of_the_process_to_the_size_of_files_only_makes_smaller_files() {
 }
 
 #[test]
-fn without_a_logger_there_is_no_thread_and_output_goes_where_the_daemons_goes() {
+fn without_a_logger_there_is_no_thread_for_it_and_output_goes_where_the_daemons_goes() {
     let daemon = Setup::new().services(&[task("web", "echo out; echo err >&2")]).start();
     run(&daemon, "web");
     until("its output", || (fs::read_to_string(daemon.path("stdout")).unwrap() == "out\n").then_some(()));
     assert!(daemon.stderr().contains("err\n"), "{}", daemon.stderr());
-    assert_eq!(fs::read_dir(format!("/proc/{}/task", daemon.pid)).unwrap().count(), 1);
+    let threads = fs::read_dir(format!("/proc/{}/task", daemon.pid)).unwrap().flatten();
+    let names: Vec<String> = threads.map(|thread| fs::read_to_string(thread.path().join("comm")).unwrap()).collect();
+    assert_eq!(names, ["ppm-daemon\n", "loop\n"]);
 }
 
 #[test]
@@ -496,7 +498,7 @@ fn whoever_has_gone_leaves_no_reader_behind() {
     let refused = clients[35].line().unwrap();
     assert!(refused["params"]["error"].as_str().unwrap().contains("logs are being read already"), "{refused}");
     drop(clients);
-    until("only the collector is left", || (threads() == 2).then_some(()));
+    until("only the collector is left, beside the loop and who waits for it", || (threads() == 3).then_some(()));
     assert_eq!(read(&daemon, &json!({"services": ["web"]})), Vec::<Value>::new());
 }
 
@@ -508,4 +510,83 @@ fn a_line_that_is_longer_than_a_file_may_be_is_told_in_parts() {
     let lines = read(&daemon, &json!({"services": ["web"]}));
     let parts: Vec<(usize, bool)> = lines.iter().map(|line| (line["message"].as_str().unwrap().len(), line["partial"] == true)).collect();
     assert_eq!(parts, [(1000, true), (1000, true), (500, false), (3, false)]);
+}
+
+#[test]
+fn the_console_has_each_line_with_its_service_and_files_have_the_bytes() {
+    let plain = |name: &str| shell(name, "echo $PPM_SERVICE 1; printf 'no end'", &json!({"restart": "never", "autostart": false}));
+    let json =
+        shell("j", "printf '\\377 a\\tb'; echo; echo >&2", &json!({"restart": "never", "autostart": false, "log": {"format": "json"}}));
+    let daemon = start(&json!({"console": true}), &[plain("longer"), plain("web"), json]);
+    for name in ["longer", "web", "j"] {
+        run(&daemon, name);
+    }
+    let daemon = daemon.ended();
+    let console = fs::read_to_string(daemon.path("stdout")).unwrap();
+    let lines: Vec<&str> = console.lines().collect();
+    assert_eq!(lines[..4], ["longer | longer 1", "longer | no end", "web    | web 1", "web    | no end"]);
+    let objects: Vec<Value> = lines[4..].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found: Vec<(&str, &str)> =
+        objects.iter().map(|line| (line["stream"].as_str().unwrap(), line["message"].as_str().unwrap())).collect();
+    assert!(found.contains(&("stdout", "\u{fffd} a\tb")) && found.contains(&("stderr", "")) && found.len() == 2, "{found:?}");
+    assert!(objects.iter().all(|line| line["service"] == "j" && line["id"] == 3 && line["time"].is_string()));
+    assert_eq!(text(&daemon.path("log"), "web"), "web 1\nno end");
+}
+
+#[test]
+fn without_prefix_the_console_has_the_lines_as_they_are_and_with_json_parts_are_short() {
+    let long = "head -c 20000 /dev/zero | tr '\\0' x; echo";
+    let setup = Setup::new();
+    let services = [
+        shell("a", "echo one", &json!({"restart": "never", "log": {"prefix": false}})),
+        shell("b", long, &json!({"restart": "never", "log": {"format": "json"}})),
+    ];
+    let daemon = setup.config(&json!({"logger": {"console": true}, "services": services})).start();
+    daemon.wait("a", "stopped");
+    daemon.wait("b", "stopped");
+    let daemon = daemon.ended();
+    let console = fs::read_to_string(daemon.path("stdout")).unwrap();
+    assert!(console.lines().any(|line| line == "one"), "{console}");
+    let parts: Vec<Value> = console.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert!(console.lines().all(|line| line.len() < 16 * 1024));
+    let whole: String = parts.iter().map(|part| part["message"].as_str().unwrap()).collect();
+    let is_partial: Vec<bool> = parts.iter().map(|part| part["partial"] == true).collect();
+    let (last, others) = is_partial.split_last().unwrap();
+    assert!(whole.len() == 20_000 && others.len() >= 2 && others.iter().all(|partial| *partial) && !last, "{is_partial:?}");
+}
+
+#[test]
+fn r41_a_console_that_nobody_reads_holds_nobody_up_and_says_what_is_left_out() {
+    let mut setup = Setup::new();
+    let fifo = setup.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut reader = fs::File::options().read(true).write(true).open(&fifo).unwrap();
+    setup.command.stdout(fs::File::options().write(true).open(&fifo).unwrap());
+    let script = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); echo line $i; done";
+    let daemon = with_logger(setup, &json!({"console": true}), &[task("web", script)]).start();
+    run(&daemon, "web");
+    assert_eq!(daemon.call("hello", &json!({}))["protocol"], 1);
+    let mut seen = Vec::new();
+    until("what was left out is told, and the last line", || {
+        let mut block = vec![0; 65536];
+        let count = std::io::Read::read(&mut reader, &mut block).unwrap();
+        seen.extend_from_slice(&block[..count]);
+        String::from_utf8_lossy(&seen).contains("web | line 60000\n").then_some(())
+    });
+    let seen = String::from_utf8(seen).unwrap();
+    let number = |line: &str| line.strip_prefix("web | line ").map(|number| number.parse::<u64>().unwrap());
+    let left_out: u64 = seen.lines().filter_map(|line| line.strip_prefix("ppm | ")?.split(' ').next()?.parse::<u64>().ok()).sum();
+    let told: Vec<u64> = seen.lines().filter_map(number).collect();
+    assert!(left_out > 0 && told.is_sorted() && u64::try_from(told.len()).unwrap() + left_out == 60_000, "{} + {left_out}", told.len());
+    assert_eq!(text(&daemon.path("log"), "web").lines().count(), 60_000, "files have it all");
+}
+
+#[test]
+fn r46_where_no_file_can_be_written_output_goes_to_the_console() {
+    let setup = Setup::new();
+    fs::write(setup.path("log"), "not a folder").unwrap();
+    let daemon = with_logger(setup, &json!({}), &[task("web", "echo one; echo two")]).start();
+    run(&daemon, "web");
+    until("both lines", || (fs::read_to_string(daemon.path("stdout")).unwrap() == "web | one\nweb | two\n").then_some(()));
+    assert_eq!(daemon.stderr().matches("cannot write logs in").count(), 1, "{}", daemon.stderr());
 }

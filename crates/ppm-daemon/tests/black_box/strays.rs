@@ -221,19 +221,21 @@ fn r27_quit_kills_all_escapes_at_once_and_leaves_nothing() {
 }
 
 #[test]
-fn signals_and_pauses_reach_whoever_left_the_group() {
+fn signals_reach_whoever_left_the_group() {
     let script = "trap : USR1; setsid sh -c \"trap 'echo heard > heard' USR1; echo > ready; while :; do sleep 0.02; done\" &
         while :; do sleep 0.02; done";
     let daemon = with(Setup::new(), script, &json!({}));
     daemon.call("signal", &json!({"services": ["svc"], "signal": "USR1"}));
     assert_eq!(daemon.lines_in("heard"), ["heard"]);
-    let stray = |daemon: &Daemon| {
-        daemon
-            .descendants()
-            .into_iter()
-            .find(|process| process.name == "sh" && process.pid == process.session && process.parent != daemon.pid.as_raw())
-    };
-    let pid = until("the stray", || stray(&daemon)).pid;
+}
+
+// No shell that starts others: one that is stopped between its vfork(2) and the child's exec does not stop.
+#[test]
+fn pauses_reach_whoever_left_the_group() {
+    let daemon = with(Setup::new(), "setsid sh -c 'echo > ready; exec sleep 1000' & exec sleep 1000", &json!({}));
+    let main = main_process(&daemon).as_raw();
+    let stray = |daemon: &Daemon| daemon.descendants().into_iter().find(|process| process.name == "sleep" && process.pid != main);
+    let pid = until("the stray sleeps", || stray(&daemon)).pid;
     daemon.tell("svc", "pause");
     until("the stray is paused", || Process::find(pid).filter(|process| process.state == 'T'));
     daemon.tell("svc", "resume");
@@ -345,4 +347,16 @@ fn r51_without_a_proc_of_its_own_the_daemon_ends_groups_and_takes_nobody_for_a_s
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.exit_code(), 0);
     assert!(daemon.processes().is_empty(), "{:?}", daemon.processes());
+}
+
+/// However many services there are, a look at what was left is a look at orphans.
+#[test]
+fn r60_the_list_of_children_that_is_looked_at_holds_nobody_but_orphans() {
+    for setup in setups() {
+        let daemon = with(setup, "(setsid sh -c 'echo > ready; exec sleep 1000' &); exec sleep 1000", &json!({}));
+        let main = main_process(&daemon).as_raw();
+        let listed = || fs::read_to_string(format!("/proc/{0}/task/{0}/children", daemon.pid)).unwrap();
+        let orphan = daemon.descendants().into_iter().find(|process| process.pid != main && process.parent == daemon.pid.as_raw()).unwrap();
+        assert_eq!(listed().trim(), orphan.pid.to_string());
+    }
 }

@@ -88,14 +88,17 @@ const SHOW: &str = "read -r stat < /proc/$$/stat; set -- ${stat##*) }; \
 #[test]
 fn r7_the_command_has_the_foreground_and_the_daemon_is_not_in_its_way() {
     for (role, place) in [(As::Leader, "leads"), (As::Member, "follows")] {
-        let mut terminal =
-            Terminal::open(role, |setup| setup.main(&format!("{SHOW} trap 'echo int' INT; echo ready; while :; do sleep 0.02; done")));
+        let mut terminal = Terminal::open(role, |setup| {
+            setup.main(&format!("{SHOW} trap 'echo int' INT; trap 'echo hung up' HUP; echo ready; while :; do sleep 0.02; done"))
+        });
         terminal.shows("ready");
         for word in [place, "foreground"] {
             terminal.shows(word);
         }
         terminal.types("\x03");
         terminal.shows("int\r\n");
+        // The daemon let its terminal go, and nobody is to hear of it.
+        assert!(!terminal.screen.lock().unwrap().contains("hung up"));
         terminal.types("\x1c"); // SIGQUIT from the keyboard, for the command and not for the daemon
         if role == As::Member {
             terminal.shows("over 131");
