@@ -112,7 +112,7 @@ pub const TABLE: [(Fault, &[&str]); 44] = [
     (Fault::OversleepsDeadlines, &["strays are asked too", IN_TIME, OWED, "the shutdown ends in time"]),
     (Fault::SpinsAtDeadlines, &["ticks make progress"]),
     (Fault::ExitsEarly, &["no child is left behind"]),
-    (Fault::LeavesStrangers, &["no child is left behind", ONCE]),
+    (Fault::LeavesStrangers, &["no child is left behind", "the exit code is right", ONCE]),
     (Fault::ExitsUnasked, &["the daemon ends only when asked to", "the exit code is right"]),
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
