@@ -60,13 +60,22 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
 /// The settings that differ, in words.
 pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     let mut changes = Changes::default();
-    let Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ref timezone, ref surroundings, ref logger } =
-        *old;
+    let Settings {
+        stats_interval,
+        restart_interval,
+        clock_check_interval,
+        shutdown_timeout,
+        ref timezone,
+        ref state_dir,
+        ref surroundings,
+        ref logger,
+    } = *old;
     changes.compare("stats_interval", write_duration(stats_interval), write_duration(new.stats_interval));
     changes.compare("restart_interval", write_duration(restart_interval), write_duration(new.restart_interval));
     changes.compare("clock_check_interval", write_duration(clock_check_interval), write_duration(new.clock_check_interval));
     changes.compare("shutdown_timeout", write_duration(shutdown_timeout), write_duration(new.shutdown_timeout));
     changes.compare("timezone", zone_in_words(timezone.as_ref()), zone_in_words(new.timezone.as_ref()));
+    changes.compare("state_dir (when the daemon starts again)", or_none(state_dir.as_ref()), or_none(new.state_dir.as_ref()));
     changes.compare("env_file", surroundings.common.files.join(" "), new.surroundings.common.files.join(" "));
     changes.environment(&surroundings.common.env, &new.surroundings.common.env);
     if *logger != new.logger {

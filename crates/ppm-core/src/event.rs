@@ -15,7 +15,7 @@ use crate::logging::Logger;
 use crate::reload::NoConfig;
 use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use crate::usage::Usage;
 
 /// A service's number, 1 or greater; never given to another service while the daemon lives.
@@ -225,6 +225,13 @@ pub enum Action {
         /// Whether to read the costly figures too.
         detail: Detail,
     },
+    /// Keep in mind, also when the daemon has ended, that this planned time of a service has come.
+    Remember {
+        /// The service's name.
+        service: String,
+        /// The time.
+        planned: Planned,
+    },
     /// Read a configuration; answered by [`Event::ConfigRead`].
     ReadConfig {
         /// To be given back.
@@ -273,6 +280,15 @@ pub enum Action {
         /// 0 to 255.
         code: u8,
     },
+}
+
+/// A planned time that has come, and by which schedule it was planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The schedule as written: what was planned by another means nothing to it.
+    pub rule: String,
+    /// The time.
+    pub fire: Timestamp,
 }
 
 /// Where a configuration stands.

@@ -28,7 +28,6 @@ use crate::spec::{MAX_SERVICES, RestartWhen, ServiceSpec, StopPolicy};
 use crate::supervisor::{Origin, Phase, Supervisor, shortened};
 use crate::time::{Now, brief};
 use crate::waiting::{Aim, Kind};
-use crate::zone;
 
 /// A process pauses and resumes at once, but the kernel may never tell of it (R16); who asked is not kept longer.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
@@ -494,7 +493,7 @@ fn plans_of(now: Now, zone: &TimeZone, service: &Service) -> Vec<PlanRow> {
     let planned = service
         .planned()
         .zip(service.spec().schedule.as_ref())
-        .map(|(plan, schedule)| row(PlanEvent::Schedule, plan.at, rule_in_words(schedule), note_on(plan, schedule, zone)));
+        .map(|(plan, schedule)| row(PlanEvent::Schedule, plan.at, schedule.rule(), note_on(plan, schedule, zone)));
     let delayed = service.restart_at(now).map(|next| {
         let rule = match next.why {
             Why::Backoff => format!("backoff, retry {}", service.crashes(now)),
@@ -535,12 +534,6 @@ fn runs_of(service: &Service) -> RunsRow {
     let runs = service.runs().kept().map(run).collect();
     let name = service.spec().name.clone();
     RunsRow { id: service.id().0, name, fired, skipped, missed, timeouts, max_late_ms: millis(latest), runs }
-}
-
-/// The expressions, and their zone where it is not the daemon's.
-fn rule_in_words(schedule: &Schedule) -> String {
-    let zone = schedule.zone().map(|zone| format!(" {}", zone::name_of(zone)));
-    schedule.text() + &zone.unwrap_or_default()
 }
 
 fn restart_in_words(spec: &ServiceSpec) -> String {

@@ -273,6 +273,12 @@ impl Schedule {
         self.texts().collect::<Vec<_>>().join("; ")
     }
 
+    /// The same with the zone written beside them.
+    pub fn rule(&self) -> String {
+        let zone = self.zone.as_ref().map(|zone| format!(" {}", zone::name_of(zone)));
+        self.text() + &zone.unwrap_or_default()
+    }
+
     /// The zone written beside the expressions.
     pub fn zone(&self) -> Option<&TimeZone> {
         self.zone.as_ref()

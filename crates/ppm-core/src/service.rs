@@ -28,12 +28,12 @@ use jiff::tz::TimeZone;
 use ppm_protocol::{EventKind, Exit, NextStart, Signal, Status, Why};
 
 use crate::backoff;
-use crate::event::{Cause, Group, Launch, NoStart, Pid, ServiceId, Stdin};
+use crate::event::{Cause, Group, Launch, NoStart, Pid, Planned, ServiceId, Stdin};
 use crate::journal::LONGEST_REASON;
 use crate::logging::LogKeys;
 use crate::planning::{Due, Plan, Planner};
 use crate::runs::{self, Ended, Outcome, Record, Runs};
-use crate::schedule::{Overlap, Retry};
+use crate::schedule::{Missed, Overlap, Retry};
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
 
@@ -810,6 +810,18 @@ impl Service {
             self.fired = None;
             self.plan_anew(ctx);
         }
+    }
+
+    /// Takes up again what it knew when the daemon ended: a time that has come since is due now. What another schedule has
+    /// planned means nothing, and neither does what a clock that was wrong has.
+    pub fn recall(&mut self, ctx: &Context<'_>, planned: &Planned) {
+        let (Some(planner), Some(_)) = (planner(&self.spec, ctx), self.planned()) else { return };
+        let is_ours = planner.schedule.options.missed == Missed::Once && planner.schedule.rule() == planned.rule;
+        if !is_ours || planned.fire > ctx.now.wall {
+            return;
+        }
+        self.want = Want::Up { plan: planner.after(planned.fire) };
+        self.fired = Some(Plan { fire: planned.fire, at: planned.fire });
     }
 
     /// What its user asked for last.

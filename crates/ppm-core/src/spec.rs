@@ -37,6 +37,8 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// The zone of schedules that do not name their own; None: that of the daemon's surroundings.
     pub timezone: Option<TimeZone>,
+    /// Where the daemon remembers what must outlive it; None: the usual place.
+    pub state_dir: Option<String>,
     /// Of services that do not say more: `env` and `env_file` of the top.
     pub surroundings: Arc<Surroundings>,
     /// What becomes of the output of services; None: they write where the daemon writes.
@@ -51,6 +53,7 @@ impl Default for Settings {
             clock_check_interval: Duration::from_secs(3600),
             shutdown_timeout: Duration::from_secs(9),
             timezone: None,
+            state_dir: None,
             surroundings: Arc::default(),
             logger: None,
         }
@@ -330,6 +333,17 @@ pub(crate) fn check_folder(workdir: &str) -> Result<(), InvalidSpec> {
     if !workdir.starts_with('/') && !workdir.starts_with("${") {
         return Err(
             InvalidSpec::new(format!("`{}` is not an absolute path", shown(workdir))).hint("write the whole path, beginning with `/`")
+        );
+    }
+    Ok(())
+}
+
+/// A folder that is used as it is written.
+pub(crate) fn check_absolute(folder: &str) -> Result<(), InvalidSpec> {
+    check_argument(folder)?;
+    if !folder.starts_with('/') {
+        return Err(
+            InvalidSpec::new(format!("`{}` is not an absolute path", shown(folder))).hint("write the whole path, beginning with `/`")
         );
     }
     Ok(())

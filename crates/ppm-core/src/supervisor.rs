@@ -15,12 +15,14 @@ use ppm_protocol::{ErrorCode, EventRow, Exit, RpcError, Signal};
 use crate::advice;
 use crate::chance::Chance;
 use crate::config::Config;
-use crate::event::{Action, ClientId, Event, From, Notice, Pid, ServiceId, Stdin};
+use crate::event::{Action, ClientId, Event, From, Notice, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
 use crate::journal::{Actor, Journal, event_row};
 use crate::oom::OomKills;
+use crate::planning::Plan;
 use crate::reload::Reading;
 use crate::sampling::Sampling;
+use crate::schedule::Missed;
 use crate::service::{Context, Effect, End, Input, Run, Service, exit_code};
 use crate::spec::{MAIN, ServiceSpec, Settings, assign_ids};
 use crate::time::{Mono, Now, Timestamp, brief};
@@ -42,6 +44,8 @@ pub struct Boot {
     pub config: Config,
     /// The zone of schedules where the configuration names none.
     pub zone: TimeZone,
+    /// What was remembered of services, by name: see [`Action::Remember`].
+    pub remembered: BTreeMap<String, Planned>,
     /// Makes its chances repeatable.
     pub seed: u64,
     /// The daemon's own process.
@@ -155,7 +159,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Knows all services; the first ticks start them.
     pub fn new(boot: Boot, now: Now) -> Supervisor {
-        let Boot { mut config, zone, seed, pid, version, main } = boot;
+        let Boot { mut config, zone, remembered, seed, pid, version, main } = boot;
         let warnings = advice::warnings(&config);
         assign_ids(&mut config.services);
         let mut supervisor = Supervisor {
@@ -195,7 +199,11 @@ impl Supervisor {
         supervisor.warn(&warnings);
         for spec in config.services {
             let main = main.filter(|_| spec.name == MAIN);
+            let planned = remembered.get(&spec.name);
             let id = supervisor.insert(now, spec, if main.is_some() { Origin::CommandLine } else { Origin::File });
+            if let Some(planned) = planned {
+                supervisor.recall(now, id, planned);
+            }
             supervisor.main = supervisor.main.or(main.map(|main| (id, main)));
             supervisor.boot.push_back(id);
         }
@@ -293,12 +301,14 @@ impl Supervisor {
         let Some(entry) = self.services.get_mut(&id) else { return };
         let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: self.out_of_memory };
         let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
+        let fired = entry.service.fired();
         let was_killed = entry.service.is_being_killed();
         let mut effects = std::mem::take(&mut self.effects);
         entry.service.step(&context, input, &mut effects);
         self.apply(now, id, before, &mut effects);
         self.effects = effects;
         self.index(id);
+        self.remember(id, fired);
         if was_busy && self.is_main(id) {
             self.note_end_of_main(id);
         }
@@ -306,6 +316,25 @@ impl Supervisor {
             self.note_if_stopped(now, id, was_killed);
         }
         self.after_step(now, id);
+    }
+
+    /// What a service must know when the daemon starts again, if that has changed.
+    fn remember(&mut self, id: ServiceId, before: Option<Plan>) {
+        let Some(service) = self.services.get(&id).map(|entry| &entry.service) else { return };
+        let schedule = service.spec().schedule.as_ref().filter(|schedule| schedule.options.missed == Missed::Once);
+        if let (Some(plan), Some(schedule)) = (service.fired().filter(|plan| Some(*plan) != before), schedule) {
+            let planned = Planned { rule: schedule.rule(), fire: plan.fire };
+            self.actions.push(Action::Remember { service: service.spec().name.clone(), planned });
+        }
+    }
+
+    /// Gives a service back what was remembered of it.
+    fn recall(&mut self, now: Now, id: ServiceId, planned: &Planned) {
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
+        if let Some(entry) = self.services.get_mut(&id) {
+            entry.service.recall(&context, planned);
+        }
+        self.index(id);
     }
 
     /// Adds a service under its number, which must be free; without one, `next_id` must have one left.

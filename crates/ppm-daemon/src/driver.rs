@@ -56,6 +56,8 @@ pub enum Wake {
     Sampled(u64, Vec<(Pid, Usage)>),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
+    /// What must outlive the daemon was written, or could not be.
+    Remembered(Result<(), String>),
 }
 
 /// The signals that the daemon answers to, SIGCHLD aside. Registered before the first child exists.
@@ -119,6 +121,7 @@ impl Driver {
         self.count_oom_kills();
         loop {
             if let Some(code) = self.hands.exit {
+                self.finish_remembering().await;
                 self.hands.logs.finish(LAST_LINES).await;
                 self.hands.clients.flush(LAST_WORDS).await;
                 return code;
@@ -137,6 +140,18 @@ impl Driver {
             for _ in 0..FROM_ELSEWHERE {
                 let Ok(wake) = self.inbox.try_recv() else { break };
                 self.open(wake);
+            }
+        }
+    }
+
+    /// Gives what must outlive the daemon a moment to come to the disk.
+    async fn finish_remembering(&mut self) {
+        let end = tokio::time::Instant::now() + LAST_WORDS;
+        while self.hands.memory.is_behind() {
+            match tokio::time::timeout_at(end, self.inbox.recv()).await {
+                Ok(Some(Wake::Remembered(outcome))) => self.hands.memory.written(outcome),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
             }
         }
     }
@@ -199,6 +214,7 @@ impl Driver {
             Wake::Gone(client) => self.gone(client),
             Wake::Streamed(client) => self.hands.streamed(client),
             Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
+            Wake::Remembered(outcome) => self.hands.memory.written(outcome),
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();
                 self.tell(Event::ConfigRead { read, config: *config });

@@ -13,23 +13,26 @@ mod host;
 mod loader;
 mod log;
 mod logs;
+mod memory;
 mod oom;
 mod reap;
 mod sampler;
 mod shell;
 mod spawn;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use jiff::tz::TimeZone;
 use nix::unistd::Uid;
 use ppm_core::config::Config;
-use ppm_core::event::Pid;
+use ppm_core::event::{Pid, Planned};
 use ppm_core::reload::NoConfig;
-use ppm_core::spec::InvalidSpec;
+use ppm_core::schedule::Missed;
+use ppm_core::spec::{InvalidSpec, ServiceSpec};
 use ppm_core::supervisor::{Boot, Main, Supervisor};
 use ppm_protocol::socket;
 use tokio::sync::mpsc;
@@ -39,6 +42,7 @@ use crate::control::Clients;
 use crate::driver::{Driver, Signals};
 use crate::host::{OpenFiles, Terminal};
 use crate::loader::Loader;
+use crate::memory::Memory;
 use crate::shell::Hands;
 use crate::spawn::Spawner;
 
@@ -145,7 +149,10 @@ fn serve(options: &Options) -> Result<u8, Failure> {
         let source = loader.name();
         let spawner = Spawner::new(std::env::vars_os(), open_files.given, terminal)?;
         let clients = Clients::new(sender.clone(), open_files.own);
-        let hands = Hands::new(spawner, loader, clients, past, sender.clone());
+        let folder = memory::folder(config.settings.state_dir.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
+        let remembered = recall(&config, folder.as_deref());
+        let memory = Memory::new(folder, remembered.clone(), sender.clone());
+        let hands = Hands::new(spawner, loader, clients, past, memory, sender.clone());
         tokio::spawn(control::listen(listener, sender));
         tracing::info!(
             "{}, pid {}, {source}: {} services, socket {}",
@@ -154,7 +161,7 @@ fn serve(options: &Options) -> Result<u8, Failure> {
             config.services.len(),
             path.display()
         );
-        let supervisor = Supervisor::new(boot(config, main), clock::now());
+        let supervisor = Supervisor::new(boot(config, main, remembered), clock::now());
         host::trim_memory();
         let code = Driver::new(supervisor, hands, signals, inbox).run().await;
         terminal.take_back();
@@ -163,11 +170,25 @@ fn serve(options: &Options) -> Result<u8, Failure> {
     })
 }
 
-fn boot(config: Config, main: Option<Main>) -> Boot {
+/// What is remembered of the services that ask for it; a file is looked for only if one does.
+fn recall(config: &Config, folder: Option<&Path>) -> BTreeMap<String, Planned> {
+    let asks = |spec: &ServiceSpec| spec.schedule.as_ref().is_some_and(|schedule| schedule.options.missed == Missed::Once);
+    let asking: Vec<&str> = config.services.iter().filter(|spec| asks(spec)).map(|spec| spec.name.as_str()).collect();
+    let Some(folder) = folder.filter(|_| !asking.is_empty()) else { return BTreeMap::new() };
+    let mut remembered = memory::read(folder).unwrap_or_else(|why| {
+        tracing::warn!("what was missed is not known: {why}");
+        BTreeMap::new()
+    });
+    remembered.retain(|name, _| asking.contains(&name.as_str()));
+    remembered
+}
+
+fn boot(config: Config, main: Option<Main>, remembered: BTreeMap<String, Planned>) -> Boot {
     let now = clock::now();
     Boot {
         config,
         zone: zone(),
+        remembered,
         seed: now.mono.0 ^ now.wall.0.cast_unsigned(),
         pid: Pid(nix::unistd::getpid().as_raw()),
         version: env!("CARGO_PKG_VERSION").to_owned(),

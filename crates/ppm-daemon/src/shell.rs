@@ -14,6 +14,7 @@ use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
 use crate::log::Past;
 use crate::logs::Logs;
+use crate::memory::Memory;
 use crate::spawn::{Spawner, Started, in_words};
 use crate::{log, sampler};
 
@@ -29,6 +30,8 @@ pub struct Hands {
     pub children: Children,
     /// The exit code, once the supervisor asked to leave.
     pub exit: Option<u8>,
+    /// What must outlive the daemon.
+    pub memory: Memory,
     /// The output of services that is captured.
     pub logs: Logs,
     /// What the daemon itself has said.
@@ -43,11 +46,12 @@ pub struct Hands {
 
 impl Hands {
     /// Hands that hold nothing yet.
-    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, past: Past, inbox: mpsc::Sender<Wake>) -> Hands {
+    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, past: Past, memory: Memory, inbox: mpsc::Sender<Wake>) -> Hands {
         Hands {
             clients,
             children: Children::new(),
             exit: None,
+            memory,
             logs: Logs::default(),
             past,
             readers: 0,
@@ -153,6 +157,7 @@ impl Shell for Hands {
             Action::AskStrays { id, signal } => self.children.ask_strays(id, signal),
             Action::Sweep { signal } => self.children.sweep(signal),
             Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),
+            Action::Remember { service, planned } => self.memory.remember(service, planned),
             Action::ReadConfig { read, text } => {
                 if let Err(why) = self.readings.add(read, text) {
                     self.outcomes.push_back(Event::ConfigRead { read, config: Err(why) });

@@ -106,6 +106,8 @@ pub enum Kind {
     Zone,
     /// The path of a file; references are expanded.
     File,
+    /// The absolute path of a folder, as it is.
+    Absolute,
     /// The absolute path of a folder; references are expanded.
     Folder,
     /// One of these words.
@@ -201,9 +203,15 @@ pub const TOP: Table = Table {
             "What becomes of the output of services, and how much of it is kept.",
             "{path: /var/log/ppm, max_files: 5}",
         ),
+        here(
+            "state_dir",
+            Kind::Absolute,
+            Otherwise("`$XDG_STATE_HOME/ppm`, else `/var/lib/ppm` for root, else `~/.local/state/ppm`"),
+            "The folder in which is remembered what `missed: once` needs, and nothing else; it is made when it is needed. Read when the daemon starts.",
+            "/var/lib/ppm",
+        ),
         later("watch_restart_interval"),
         later("http"),
-        later("state_dir"),
     ],
 };
 
@@ -441,9 +449,9 @@ pub const SCHEDULE: Table = Table {
         ),
         here(
             "missed",
-            Kind::Word(&["auto", "skip"]),
+            Kind::Word(&["auto", "skip", "once"]),
             Value("auto"),
-            "What becomes of a run that comes too late: `auto` makes up for it once if it names its time of day and is not more than 3h late, `skip` leaves it out.",
+            "What becomes of a run that comes too late: `auto` makes up for it once if it names its time of day and is not more than 3h late, `skip` leaves it out, `once` makes up for it however late, also where the daemon was not there at its time.",
             "skip",
         ),
         here("deadline", Kind::OrOff, Value("off"), "A run that would begin later than this is missed; `off`: later than a minute.", "10m"),

@@ -89,6 +89,11 @@ impl Reader {
             self.set(map.get(key), setting, Self::duration);
         }
         self.set(map.get("timezone"), &mut settings.timezone, |reader, field| reader.timezone(field).map(Some));
+        self.set(map.get("state_dir"), &mut settings.state_dir, |reader, field| {
+            let folder = reader.text(field, "the absolute path of a folder")?;
+            reader.valid(field.node.at, spec::check_absolute(folder))?;
+            Some(Some(folder.to_owned()))
+        });
         let common = Arc::new(self.variables(&map, text));
         settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
         self.set(map.get("logger"), &mut settings.logger, |reader, field| reader.logger(field).map(Some));
@@ -391,7 +396,9 @@ impl Reader {
         self.set(map.get("overlap"), &mut options.overlap, |reader, field| {
             reader.word(field, &[Overlap::Restart, Overlap::Skip, Overlap::Queue], Overlap::name)
         });
-        self.set(map.get("missed"), &mut options.missed, |reader, field| reader.word(field, &[Missed::Auto, Missed::Skip], Missed::name));
+        self.set(map.get("missed"), &mut options.missed, |reader, field| {
+            reader.word(field, &[Missed::Auto, Missed::Skip, Missed::Once], Missed::name)
+        });
         self.set(map.get("retry"), &mut options.retry, |reader, field| reader.word(field, &[Retry::Policy, Retry::Never], Retry::name));
         self.set(map.get("deadline"), &mut options.deadline, |reader, field| match field.node.value {
             Value::Bool(false) => Some(None),

@@ -33,6 +33,9 @@ pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a Se
     if let Some(zone) = &settings.timezone {
         line(&mut out, "timezone", &quoted(zone::name_of(zone)));
     }
+    if let Some(folder) = &settings.state_dir {
+        line(&mut out, "state_dir", &quoted(folder));
+    }
     if let Some(files) = env_files(&settings.surroundings.common.files) {
         line(&mut out, "env_file", &files);
     }

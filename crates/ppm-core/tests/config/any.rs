@@ -133,6 +133,7 @@ pub fn any_config(chance: &mut Chance) -> Config {
         let [stats_interval, restart_interval, clock_check_interval, shutdown_timeout] = durations;
         settings = Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ..settings };
         settings.timezone = any_zone(chance);
+        settings.state_dir = (chance.below(2) == 0).then(|| format!("/{}", any_text(chance)));
     }
     if chance.below(2) == 0 {
         let common = Arc::new(Variables { files: any_files(chance), env: any_env(chance) });
@@ -237,7 +238,7 @@ fn any_options(chance: &mut Chance) -> Options {
         return options;
     }
     options.overlap = [Overlap::Restart, Overlap::Skip, Overlap::Queue][chance.below(3)];
-    options.missed = [Missed::Auto, Missed::Skip][chance.below(2)];
+    options.missed = [Missed::Auto, Missed::Skip, Missed::Once][chance.below(3)];
     options.retry = [Retry::Policy, Retry::Never][chance.below(2)];
     options.deadline = (chance.below(2) == 0).then(|| any_duration(chance));
     options.jitter = any_duration(chance);

@@ -134,7 +134,7 @@ fn in_words(kind: &Kind) -> String {
         Kind::Signal => "signal".to_owned(),
         Kind::Cron => "cron expression".to_owned(),
         Kind::Zone => "time zone".to_owned(),
-        Kind::File | Kind::Folder => "path".to_owned(),
+        Kind::File | Kind::Absolute | Kind::Folder => "path".to_owned(),
         Kind::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Kind::List(of, _, 1) => format!("list of one {}", in_words(of)),
         Kind::List(of, ..) => format!("list of {}", plural(of)),

@@ -108,6 +108,7 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Zone => json!({"type": "string"}),
         Kind::Cron => json!({"type": "string", "pattern": cron()}),
         Kind::File => json!({"type": "string", "pattern": r"\S"}),
+        Kind::Absolute => json!({"type": "string", "pattern": "^/"}),
         Kind::Folder => json!({"type": "string", "pattern": r"^(/|\$\{)"}),
         Kind::Word(words) => json!({"type": "string", "enum": words}),
         Kind::List(of, min, max) => list(kind_of(of), *min, *max),

@@ -134,8 +134,9 @@ impl Call {
                 let fine = health.healthy == (ill == 0) && health.services.iter().filter(|row| !row.healthy).all(|row| wanted(&row));
                 rule(fine, TRUE, || format!("{health:?}"))
             }
-            // The file cannot be read, and nothing is captured.
-            Answer::Reload(_) | Answer::Checked(_) | Answer::Log(_) => rule(false, TRUE, || format!("{answer:?}")),
+            Answer::Log(sources) => rule(sources.services == ["ppm-daemon"], TRUE, || format!("nothing else is captured: {sources:?}")),
+            // The file cannot be read.
+            Answer::Reload(_) | Answer::Checked(_) => rule(false, TRUE, || format!("{answer:?}")),
             Answer::Greeting(_) | Answer::Configuration(_) | Answer::History(_) | Answer::Farewell(_) => Ok(()),
         }
     }

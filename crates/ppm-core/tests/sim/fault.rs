@@ -87,13 +87,13 @@ pub const TABLE: [(Fault, &[&str]); 44] = [
     // The number may be another's by then.
     (Fault::SignalsTheReaped, &[OWNED, "only who is to stop is asked"]),
     (Fault::SpawnsTwice, &["there is one incarnation at most"]),
-    (Fault::RestartsTooEarly, &["a restart comes after its delay"]),
+    (Fault::RestartsTooEarly, &["a restart comes after its delay", "sigkill comes only when it must"]),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
     (Fault::ForgetsWhoWaits, &[OWED]),
-    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most"]),
+    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES]),
     // Who makes up for what is long past may do so before.
-    (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", OWED]),
+    (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
     (Fault::LetsOneOverstay, &[MUST]),
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
     (Fault::StartsAfterStop, &[STAYS, SHOWN]),
@@ -112,7 +112,7 @@ pub const TABLE: [(Fault, &[&str]); 44] = [
     (Fault::OversleepsDeadlines, &["strays are asked too", IN_TIME, OWED, "the shutdown ends in time"]),
     (Fault::SpinsAtDeadlines, &["ticks make progress"]),
     (Fault::ExitsEarly, &["no child is left behind"]),
-    (Fault::LeavesStrangers, &["no child is left behind", ONCE]),
+    (Fault::LeavesStrangers, &["no child is left behind", "the exit code is right", ONCE]),
     (Fault::ExitsUnasked, &["the daemon ends only when asked to", "the exit code is right"]),
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
@@ -235,7 +235,7 @@ impl Planted {
             }
             Fault::NeverExits => actions.retain(|action| !matches!(action, Action::Exit { .. })),
             Fault::SignalsTheReaped => {
-                if let (Some(pid), Event::Tick) = (self.reaped, event) {
+                if let (Some(pid), Event::Tick, false) = (self.reaped, event, has(&actions, is_exit)) {
                     actions.push(Action::Kill { id: ServiceId(1), pid, signal: Signal::TERM, reach: Reach::Group });
                 }
             }

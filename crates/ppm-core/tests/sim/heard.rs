@@ -13,6 +13,9 @@ use crate::calls::Call;
 use crate::judge::{Ending, Judge};
 use crate::model::{Known, Wish};
 
+/// What names the daemon's own log.
+const OWN_LOG: &str = "ppm-daemon";
+
 impl Judge {
     pub fn hear(&mut self, now: Now, event: &Event) {
         match event {
@@ -179,7 +182,8 @@ impl Judge {
             _ => {}
         }
         let mut ids = BTreeSet::new();
-        for word in words {
+        let own_log = |word: &&String| matches!(request, Request::Log(_)) && *word == OWN_LOG;
+        for word in words.iter().filter(|word| !own_log(word)) {
             let found: Vec<&Known> = self.known.values().filter(|known| means(word, known)).collect();
             if found.is_empty() && word != "all" {
                 return None;
@@ -199,7 +203,8 @@ impl Judge {
         match request {
             Request::Start(_) | Request::Restart(_) | Request::Reschedule(_) => self.ending.is_some() || is_any_unfit(),
             Request::Reload(again) => !again.plan && self.ending.is_some(),
-            Request::Log(_) => true, // nothing is captured in these histories
+            // Nothing is captured in these histories but what the daemon itself says.
+            Request::Log(log) => !log.services.iter().any(|word| word == OWN_LOG),
             Request::Add(add) => {
                 let taken = self.known.values().any(|known| known.name() == add.name);
                 self.ending.is_some() || taken || ServiceSpec::from_request(add, &self.settings).is_err()

@@ -86,7 +86,7 @@ impl History {
         }
         let essential: BTreeSet<String> = config.services.iter().filter(|spec| spec.essential).map(|spec| spec.name.clone()).collect();
         let config = planted.is_made(config);
-        let boot = Boot { config, zone: TimeZone::UTC, seed, pid: DAEMON, version: "0".to_owned(), main };
+        let boot = Boot { config, zone: TimeZone::UTC, remembered: Default::default(), seed, pid: DAEMON, version: "0".to_owned(), main };
         let supervisor = Supervisor::new(boot, now);
         let mut judge = Judge::new(settings.clone(), &supervisor, main, now);
         judge.known.values_mut().for_each(|known| known.spec.essential = essential.contains(known.name()));

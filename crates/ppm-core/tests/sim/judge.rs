@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ppm_core::event::{Action, Cause, Event, From, Notice, Pid, ServiceId};
 use ppm_core::names::glob_matches;
-use ppm_core::schedule::Overlap;
+use ppm_core::schedule::{Missed, Overlap};
 use ppm_core::service::STRAYS_AFTER;
 use ppm_core::spec::{MAIN, Reach, Settings};
 use ppm_core::supervisor::{Main, Supervisor};
@@ -227,6 +227,11 @@ impl Judge {
             Action::Notify { to, event } => {
                 self.notified.push((to.clone(), (**event).clone()));
                 Ok(())
+            }
+            Action::Remember { service, planned } => {
+                let known = self.known.values().find(|known| known.name() == service);
+                let is_asked_for = known.is_some_and(|known| known.options().missed == Missed::Once);
+                rule(is_asked_for && planned.fire <= now.wall, "what is remembered is asked for", || format!("{service}: {planned:?}"))
             }
             Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReadLog { .. } | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),

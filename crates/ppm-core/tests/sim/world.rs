@@ -236,7 +236,7 @@ impl World {
                 let delay = self.dice.up_to_ms(200);
                 self.plan(now, delay, Happening::NotRead { read: *read });
             }
-            Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
+            Action::Remember { .. } | Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
             Action::SetLogger { .. } | Action::ReadLog { .. } | Action::ReopenLogs => {}
         }
     }

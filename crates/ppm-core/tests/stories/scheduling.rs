@@ -9,7 +9,7 @@ use ppm_protocol::message::{Answer, Selection};
 use ppm_protocol::{EventKind, Request, RunResult, RunsRow, Signal, Status, Why};
 
 use crate::ask::{reschedule, start, stop};
-use crate::story::{Make, Reply, Span, Story, by, changed, code, done, sig, story, svc};
+use crate::story::{Make, Reply, Span, Story, by, changed, code, done, sig, story, story_remembering, svc};
 
 const HOUR: i64 = 3_600_000;
 
@@ -241,8 +241,21 @@ fn what_a_frozen_daemon_left_out_is_run_once_r36() {
 fn missed_says_what_becomes_of_what_is_missed() {
     let with = |missed| nightly().options(|options| options.missed = missed);
     story(with(Missed::Skip)).jump(120.m()).quiet();
-    story(with(Missed::Once)).jump(300.m()).starts_by(Cause::Missed).exits(code(0));
-    story(with(Missed::Once)).steps(5 * HOUR).event(Event::ClockStepped).after(1.ms()).starts_by(Cause::Missed);
+    story(with(Missed::Once)).jump(300.m()).remembers("02T03:30:00").starts_by(Cause::Missed).exits(code(0));
+    let story = story(with(Missed::Once)).steps(5 * HOUR).event(Event::ClockStepped).after(1.ms());
+    story.remembers("02T03:30:00").starts_by(Cause::Missed);
+}
+
+#[test]
+fn once_a_time_at_which_the_daemon_was_not_there_is_made_up_for() {
+    let make = || svc().scheduled("30 2 * * *").options(|options| options.missed = Missed::Once);
+    let story = |rule: &str, fire: &str| story_remembering("svc", rule, fire, make());
+    // It is 03:04:05: the run of 02:30 is missing.
+    story("30 2 * * *", "2025-12-24T02:30:00Z").remembers("02T02:30:00").starts_by(Cause::Missed).planned_for("03T02:30:00");
+    story("30 2 * * *", "2026-01-02T02:30:00Z").planned_for("03T02:30:00").quiet();
+    story("30 3 * * *", "2025-12-24T02:30:00Z").planned_for("03T02:30:00").quiet();
+    story("30 2 * * *", "2027-01-01T02:30:00Z").planned_for("03T02:30:00").quiet();
+    story_remembering("svc", "30 2 * * *", "2025-12-24T02:30:00Z", svc().scheduled("30 2 * * *")).quiet();
 }
 
 #[test]

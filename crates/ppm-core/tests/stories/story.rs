@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, Planned, ServiceId};
 use ppm_core::reload::NoConfig;
 use ppm_core::schedule::{Options, Schedule};
 use ppm_core::service::Service;
@@ -128,10 +128,20 @@ pub fn story_of_main(main: Main, others: impl IntoIterator<Item = Make>) -> Stor
     begin(settings, others.into_iter().map(|make| make.0).chain([command]).collect(), Some(main)).on("main")
 }
 
+/// The daemon has just started, and remembers this.
+pub fn story_remembering(service: &str, rule: &str, fire: &str, cast: impl Cast) -> Story {
+    let planned = Planned { rule: rule.to_owned(), fire: fire.parse().unwrap() };
+    begin_with(Settings::default(), cast.list(), None, BTreeMap::from([(service.to_owned(), planned)]))
+}
+
 fn begin(settings: Settings, services: Vec<ServiceSpec>, main: Option<Main>) -> Story {
+    begin_with(settings, services, main, BTreeMap::new())
+}
+
+fn begin_with(settings: Settings, services: Vec<ServiceSpec>, main: Option<Main>, remembered: BTreeMap<String, Planned>) -> Story {
     let current = services.first().map_or(String::new(), |spec| spec.name.clone());
     let config = Config { settings, services, ..Config::default() };
-    let boot = Boot { config, zone: TimeZone::UTC, seed: 7, pid: DAEMON, version: "1.2.3".to_owned(), main };
+    let boot = Boot { config, zone: TimeZone::UTC, remembered, seed: 7, pid: DAEMON, version: "1.2.3".to_owned(), main };
     let supervisor = Supervisor::new(boot, BEGIN);
     let mut story = Story {
         supervisor,
@@ -453,6 +463,14 @@ impl Story {
     /// It has not asked any strays.
     pub fn asks_no_strays(self) -> Story {
         assert_eq!(self.strays, []);
+        self
+    }
+
+    /// It remembers that this planned time has come.
+    pub fn remembers(mut self, fire: &str) -> Story {
+        let action = self.take("something to be remembered", |action| matches!(action, Action::Remember { .. }));
+        let Action::Remember { planned, .. } = action else { unreachable!("it was taken") };
+        assert_eq!(planned.fire.to_string(), format!("2026-01-{fire}.000Z"));
         self
     }
 

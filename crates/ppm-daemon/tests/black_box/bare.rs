@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 use crate::harness::{Daemon, Setup, other_user, pid_of, shell, until};
+use crate::scarcity::Group;
 
 /// A root with programs and libraries, the daemon and its folder, and nothing else: no /proc, /dev, /etc, /tmp, /run.
 const BARE_ROOT: &str = "\
@@ -98,15 +99,15 @@ fn r72_whatever_the_umask_and_wherever_it_stands_it_supervises() {
 #[test]
 fn r50_with_a_limit_of_12_processes_those_run_that_can_and_the_others_follow() {
     const SERVICES: usize = 20;
-    let group = std::path::PathBuf::from(format!("/sys/fs/cgroup/pids/ppm-test-{}", std::process::id()));
-    if fs::create_dir(&group).is_err() {
+    let group = Group(format!("/sys/fs/cgroup/pids/ppm-test-{}", std::process::id()).into());
+    if fs::create_dir(&group.0).is_err() {
         return eprintln!("skipped: no control group for processes can be made here");
     }
     let services: Vec<_> = (0..SERVICES)
         .map(|number| shell(&format!("svc-{number}"), "exec sleep 1000", &json!({"restart": {"interval": "10ms", "max_interval": "20ms"}})))
         .collect();
-    fs::write(group.join("pids.max"), "12").unwrap();
-    let setup = Setup::new().through_shell(&format!("echo $$ > {}/cgroup.procs", group.display()));
+    fs::write(group.0.join("pids.max"), "12").unwrap();
+    let setup = Setup::new().through_shell(&format!("echo $$ > {}/cgroup.procs", group.0.display()));
     let mut daemon = setup.services(&services).start();
     let running = |daemon: &Daemon| {
         let rows = daemon.call("list", &json!({}));
@@ -121,10 +122,8 @@ fn r50_with_a_limit_of_12_processes_those_run_that_can_and_the_others_follow() {
     assert!(daemon.call("stats", &json!({})).as_array().unwrap().len() >= SERVICES);
     let refused = daemon.refused("reload", &json!({}))["message"].as_str().unwrap().to_owned();
     assert!(refused.contains("no thread: Resource temporarily unavailable"), "{refused}");
-    fs::write(group.join("pids.max"), "100").unwrap();
+    fs::write(group.0.join("pids.max"), "100").unwrap();
     until("all run", || (running(&daemon) == SERVICES).then_some(()));
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.exit_code(), 0);
-    drop(daemon);
-    fs::remove_dir(&group).unwrap();
 }

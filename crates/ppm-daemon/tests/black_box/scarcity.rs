@@ -127,10 +127,11 @@ fn a_configuration_may_come_through_a_pipe() {
     assert_eq!(daemon.wait("svc", "running")["status"], "running");
 }
 
-/// A control group with little memory; None, and a word about it, where none can be made.
-struct Group(PathBuf);
+/// A control group, removed with the test that made it, which must have ended its daemon by then.
+pub struct Group(pub PathBuf);
 
 impl Group {
+    /// With little memory; None, and a word about it, where none can be made.
     fn with_memory(bytes: usize) -> Option<Group> {
         let name = format!("ppm-test-{}-{bytes}", std::process::id());
         let versions = [

@@ -1,5 +1,8 @@
 //! Services that start by the wall clock.
 
+use std::path::Path;
+
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Setup, pid_of, shell, until};
@@ -114,6 +117,93 @@ fn schedules_of_the_configuration_wait_for_their_time_and_for_autostart() {
     }
     daemon.tell("idle", "reschedule");
     events.until("idle", "started");
+}
+
+/// A clock that can be set for one process alone, by the library of Debian's package `faketime`.
+const FAKE_CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+#[test]
+fn r36_schedules_go_on_whatever_happens_to_the_clock() {
+    if !Path::new(FAKE_CLOCK).exists() {
+        return eprintln!("skipped: there is no {FAKE_CLOCK}, install Debian's package faketime");
+    }
+    // That library sets nothing for the kernel, so its timers do not tell: the clocks are compared every half second.
+    let every_second = shell("svc", "exit 0", &json!({"schedule": EVERY_SECOND, "restart": "never", "inherit_env": false}));
+    let setup = Setup::new().config(&json!({"clock_check_interval": "500ms", "services": [every_second]}));
+    let offset = setup.path("offset");
+    std::fs::write(&offset, "+0\n").unwrap();
+    let fake = setup.env("LD_PRELOAD", FAKE_CLOCK).env("FAKETIME_TIMESTAMP_FILE", &offset);
+    let daemon = fake.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_NO_CACHE", "1").start();
+    let mut events = daemon.events();
+    let mut last = events.until("svc", "started")["time"].as_str().unwrap().to_owned();
+    let steps = [("+3600", "forward", true), ("+0", "back", false), ("+86400", "forward", true), ("+0", "back", false)];
+    for (number, (set, direction, is_later)) in steps.into_iter().enumerate() {
+        let new = daemon.path("offset.new");
+        std::fs::write(&new, format!("{set}\n")).unwrap();
+        std::fs::rename(new, &offset).unwrap(); // never read in parts
+        let told = until(direction, || daemon.stderr().split("the wall clock went ").nth(number + 1).map(str::to_owned));
+        assert!(told.starts_with(direction), "{told}");
+        events.until("svc", "started");
+        let started = events.until("svc", "started")["time"].as_str().unwrap().to_owned();
+        assert_eq!(started > last, is_later, "{direction}: {last}, then {started}");
+        last = started;
+    }
+}
+
+#[test]
+fn what_was_missed_while_the_daemon_was_not_there_is_made_up_for_once() {
+    let config = json!({"state_dir": "STATE", "services": [
+        shell("svc", "echo $PPM_START_REASON >> reasons", &json!({"schedule": {"cron": "0 3 * * *", "missed": "once"}}))
+    ]});
+    let with_state = |setup: Setup| {
+        let folder = setup.path("state");
+        (setup.config_text(&config.to_string().replace("STATE", folder.to_str().unwrap())), folder.join("schedules.json"))
+    };
+    let (setup, file) = with_state(Setup::new());
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let long_ago = r#"{"version":1,"services":{"svc":{"rule":"0 3 * * *","planned":"2026-01-02T03:00:00.000Z"}}}"#;
+    std::fs::write(&file, long_ago).unwrap();
+    let mut daemon = setup.start();
+    daemon.wait("svc", "finished");
+    assert_eq!(daemon.lines_in("reasons"), ["missed"]);
+    daemon.signal(Signal::SIGTERM);
+    daemon.end();
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(!kept.contains("2026-01-02T03:00") && kept.contains("T03:00:00.000Z"), "{kept}");
+
+    let (setup, again) = with_state(Setup::new());
+    std::fs::create_dir(again.parent().unwrap()).unwrap();
+    std::fs::write(&again, kept).unwrap();
+    let daemon = setup.start();
+    let runs = daemon.call("runs", &json!({"services": ["svc"]}));
+    assert_eq!((&runs[0]["fired"], &daemon.row("svc")["status"]), (&json!(0), &json!("created")));
+}
+
+#[test]
+fn without_missed_once_there_is_no_state() {
+    let services = [shell("svc", "exit 0", &json!({"schedule": EVERY_SECOND}))];
+    let setup = Setup::new();
+    let state = setup.path("state");
+    let daemon = setup.env("XDG_STATE_HOME", &state).services(&services).start();
+    daemon.events().until("svc", "started");
+    assert!(!state.exists());
+}
+
+#[test]
+fn a_run_that_lasts_too_long_is_ended_and_told() {
+    let keys = json!({"schedule": {"cron": EVERY_SECOND, "overlap": "skip", "timeout": "1200ms", "retry": "never"}});
+    let daemon = Setup::new().services(&[shell("svc", "exec sleep 1000", &keys)]).start();
+    let mut events = daemon.events();
+    let first = events.until("svc", "started");
+    events.until("svc", "skipped");
+    events.until("svc", "timed_out");
+    let exited = events.until("svc", "exited");
+    assert_eq!((&exited["pid"], &exited["to"], &exited["reason"]), (&first["pid"], &json!("crashed"), &json!("ran longer than 1.2s")));
+    events.until("svc", "started");
+    let runs = daemon.call("runs", &json!({"services": ["svc"]}));
+    let run = &runs[0]["runs"][0];
+    assert_eq!((&run["result"], &run["reason"], &run["exit"]), (&json!("timed_out"), &json!("schedule"), &json!({"signal": "SIGTERM"})));
+    assert!(run["late_ms"].is_u64() && runs[0]["timeouts"].as_u64() >= Some(1) && runs[0]["skipped"].as_u64() >= Some(1), "{runs}");
 }
 
 #[test]
