@@ -1,0 +1,276 @@
+//! What a service shows of itself: derived from its want, its run and its last end, never stored.
+
+use ppm_protocol::{Exit, NextStart, Status, Why};
+
+use super::{End, How, Limit, Live, Next, Run, Service, Want};
+use crate::event::{Cause, Group, Pid, ServiceId};
+use crate::planning::Plan;
+use crate::runs::Runs;
+use crate::spec::ServiceSpec;
+use crate::time::{Mono, Now, Timestamp, brief};
+
+impl Service {
+    /// The next instant at which [`Input::Tick`] would change something.
+    pub fn deadline(&self) -> Option<Mono> {
+        match self.run {
+            Run::Stopping { strays_at, kill_at, .. } | Run::Draining { strays_at, kill_at, .. } => {
+                Some(strays_at.map_or(kill_at, |at| at.min(kill_at)))
+            }
+            Run::Killing { stuck_at, .. } => stuck_at,
+            Run::Purging { look_at, .. } => Some(look_at),
+            Run::Waiting { until, .. } => Some(until),
+            Run::Up(live) | Run::Paused(live) => match live.limit {
+                Limit::Until(at) => Some(at),
+                Limit::None | Limit::Passed(_) => None,
+            },
+            Run::Idle | Run::Starting { .. } => None,
+        }
+    }
+
+    /// The next wall-clock time at which [`Input::Fire`] is due.
+    pub fn plan(&self) -> Option<Timestamp> {
+        self.planned().map(|plan| plan.at)
+    }
+
+    /// The next planned run.
+    pub fn planned(&self) -> Option<Plan> {
+        match self.want {
+            Want::Up { plan } => plan,
+            Want::Down | Want::Gone => None,
+        }
+    }
+
+    /// The last planned run whose time has come, unless the clock was corrected since.
+    pub fn fired(&self) -> Option<Plan> {
+        self.fired
+    }
+
+    /// What it has run lately.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    /// The main process, from its exec until it has been reaped.
+    pub fn pid(&self) -> Option<Pid> {
+        self.live().map(|live| live.pid)
+    }
+
+    /// Whether others of it have outlived its main process.
+    pub fn is_draining(&self) -> bool {
+        matches!(self.run, Run::Draining { .. } | Run::Purging { .. })
+    }
+
+    /// Whether anything of it runs, or is about to.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.run, Run::Idle | Run::Waiting { .. })
+    }
+
+    /// Whether a start is under way, or follows as soon as nothing is left of the run that is ending.
+    pub fn is_about_to_start(&self) -> bool {
+        match self.run {
+            Run::Starting { .. } => true,
+            Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => {
+                matches!(then, Next::Start(_))
+            }
+            Run::Idle | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => false,
+        }
+    }
+
+    /// Whether it is to be removed and nothing of it is left.
+    pub fn is_gone(&self) -> bool {
+        self.want == Want::Gone && self.run == Run::Idle
+    }
+
+    /// Whether it has outlived SIGKILL for longer than a process should (R25).
+    pub fn is_stuck(&self) -> bool {
+        matches!(self.run, Run::Killing { stuck_at: None, .. } | Run::Purging { is_stuck: true, .. })
+    }
+
+    /// Whether it got SIGKILL, or what it left behind did.
+    pub fn is_being_killed(&self) -> bool {
+        matches!(self.run, Run::Killing { .. } | Run::Purging { .. })
+    }
+
+    /// One of the five public states.
+    pub fn status(&self) -> Status {
+        match self.run {
+            Run::Up(_) | Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => Status::Running,
+            Run::Paused(_) => Status::Stopped,
+            Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
+                None => Status::Created,
+                Some(How::Finished | How::Obeyed) => Status::Finished,
+                Some(How::Crashed | How::OutOfMemory | How::DiedStopping | How::Overran(_) | How::TimedOut(_) | How::NotStarted(_)) => {
+                    Status::Crashed
+                }
+            },
+        }
+    }
+
+    /// Whether dependants may start: as soon as it runs.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.run, Run::Up(_))
+    }
+
+    /// Whether the daemon will start it as soon as its turn comes.
+    pub fn awaits_boot(&self) -> bool {
+        self.is_active() && self.run == Run::Idle && self.attempts == 0 && self.spec.starts_at_once()
+    }
+
+    /// Whether its user wants it.
+    pub fn is_active(&self) -> bool {
+        matches!(self.want, Want::Up { .. })
+    }
+
+    /// When and why it next starts by itself.
+    pub fn next_start(&self, now: Now) -> Option<NextStart> {
+        let planned = self.plan().map(|at| NextStart { at, why: Why::Schedule });
+        [self.restart_at(now), planned].into_iter().flatten().min_by_key(|next| next.at)
+    }
+
+    /// When it starts again after a delay.
+    pub fn restart_at(&self, now: Now) -> Option<NextStart> {
+        match self.run {
+            Run::Waiting { until, cause: Cause::Backoff } => Some(NextStart { at: now.wall_at(until), why: Why::Backoff }),
+            Run::Waiting { until, .. } => Some(NextStart { at: now.wall_at(until), why: Why::Restart }),
+            Run::Idle
+            | Run::Starting { .. }
+            | Run::Up(_)
+            | Run::Paused(_)
+            | Run::Stopping { .. }
+            | Run::Killing { .. }
+            | Run::Draining { .. }
+            | Run::Purging { .. } => None,
+        }
+    }
+
+    /// Why it is in its state, in one short sentence.
+    pub fn reason(&self, now: Now) -> String {
+        let until = |at: Mono| brief(at.since(now.mono));
+        match self.run {
+            Run::Idle => self.reason_at_rest(),
+            Run::Starting { .. } => "starting".to_owned(),
+            Run::Up(live) => match live.cause {
+                Cause::Boot => "started with the daemon".to_owned(),
+                Cause::Request => "started by request".to_owned(),
+                Cause::Schedule => "started by its schedule".to_owned(),
+                Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),
+                Cause::Backoff | Cause::Restart => format!("restarted after {}", self.last_in_words()),
+            },
+            Run::Paused(_) => "paused by a stop signal".to_owned(),
+            Run::Stopping { kill_at, .. } => format!("stopping: {} sent, SIGKILL in {}", self.spec.stop.signal, until(kill_at)),
+            Run::Killing { stuck_at: Some(_), grace: Some(grace), .. } => format!("did not stop within {}, SIGKILL sent", brief(grace)),
+            Run::Killing { stuck_at: Some(_), grace: None, .. } => "no time was left to wait for it, SIGKILL sent".to_owned(),
+            Run::Killing { stuck_at: None, .. } => "killed, but the kernel does not let it go".to_owned(),
+            Run::Draining { kill_at, .. } => {
+                format!("{}; ending what it left behind, SIGKILL in {}", self.last_in_words(), until(kill_at))
+            }
+            Run::Purging { is_stuck: false, .. } => format!("{}; killed what it left behind", self.last_in_words()),
+            Run::Purging { is_stuck: true, .. } => {
+                format!("{}; killed what it left behind, but the kernel does not let it go", self.last_in_words())
+            }
+            Run::Waiting { until: at, cause: Cause::Backoff } => {
+                format!("{}, retry {} in {}", self.last_in_words(), self.crashes, until(at))
+            }
+            Run::Waiting { until: at, .. } => format!("{}, restart in {}", self.last_in_words(), until(at)),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> ServiceId {
+        self.id
+    }
+
+    /// How it should be.
+    pub fn spec(&self) -> &ServiceSpec {
+        &self.spec
+    }
+
+    /// What its user asked for last.
+    pub fn want(&self) -> Want {
+        self.want
+    }
+
+    /// What there is of it.
+    pub fn run(&self) -> Run {
+        self.run
+    }
+
+    /// How its last run ended.
+    pub fn last(&self) -> Option<&End> {
+        self.last.as_ref()
+    }
+
+    /// The consecutive crashes: zero again after a run longer than `reset_after`, even while it lasts.
+    pub fn crashes(&self, now: Now) -> u32 {
+        match self.live() {
+            Some(live) if now.mono.since(live.since) > self.spec.restart.reset_after => 0,
+            Some(_) | None => self.crashes,
+        }
+    }
+
+    /// Successful starts.
+    pub fn starts(&self) -> u64 {
+        self.starts
+    }
+
+    /// Starts tried: a start is over when this has grown.
+    pub fn attempts(&self) -> u64 {
+        self.attempts
+    }
+
+    /// Runs over, with all that belonged to them.
+    pub fn ends(&self) -> u64 {
+        self.ends
+    }
+
+    /// When the current or last run started.
+    pub fn started(&self) -> Option<Timestamp> {
+        self.started
+    }
+
+    /// When the last run ended.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.ended
+    }
+
+    /// The main process and its circumstances.
+    pub fn live(&self) -> Option<Live> {
+        match self.run {
+            Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. } => Some(live),
+            Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. } => None,
+        }
+    }
+
+    /// How the last run ended, in words.
+    pub fn last_in_words(&self) -> String {
+        let Some(end) = &self.last else { return String::new() };
+        match (&end.how, end.exit) {
+            (How::Finished, Some(exit @ Exit::Code(_))) if end.left == Group::Left => {
+                format!("{exit}, but it left processes behind: run it in the foreground") // R68
+            }
+            (How::Finished | How::Crashed, Some(exit)) => exit.to_string(),
+            (How::OutOfMemory, Some(Exit::Code(code))) => format!("exit code {code}: out of memory"),
+            (How::OutOfMemory, _) => "killed by the kernel: out of memory".to_owned(),
+            (How::Obeyed, _) => "stopped by request".to_owned(),
+            (How::DiedStopping, Some(exit)) => format!("{exit} while stopping"),
+            (How::Overran(Some(grace)), _) => format!("killed: did not stop within {}", brief(*grace)),
+            (How::Overran(None), _) => "killed: no time was left to wait for it".to_owned(),
+            (How::TimedOut(limit), _) => format!("ran longer than {}", brief(*limit)),
+            (How::NotStarted(error), _) => error.why.clone(),
+            (How::Finished | How::Crashed | How::DiedStopping, None) => String::new(),
+        }
+    }
+
+    pub(super) fn reason_at_rest(&self) -> String {
+        match (&self.last, self.want) {
+            (None, Want::Up { plan: Some(_) }) if !self.spec.starts_at_once() => "waiting for its schedule".to_owned(),
+            (None, Want::Up { plan: None }) if !self.spec.starts_at_once() => "its schedule has no time left".to_owned(),
+            (None, Want::Up { .. }) => "waiting to be started".to_owned(),
+            (None, Want::Down | Want::Gone) => "not started".to_owned(),
+            (Some(_), _) if self.gave_up => {
+                format!("{}, gave up after {} retries", self.last_in_words(), self.spec.restart.max_retries)
+            }
+            (Some(_), _) => self.last_in_words(),
+        }
+    }
+}
