@@ -665,8 +665,10 @@ impl Service {
         self.gave_up = false;
     }
 
+    /// Who is not planned is not told of a clock that is set, so the time that came last is not kept either.
     fn wish_down(&mut self, input: &Input, out: &mut Vec<Effect>) {
         let was_active = self.is_active();
+        self.fired = None;
         if *input == Input::Remove {
             self.want = Want::Gone;
         } else if self.want != Want::Gone {

@@ -86,6 +86,9 @@ pub struct Judge {
     pub hurry: usize,
     /// The clocks as they were with the turn before.
     pub seen: Now,
+    /// By how many milliseconds the wall clock went back in steps too small to be noticed: so far ahead of it may be what
+    /// came before.
+    gone_back: i64,
     pub oom_kills: Option<u64>,
     /// Kills by the kernel that no death was laid to.
     pub blamable: u64,
@@ -121,6 +124,7 @@ impl Judge {
             exited: false,
             hurry: 0,
             seen: now,
+            gone_back: 0,
             oom_kills: None,
             blamable: 0,
             followers: BTreeMap::new(),
@@ -174,6 +178,7 @@ impl Judge {
         self.notified.clear();
         let by = turn.now.wall.0 - self.seen.wall_at(turn.now.mono).0;
         self.seen = turn.now;
+        self.gone_back += if by < 0 && by.abs() <= STEP { -by } else { 0 };
         for known in self.known.values_mut() {
             known.left.iter_mut().for_each(|left| left.strayed = false);
             if by.abs() > STEP {
@@ -231,7 +236,8 @@ impl Judge {
             Action::Remember { service, planned } => {
                 let known = self.known.values().find(|known| known.name() == service);
                 let is_asked_for = known.is_some_and(|known| known.options().missed == Missed::Once);
-                rule(is_asked_for && planned.fire <= now.wall, "what is remembered is asked for", || format!("{service}: {planned:?}"))
+                let has_come = planned.fire.0 <= now.wall.0 + self.gone_back;
+                rule(is_asked_for && has_come, "what is remembered is asked for", || format!("{service}: {planned:?}"))
             }
             Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReadLog { .. } | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),
