@@ -568,17 +568,6 @@ impl Service {
                 self.tell(EventKind::Drained, None, "what it left behind has ended".to_owned(), out);
                 self.settle(ctx, then, out);
             }
-            (
-                Run::Idle
-                | Run::Starting { .. }
-                | Run::Up(_)
-                | Run::Paused(_)
-                | Run::Stopping { .. }
-                | Run::Killing { .. }
-                | Run::Waiting { .. },
-                Input::Drained,
-            ) => never!(self, input, out),
-
             (Run::Draining { group, strays_at, kill_at, then }, Input::Strayed) => {
                 let strays_at = strays_at.or(Some(ctx.now.mono + STRAYS_AFTER));
                 self.run = Run::Draining { group, strays_at, kill_at, then };
@@ -592,7 +581,7 @@ impl Service {
                 | Run::Stopping { .. }
                 | Run::Killing { .. }
                 | Run::Waiting { .. },
-                Input::Strayed,
+                Input::Drained | Input::Strayed,
             ) => never!(self, input, out),
 
             (Run::Up(live), Input::WasPaused) => {
