@@ -33,10 +33,26 @@ struct Changes {
 /// the old and the new keys for all services.
 pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>, Option<&LogKeys>)) -> (ReloadAction, Vec<String>) {
     let mut changes = Changes::default();
-    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, log, essential, groups, source: _ } =
-        old;
+    let ServiceSpec {
+        name: _,
+        id,
+        command,
+        autostart,
+        restart,
+        success_exit_codes,
+        stop,
+        schedule,
+        watch,
+        log,
+        essential,
+        groups,
+        source: _,
+    } = old;
     changes.command(command, &new.command);
     changes.schedule(schedule.as_ref(), new.schedule.as_ref());
+    if *watch != new.watch {
+        changes.words.push("watch".to_owned());
+    }
     changes.restart(restart, &new.restart);
     changes.stop(*stop, new.stop);
     changes.compare("autostart", autostart, &new.autostart);
@@ -63,6 +79,7 @@ pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     let Settings {
         stats_interval,
         restart_interval,
+        watch_restart_interval,
         clock_check_interval,
         shutdown_timeout,
         ref timezone,
@@ -72,6 +89,7 @@ pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     } = *old;
     changes.compare("stats_interval", write_duration(stats_interval), write_duration(new.stats_interval));
     changes.compare("restart_interval", write_duration(restart_interval), write_duration(new.restart_interval));
+    changes.compare("watch_restart_interval", write_duration(watch_restart_interval), write_duration(new.watch_restart_interval));
     changes.compare("clock_check_interval", write_duration(clock_check_interval), write_duration(new.clock_check_interval));
     changes.compare("shutdown_timeout", write_duration(shutdown_timeout), write_duration(new.shutdown_timeout));
     changes.compare("timezone", zone_in_words(timezone.as_ref()), zone_in_words(new.timezone.as_ref()));

@@ -17,6 +17,7 @@ use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
 use crate::time::{Now, Timestamp};
 use crate::usage::Usage;
+use crate::watch::{Changes, WatchSpec};
 
 /// A service's number, 1 or greater; never given to another service while the daemon lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,6 +158,13 @@ pub enum Event {
         /// One entry for each process asked for that could be read.
         usages: Vec<(Pid, Usage)>,
     },
+    /// Files changed that are watched for a service ([`Action::Watch`]).
+    FilesChanged {
+        /// Which.
+        id: ServiceId,
+        /// What changed, all of it together.
+        changes: Changes,
+    },
     /// The configuration asked for with [`Action::ReadConfig`].
     ConfigRead {
         /// The action's.
@@ -224,6 +232,21 @@ pub enum Action {
         pids: Vec<Pid>,
         /// Whether to read the costly figures too.
         detail: Detail,
+    },
+    /// Watch files for a service, in place of those that were watched for it before; tells of every change by
+    /// [`Event::FilesChanged`] until [`Action::Unwatch`].
+    Watch {
+        /// The service.
+        id: ServiceId,
+        /// What it runs in: paths may begin at its folder and refer to its variables.
+        launch: Arc<Launch>,
+        /// Which files.
+        watch: Arc<WatchSpec>,
+    },
+    /// Watch nothing for this service any more.
+    Unwatch {
+        /// The service.
+        id: ServiceId,
     },
     /// Keep in mind, also when the daemon has ended, that this planned time of a service has come.
     Remember {
@@ -334,6 +357,8 @@ pub struct Launch {
     pub logger: Option<Logger>,
     /// What it reads.
     pub stdin: Stdin,
+    /// The changed files because of which it starts, if it does: PPM_WATCH_CHANGED.
+    pub changed: Option<Changes>,
 }
 
 /// Where a service's standard input comes from.
@@ -360,6 +385,8 @@ pub enum Cause {
     Backoff,
     /// It ended before, and shall always run.
     Restart,
+    /// Files changed that are watched for it.
+    Watch,
 }
 
 impl fmt::Display for Cause {
@@ -371,6 +398,7 @@ impl fmt::Display for Cause {
             Cause::Missed => "missed",
             Cause::Backoff => "backoff",
             Cause::Restart => "restart",
+            Cause::Watch => "watch",
         })
     }
 }

@@ -33,4 +33,5 @@ pub mod supervisor;
 pub mod time;
 pub mod usage;
 mod waiting;
+pub mod watch;
 pub mod zone;

@@ -356,9 +356,13 @@ impl Supervisor {
     /// Gives a service another form under its number.
     pub(crate) fn configure(&mut self, now: Now, id: ServiceId, spec: ServiceSpec, origin: Origin) {
         if let Some(entry) = self.services.get_mut(&id) {
-            let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
             entry.origin = origin;
+            let is_watched_as_before = (&entry.service.spec().watch, &entry.service.spec().command) == (&spec.watch, &spec.command);
+            let context = Context::quiet(now, &self.zone, self.chance.next());
             entry.service.configure(ServiceSpec { id: Some(id.0), ..spec }, &context);
+            if !is_watched_as_before {
+                self.watch_anew(id);
+            }
         }
         self.index(id);
     }

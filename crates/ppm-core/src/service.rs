@@ -22,6 +22,7 @@
 //! Invariants: at most one incarnation (R24): only a run without any process leads to `Starting`. The last command
 //! wins (R23). A timer is a field of the run that needs it, so leaving the run cancels it. Nothing here waits.
 
+mod changing;
 mod view;
 
 use std::time::Duration;
@@ -38,6 +39,8 @@ use crate::runs::{self, Ended, Outcome, Record, Runs};
 use crate::schedule::{Missed, Overlap, Retry};
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
+use crate::watch::Changes;
+use changing::Changing;
 
 /// After SIGKILL a process is gone at once, unless the kernel holds it (R25); after this long that is told.
 pub const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -122,7 +125,7 @@ pub enum Run {
     Waiting {
         /// When.
         until: Mono,
-        /// [`Cause::Backoff`] or [`Cause::Restart`].
+        /// [`Cause::Backoff`], [`Cause::Restart`] or [`Cause::Watch`].
         cause: Cause,
     },
 }
@@ -151,6 +154,8 @@ pub struct Live {
     pub limit: Limit,
     /// A planned run that waits for its end (`overlap: queue`).
     pub queued: Option<Cause>,
+    /// When changed files are acted upon that came too soon after the last.
+    pub answer_at: Option<Mono>,
 }
 
 /// How long a run may last.
@@ -253,6 +258,8 @@ pub enum Input {
     ClockSet(i64),
     /// The zone of schedules is another: plan again.
     Replan,
+    /// Files changed that are watched for it.
+    FilesChanged(Changes),
     /// Its deadline may have passed.
     Tick,
     /// The spawn came to a successful exec.
@@ -312,6 +319,15 @@ pub struct Context<'a> {
     pub chance: u64,
     /// Whether a main process that ended was killed by the kernel because memory was short.
     pub out_of_memory: bool,
+    /// The least time between two actions because of changed files.
+    pub watch_interval: Duration,
+}
+
+impl<'a> Context<'a> {
+    /// For what is no step: nothing has ended, and nothing has changed.
+    pub fn quiet(now: Now, zone: &'a TimeZone, chance: u64) -> Context<'a> {
+        Context { now, zone, chance, out_of_memory: false, watch_interval: Duration::ZERO }
+    }
 }
 
 /// "Can't happen", written out: a panic in tests; in production it is told and the state is kept.
@@ -343,6 +359,8 @@ pub struct Service {
     /// Planned runs that were left out since the run before lasted; of this run.
     skips: u32,
     advised: bool,
+    /// What has become of changed files.
+    changing: Changing,
 }
 
 impl Service {
@@ -366,13 +384,14 @@ impl Service {
             runs: Runs::default(),
             skips: 0,
             advised: false,
+            changing: Changing::default(),
         }
     }
 
     /// THE TABLE: every input in every run. No `_`: a new input must be answered everywhere.
     pub fn step(&mut self, ctx: &Context<'_>, input: &Input, out: &mut Vec<Effect>) {
         match (self.run, input) {
-            (Run::Idle, Input::Boot) => self.boot(out),
+            (Run::Idle, Input::Boot) => self.boot(ctx, out),
             (_, Input::Boot) => {} // a command was quicker
 
             (_, Input::Start | Input::Restart | Input::Reschedule) if self.want == Want::Gone => {}
@@ -380,7 +399,7 @@ impl Service {
 
             (Run::Idle | Run::Waiting { .. }, Input::Start | Input::Restart) => {
                 self.wish_up(ctx);
-                self.launch(Cause::Request, out);
+                self.launch(ctx, Cause::Request, out);
             }
             (Run::Starting { .. }, Input::Start | Input::Restart) => self.wish_up(ctx),
             (Run::Up(_) | Run::Paused(_), Input::Start) => self.wish_up(ctx),
@@ -396,10 +415,12 @@ impl Service {
             (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Reschedule) => self.wish_up(ctx),
             (Run::Waiting { .. }, Input::Reschedule) => {
                 self.wish_up(ctx);
+                self.changing.forget();
                 self.run = Run::Idle;
             }
             (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Reschedule) => {
                 self.wish_up(ctx);
+                self.changing.forget();
                 self.and_then(Next::Rest);
             }
 
@@ -433,7 +454,7 @@ impl Service {
             (Run::Idle | Run::Waiting { .. }, Input::Fire) => {
                 if let Some(cause) = self.take_plan(ctx, out) {
                     self.begin_anew();
-                    self.launch(cause, out);
+                    self.launch(ctx, cause, out);
                 }
             }
             (Run::Starting { .. }, Input::Fire) => drop(self.take_plan(ctx, out)), // this start is the run
@@ -452,6 +473,19 @@ impl Service {
             (_, Input::ClockSet(by)) => self.set_clock(ctx, *by),
             (_, Input::Replan) if self.plan().is_some_and(|at| at <= ctx.now.wall) => {} // due: it fires, once
             (_, Input::Replan) => self.plan_anew(ctx),
+
+            (_, Input::FilesChanged(_)) if !self.is_active() || self.spec.watch.is_none() => {} // found before it was told to look no more
+            (Run::Idle, Input::FilesChanged(changes)) => self.change_at_rest(ctx, changes, None, out),
+            (Run::Waiting { until, .. }, Input::FilesChanged(changes)) => self.change_at_rest(ctx, changes, Some(until), out),
+            (Run::Starting { .. }, Input::FilesChanged(changes)) => self.note_changes(ctx, changes, out),
+            (Run::Up(live) | Run::Paused(live), Input::FilesChanged(changes)) => self.change_while_up(ctx, live, changes, out),
+            (Run::Stopping { then, .. } | Run::Killing { then, .. }, Input::FilesChanged(changes))
+            | (Run::Draining { then, .. } | Run::Purging { then, .. }, Input::FilesChanged(changes)) => {
+                self.note_changes(ctx, changes, out);
+                if let Next::Policy | Next::Rest = then {
+                    self.and_then(Next::Start(Cause::Watch));
+                }
+            }
 
             // Sent whatever is known of the process: what was told last may be overtaken already (R16, R23).
             (Run::Up(live) | Run::Paused(live), Input::Pause) => signal_all(live.pid, Signal::STOP, out),
@@ -481,6 +515,8 @@ impl Service {
             (Run::Up(live) | Run::Paused(live), Input::Tick) => {
                 if matches!(live.limit, Limit::Until(at) if at <= ctx.now.mono) {
                     self.time_out(ctx, live, out);
+                } else if is_due(ctx, live.answer_at) {
+                    self.answer_changes(ctx, live, out);
                 }
             }
             (Run::Stopping { live, strays_at, kill_at, then }, Input::Tick) => {
@@ -518,7 +554,7 @@ impl Service {
             }
             (Run::Waiting { until, cause }, Input::Tick) => {
                 if until <= ctx.now.mono {
-                    self.launch(cause, out);
+                    self.launch(ctx, cause, out);
                 }
             }
 
@@ -605,7 +641,8 @@ impl Service {
     /// What is needed to start it with this input, where this `logger` holds for all services.
     pub fn launch_data(&self, stdin: Stdin, logger: Option<&LogKeys>) -> Launch {
         let spec = &self.spec;
-        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin }
+        let changed = self.changing.begun_by.clone();
+        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin, changed }
     }
 
     /// From now on it is asked to end with this signal.
@@ -622,6 +659,9 @@ impl Service {
             (Some(_), None) | (None, Some(_)) => false,
         };
         self.spec = spec;
+        if self.spec.watch.is_none() {
+            self.forget_changes();
+        }
         if !has_same_times {
             self.fired = None;
             self.plan_anew(ctx);
@@ -640,9 +680,9 @@ impl Service {
         self.fired = Some(Plan { fire: planned.fire, at: planned.fire });
     }
 
-    fn boot(&mut self, out: &mut Vec<Effect>) {
+    fn boot(&mut self, ctx: &Context<'_>, out: &mut Vec<Effect>) {
         if self.awaits_boot() {
-            self.launch(Cause::Boot, out);
+            self.launch(ctx, Cause::Boot, out);
         }
     }
 
@@ -658,6 +698,7 @@ impl Service {
     fn wish_down(&mut self, input: &Input, out: &mut Vec<Effect>) {
         let was_active = self.is_active();
         self.fired = None;
+        self.forget_changes();
         if *input == Input::Remove {
             self.want = Want::Gone;
         } else if self.want != Want::Gone {
@@ -800,9 +841,10 @@ impl Service {
         }
     }
 
-    fn launch(&mut self, cause: Cause, out: &mut Vec<Effect>) {
+    fn launch(&mut self, ctx: &Context<'_>, cause: Cause, out: &mut Vec<Effect>) {
         self.run = Run::Starting { cause };
         self.gave_up = false;
+        self.changing.starts(ctx.now.mono, cause);
         out.push(Effect::Spawn(cause));
     }
 
@@ -844,16 +886,18 @@ impl Service {
     fn spawned(&mut self, ctx: &Context<'_>, pid: Pid, cause: Cause, out: &mut Vec<Effect>) {
         let timeout = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.timeout);
         let limit = timeout.map_or(Limit::None, |timeout| Limit::Until(ctx.now.mono + timeout));
-        let live = Live { pid, since: ctx.now.mono, cause, limit, queued: None };
+        let live = Live { pid, since: ctx.now.mono, cause, limit, queued: None, answer_at: None };
         self.run = Run::Up(live);
         self.attempts += 1;
         self.starts += 1;
         self.started = Some(ctx.now.wall);
         self.skips = 0;
         self.note_run(ctx, cause);
-        self.tell(EventKind::Started, Some(pid), cause.to_string(), out);
+        self.tell(EventKind::Started, Some(pid), self.cause_in_words(cause), out);
         if !self.is_active() {
             self.begin_stop(ctx, live, Next::Rest, out);
+        } else if self.changing.has_any() {
+            self.plan_answer(ctx, live, out); // who knows whether it saw them
         }
     }
 
@@ -876,7 +920,7 @@ impl Service {
         let keep = self.spec.schedule.as_ref().map_or(runs::USUAL, |schedule| schedule.options.history);
         let planned = match cause {
             Cause::Schedule | Cause::Missed => self.fired.map(|plan| plan.at),
-            Cause::Boot | Cause::Request | Cause::Backoff | Cause::Restart => None,
+            Cause::Boot | Cause::Request | Cause::Backoff | Cause::Restart | Cause::Watch => None,
         };
         self.runs.begin(keep, Record { cause, planned, started: ctx.now.wall, end: None });
     }
@@ -934,7 +978,10 @@ impl Service {
     fn decide(&mut self, ctx: &Context<'_>, then: Next, out: &mut Vec<Effect>) {
         match (self.want, then) {
             (Want::Down | Want::Gone, _) | (Want::Up { .. }, Next::Rest) => {}
-            (Want::Up { .. }, Next::Start(cause)) => self.launch(cause, out),
+            (Want::Up { .. }, Next::Start(Cause::Watch)) => self.start_for_changes(ctx, None, out),
+            (Want::Up { .. }, Next::Start(cause)) => self.launch(ctx, cause, out),
+            // Whatever else was to follow: something has been done about what made it end.
+            (Want::Up { .. }, Next::Policy) if self.changing.has_any() => self.start_for_changes(ctx, None, out),
             (Want::Up { .. }, Next::Policy) => {
                 self.follow_policy(ctx, out);
                 if self.spec.essential && self.next_start(ctx.now).is_none() {

@@ -17,6 +17,7 @@ use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::logging::{LogChoice, LogKeys};
 use crate::names;
 use crate::schedule::Schedule;
+use crate::watch::WatchSpec;
 
 /// How many services a daemon takes: far more than a container holds, few enough to bound its memory.
 pub const MAX_SERVICES: usize = 10_000;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub stats_interval: Duration,
     /// First restart delay of services that do not say their own.
     pub restart_interval: Duration,
+    /// The least time between two restarts of a service because of changed files.
+    pub watch_restart_interval: Duration,
     /// At the latest then a step of the wall clock is noticed; zero: never by this.
     pub clock_check_interval: Duration,
     /// How long the whole shutdown may take.
@@ -50,6 +53,7 @@ impl Default for Settings {
         Settings {
             stats_interval: Duration::from_secs(10),
             restart_interval: Duration::from_secs(1),
+            watch_restart_interval: Duration::from_secs(3),
             clock_check_interval: Duration::from_secs(3600),
             shutdown_timeout: Duration::from_secs(9),
             timezone: None,
@@ -79,6 +83,8 @@ pub struct ServiceSpec {
     pub stop: StopPolicy,
     /// When it starts by the wall clock.
     pub schedule: Option<Schedule>,
+    /// The files whose changes it is to hear of.
+    pub watch: Option<Arc<WatchSpec>>,
     /// What becomes of its output.
     pub log: LogChoice,
     /// Whether its end, when nothing starts it again and nobody asked for it, ends the daemon.
@@ -217,6 +223,7 @@ impl ServiceSpec {
             success_exit_codes: vec![0],
             stop: StopPolicy::default(),
             schedule: None,
+            watch: None,
             log: LogChoice::AsLogger,
             essential: false,
             groups: Vec::new(),

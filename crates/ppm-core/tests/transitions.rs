@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -18,6 +19,7 @@ use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
 use ppm_core::service::{Context, Effect, Input, Live, Next, Run, Service, Want};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::time::{Mono, Now, Timestamp, brief};
+use ppm_core::watch::{Change, ChangeKind, Changes, OnChange, WatchSpec};
 use ppm_protocol::{Exit, Signal, Status};
 
 /// Between two inputs of a history.
@@ -91,6 +93,13 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
             with(|spec| {
                 let options = Options { overlap: Overlap::Queue, ..Options::default() };
                 spec.schedule = Some(Schedule::parse("* * * * *").unwrap().with(options));
+            }),
+        ),
+        (
+            "watch: {paths: [.], action: signal HUP}",
+            with(|spec| {
+                let watch = WatchSpec { action: OnChange::Signal(Signal::HUP), ..WatchSpec::new(vec![".".to_owned()]) };
+                spec.watch = Some(Arc::new(watch));
             }),
         ),
         ("restart: never", with(|spec| spec.restart.when = RestartWhen::Never)),
@@ -195,6 +204,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Fire", Input::Fire),
         ("ClockSet", Input::ClockSet(-3_600_000)),
         ("Replan", Input::Replan),
+        ("FilesChanged", Input::FilesChanged(changes())),
         ("Tick, early", Input::Tick),
         ("Tick, due", Input::Tick),
         ("Spawned", Input::Spawned(Pid(7))),
@@ -215,6 +225,12 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("WasPaused", Input::WasPaused),
         ("WasResumed", Input::WasResumed),
     ]
+}
+
+fn changes() -> Changes {
+    let mut changes = Changes::default();
+    changes.add(|| Change { kind: ChangeKind::Modified, path: b"/app/f".to_vec(), base: 5 });
+    changes
 }
 
 fn try_cell(service: &Service, at: Mono, name: &'static str, input: &Input) -> (Cell, Option<(Service, Mono)>) {
@@ -243,7 +259,7 @@ fn try_cell(service: &Service, at: Mono, name: &'static str, input: &Input) -> (
 
 fn context(at: Mono) -> Context<'static> {
     let wall = Timestamp(1_000_000 + i64::try_from(at.0 / 1_000_000).unwrap());
-    Context { now: Now { mono: at, wall }, zone: const { &TimeZone::UTC }, chance: 0, out_of_memory: false }
+    Context { now: Now { mono: at, wall }, zone: const { &TimeZone::UTC }, chance: 0, out_of_memory: false, watch_interval: 3 * STEP }
 }
 
 fn state_of(service: &Service) -> State {
@@ -279,7 +295,12 @@ fn state_of(service: &Service) -> State {
 }
 
 fn queued(live: Live) -> &'static str {
-    if live.queued.is_some() { ", one waits" } else { "" }
+    match (live.queued.is_some(), live.answer_at.is_some()) {
+        (false, false) => "",
+        (true, false) => ", one waits",
+        (false, true) => ", changes wait",
+        (true, true) => ", one waits and changes",
+    }
 }
 
 /// Whose leftovers these are: what comes next depends on it.
@@ -314,11 +335,12 @@ fn in_words(service: &Service, at: Mono) -> String {
         Next::Start(cause) => format!(" then {cause}"),
     };
     let strays = |time: Option<Mono>| time.map_or(String::new(), |at| format!("{}, ", until(at)));
+    let answer = |live: Live| live.answer_at.map_or(String::new(), |at| format!(" {}", until(at)));
     let run = match service.run() {
         Run::Idle => "Idle".to_owned(),
         Run::Starting { cause } => format!("Starting {cause}"),
-        Run::Up(live) => format!("Up{}", queued(live)),
-        Run::Paused(live) => format!("Paused{}", queued(live)),
+        Run::Up(live) => format!("Up{}{}", answer(live), queued(live)),
+        Run::Paused(live) => format!("Paused{}{}", answer(live), queued(live)),
         Run::Stopping { strays_at, kill_at, then: next, .. } => {
             format!("Stopping {}{}{}", strays(strays_at), until(kill_at), then(next))
         }

@@ -8,12 +8,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{ClientId, Event, Pid, turn};
+use ppm_core::event::{ClientId, Event, Pid, ServiceId, turn};
 use ppm_core::oom::may_be_one;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
 use ppm_core::usage::Usage;
+use ppm_core::watch::Changes;
 use ppm_protocol::Signal as Number;
 use ppm_protocol::message::Asked;
 use tokio::net::UnixStream;
@@ -56,6 +57,8 @@ pub enum Wake {
     Sampled(u64, Vec<(Pid, Usage)>),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
+    /// Files changed that are watched for a service; the number tells since when they have been.
+    FilesChanged(ServiceId, u64, Changes),
     /// What must outlive the daemon was written, or could not be.
     Remembered(Result<(), String>),
 }
@@ -214,6 +217,11 @@ impl Driver {
             Wake::Gone(client) => self.gone(client),
             Wake::Streamed(client) => self.hands.streamed(client),
             Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
+            Wake::FilesChanged(id, since, changes) => {
+                if self.hands.watcher.is_current(id, since) {
+                    self.tell(Event::FilesChanged { id, changes });
+                }
+            }
             Wake::Remembered(outcome) => self.hands.memory.written(outcome),
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();

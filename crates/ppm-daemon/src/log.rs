@@ -117,6 +117,7 @@ fn tell_service(row: &EventRow) {
             tracing::warn!("{name}: {}: {reason}", row.event)
         }
         EventKind::GaveUp => tracing::error!("{name}: {reason}"),
+        EventKind::FilesChanged => tracing::info!("{name}: {reason} (pid {pid})"),
         EventKind::Paused | EventKind::Resumed => tracing::info!("{name}: {}", row.event),
         EventKind::Drained | EventKind::Planned | EventKind::Deactivated | EventKind::Other(_) => {
             tracing::debug!("{name}: {}: {reason}", row.event)

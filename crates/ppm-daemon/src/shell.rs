@@ -16,6 +16,7 @@ use crate::log::Past;
 use crate::logs::Logs;
 use crate::memory::Memory;
 use crate::spawn::{Spawner, Started, in_words};
+use crate::watcher::{Job, Watcher};
 use crate::{log, sampler};
 
 /// More readers of logs than this are refused: each is a thread.
@@ -36,6 +37,8 @@ pub struct Hands {
     pub logs: Logs,
     /// What the daemon itself has said.
     pub past: Past,
+    /// The files that are watched.
+    pub watcher: Watcher,
     /// What came of actions, to be told to the supervisor next.
     pub outcomes: VecDeque<Event>,
     spawner: Spawner,
@@ -46,7 +49,15 @@ pub struct Hands {
 
 impl Hands {
     /// Hands that hold nothing yet.
-    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, past: Past, memory: Memory, inbox: mpsc::Sender<Wake>) -> Hands {
+    pub fn new(
+        spawner: Spawner,
+        loader: Loader,
+        clients: Clients,
+        past: Past,
+        memory: Memory,
+        watcher: Watcher,
+        inbox: mpsc::Sender<Wake>,
+    ) -> Hands {
         Hands {
             clients,
             children: Children::new(),
@@ -54,6 +65,7 @@ impl Hands {
             memory,
             logs: Logs::default(),
             past,
+            watcher,
             readers: 0,
             outcomes: VecDeque::new(),
             spawner,
@@ -157,6 +169,14 @@ impl Shell for Hands {
             Action::AskStrays { id, signal } => self.children.ask_strays(id, signal),
             Action::Sweep { signal } => self.children.sweep(signal),
             Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),
+            Action::Watch { id, launch, watch } => match self.spawner.watched(&launch, &watch.paths) {
+                Ok((folder, paths)) => self.watcher.watch(id, Job::new(launch.name.clone(), folder, paths, watch)),
+                Err(error) => {
+                    tracing::warn!("{}: {error}; nothing is watched until it is stopped and started", launch.name);
+                    self.watcher.unwatch(id);
+                }
+            },
+            Action::Unwatch { id } => self.watcher.unwatch(id),
             Action::Remember { service, planned } => self.memory.remember(service, planned),
             Action::ReadConfig { read, text } => {
                 if let Err(why) = self.readings.add(read, text) {

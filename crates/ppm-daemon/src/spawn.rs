@@ -22,7 +22,7 @@ use std::ptr;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ppm_core::account::{self, Account};
 use ppm_core::attributes::{Attributes, Limit, Resource};
-use ppm_core::environment::{self, Help, Resolved};
+use ppm_core::environment::{self, Folder, Help, Resolved};
 use ppm_core::event::{Cause, Launch, NoStart, Pid, Stdin};
 use ppm_core::spec::Reach;
 use ppm_protocol::Signal;
@@ -227,17 +227,8 @@ impl Spawner {
         let user = launch.command.attributes.user.as_deref();
         let account = user.map(|user| account::find(user, &|path| files::read_if_there(path.as_bytes()))).transpose()?;
         let mut start = Start { launch, account, own: Resolved::default(), path: DEFAULT_PATH.into() };
-        let cause = cause.to_string();
-        let help = Help {
-            told: &[("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", cause.as_str())],
-            inherited: &|name| match start.hides(name) {
-                true => start.who().find(|(own, _)| own.as_bytes() == name).map(|(_, value)| value.to_vec()),
-                false => self.variable(name),
-            },
-            read: &files::read,
-        };
         let logs = launch.logger.as_ref().and_then(|logger| logger.files.as_ref()).map(|files| files.path.as_str());
-        start.own = environment::resolve(&launch.command, logs, help)?;
+        start.own = self.with_help(&start, cause, |help| environment::resolve(&launch.command, logs, help))?;
         let path = match start.own.variable(b"PATH") {
             Some(own) => Some(own.to_vec()),
             None => self.inherited(&start).any(|(key, _)| key == "PATH").then(|| self.variable(b"PATH")).flatten(),
@@ -246,6 +237,28 @@ impl Spawner {
             start.path = OsString::from_vec(path);
         }
         Ok(start)
+    }
+
+    /// The folder that a service runs in and the paths that it watches, as it would see them if it started now.
+    pub fn watched(&self, launch: &Launch, paths: &[String]) -> Result<(Option<Folder>, Vec<PathBuf>), String> {
+        let start = self.prepare(launch, Cause::Request)?;
+        let (folder, paths) = self.with_help(&start, Cause::Request, |help| environment::resolve_watched(&launch.command, paths, help))?;
+        Ok((folder, paths.into_iter().map(|path| PathBuf::from(OsString::from_vec(path))).collect()))
+    }
+
+    fn with_help<T>(&self, start: &Start<'_>, cause: Cause, resolve: impl FnOnce(Help<'_>) -> T) -> T {
+        let reason = cause.to_string();
+        let changed = start.launch.changed.as_ref().map(|changes| String::from_utf8_lossy(&changes.paths()).into_owned());
+        let mut told = vec![("PPM_SERVICE", start.launch.name.as_str()), ("PPM_START_REASON", reason.as_str())];
+        told.extend(changed.as_deref().map(|paths| ("PPM_WATCH_CHANGED", paths)));
+        resolve(Help {
+            told: &told,
+            inherited: &|name| match start.hides(name) {
+                true => start.who().find(|(own, _)| own.as_bytes() == name).map(|(_, value)| value.to_vec()),
+                false => self.variable(name),
+            },
+            read: &files::read,
+        })
     }
 
     /// The value of one of the daemon's variables.
@@ -742,7 +755,7 @@ mod tests {
         let user = Some(Box::new(User::parse("65534:65534").unwrap()));
         let command =
             Command { path: "/bin/true".to_owned(), attributes: Attributes { user, ..Attributes::default() }, ..Command::default() };
-        let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null };
+        let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null, changed: None };
         let mut spawner = Spawner::new(std::iter::empty(), None, Terminal::None).unwrap();
         prctl::set_dumpable(true).unwrap();
         let Pid(pid) = spawner.spawn(&launch, Cause::Request).unwrap().pid;

@@ -515,6 +515,8 @@ pub enum EventKind {
     Deactivated,
     /// Its configuration is another now.
     Changed,
+    /// Files changed that are watched for it, and it got a signal for that.
+    FilesChanged,
     /// What only a newer daemon says.
     Other(Word),
 }
@@ -537,6 +539,7 @@ words!(EventKind {
     TimedOut = "timed_out",
     Deactivated = "deactivated",
     Changed = "changed",
+    FilesChanged = "files_changed",
 });
 
 impl fmt::Display for EventKind {
@@ -559,6 +562,7 @@ impl fmt::Display for EventKind {
             EventKind::TimedOut => "timed out",
             EventKind::Deactivated => "deactivated",
             EventKind::Changed => "changed",
+            EventKind::FilesChanged => "files changed",
             EventKind::Other(word) => return word.fmt(f),
         })
     }

@@ -12,7 +12,7 @@ use crate::schema::schema;
 use crate::wrong_files;
 
 /// What only the parser finds wrong: the file, and in which of its services (0: above them).
-const ONLY_THE_PARSER: [(&str, usize); 21] = [
+const ONLY_THE_PARSER: [(&str, usize); 24] = [
     ("command-empty", 6), // a command of nothing but quotes
     ("command-empty", 7), // and in a list
     ("command-nul", 1),
@@ -32,8 +32,11 @@ const ONLY_THE_PARSER: [(&str, usize); 21] = [
     ("timezone", 1),
     ("timezone", 2),
     ("timezone", 4),
-    ("user", 6),    // the largest number
-    ("workdir", 3), // a NUL
+    ("user", 6),        // the largest number
+    ("watch-paths", 4), // which paths make no sense
+    ("watch-paths", 5),
+    ("watch-paths", 6), // a reference
+    ("workdir", 3),     // a NUL
 ];
 
 #[test]
@@ -57,7 +60,13 @@ fn schema_and_parser_refuse_the_same_parts_of_wrong_files() {
 }
 
 /// What a schema could tell with more effort than it is worth.
-const NOT_IN_A_SCHEMA: [&str; 3] = ["a `${` is not closed", "a NUL character cannot be passed to a program", "the program's name is empty"];
+const NOT_IN_A_SCHEMA: [&str; 5] = [
+    "a `${` is not closed",
+    "a NUL character cannot be passed to a program",
+    "the program's name is empty",
+    "a `{` is not closed",
+    "a NUL character cannot be in a name",
+];
 
 #[test]
 fn schema_and_parser_refuse_the_same_values_of_every_key() {

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::fs;
 
 use ppm_core::attributes::Unit;
-use ppm_core::config::keys::{Absent, COMMAND, FILE, Key, Kind, LIMITS, LOGGER, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
+use ppm_core::config::keys::{
+    ACTION, Absent, COMMAND, FILE, Key, Kind, LIMITS, LOGGER, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table, WATCH,
+};
 use ppm_core::config::{self, Config};
 use serde_json::{Value, json};
 
@@ -17,7 +19,7 @@ const BEGIN: &str = "<!-- From here on written by a test from the table of keys:
 type Place = fn(Value) -> Value;
 
 /// All tables, with a heading, and where they stand.
-pub const TABLES: [(&Table, &str, Place); 9] = [
+pub const TABLES: [(&Table, &str, Place); 11] = [
     (&TOP, "Top", |keys| keys),
     (&SERVICE, "Service", |keys| json!({"services": [keys]})),
     (&COMMAND, "`command`", |keys| json!({"services": [{"name": "web", "command": keys}]})),
@@ -25,6 +27,8 @@ pub const TABLES: [(&Table, &str, Place); 9] = [
     (&RESTART, "`restart`", |keys| json!({"services": [{"name": "web", "command": "a", "restart": keys}]})),
     (&STOP, "`stop`", |keys| json!({"services": [{"name": "web", "command": "a", "stop": keys}]})),
     (&SCHEDULE, "`schedule`", |keys| json!({"services": [{"name": "web", "command": "a", "schedule": keys}]})),
+    (&WATCH, "`watch`", |keys| json!({"services": [{"name": "web", "command": "a", "watch": keys}]})),
+    (&ACTION, "`action`", |keys| json!({"services": [{"name": "web", "command": "a", "watch": {"paths": "src", "action": keys}}]})),
     (&LOGGER, "`logger`", |keys| json!({"logger": keys})),
     (&FILE, "Values from files", |keys| json!({"services": [{"name": "web", "command": "a", "env": {"PASSWORD": keys}}]})),
 ];
@@ -132,6 +136,8 @@ fn in_words(kind: &Kind) -> String {
         Kind::Limit(Unit::Pieces) => "number, or `unlimited`".to_owned(),
         Kind::Percent => "percentage".to_owned(),
         Kind::Signal => "signal".to_owned(),
+        Kind::Pattern => "pattern".to_owned(),
+        Kind::Reaction => "`restart` or `signal NAME`".to_owned(),
         Kind::Cron => "cron expression".to_owned(),
         Kind::Zone => "time zone".to_owned(),
         Kind::File | Kind::Absolute | Kind::Folder => "path".to_owned(),

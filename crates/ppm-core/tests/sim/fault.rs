@@ -61,6 +61,9 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
+    WatchesOn,
+    ForgetsChanges,
+    ActsTooSoonOnChanges,
 }
 
 const STAYS: &str = "what is stopped stays so";
@@ -70,16 +73,17 @@ const OWED: &str = "a start that is owed comes";
 const OWNED: &str = "signals reach only what is owned";
 const MUST: &str = "who is to stop is asked";
 const OUTLIVES: &str = "nothing of a service outlives its run";
+const WATCHED: &str = "what is wanted is watched, and nothing else";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 44] = [
+pub const TABLE: [(Fault, &[&str]); 47] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
     (Fault::SparesStrays, &["signals go to the whole service"]),
     (Fault::NeverAsksStrays, &["strays are asked too"]),
-    (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES]),
+    (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES, "no child is left behind"]),
     (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
     (Fault::AsksTheWrongOne, &[OWNED]),
@@ -117,9 +121,12 @@ pub const TABLE: [(Fault, &[&str]); 44] = [
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
-    (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended"]),
+    (Fault::OutlivesTheEssential, &[MUST, SHOWN, WATCHED, "the daemon leaves when all have ended"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
+    (Fault::WatchesOn, &[WATCHED]),
+    (Fault::ForgetsChanges, &["something is done about changed files", SHOWN]),
+    (Fault::ActsTooSoonOnChanges, &["changed files are not acted upon too soon"]),
 ];
 
 /// The client that the faults themselves use.
@@ -148,6 +155,9 @@ impl Planted {
     /// What the core is made to be, instead of this.
     pub fn is_made(&self, config: Config) -> Config {
         let mut config = config;
+        if self.fault == Some(Fault::ActsTooSoonOnChanges) {
+            config.settings.watch_restart_interval /= 2;
+        }
         if self.fault == Some(Fault::OutlivesTheEssential) {
             config.services.iter_mut().for_each(|spec| spec.essential = false);
         }
@@ -186,6 +196,7 @@ impl Planted {
                 self.count += 1;
                 vec![Event::OomKills { kills: kills + self.count as u64 }]
             }
+            (Some(Fault::ForgetsChanges), Event::FilesChanged { .. }) if self.now_and_then(3) => Vec::new(),
             (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
             (Some(Fault::ForgetsLateStrays), Event::Strayed { .. }) => Vec::new(),
             _ => vec![event.clone()],
@@ -204,6 +215,7 @@ impl Planted {
                     !matches!(action, Action::Kill { signal: Signal::KILL, .. } | Action::KillStrays { signal: Signal::KILL, .. })
                 });
             }
+            Fault::WatchesOn => actions.retain(|action| !matches!(action, Action::Unwatch { .. })),
             Fault::NeverAsks => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::TERM, .. })),
             Fault::SparesStrays => actions.retain(|action| !matches!(action, Action::KillStrays { .. })),
             Fault::NeverAsksStrays => actions.retain(|action| !matches!(action, Action::AskStrays { .. })),
@@ -330,7 +342,7 @@ fn is_removal(action: &Action) -> bool {
 
 fn spawn_of(id: ServiceId, cause: Cause) -> Action {
     let command = ppm_core::spec::Command::default();
-    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null };
+    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null, changed: None };
     Action::Spawn { id, launch: Arc::new(launch), cause }
 }
 

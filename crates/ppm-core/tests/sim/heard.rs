@@ -40,6 +40,10 @@ impl Judge {
                 self.blamable += kills.saturating_sub(self.oom_kills.unwrap_or(*kills));
                 self.oom_kills = Some(*kills);
             }
+            Event::FilesChanged { id, .. } => {
+                let interval = self.settings.watch_restart_interval;
+                self.with(*id, |known| known.files_changed(now.mono, interval));
+            }
             Event::Connected { .. } | Event::ConfigRead { .. } | Event::Sampled { .. } | Event::ClockStepped | Event::Tick => {}
         }
     }

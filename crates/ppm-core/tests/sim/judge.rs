@@ -28,6 +28,8 @@ const STEP: i64 = 500;
 /// How many turns in a row may leave something due: a turn has a limit, but not that many are reached here.
 const HURRY: usize = 3;
 
+const TOO_SOON: &str = "changed files are not acted upon too soon";
+
 /// A rule that was broken.
 #[derive(Clone, Debug)]
 pub struct Violation {
@@ -94,6 +96,8 @@ pub struct Judge {
     pub blamable: u64,
     pub followers: BTreeMap<From, Vec<String>>,
     pub main: Option<(ServiceId, Main)>,
+    /// For which services files are watched.
+    pub watched: BTreeSet<ServiceId>,
     /// How the command of the command line ended, when it was removed.
     pub code_of_removed: Option<u8>,
     // Of one turn:
@@ -130,6 +134,7 @@ impl Judge {
             followers: BTreeMap::new(),
             main: known.values().find(|known| known.name() == MAIN).map(|known| known.id).zip(main),
             known,
+            watched: BTreeSet::new(),
             code_of_removed: None,
             passed: None,
             user_signals: BTreeMap::new(),
@@ -239,6 +244,14 @@ impl Judge {
                 let has_come = planned.fire.0 <= now.wall.0 + self.gone_back;
                 rule(is_asked_for && has_come, "what is remembered is asked for", || format!("{service}: {planned:?}"))
             }
+            Action::Watch { id, .. } => {
+                self.watched.insert(*id);
+                Ok(())
+            }
+            Action::Unwatch { id } => {
+                self.watched.remove(id);
+                Ok(())
+            }
             Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReadLog { .. } | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),
             Action::Exit { code } => {
@@ -264,7 +277,7 @@ impl Judge {
     }
 
     fn see_spawn(&mut self, now: Now, id: ServiceId, cause: Cause) -> Verdict {
-        let is_ending = self.ending.is_some();
+        let (is_ending, interval) = (self.ending.is_some(), self.settings.watch_restart_interval);
         let Some(known) = self.known.get_mut(&id) else {
             return rule(false, "what is stopped stays so", || format!("{id:?} is not known"));
         };
@@ -278,6 +291,10 @@ impl Judge {
             Cause::Schedule | Cause::Missed => {
                 rule(known.coming == Some(cause) || known.fires == Some(cause), "a start has a cause", text)?
             }
+            Cause::Watch => {
+                rule(known.changed, "a start has a cause", text)?;
+                rule(known.earliest(interval) <= now.mono, TOO_SOON, text)?;
+            }
             Cause::Backoff | Cause::Restart => {
                 rule(window.is_some(), "a start has a cause", text)?;
                 rule(window.is_some_and(|(_, first, _)| first <= now.mono), "a restart comes after its delay", text)?;
@@ -289,6 +306,10 @@ impl Judge {
         }
         known.boots = false;
         known.coming = None;
+        known.changed = false;
+        if cause == Cause::Watch {
+            known.acts(now.mono);
+        }
         known.starting = true;
         known.attempts += 1;
         Ok(())
@@ -296,13 +317,21 @@ impl Judge {
 
     fn see_kill(&mut self, now: Now, pid: Pid, signal: Signal, reach: Reach) -> Verdict {
         let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some() || ending.kill_at <= now.mono);
+        let interval = self.settings.watch_restart_interval;
         let owns = |known: &&mut Known| known.process.is_some_and(|p| p.pid == pid) || known.left.is_some_and(|left| left.group == pid);
         let Some(known) = self.known.values_mut().find(owns) else {
             return rule(false, "signals reach only what is owned", || format!("{signal} to {pid}, which is nobody's"));
         };
         let (wish, coming, process, left) = (known.wish, known.coming, known.process, known.left);
         let text = || format!("{signal} to {reach:?} of {pid}: wish {wish:?}, coming {coming:?}, {process:?}, {left:?}");
+        if reach == Reach::Leader && known.reacts_with() == Some(signal) && known.changed && known.is_wanted() {
+            rule(known.earliest(interval) <= now.mono, TOO_SOON, text)?;
+            known.changed = false;
+            known.acts(now.mono);
+            return Ok(());
+        }
         let overlap = known.options().overlap;
+        let (restarts, earliest) = (known.changed && known.reacts_with().is_none(), known.earliest(interval));
         let (id, stop, grace) = (known.id, known.spec.stop.signal, known.spec.stop.timeout);
         if self.passed == Some(signal) && self.main.is_some_and(|(main, _)| main == id) {
             self.passed = None;
@@ -330,8 +359,14 @@ impl Judge {
             if signal == stop && process.asked.is_none() && reach == known.spec.stop.reach {
                 let fires = known.wish == Wish::Up && known.fires.is_some() && overlap == Overlap::Restart;
                 let overstays = known.wish == Wish::Up && known.overstays;
-                let reason = known.wish != Wish::Up || known.coming.is_some() || fires || overstays;
+                let changed = known.wish == Wish::Up && restarts;
+                let reason = known.wish != Wish::Up || known.coming.is_some() || fires || overstays || changed;
                 rule(reason, "only who is to stop is asked", text)?;
+                let only_changed = changed && known.coming.is_none() && !fires && !overstays;
+                rule(!only_changed || earliest <= now.mono, TOO_SOON, text)?;
+                if only_changed {
+                    known.coming = Some(Cause::Watch);
+                }
                 process.asked = Some(now.mono);
                 process.timed_out = overstays && known.coming.is_none();
                 if fires && known.coming.is_none() {
@@ -451,6 +486,10 @@ impl Judge {
             ending.killing_since = ending.killing_since.or(Some(now));
         }
         let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some());
+        let wanted = self.known.values().filter(|known| known.is_wanted() && known.spec.watch.is_some()).map(|known| known.id);
+        let wanted: BTreeSet<ServiceId> = wanted.collect();
+        rule(self.watched == wanted, "what is wanted is watched, and nothing else", || format!("{:?}, not {wanted:?}", self.watched))?;
+        let interval = self.settings.watch_restart_interval;
         for known in self.known.values_mut() {
             known.meets();
             check_ending(known, now, turn.deadline, is_killing)?;
@@ -458,6 +497,7 @@ impl Judge {
             let hit = self.to_strays.contains(&(known.id, Signal::KILL.number()));
             rule(late.is_none() || hit, "sigkill comes in time", || format!("not to those that turned up of {known:?}"))?;
             check_starting(known, turn)?;
+            check_changes(known, turn, interval)?;
             known.boots &= !turn.ticks;
         }
         let stuck = self.calls.stuck(now, self);
@@ -551,6 +591,21 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
     Ok(())
 }
 
+/// Something is done about changed files as soon as that is allowed.
+fn check_changes(known: &Known, turn: &Turn<'_>, interval: Duration) -> Verdict {
+    let is_owed = match known.process {
+        Some(process) => !process.is_ending(),
+        None => known.is_idle(),
+    };
+    if !is_owed || !known.changed || !known.is_wanted() {
+        return Ok(());
+    }
+    let due = known.earliest(interval);
+    rule(turn.deadline.is_some_and(|deadline| deadline <= due), "something is done about changed files", || {
+        format!("{known:?} at {:?}, due at {due:?}, sleeps until {:?}", turn.now, turn.deadline)
+    })
+}
+
 /// Whoever is to start does so in time.
 fn check_starting(known: &Known, turn: &Turn<'_>) -> Verdict {
     let text = || format!("{known:?} at {:?}, sleeps until {:?}", turn.now, turn.deadline);
@@ -558,6 +613,9 @@ fn check_starting(known: &Known, turn: &Turn<'_>) -> Verdict {
         return Ok(());
     }
     let boots = known.boots && turn.ticks;
+    if known.changed && known.coming.is_none_or(|cause| cause == Cause::Watch) {
+        return Ok(()); // that comes first
+    }
     rule(known.coming.is_none() && !boots && known.fires.is_none(), "a start that is owed comes", text)?;
     match known.restart_window() {
         None => Ok(()),

@@ -6,6 +6,7 @@ use ppm_core::event::{Cause, Pid, ServiceId};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry};
 use ppm_core::spec::{RestartWhen, ServiceSpec};
 use ppm_core::time::{Mono, Now, Timestamp};
+use ppm_core::watch::OnChange;
 use ppm_protocol::{Exit, Signal, Status};
 
 /// How long what got SIGKILL is waited for before it is told that it does not die.
@@ -93,6 +94,16 @@ pub struct Known {
     pub queued: Option<Cause>,
     /// The last planned time that has come, and when the run was to begin.
     pub fired: Option<(Timestamp, Timestamp)>,
+    /// Files changed, and nothing has been done about it.
+    pub changed: bool,
+    /// When that was done last.
+    pub acted: Option<Mono>,
+    /// When a change was told last.
+    pub heard: Option<Mono>,
+    /// Whether a change has been told since something was done.
+    pub again: bool,
+    /// How often in a row that came within a second.
+    pub in_a_row: u32,
 }
 
 impl Known {
@@ -117,7 +128,56 @@ impl Known {
             overstays: false,
             queued: None,
             fired: None,
+            changed: false,
+            acted: None,
+            heard: None,
+            again: false,
+            in_a_row: 0,
         }
+    }
+
+    /// The signal for its process when files change; None: it is restarted.
+    pub fn reacts_with(&self) -> Option<Signal> {
+        match self.spec.watch.as_ref()?.action {
+            OnChange::Restart => None,
+            OnChange::Signal(signal) => Some(signal),
+        }
+    }
+
+    pub fn files_changed(&mut self, now: Mono, interval: Duration) {
+        let delay = self.spec.watch.as_ref().map_or(Duration::ZERO, |watch| watch.initial_delay);
+        let is_young = self.process.is_some_and(|process| !process.is_ending() && now < process.since + delay);
+        if !self.is_wanted() || self.spec.watch.is_none() || is_young {
+            return;
+        }
+        if self.heard.is_some_and(|heard| now.since(heard) >= Duration::from_secs(600)) {
+            self.in_a_row = 0;
+        }
+        self.heard = Some(now);
+        if let (Some(acted), false) = (self.acted, self.again) {
+            self.again = true;
+            self.in_a_row = if now.since(acted) <= Duration::from_secs(1) { self.in_a_row + 1 } else { 0 };
+        }
+        self.changed = true;
+        self.crashes = 0;
+        let settles = self.process.is_some_and(|process| process.is_ending()) || self.left.is_some();
+        if settles {
+            self.coming = self.coming.or(Some(Cause::Watch));
+            self.forgo_policy();
+        }
+        debug_assert!(self.earliest(interval) <= now + interval.max(Duration::from_secs(60)));
+    }
+
+    /// Something is done about changed files.
+    pub fn acts(&mut self, now: Mono) {
+        self.acted = Some(now);
+        self.again = false;
+    }
+
+    /// When that may be done again.
+    pub fn earliest(&self, interval: Duration) -> Mono {
+        let doubled = (4..self.in_a_row.min(20)).fold(interval, |distance, _| distance * 2);
+        self.acted.map_or(Mono(0), |acted| acted + doubled.min(interval.max(Duration::from_secs(60))))
     }
 
     pub fn options(&self) -> Options {
@@ -227,6 +287,8 @@ impl Known {
         self.wish_up();
         self.coming = None;
         self.forgo_policy();
+        let runs = self.starting || self.process.is_some_and(|process| !process.is_ending());
+        self.changed &= runs;
     }
 
     pub fn wish_down(&mut self, wish: Wish) {
@@ -235,6 +297,7 @@ impl Known {
         }
         self.boots = false;
         self.coming = None;
+        self.changed = false;
         self.forgo_policy();
     }
 
@@ -366,7 +429,7 @@ impl Known {
     /// The exit code that the daemon must leave with, since this service is essential and nothing starts it again.
     pub fn ends_the_daemon(&self) -> Option<u8> {
         let last = self.last.filter(|last| last.by_policy && self.is_wanted() && self.is_idle() && self.spec.essential)?;
-        let is_last = self.coming.is_none() && self.plan.is_none() && self.restart_window().is_none();
+        let is_last = self.coming.is_none() && !self.changed && self.plan.is_none() && self.restart_window().is_none();
         is_last.then_some(last.code)
     }
 

@@ -1,10 +1,12 @@
 //! What users might configure and ask for, sense and nonsense.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::supervisor::Main;
+use ppm_core::watch::{OnChange, WatchSpec};
 use ppm_protocol::message::{AddService, Await, Check, Goal, ReadAgain, ReadLog, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{Request, Signal};
 
@@ -16,6 +18,7 @@ const SIGNALS: [&str; 7] = ["HUP", "USR1", "TERM", "KILL", "STOP", "CONT", "RTMI
 
 pub fn settings(dice: &mut Dice) -> Settings {
     Settings {
+        watch_restart_interval: dice.pick_ms(&[0, 50, 700, 3000]),
         stats_interval: dice.pick_ms(&[500, 10_000]),
         shutdown_timeout: dice.pick_ms(&[0, 200, 2000, 9000]),
         clock_check_interval: dice.pick_ms(&[0, 10_000, 3_600_000]),
@@ -53,8 +56,14 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     let schedules = ["*/10 * * * * *", "*/10 * * * * *", "* * * * *", "5 3 * * *", "@every 25s", "0 0 0 1 1 * 2020"];
     let text = if dice.one_in(2) { "" } else { *dice.pick(&schedules) };
     spec.essential = dice.one_in(8);
+    spec.watch = dice.one_in(3).then(|| Arc::new(watch(dice)));
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec
+}
+
+fn watch(dice: &mut Dice) -> WatchSpec {
+    let action = if dice.one_in(3) { OnChange::Signal(Signal::USR1) } else { OnChange::Restart };
+    WatchSpec { action, initial_delay: dice.pick_ms(&[0, 0, 2000]), ..WatchSpec::new(vec!["/w".to_owned()]) }
 }
 
 fn options(dice: &mut Dice, text: &str) -> Options {

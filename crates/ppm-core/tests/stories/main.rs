@@ -25,4 +25,5 @@ mod stats;
 mod stopping;
 mod strays;
 mod waiting;
+mod watching;
 mod why;

@@ -102,7 +102,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 17] = [
+const EVENTS: [EventKind; 18] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -120,6 +120,7 @@ const EVENTS: [EventKind; 17] = [
     EventKind::TimedOut,
     EventKind::Deactivated,
     EventKind::Changed,
+    EventKind::FilesChanged,
 ];
 
 fn request(method: Method) -> Request {
@@ -250,6 +251,7 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::TimedOut => (Running, Running, Some(4242), "it ran longer than 20m"),
         EventKind::Deactivated => (Finished, Finished, None, "stopped by request"),
         EventKind::Changed => (Running, Running, None, "stop: 5s -> 10s"),
+        EventKind::FilesChanged => (Running, Running, Some(4242), "modified web.conf: SIGHUP"),
         EventKind::Other(word) => panic!("a daemon of ours does not say {word}"),
     };
     let exit = (event == EventKind::Exited).then_some(Exit::Code(1));
