@@ -273,6 +273,11 @@ pub enum Action {
         /// Which of their lines.
         query: ReadLog,
     },
+    /// What is kept in memory of the output of the service of this name may go.
+    ForgetOutput {
+        /// The name.
+        service: String,
+    },
     /// Close all log files; each is opened again under its name, or begun anew where it is not there any more.
     ReopenLogs,
     /// Write to the daemon's own log.

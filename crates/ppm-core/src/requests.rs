@@ -19,6 +19,7 @@ use crate::config;
 use crate::diff::{self, name_of};
 use crate::event::{Action, Detail, From, Launch, Own, ServiceId, Stdin, Whose};
 use crate::journal::KEPT;
+use crate::logging::Logger;
 use crate::names::{glob_matches, similar};
 use crate::planning::Plan;
 use crate::runs::{Counters, Outcome, Record};
@@ -200,8 +201,10 @@ impl Supervisor {
         let ids = if others.is_empty() { Vec::new() } else { self.targets(&others)? };
         let common = self.settings.logger.as_ref();
         let launches = ids.iter().filter_map(|id| Some((*id, self.service(*id)?.launch_data(Stdin::Null, common))));
-        let services: Vec<(ServiceId, Arc<Launch>)> =
-            launches.filter(|(_, launch)| launch.logger.is_some()).map(|(id, launch)| (id, Arc::new(launch))).collect();
+        let services: Vec<(ServiceId, Arc<Launch>)> = launches
+            .filter(|(_, launch)| launch.logger.as_ref().is_some_and(Logger::keeps))
+            .map(|(id, launch)| (id, Arc::new(launch)))
+            .collect();
         if services.is_empty() && own == Own::NotMeant {
             return Err(self.no_log(&ids));
         }
@@ -219,7 +222,8 @@ impl Supervisor {
             [name] => format!("there is no log of `{name}`: it writes where the daemon writes"),
             names => format!("there are no logs of {}: they write where the daemon writes", shortened(names)),
         };
-        let hint = "to have its output kept, give the configuration `logger: {path: /var/log/ppm}`";
+        let hint = "to have its output kept, give the configuration `logger: {path: /var/log/ppm}`, or `logger: {memory: 64KiB}` where no \
+                    file can be written";
         RpcError { data: Some(serde_json::json!({ "hint": hint })), ..RpcError::new(ErrorCode::Refused, message) }
     }
 

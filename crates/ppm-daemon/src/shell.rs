@@ -14,7 +14,7 @@ use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
 use crate::log;
 use crate::log::Past;
-use crate::logs::Logs;
+use crate::logs::{Logs, Sinks, Stored};
 use crate::memory::Memory;
 use crate::sampler::{Question, Sample, Sampler};
 use crate::spawn::{Spawner, Started, in_words};
@@ -129,16 +129,18 @@ impl Hands {
         let outcome = if self.readers > MAX_READERS {
             Err(format!("{MAX_READERS} logs are being read already; wait for one to end"))
         } else {
-            let folder = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
-                Ok(sinks) => sinks.and_then(|sinks| Some((id.0, sinks.service, sinks.files?.0))),
+            let stored = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
+                Ok(sinks) => {
+                    sinks.map(|Sinks { service, files, .. }| Stored { id: id.0, service, folder: files.map(|(folder, _)| folder) })
+                }
                 Err(error) => {
                     tracing::warn!("{}: its log cannot be read: {error}", launch.name);
                     None
                 }
             };
-            let files = services.iter().filter_map(folder).collect();
+            let logs = services.iter().filter_map(stored).collect();
             let own = (own == Own::Meant).then_some(&mut self.past);
-            self.logs.read(query, files, own, outlet).map_err(|error| format!("no thread to read logs: {}", in_words(&error)))
+            self.logs.read(query, logs, own, outlet).map_err(|error| format!("no thread to read logs: {}", in_words(&error)))
         };
         if let Err(error) = outcome {
             let _ = out.try_send(Notification::end(&End { call, error: Some(error) }).line());
@@ -159,6 +161,7 @@ impl Shell for Hands {
                 Ok(None) => {}
                 Err(error) => tracing::warn!("{}: its output goes where it went: {error}", launch.name),
             },
+            Action::ForgetOutput { service } => self.logs.forget(service),
             Action::ReadLog { to, services, own, query } => self.read_log(&to, &services, own, query),
             Action::ReopenLogs => self.logs.reopen(),
             Action::Kill { id, pid, signal, reach } => self.children.kill(id, pid, signal, reach),

@@ -241,7 +241,11 @@ impl Judge {
                 let has_come = planned.fire.0 <= now.wall.0 + self.gone_back;
                 rule(is_asked_for && has_come, "what is remembered is asked for", || format!("{service}: {planned:?}"))
             }
-            Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReadLog { .. } | Action::ReopenLogs => Ok(()),
+            Action::ReadConfig { .. }
+            | Action::SetLogger { .. }
+            | Action::ForgetOutput { .. }
+            | Action::ReadLog { .. }
+            | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),
             Action::Exit { code } => {
                 self.exited = true;

@@ -239,7 +239,7 @@ impl World {
                 self.plan(now, delay, Happening::NotRead { read: *read });
             }
             Action::Remember { .. } | Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
-            Action::SetLogger { .. } | Action::ReadLog { .. } | Action::ReopenLogs => {}
+            Action::SetLogger { .. } | Action::ForgetOutput { .. } | Action::ReadLog { .. } | Action::ReopenLogs => {}
         }
     }
 
