@@ -1,5 +1,4 @@
 //! To whose account processes are put, from look to look.
-#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 use ppm_core::event::{Pid, Running, ServiceId};
 use ppm_core::kin::{Birth, Fact};
