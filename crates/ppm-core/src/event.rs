@@ -155,8 +155,8 @@ pub enum Event {
     Sampled {
         /// The action's.
         sample: u64,
-        /// One entry for each process asked for that could be read.
-        usages: Vec<(Pid, Usage)>,
+        /// One entry for each of those asked for that could be read.
+        usages: Vec<(Whose, Usage)>,
     },
     /// Files changed that are watched for a service ([`Action::Watch`]).
     FilesChanged {
@@ -224,13 +224,15 @@ pub enum Action {
         /// The signal.
         signal: Signal,
     },
-    /// Read the usage of these processes and of the daemon itself; answered by [`Event::Sampled`].
+    /// Read what services use with all of their processes; answered by [`Event::Sampled`].
     Sample {
         /// To be given back.
         sample: u64,
-        /// The processes; the daemon's own is among them.
-        pids: Vec<Pid>,
-        /// Whether to read the costly figures too.
+        /// Whose usage is asked for.
+        whose: Vec<Whose>,
+        /// All services that have a main process: whose a process is, is told by those that it is not of, too.
+        running: Vec<Running>,
+        /// How much to read.
         detail: Detail,
     },
     /// Watch files for a service, in place of those that were watched for it before; tells of every change by
@@ -294,6 +296,11 @@ pub enum Action {
         /// Which of their lines.
         query: ReadLog,
     },
+    /// What is kept in memory of the output of the service of this name may go.
+    ForgetOutput {
+        /// The name.
+        service: String,
+    },
     /// Close all log files; each is opened again under its name, or begun anew where it is not there any more.
     ReopenLogs,
     /// Write to the daemon's own log.
@@ -337,12 +344,26 @@ pub enum Own {
     NotMeant,
 }
 
-/// How much of a process is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whose usage: a service's, or, None, the daemon's own.
+pub type Whose = Option<ServiceId>;
+
+/// A service with a main process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The service.
+    pub id: ServiceId,
+    /// Its main process.
+    pub pid: Pid,
+    /// Its name: the mark of its processes.
+    pub name: String,
+}
+
+/// How much of each process is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// What stands in a few short files.
     Cheap,
-    /// Also the proportional memory and the open descriptors.
+    /// Also the proportional memory, for which the kernel looks at every page.
     Full,
 }
 
@@ -375,6 +396,8 @@ pub enum Stdin {
 pub enum Cause {
     /// The daemon started.
     Boot,
+    /// The configuration was read again and has it now.
+    Reload,
     /// Somebody asked for it.
     Request,
     /// Its planned time came.
@@ -393,6 +416,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Cause::Boot => "boot",
+            Cause::Reload => "reload",
             Cause::Request => "request",
             Cause::Schedule => "schedule",
             Cause::Missed => "missed",

@@ -25,4 +25,5 @@ mod stop;
 mod strays;
 mod surroundings;
 mod terminal;
+mod usage;
 mod watch;
