@@ -8,6 +8,7 @@ mod field;
 pub mod keys;
 mod log;
 mod problem;
+mod probes;
 mod read;
 mod render;
 mod tree;

@@ -26,21 +26,25 @@ pub enum Change {
 
 /// The next change of any child, own or adopted; None: nothing changed any more.
 ///
-/// Looks first (WNOWAIT), so that there is a moment at which the dead child still holds its number (R13).
-pub fn next() -> Option<Change> {
+/// Looks first (WNOWAIT), so that there is a moment at which the dead child still holds its number (R13): then the group that
+/// it leads is killed, if `takes_group_along` says so.
+pub fn next(takes_group_along: impl Fn(Pid) -> bool) -> Option<Change> {
     let seen = wait(libc::P_ALL, 0, libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED | libc::WNOWAIT)?;
     let pid = Pid(seen.pid);
     match seen.code {
         libc::CLD_STOPPED | libc::CLD_TRAPPED => {
             wait(libc::P_PID, seen.pid, libc::WSTOPPED);
             // A tracer's stop is the tracer's business (R16).
-            if seen.code == libc::CLD_STOPPED { Some(Change::Paused(pid)) } else { next() }
+            if seen.code == libc::CLD_STOPPED { Some(Change::Paused(pid)) } else { next(takes_group_along) }
         }
         libc::CLD_CONTINUED => {
             wait(libc::P_PID, seen.pid, libc::WCONTINUED);
             Some(Change::Resumed(pid))
         }
         code => {
+            if takes_group_along(pid) {
+                let _ = kill(-pid.0, libc::SIGKILL); // who may not be killed is left to the end of the service
+            }
             wait(libc::P_PID, seen.pid, libc::WEXITED);
             let exit = match (code, Signal::from_number(seen.status)) {
                 (libc::CLD_KILLED | libc::CLD_DUMPED, Some(signal)) => Exit::Signal(signal),

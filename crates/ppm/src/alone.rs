@@ -11,7 +11,9 @@ use crate::check::{self, Wrong};
 use crate::cli::{Alone, Check, Cli, Completions, Cron, Probe};
 use crate::cron;
 use crate::failure::{Code, Failure, Stop};
-use crate::probe::{Illness, Sign};
+use ppm_core::answer::Illness;
+
+use crate::probe::{self, Sign};
 use crate::show;
 use crate::streams::Streams;
 
@@ -73,7 +75,7 @@ fn cron(streams: &Streams, typed: &Cron) -> Result<Code, Stop> {
 }
 
 fn probe(streams: &Streams, typed: &Probe) -> Result<Code, Stop> {
-    let outcome = typed.target.probe(typed.timeout);
+    let outcome = probe::probe(&typed.target, typed.timeout);
     if streams.json {
         let (status, error) = match &outcome {
             Ok(Sign::Status(status)) => (Some(status.code), None),
