@@ -34,8 +34,22 @@ struct Changes {
 /// the old and the new keys for all services.
 pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>, Option<&LogKeys>)) -> (ReloadAction, Vec<String>) {
     let mut changes = Changes::default();
-    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, ready, health, log, essential, groups, source: _ } =
-        old;
+    let ServiceSpec {
+        name: _,
+        id,
+        command,
+        autostart,
+        restart,
+        success_exit_codes,
+        stop,
+        schedule,
+        ready,
+        health,
+        log,
+        essential,
+        groups,
+        source: _,
+    } = old;
     changes.command(command, &new.command);
     changes.schedule(schedule.as_ref(), new.schedule.as_ref());
     changes.restart(restart, &new.restart);

@@ -114,7 +114,7 @@ impl Health {
 fn earlier(delay: Duration, chance: u64, parts: u32) -> Duration {
     let share = u32::try_from(chance >> 32).unwrap_or(u32::MAX);
     let most = u64::try_from((delay / parts).as_nanos()).unwrap_or(u64::MAX);
-    delay - Duration::from_nanos(u64::try_from(u128::from(most) * u128::from(share) >> 32).unwrap_or(0))
+    delay - Duration::from_nanos(u64::try_from((u128::from(most) * u128::from(share)) >> 32).unwrap_or(0))
 }
 
 impl Check {

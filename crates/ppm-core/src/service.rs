@@ -219,7 +219,14 @@ impl End {
             (_, Some(exit)) => exit_code(exit),
             (How::NotStarted(error), None) => error.code,
             (
-                How::Finished | How::Crashed | How::OutOfMemory | How::Obeyed | How::DiedStopping | How::Overran(_) | How::TimedOut(_) | How::Unwell(_),
+                How::Finished
+                | How::Crashed
+                | How::OutOfMemory
+                | How::Obeyed
+                | How::DiedStopping
+                | How::Overran(_)
+                | How::TimedOut(_)
+                | How::Unwell(_),
                 None,
             ) => 0,
         }

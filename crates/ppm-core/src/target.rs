@@ -101,7 +101,9 @@ impl Kind {
                 }
                 Ok(Kind::Http { host, port: port.unwrap_or(80), path })
             }
-            "tcp" if !path.is_empty() => wrong(format!("`{typed}` has a path"), format!("write tcp://{place}, or http:// to ask for a page")),
+            "tcp" if !path.is_empty() => {
+                wrong(format!("`{typed}` has a path"), format!("write tcp://{place}, or http:// to ask for a page"))
+            }
             "tcp" => match host_and_port(typed, place)? {
                 (host, Some(port)) => Ok(Kind::Tcp { host, port }),
                 (host, None) => wrong(format!("`{typed}` has no port"), format!("write tcp://{host}:PORT")),
@@ -110,8 +112,8 @@ impl Kind {
                 let port = if place.contains(':') { "" } else { ":443" };
                 let hint = format!("ask the server itself with http://, or whether it listens with tcp://{place}{port}");
                 wrong(format!("`{typed}` needs TLS, which ppm does not speak"), hint)
-            },
-            _ => wrong(format!("`{scheme}://` is not supported"), format!("write http://, tcp:// or unix:")),
+            }
+            _ => wrong(format!("`{scheme}://` is not supported"), "write http://, tcp:// or unix:"),
         }
     }
 
@@ -139,7 +141,7 @@ fn host_and_port(typed: &str, place: &str) -> Result<(String, Option<u16>), Inva
         return wrong(format!("`{host}` is not a host"), "write an IPv6 address in brackets: [::1]");
     }
     let number = |port: &str| match port.parse() {
-        Ok(0) | Err(_) => wrong(format!("`{port}` is not a port"), format!("write a number from 1 to 65535")),
+        Ok(0) | Err(_) => wrong(format!("`{port}` is not a port"), "write a number from 1 to 65535"),
         Ok(port) => Ok(port),
     };
     Ok((host.to_owned(), port.map(number).transpose()?))

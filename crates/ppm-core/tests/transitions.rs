@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_core::event::{Group, NoStart, Pid, ServiceId};
-use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
 use ppm_core::probe::{Check, Health, Outcome, Readiness};
+use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
 use ppm_core::service::{Attempt, Context, Effect, Input, Live, Next, Run, Service, Stage, Want};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::time::{Mono, Now, Timestamp, brief};

@@ -202,7 +202,11 @@ impl Spawner {
             argv: argv_ptr.as_ptr(),
             envp: envp_ptr.as_ptr(),
             workdir: workdir.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
-            output: pipes.as_ref().map(|pipes| pipes.write.each_ref()).or(output.map(|output| [output, output])).map(|both| both.map(AsRawFd::as_raw_fd)),
+            output: pipes
+                .as_ref()
+                .map(|pipes| pipes.write.each_ref())
+                .or(output.map(|output| [output, output]))
+                .map(|both| both.map(AsRawFd::as_raw_fd)),
             oom_score: oom_score.as_ref(),
             limits: &limits,
             nice: nice.map(c_int::from),

@@ -411,13 +411,8 @@ pub const STOP: Table = Table {
     ],
 };
 
-const TCP: Key = here(
-    "tcp",
-    Kind::Place,
-    OneOf,
-    "It takes a connection: a port of this machine, `host:port` or `unix:PATH`. Nothing is sent.",
-    "8080",
-);
+const TCP: Key =
+    here("tcp", Kind::Place, OneOf, "It takes a connection: a port of this machine, `host:port` or `unix:PATH`. Nothing is sent.", "8080");
 const HTTP: Key = here(
     "http",
     Kind::Either(&[Kind::Url, Kind::Map(&PAGE)]),

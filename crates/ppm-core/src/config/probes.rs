@@ -53,7 +53,8 @@ impl Reader {
         let given: Vec<Field<'_>> = CHECKS.into_iter().filter_map(|key| map.get(key)).collect();
         match given.as_slice() {
             [] => {
-                let is_told = |key: &str| keys.iter().all(|known| known.name != key || !known.is_read) && names::similar(key, CHECKS).is_some();
+                let is_told =
+                    |key: &str| keys.iter().all(|known| known.name != key || !known.is_read) && names::similar(key, CHECKS).is_some();
                 if !map.entries.iter().any(|(key, _)| is_told(&key.text)) {
                     let message = format!("`{}` does not say what is to be asked", field.name());
                     self.complain(field.at(), message).hint = Some("write `tcp: 8080`, or one of `http`, `command` and `file`".into());
@@ -101,7 +102,8 @@ impl Reader {
         });
         self.set(map.get("body"), &mut body, |reader, field| {
             let text = reader.text(field, "text")?;
-            let empty = InvalidSpec::new("the text that is to be in the answer is empty").hint("leave out `body`, or write what must be there");
+            let empty =
+                InvalidSpec::new("the text that is to be in the answer is empty").hint("leave out `body`, or write what must be there");
             reader.valid(field.node.at, if text.trim().is_empty() { Err(empty) } else { Ok(Some(text.to_owned())) })
         });
         let Some(url) = map.get("url") else {

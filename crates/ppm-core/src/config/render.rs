@@ -138,7 +138,8 @@ fn render_ready(ready: &Readiness) -> String {
     let Readiness { check, interval, timeout, start_period } = ready;
     let default = Readiness::new(check.clone());
     let mut entries = vec![render_check(check)];
-    let mut differ = |key: &str, differs: bool, value: Duration| entries.extend(differs.then(|| format!("{key}: {}", write_duration(value))));
+    let mut differ =
+        |key: &str, differs: bool, value: Duration| entries.extend(differs.then(|| format!("{key}: {}", write_duration(value))));
     differ("interval", *interval != default.interval, *interval);
     differ("timeout", *timeout != default.timeout, timeout.unwrap_or_default());
     differ("start_period", *start_period != default.start_period, *start_period);

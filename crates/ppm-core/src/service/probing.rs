@@ -165,16 +165,15 @@ impl Service {
     }
 
     /// Something about its probes has come due.
-    pub(super) fn probe_what_is_due(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
+    pub(super) fn probe_what_is_due(&mut self, ctx: &Context<'_>, mut live: Live, out: &mut Vec<Effect>) {
         let now = ctx.now.mono;
         match live.probing.stage {
             Stage::Starting { limit: Some(limit), .. } if limit <= now => return self.never_ready(ctx, live, out),
             Stage::Starting { told_at: Some(at), limit } if at <= now => {
-                let probing = Probing { stage: Stage::Starting { told_at: None, limit }, ..live.probing };
-                self.run = Run::Up(Live { probing, ..live });
+                live.probing.stage = Stage::Starting { told_at: None, limit };
+                self.run = Run::Up(live);
                 let reason = self.with_last_failure(format!("not ready after {}", brief(now.since(live.since))));
                 self.tell(EventKind::Unready, Some(live.pid), reason, out);
-                return; // what else is due comes with the next tick
             }
             Stage::Starting { .. } | Stage::Ready { .. } => {}
         }

@@ -97,9 +97,15 @@ impl Service {
             Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
                 None => Status::Created,
                 Some(How::Finished | How::Obeyed) => Status::Finished,
-                Some(How::Crashed | How::OutOfMemory | How::DiedStopping | How::Overran(_) | How::TimedOut(_) | How::Unwell(_) | How::NotStarted(_)) => {
-                    Status::Crashed
-                }
+                Some(
+                    How::Crashed
+                    | How::OutOfMemory
+                    | How::DiedStopping
+                    | How::Overran(_)
+                    | How::TimedOut(_)
+                    | How::Unwell(_)
+                    | How::NotStarted(_),
+                ) => Status::Crashed,
             },
         }
     }

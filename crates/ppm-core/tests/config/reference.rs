@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::fs;
 
 use ppm_core::attributes::Unit;
-use ppm_core::config::keys::{Absent, COMMAND, FILE, HEALTH, Key, Kind, LIMITS, LOGGER, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
+use ppm_core::config::keys::{
+    Absent, COMMAND, FILE, HEALTH, Key, Kind, LIMITS, LOGGER, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
+};
 use ppm_core::config::{self, Config};
 use serde_json::{Value, json};
 
@@ -27,9 +29,7 @@ pub const TABLES: [(&Table, &str, Place); 12] = [
     (&SCHEDULE, "`schedule`", |keys| json!({"services": [{"name": "web", "command": "a", "schedule": keys}]})),
     (&READY, "`ready`", |keys| json!({"services": [{"name": "web", "command": "a", "ready": keys}]})),
     (&HEALTH, "`health`", |keys| json!({"services": [{"name": "web", "command": "a", "health": keys}]})),
-    (&PAGE, "`http` of `ready` and `health`", |keys| {
-        json!({"services": [{"name": "web", "command": "a", "health": {"http": keys}}]})
-    }),
+    (&PAGE, "`http` of `ready` and `health`", |keys| json!({"services": [{"name": "web", "command": "a", "health": {"http": keys}}]})),
     (&LOGGER, "`logger`", |keys| json!({"logger": keys})),
     (&FILE, "Values from files", |keys| json!({"services": [{"name": "web", "command": "a", "env": {"PASSWORD": keys}}]})),
 ];

@@ -41,10 +41,11 @@ pub fn schema() -> Value {
     let version = env!("CARGO_PKG_VERSION");
     let minor = version.rsplit_once('.').unwrap().0;
     let mut schema = table(&TOP);
-    let mut definitions: Map<String, Value> = [&SERVICE, &COMMAND, &LIMITS, &RESTART, &STOP, &SCHEDULE, &READY, &HEALTH, &PAGE, &LOGGER, &FILE]
-        .into_iter()
-        .map(|own| (own.name.to_owned(), table(own)))
-        .collect();
+    let mut definitions: Map<String, Value> =
+        [&SERVICE, &COMMAND, &LIMITS, &RESTART, &STOP, &SCHEDULE, &READY, &HEALTH, &PAGE, &LOGGER, &FILE]
+            .into_iter()
+            .map(|own| (own.name.to_owned(), table(own)))
+            .collect();
     definitions.insert("duration".to_owned(), duration());
     definitions.insert("env".to_owned(), env());
     let about = json!({
