@@ -322,13 +322,18 @@ impl Supervisor {
         self.services().map(|service| (service.id(), service.spec().log.logger(common))).collect()
     }
 
-    /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start.
+    /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start, and
+    /// what is not captured any more is not kept either.
     fn set_loggers(&mut self, before: &BTreeMap<ServiceId, Option<Logger>>) {
         for service in self.services.values().map(|entry| &entry.service) {
             let launch = service.launch_data(Stdin::Null, self.settings.logger.as_ref());
             let before = before.get(&service.id()).and_then(Option::as_ref);
-            if before.is_some() && launch.logger.is_some() && before != launch.logger.as_ref() {
-                self.actions.push(Action::SetLogger { id: service.id(), launch: Arc::new(launch) });
+            match (before, &launch.logger) {
+                (Some(before), Some(now)) if before != now => {
+                    self.actions.push(Action::SetLogger { id: service.id(), launch: Arc::new(launch) });
+                }
+                (Some(Logger { memory: Some(_), .. }), None) => self.actions.push(Action::ForgetOutput { service: launch.name }),
+                (Some(_) | None, _) => {}
             }
         }
     }

@@ -492,6 +492,9 @@ impl Supervisor {
     fn remove(&mut self, now: Now, id: ServiceId) {
         let Some(Entry { service, .. }) = self.services.remove(&id) else { return };
         self.names.remove(&service.spec().name);
+        if service.spec().log.logger(self.settings.logger.as_ref()).is_some_and(|logger| logger.memory.is_some()) {
+            self.actions.push(Action::ForgetOutput { service: service.spec().name.clone() });
+        }
         let row = event_row(now, &service, ppm_protocol::EventKind::Removed, service.status(), None, None, String::new());
         self.tell(row);
         self.journal.forget(id.0);

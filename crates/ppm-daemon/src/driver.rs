@@ -8,13 +8,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{ClientId, Event, Pid, ServiceId, turn};
+use ppm_core::event::{ClientId, Event, ServiceId, turn};
 use ppm_core::oom::may_be_one;
 use ppm_core::probe::Outcome;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
-use ppm_core::usage::Usage;
 use ppm_protocol::Signal as Number;
 use ppm_protocol::message::Asked;
 use tokio::net::UnixStream;
@@ -23,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::children::Taken;
 use crate::clock::{self, Alarm, Rang};
+use crate::sampler::Sample;
 use crate::shell::Hands;
 use crate::{host, oom};
 
@@ -54,7 +54,7 @@ pub enum Wake {
     /// A stream to a client has ended.
     Streamed(ClientId),
     /// A sample was read.
-    Sampled(u64, Vec<(Pid, Usage)>),
+    Sampled(Box<Sample>),
     /// An attempt to probe a service has ended.
     Probed(ServiceId, u64, Outcome),
     /// A configuration was read, or could not be.
@@ -216,7 +216,10 @@ impl Driver {
             }
             Wake::Gone(client) => self.gone(client),
             Wake::Streamed(client) => self.hands.streamed(client),
-            Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
+            Wake::Sampled(sample) => {
+                let event = self.hands.sampled(*sample);
+                self.tell(event);
+            }
             Wake::Probed(id, attempt, outcome) => {
                 self.hands.prober.ended(id, attempt);
                 self.tell(Event::Probed { id, attempt, outcome });
