@@ -179,6 +179,7 @@ impl Service {
     fn start_in_words(&self, cause: Cause) -> String {
         match cause {
             Cause::Boot => "started with the daemon".to_owned(),
+            Cause::Reload => "started with the configuration that was read again".to_owned(),
             Cause::Request => "started by request".to_owned(),
             Cause::Schedule => "started by its schedule".to_owned(),
             Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),
