@@ -16,6 +16,7 @@ use crate::attributes::{Attributes, User};
 use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::logging::{LogChoice, LogKeys};
 use crate::names;
+use crate::probe::{Health, Readiness};
 use crate::schedule::Schedule;
 use crate::watch::WatchSpec;
 
@@ -85,6 +86,10 @@ pub struct ServiceSpec {
     pub schedule: Option<Schedule>,
     /// The files whose changes it is to hear of.
     pub watch: Option<Arc<WatchSpec>>,
+    /// When it is ready; None: as soon as it runs.
+    pub ready: Option<Box<Readiness>>,
+    /// When it is well; None: as long as it runs.
+    pub health: Option<Box<Health>>,
     /// What becomes of its output.
     pub log: LogChoice,
     /// Whether its end, when nothing starts it again and nobody asked for it, ends the daemon.
@@ -224,6 +229,8 @@ impl ServiceSpec {
             stop: StopPolicy::default(),
             schedule: None,
             watch: None,
+            ready: None,
+            health: None,
             log: LogChoice::AsLogger,
             essential: false,
             groups: Vec::new(),

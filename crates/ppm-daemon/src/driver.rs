@@ -10,6 +10,7 @@ use std::time::Duration;
 use ppm_core::config::Config;
 use ppm_core::event::{ClientId, Event, ServiceId, turn};
 use ppm_core::oom::may_be_one;
+use ppm_core::probe::Outcome;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
@@ -55,6 +56,8 @@ pub enum Wake {
     Streamed(ClientId),
     /// A sample was read.
     Sampled(Box<Sample>),
+    /// An attempt to probe a service has ended.
+    Probed(ServiceId, u64, Outcome),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
     /// Files changed that are watched for a service; the number tells since when they have been.
@@ -224,6 +227,10 @@ impl Driver {
             Wake::Sampled(sample) => {
                 let event = self.hands.sampled(*sample);
                 self.tell(event);
+            }
+            Wake::Probed(id, attempt, outcome) => {
+                self.hands.prober.ended(id, attempt);
+                self.tell(Event::Probed { id, attempt, outcome });
             }
             Wake::Remembered(outcome) => self.hands.memory.written(outcome),
             Wake::ConfigRead(read, config) => {
