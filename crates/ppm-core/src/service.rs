@@ -556,15 +556,10 @@ impl Service {
             (Run::Up(live) | Run::Paused(live), Input::Tick) => {
                 if matches!(live.limit, Limit::Until(at) if at <= ctx.now.mono) {
                     self.time_out(ctx, live, out);
-                } else {
-                    if matches!(self.run, Run::Up(_)) {
-                        self.probe_what_is_due(ctx, live, out);
-                    }
-                    if let Run::Up(live) | Run::Paused(live) = self.run
-                        && is_due(ctx, live.answer_at)
-                    {
-                        self.answer_changes(ctx, live, out);
-                    }
+                } else if is_due(ctx, live.answer_at) {
+                    self.answer_changes(ctx, live, out);
+                } else if matches!(self.run, Run::Up(_)) {
+                    self.probe_what_is_due(ctx, live, out);
                 }
             }
             (Run::Stopping { live, strays_at, kill_at, then }, Input::Tick) => {

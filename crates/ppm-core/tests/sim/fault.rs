@@ -106,7 +106,7 @@ pub const TABLE: [(Fault, &[&str]); 52] = [
     (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES]),
     // Who makes up for what is long past may do so before.
     (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
-    (Fault::LetsOneOverstay, &[MUST]),
+    (Fault::LetsOneOverstay, &[MUST, "signals go to the whole service"]),
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
     (Fault::StartsAfterStop, &[STAYS, SHOWN]),
     (Fault::StartsAtItsRemoval, &[STAYS]),
@@ -138,7 +138,17 @@ pub const TABLE: [(Fault, &[&str]); 52] = [
     (Fault::NeverProbes, &[PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"]),
     (Fault::ProbesTwice, &["only what runs is probed"]),
     (Fault::LetsProbesGoOn, &["an attempt that is not wanted is stopped"]),
-    (Fault::HearsLateAnswers, &["what is ready was found so", MUST, "only who is to stop is asked", "only what runs is probed", PROBED]),
+    (
+        Fault::HearsLateAnswers,
+        &[
+            "what is ready was found so",
+            MUST,
+            "only who is to stop is asked",
+            "only what runs is probed",
+            PROBED,
+            "an attempt that is not wanted is stopped",
+        ],
+    ),
     (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED]),
 ];
 

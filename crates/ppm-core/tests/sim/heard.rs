@@ -21,7 +21,13 @@ impl Judge {
         match event {
             Event::Requested { from, request } => self.requested(now, from, request),
             Event::Disconnected { client } => self.disconnected(*client),
-            Event::Spawned { id, pid } => self.with(*id, |known| known.came_up(now.mono, *pid)),
+            Event::Spawned { id, pid } => {
+                let interval = self.settings.watch_restart_interval;
+                self.with(*id, |known| {
+                    known.came_up(now.mono, *pid);
+                    known.answers = known.is_to_answer(now.mono, interval);
+                });
+            }
             Event::SpawnFailed { id, error } => self.with(*id, |known| known.did_not_come_up(now.mono, error.code)),
             Event::Exited { pid, exit, group } => {
                 self.with_process(*pid, |known| known.ended(now, *exit, *group == Group::Left));

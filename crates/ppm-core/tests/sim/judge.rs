@@ -160,7 +160,13 @@ impl Judge {
         self.hear(turn.now, turn.event);
         self.mourn(turn.now);
         if turn.ticks {
-            self.known.values_mut().for_each(|known| known.times_out(turn.now.mono));
+            let interval = self.settings.watch_restart_interval;
+            self.known.values_mut().for_each(|known| {
+                known.answers |= !known.overstays && known.is_to_answer(turn.now.mono, interval);
+                if !known.answers || known.reacts_with().is_some() {
+                    known.times_out(turn.now.mono);
+                }
+            });
         }
         for (at, action) in turn.actions.iter().enumerate() {
             rule(!self.exited, "the exit is the last action", || format!("{action:?}"))?;
@@ -194,6 +200,7 @@ impl Judge {
             }
             known.fires = None;
             known.must_give_up = None;
+            known.answers = false;
             let comes_twice = turn.ticks && known.looks_at_plan(turn.now);
             rule(!comes_twice, "no planned time comes twice", || format!("{known:?}"))?;
             known.overstays = turn.ticks && known.limit().is_some_and(|limit| limit <= turn.now.mono);
@@ -359,7 +366,8 @@ impl Judge {
             return Ok(());
         }
         let overlap = known.options().overlap;
-        let (restarts, earliest) = (known.changed && known.reacts_with().is_none(), known.earliest(interval));
+        let restarts = known.changed && known.wish == Wish::Up && known.reacts_with().is_none();
+        let (answers, earliest) = (known.answers, known.earliest(interval));
         let (id, stop, grace) = (known.id, known.spec.stop.signal, known.spec.stop.timeout);
         if self.passed == Some(signal) && self.main.is_some_and(|(main, _)| main == id) {
             self.passed = None;
@@ -387,12 +395,11 @@ impl Judge {
             if signal == stop && process.asked.is_none() && reach == known.spec.stop.reach {
                 let fires = known.wish == Wish::Up && known.fires.is_some() && overlap == Overlap::Restart;
                 let overstays = known.wish == Wish::Up && known.overstays;
-                let changed = known.wish == Wish::Up && restarts;
-                let reason = known.wish != Wish::Up || known.coming.is_some() || fires || overstays || changed;
+                let reason = known.wish != Wish::Up || known.coming.is_some() || fires || overstays || restarts;
                 rule(reason, "only who is to stop is asked", text)?;
-                let only_changed = changed && known.coming.is_none() && !fires && !overstays;
-                rule(!only_changed || earliest <= now.mono, TOO_SOON, text)?;
-                if only_changed {
+                let for_changes = restarts && known.coming.is_none() && (answers || !fires && !overstays);
+                rule(!for_changes || earliest <= now.mono, TOO_SOON, text)?;
+                if for_changes {
                     known.coming = Some(Cause::Watch);
                 }
                 process.asked = Some(now.mono);

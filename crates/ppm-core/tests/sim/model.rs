@@ -99,6 +99,8 @@ pub struct Known {
     pub fired: Option<(Timestamp, Timestamp)>,
     /// Files changed, and nothing has been done about it.
     pub changed: bool,
+    /// Something is to be done about it with this turn.
+    pub answers: bool,
     /// When that was done last.
     pub acted: Option<Mono>,
     /// When a change was told last.
@@ -135,6 +137,7 @@ impl Known {
             queued: None,
             fired: None,
             changed: false,
+            answers: false,
             acted: None,
             heard: None,
             again: false,
@@ -196,7 +199,13 @@ impl Known {
             self.coming = self.coming.or(Some(Cause::Watch));
             self.forgo_policy();
         }
-        debug_assert!(self.earliest(interval) <= now + interval.max(Duration::from_secs(60)));
+        self.answers = self.is_to_answer(now, interval);
+    }
+
+    /// Its process runs, and changed files may be acted upon.
+    pub fn is_to_answer(&self, now: Mono, interval: Duration) -> bool {
+        let is_there = self.process.is_some_and(|process| !process.is_ending());
+        self.changed && self.is_wanted() && is_there && self.earliest(interval) <= now
     }
 
     /// Something is done about changed files.
