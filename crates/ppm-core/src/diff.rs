@@ -12,6 +12,7 @@ use ppm_protocol::ReloadAction;
 
 use crate::attributes::{Attributes, Resource, write_umask};
 use crate::config::write_duration;
+use crate::dependencies::Need;
 use crate::environment::{EnvValue, Surroundings};
 use crate::logging::{LogKeys, Logger};
 use crate::schedule::{Options, Schedule};
@@ -33,8 +34,10 @@ struct Changes {
 /// the old and the new keys for all services.
 pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>, Option<&LogKeys>)) -> (ReloadAction, Vec<String>) {
     let mut changes = Changes::default();
-    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, log, essential, groups, source: _ } =
-        old;
+    let ServiceSpec {
+        name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, log, essential, groups, source: _, ..
+    } = old;
+    let ServiceSpec { depends_on, on_dependency_restart, .. } = old;
     changes.command(command, &new.command);
     changes.schedule(schedule.as_ref(), new.schedule.as_ref());
     changes.restart(restart, &new.restart);
@@ -43,6 +46,8 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
     changes.compare("success_exit_codes", format!("{success_exit_codes:?}"), format!("{:?}", new.success_exit_codes));
     changes.logger(log.logger(loggers.0), new.log.logger(loggers.1));
     changes.compare("essential", essential, &new.essential);
+    changes.compare("depends_on", needs_in_words(depends_on), needs_in_words(&new.depends_on));
+    changes.compare("on_dependency_restart", on_dependency_restart.name(), new.on_dependency_restart.name());
     changes.compare("groups", groups.join(" "), new.groups.join(" "));
     if new.id.is_some() && *id != new.id {
         let number = |id: Option<u32>| id.map_or(String::new(), |id| id.to_string());
@@ -187,6 +192,11 @@ impl Changes {
         self.compare("stop.timeout", write_duration(timeout), write_duration(new.timeout));
         self.compare("stop.group", reach == Reach::Group, new.reach == Reach::Group);
     }
+}
+
+fn needs_in_words(needs: &[Need]) -> String {
+    let needs: Vec<String> = needs.iter().map(|need| format!("{} {}", need.service, need.condition.name())).collect();
+    if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") }
 }
 
 fn or_none(value: Option<impl Display>) -> String {

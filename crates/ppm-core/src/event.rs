@@ -352,6 +352,10 @@ pub enum Cause {
     Boot,
     /// Somebody asked for it.
     Request,
+    /// A service needs it that is to start.
+    Needed,
+    /// What it needs was started anew.
+    Dependency,
     /// Its planned time came.
     Schedule,
     /// Its planned time had passed, and is made up for.
@@ -367,6 +371,8 @@ impl fmt::Display for Cause {
         f.pad(match self {
             Cause::Boot => "boot",
             Cause::Request => "request",
+            Cause::Needed => "needed",
+            Cause::Dependency => "dependency",
             Cause::Schedule => "schedule",
             Cause::Missed => "missed",
             Cause::Backoff => "backoff",

@@ -116,6 +116,8 @@ fn tell_service(row: &EventRow) {
         EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut => {
             tracing::warn!("{name}: {}: {reason}", row.event)
         }
+        EventKind::Blocked if row.reason.starts_with("waiting") => tracing::info!("{name}: {reason}"),
+        EventKind::Blocked => tracing::warn!("{name}: {reason}"),
         EventKind::GaveUp => tracing::error!("{name}: {reason}"),
         EventKind::Paused | EventKind::Resumed => tracing::info!("{name}: {}", row.event),
         EventKind::Drained | EventKind::Planned | EventKind::Deactivated | EventKind::Other(_) => {

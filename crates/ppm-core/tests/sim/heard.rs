@@ -139,7 +139,9 @@ impl Judge {
             let mut spec = ServiceSpec::from_request(add, &self.settings).unwrap();
             (spec.autostart, spec.id) = (add.start, Some(self.next_id));
             let mut known = Known::new(ServiceId(self.next_id), spec, None);
+            self.is_graph |= !known.spec.depends_on.is_empty();
             known.boots = false;
+            known.unasked = !add.start;
             known.coming = (add.start && known.spec.starts_at_once()).then_some(Cause::Request);
             self.calls.added(from, known.id);
             self.known.insert(known.id, known);
@@ -207,7 +209,8 @@ impl Judge {
             Request::Log(log) => !log.services.iter().any(|word| word == OWN_LOG),
             Request::Add(add) => {
                 let taken = self.known.values().any(|known| known.name() == add.name);
-                self.ending.is_some() || taken || ServiceSpec::from_request(add, &self.settings).is_err()
+                let spec = ServiceSpec::from_request(add, &self.settings);
+                self.ending.is_some() || taken || !spec.is_ok_and(|spec| self.can_need(&spec))
             }
             _ => false,
         }

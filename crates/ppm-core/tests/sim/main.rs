@@ -14,6 +14,7 @@ mod heard;
 mod history;
 mod judge;
 mod model;
+mod needs;
 mod whims;
 mod world;
 
