@@ -154,8 +154,8 @@ pub enum Event {
     Sampled {
         /// The action's.
         sample: u64,
-        /// One entry for each process asked for that could be read.
-        usages: Vec<(Pid, Usage)>,
+        /// One entry for each of those asked for that could be read.
+        usages: Vec<(Whose, Usage)>,
     },
     /// The configuration asked for with [`Action::ReadConfig`].
     ConfigRead {
@@ -216,13 +216,15 @@ pub enum Action {
         /// The signal.
         signal: Signal,
     },
-    /// Read the usage of these processes and of the daemon itself; answered by [`Event::Sampled`].
+    /// Read what services use with all of their processes; answered by [`Event::Sampled`].
     Sample {
         /// To be given back.
         sample: u64,
-        /// The processes; the daemon's own is among them.
-        pids: Vec<Pid>,
-        /// Whether to read the costly figures too.
+        /// Whose usage is asked for.
+        whose: Vec<Whose>,
+        /// All services that have a main process: whose a process is, is told by those that it is not of, too.
+        running: Vec<Running>,
+        /// How much to read.
         detail: Detail,
     },
     /// Keep in mind, also when the daemon has ended, that this planned time of a service has come.
@@ -271,6 +273,11 @@ pub enum Action {
         /// Which of their lines.
         query: ReadLog,
     },
+    /// What is kept in memory of the output of the service of this name may go.
+    ForgetOutput {
+        /// The name.
+        service: String,
+    },
     /// Close all log files; each is opened again under its name, or begun anew where it is not there any more.
     ReopenLogs,
     /// Write to the daemon's own log.
@@ -314,12 +321,26 @@ pub enum Own {
     NotMeant,
 }
 
-/// How much of a process is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whose usage: a service's, or, None, the daemon's own.
+pub type Whose = Option<ServiceId>;
+
+/// A service with a main process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The service.
+    pub id: ServiceId,
+    /// Its main process.
+    pub pid: Pid,
+    /// Its name: the mark of its processes.
+    pub name: String,
+}
+
+/// How much of each process is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// What stands in a few short files.
     Cheap,
-    /// Also the proportional memory and the open descriptors.
+    /// Also the proportional memory, for which the kernel looks at every page.
     Full,
 }
 
@@ -350,6 +371,8 @@ pub enum Stdin {
 pub enum Cause {
     /// The daemon started.
     Boot,
+    /// The configuration was read again and has it now.
+    Reload,
     /// Somebody asked for it.
     Request,
     /// A service needs it that is to start.
@@ -370,6 +393,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Cause::Boot => "boot",
+            Cause::Reload => "reload",
             Cause::Request => "request",
             Cause::Needed => "needed",
             Cause::Dependency => "dependency",

@@ -18,6 +18,7 @@ pub mod event;
 mod farewell;
 pub mod journal;
 pub mod kin;
+pub mod ledger;
 pub mod logging;
 pub mod names;
 pub mod oom;

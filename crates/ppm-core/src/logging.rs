@@ -14,6 +14,10 @@ pub const MAX_FILE_SIZE: u64 = 20 << 20;
 /// How much all files of a folder may take together where nobody says, in bytes.
 pub const MAX_TOTAL_SIZE: u64 = 200 << 20;
 
+/// The least and the most of a service's output that memory may keep, in bytes: less holds no line that is worth it, and
+/// what is more belongs into files.
+pub const MEMORY: std::ops::RangeInclusive<u64> = 4 << 10..=64 << 20;
+
 /// The keys of `logger` and of `log`; None: not written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogKeys {
@@ -27,6 +31,8 @@ pub struct LogKeys {
     pub max_total_size: Option<u64>,
     /// How long what was written is kept; zero: for ever.
     pub max_age: Option<Duration>,
+    /// How much of the last output is kept in memory, in bytes, one of [`MEMORY`]; zero: nothing.
+    pub memory: Option<u64>,
     /// Whether output is also copied to the daemon's standard output.
     pub console: Option<bool>,
     /// There: whether each line begins with the service's name.
@@ -64,8 +70,17 @@ pub enum LogChoice {
 pub struct Logger {
     /// Files that it is written to.
     pub files: Option<Files>,
+    /// How much of the last of it is kept in memory, in bytes, one of [`MEMORY`].
+    pub memory: Option<u64>,
     /// How it is copied to the daemon's standard output, if it is.
     pub console: Option<Style>,
+}
+
+impl Logger {
+    /// Whether it is kept somewhere where it can be read again.
+    pub fn keeps(&self) -> bool {
+        self.files.is_some() || self.memory.is_some()
+    }
 }
 
 /// How output looks on the daemon's standard output.
@@ -115,12 +130,12 @@ impl LogKeys {
 
     /// Whether there is somewhere to write to.
     pub fn has_sink(&self) -> bool {
-        self.path.is_some() || self.console == Some(true)
+        self.clone().decided().is_some()
     }
 
     fn over(&self, common: Option<&LogKeys>) -> LogKeys {
         let none = LogKeys::default();
-        let LogKeys { path, max_files, max_file_size, max_total_size, max_age, console, prefix, format, timestamps } =
+        let LogKeys { path, max_files, max_file_size, max_total_size, max_age, memory, console, prefix, format, timestamps } =
             common.unwrap_or(&none);
         LogKeys {
             path: self.path.clone().or_else(|| path.clone()),
@@ -128,6 +143,7 @@ impl LogKeys {
             max_file_size: self.max_file_size.or(*max_file_size),
             max_total_size: self.max_total_size.or(*max_total_size),
             max_age: self.max_age.or(*max_age),
+            memory: self.memory.or(*memory),
             console: self.console.or(*console),
             prefix: self.prefix.or(*prefix),
             format: self.format.or(*format),
@@ -152,7 +168,8 @@ impl LogKeys {
             timestamps: self.timestamps.unwrap_or(false),
         };
         let console = (self.console == Some(true)).then_some(style);
-        (files.is_some() || console.is_some()).then_some(Logger { files, console })
+        let memory = self.memory.filter(|bytes| *bytes > 0);
+        (files.is_some() || memory.is_some() || console.is_some()).then_some(Logger { files, memory, console })
     }
 }
 

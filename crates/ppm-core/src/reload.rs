@@ -16,7 +16,7 @@ use crate::config::{Config, Problems};
 use crate::dependencies::Needs;
 use crate::diff;
 use crate::environment::Surroundings;
-use crate::event::{Action, ClientId, From, Notice, ServiceId, Stdin, Text};
+use crate::event::{Action, Cause, ClientId, From, Notice, ServiceId, Stdin, Text};
 use crate::journal::{Actor, event_row};
 use crate::logging::Logger;
 use crate::service::{Context, Input, Service, Want};
@@ -307,7 +307,7 @@ impl Supervisor {
         for (id, todo) in todo {
             match todo {
                 Todo::Nothing => {}
-                Todo::Boot => self.boot_later(id),
+                Todo::Boot => self.boot_later(id, Cause::Reload),
                 Todo::Restart => self.step(now, id, &Input::Restart),
                 Todo::Remove => self.step(now, id, &Input::Remove),
             }
@@ -323,13 +323,18 @@ impl Supervisor {
         self.services().map(|service| (service.id(), service.spec().log.logger(common))).collect()
     }
 
-    /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start.
+    /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start, and
+    /// what is not captured any more is not kept either.
     fn set_loggers(&mut self, before: &BTreeMap<ServiceId, Option<Logger>>) {
         for service in self.services.values().map(|entry| &entry.service) {
             let launch = service.launch_data(Stdin::Null, self.settings.logger.as_ref());
             let before = before.get(&service.id()).and_then(Option::as_ref);
-            if before.is_some() && launch.logger.is_some() && before != launch.logger.as_ref() {
-                self.actions.push(Action::SetLogger { id: service.id(), launch: Arc::new(launch) });
+            match (before, &launch.logger) {
+                (Some(before), Some(now)) if before != now => {
+                    self.actions.push(Action::SetLogger { id: service.id(), launch: Arc::new(launch) });
+                }
+                (Some(Logger { memory: Some(_), .. }), None) => self.actions.push(Action::ForgetOutput { service: launch.name }),
+                (Some(_) | None, _) => {}
             }
         }
     }

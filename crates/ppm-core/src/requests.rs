@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, ReadLog, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, ReadLog, ReadStats, SendSignal, Targets, Watch};
 use ppm_protocol::{
     Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, Health, HealthRow, History, InfoRow, Life, LogSources, PlanEvent,
     PlanRow, Request, RpcError, RunResult, RunRow, RunsRow, ServiceRow, Signal, Status, Stream, Why,
@@ -17,8 +17,9 @@ use ppm_protocol::{
 use crate::attributes::write_umask;
 use crate::config;
 use crate::diff::{self, name_of};
-use crate::event::{Action, From, Launch, Own, ServiceId, Stdin};
+use crate::event::{Action, Detail, From, Launch, Own, ServiceId, Stdin, Whose};
 use crate::journal::KEPT;
+use crate::logging::Logger;
 use crate::names::{glob_matches, similar};
 use crate::planning::Plan;
 use crate::runs::{Counters, Outcome, Record};
@@ -47,7 +48,7 @@ impl Supervisor {
             Request::Scheduler(which) => self.chosen(&which.services).map(|ids| Some(Answer::Plans(self.plan_rows(now, &ids)))),
             Request::Events(watch) => self.events(from, watch).map(|history| Some(Answer::History(history))),
             Request::Log(query) => self.log(from, query).map(|()| None),
-            Request::Stats(which) => self.stats(now, from, &which.services).map(|()| None),
+            Request::Stats(which) => self.stats(now, from, &which).map(|()| None),
             Request::Add(add) => self.add(now, from, &add).map(|()| None),
             Request::Start(targets) => self.change(now, from, &targets, &Input::Start).map(|()| None),
             Request::Restart(targets) => self.change(now, from, &targets, &Input::Restart).map(|()| None),
@@ -202,8 +203,10 @@ impl Supervisor {
         let ids = if others.is_empty() { Vec::new() } else { self.targets(&others)? };
         let common = self.settings.logger.as_ref();
         let launches = ids.iter().filter_map(|id| Some((*id, self.service(*id)?.launch_data(Stdin::Null, common))));
-        let services: Vec<(ServiceId, Arc<Launch>)> =
-            launches.filter(|(_, launch)| launch.logger.is_some()).map(|(id, launch)| (id, Arc::new(launch))).collect();
+        let services: Vec<(ServiceId, Arc<Launch>)> = launches
+            .filter(|(_, launch)| launch.logger.as_ref().is_some_and(Logger::keeps))
+            .map(|(id, launch)| (id, Arc::new(launch)))
+            .collect();
         if services.is_empty() && own == Own::NotMeant {
             return Err(self.no_log(&ids));
         }
@@ -221,16 +224,17 @@ impl Supervisor {
             [name] => format!("there is no log of `{name}`: it writes where the daemon writes"),
             names => format!("there are no logs of {}: they write where the daemon writes", shortened(names)),
         };
-        let hint = "to have its output kept, give the configuration `logger: {path: /var/log/ppm}`";
+        let hint = "to have its output kept, give the configuration `logger: {path: /var/log/ppm}`, or `logger: {memory: 64KiB}` where no \
+                    file can be written";
         RpcError { data: Some(serde_json::json!({ "hint": hint })), ..RpcError::new(ErrorCode::Refused, message) }
     }
 
-    fn stats(&mut self, now: Now, from: From, services: &[String]) -> Result<(), RpcError> {
-        let mut whose: Vec<Option<ServiceId>> = self.chosen(services)?.into_iter().map(Some).collect();
-        if services.is_empty() {
+    fn stats(&mut self, now: Now, from: From, which: &ReadStats) -> Result<(), RpcError> {
+        let mut whose: Vec<Whose> = self.chosen(&which.services)?.into_iter().map(Some).collect();
+        if which.services.is_empty() {
             whose.push(None);
         }
-        self.sample(now, from, whose);
+        self.sample(now, from, whose, if which.pss { Detail::Full } else { Detail::Cheap });
         Ok(())
     }
 
@@ -467,7 +471,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         Input::Pause => Aim::Paused,
         Input::Resume => Aim::Resumed,
         Input::Reschedule
-        | Input::Boot
+        | Input::Boot(_)
         | Input::Needed
         | Input::Needs
         | Input::Signal(_)

@@ -16,7 +16,7 @@ use crate::advice;
 use crate::chance::Chance;
 use crate::config::Config;
 use crate::dependencies::{Dependencies, Needs};
-use crate::event::{Action, ClientId, Event, From, Notice, Pid, Planned, ServiceId, Stdin};
+use crate::event::{Action, Cause, ClientId, Event, From, Notice, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
 use crate::journal::{Actor, Journal, event_row};
 use crate::oom::OomKills;
@@ -144,7 +144,7 @@ pub struct Supervisor {
     deadlines: BTreeSet<(Mono, ServiceId)>,
     plans: BTreeSet<(Timestamp, ServiceId)>,
     busy: usize,
-    boot: VecDeque<ServiceId>,
+    boot: VecDeque<(ServiceId, Cause)>,
     clock: ClockWatch,
     interrupts: u32,
     farewell: Farewell,
@@ -208,7 +208,7 @@ impl Supervisor {
                 supervisor.recall(now, id, planned);
             }
             supervisor.main = supervisor.main.or(main.map(|main| (id, main)));
-            supervisor.boot.push_back(id);
+            supervisor.boot.push_back((id, Cause::Boot));
         }
         supervisor
     }
@@ -358,13 +358,13 @@ impl Supervisor {
     }
 
     /// Starts a service with the next ticks, if it is still wanted then.
-    pub(crate) fn boot_later(&mut self, id: ServiceId) {
-        self.boot.push_back(id);
+    pub(crate) fn boot_later(&mut self, id: ServiceId, cause: Cause) {
+        self.boot.push_back((id, cause));
     }
 
     /// Whatever it would have started for, it is to wait for its planned time now.
     pub(crate) fn boot_no_more(&mut self, id: ServiceId) {
-        self.boot.retain(|waiting| *waiting != id);
+        self.boot.retain(|(waiting, _)| *waiting != id);
     }
 
     /// Begins the end of everything.
@@ -391,8 +391,8 @@ impl Supervisor {
     fn tick(&mut self, now: Now) {
         self.look_at_the_concerned(now, DUE_PER_TICK);
         for _ in 0..DUE_PER_TICK {
-            let Some(id) = self.boot.pop_front() else { break };
-            self.step(now, id, &Input::Boot);
+            let Some((id, cause)) = self.boot.pop_front() else { break };
+            self.step(now, id, &Input::Boot(cause));
         }
         for _ in 0..DUE_PER_TICK {
             match self.deadlines.first().copied() {
@@ -501,6 +501,9 @@ impl Supervisor {
         self.names.remove(&service.spec().name);
         self.dependencies.remove(id, service.spec());
         self.concern_those_who_need(&service.spec().name);
+        if service.spec().log.logger(self.settings.logger.as_ref()).is_some_and(|logger| logger.memory.is_some()) {
+            self.actions.push(Action::ForgetOutput { service: service.spec().name.clone() });
+        }
         let row = event_row(now, &service, ppm_protocol::EventKind::Removed, service.status(), None, None, String::new());
         self.tell(row);
         self.journal.forget(id.0);

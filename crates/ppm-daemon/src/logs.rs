@@ -7,8 +7,12 @@
 mod collector;
 mod console;
 mod file;
+mod files;
 mod index;
+mod kept;
+mod lines;
 mod reader;
+mod ring;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -30,6 +34,8 @@ use crate::log::Past;
 
 use collector::Collector;
 use reader::Reading;
+pub use reader::Stored;
+use ring::{Excerpt, Place};
 
 /// The thread's own data is on the heap.
 const STACK: usize = 128 * 1024;
@@ -66,6 +72,8 @@ pub struct Sinks {
     pub service: String,
     /// The folder of its files, and what is kept there.
     pub files: Option<(PathBuf, Limits)>,
+    /// How many bytes of it are kept in memory, if any.
+    pub memory: Option<usize>,
     /// How it is copied to the daemon's standard output, if it is.
     pub console: Option<Style>,
 }
@@ -79,6 +87,10 @@ enum Command {
     Ended { run: Pid },
     /// Output of a service goes elsewhere from now on.
     SetSinks { id: ServiceId, sinks: Sinks },
+    /// Forget what memory keeps of a service.
+    Forget { service: String },
+    /// Give so many bytes of what memory keeps of a service, from this place on; None: nothing is kept.
+    Copy { service: String, from: Option<Place>, most: usize, to: mpsc::Sender<Option<Excerpt>> },
     /// Close all files, to open them again under their names.
     Reopen,
     /// Write what services have written by now, bring all indices up to date, and say so.
@@ -130,25 +142,30 @@ impl Logs {
         self.tell(Command::SetSinks { id, sinks });
     }
 
+    /// Forgets what memory keeps of a service.
+    pub fn forget(&self, service: String) {
+        self.tell(Command::Forget { service });
+    }
+
     /// Closes all files, to open them again under their names.
     pub fn reopen(&self) {
         self.tell(Command::Reopen);
     }
 
     /// Reads logs to a client.
-    pub fn read(&mut self, query: ReadLog, files: Vec<(u32, String, PathBuf)>, own: Option<&mut Past>, to: Outlet) -> io::Result<()> {
+    pub fn read(&mut self, query: ReadLog, logs: Vec<Stored>, own: Option<&mut Past>, to: Outlet) -> io::Result<()> {
         let (poke, poked) = mpsc::sync_channel(1);
-        if query.follow && !files.is_empty() {
+        if query.follow && !logs.is_empty() {
             self.prepare()?; // some of them may start later
-            let services = files.iter().map(|(_, service, _)| service.clone()).collect();
+            let services = logs.iter().map(|log| log.service.clone()).collect();
             self.tell(Command::Follow { services, poke: poke.clone() });
         }
         let own = own.map(|own| own.read(query.follow.then(|| poke.clone())));
-        let collector = self.thread.as_ref().filter(|_| !files.is_empty()).cloned();
+        let collector = self.thread.as_ref().filter(|_| !logs.is_empty()).cloned();
         let Outlet { call, out, gone } = to;
         // The last to hold it: nobody waits for a poke of a client that is gone.
         let _ = gone.send(poke);
-        let reading = Reading { files, own, query, call, out, collector, poked };
+        let reading = Reading { logs, own, query, call, out, collector, poked };
         std::thread::Builder::new().name("reader".to_owned()).stack_size(STACK).spawn(move || reader::read(reading))?;
         Ok(())
     }
@@ -174,6 +191,13 @@ impl Thread {
         if self.commands.send(command).is_ok() {
             let _ = self.bell.write(1);
         }
+    }
+
+    /// So many bytes of what memory keeps of a service, from this place on; None: nothing is kept.
+    fn excerpt(&self, service: &str, from: Option<Place>, most: usize) -> Option<Excerpt> {
+        let (to, answer) = mpsc::channel();
+        self.tell(Command::Copy { service: service.to_owned(), from, most, to });
+        answer.recv().ok()?
     }
 
     /// Returns when all is in the files that services have written by now, and the indices tell of it.

@@ -12,11 +12,12 @@ use crate::children::{Children, Names, Taken};
 use crate::control::Clients;
 use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
+use crate::log;
 use crate::log::Past;
-use crate::logs::Logs;
+use crate::logs::{Logs, Sinks, Stored};
 use crate::memory::Memory;
+use crate::sampler::{Question, Sample, Sampler};
 use crate::spawn::{Spawner, Started, in_words};
-use crate::{log, sampler};
 
 /// More readers of logs than this are refused: each is a thread.
 const MAX_READERS: usize = 32;
@@ -41,7 +42,7 @@ pub struct Hands {
     spawner: Spawner,
     readings: Readings,
     readers: usize,
-    inbox: mpsc::Sender<Wake>,
+    sampler: Sampler,
 }
 
 impl Hands {
@@ -58,7 +59,7 @@ impl Hands {
             outcomes: VecDeque::new(),
             spawner,
             readings: Readings::new(loader, inbox.clone()),
-            inbox,
+            sampler: Sampler::new(inbox),
         }
     }
 
@@ -92,6 +93,14 @@ impl Hands {
         self.readings.begin_next();
     }
 
+    /// A sample was read: the next may begin.
+    pub fn sampled(&mut self, sample: Sample) -> Event {
+        let Sample { sample, usages, escaped, ledger } = sample;
+        self.children.expenses.watch_out_for(escaped);
+        self.sampler.ended(ledger, &self.children.expenses);
+        Event::Sampled { sample, usages }
+    }
+
     fn spawn(&mut self, id: ServiceId, launch: &Launch, cause: Cause) -> Result<(), NoStart> {
         if launch.logger.is_some() {
             self.logs.prepare().map_err(|error| format!("logger: {}", in_words(&error)))?;
@@ -120,16 +129,18 @@ impl Hands {
         let outcome = if self.readers > MAX_READERS {
             Err(format!("{MAX_READERS} logs are being read already; wait for one to end"))
         } else {
-            let folder = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
-                Ok(sinks) => sinks.and_then(|sinks| Some((id.0, sinks.service, sinks.files?.0))),
+            let stored = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
+                Ok(sinks) => {
+                    sinks.map(|Sinks { service, files, .. }| Stored { id: id.0, service, folder: files.map(|(folder, _)| folder) })
+                }
                 Err(error) => {
                     tracing::warn!("{}: its log cannot be read: {error}", launch.name);
                     None
                 }
             };
-            let files = services.iter().filter_map(folder).collect();
+            let logs = services.iter().filter_map(stored).collect();
             let own = (own == Own::Meant).then_some(&mut self.past);
-            self.logs.read(query, files, own, outlet).map_err(|error| format!("no thread to read logs: {}", in_words(&error)))
+            self.logs.read(query, logs, own, outlet).map_err(|error| format!("no thread to read logs: {}", in_words(&error)))
         };
         if let Err(error) = outcome {
             let _ = out.try_send(Notification::end(&End { call, error: Some(error) }).line());
@@ -150,13 +161,16 @@ impl Shell for Hands {
                 Ok(None) => {}
                 Err(error) => tracing::warn!("{}: its output goes where it went: {error}", launch.name),
             },
+            Action::ForgetOutput { service } => self.logs.forget(service),
             Action::ReadLog { to, services, own, query } => self.read_log(&to, &services, own, query),
             Action::ReopenLogs => self.logs.reopen(),
             Action::Kill { id, pid, signal, reach } => self.children.kill(id, pid, signal, reach),
             Action::KillStrays { id, signal } => self.children.kill_strays(id, signal),
             Action::AskStrays { id, signal } => self.children.ask_strays(id, signal),
             Action::Sweep { signal } => self.children.sweep(signal),
-            Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),
+            Action::Sample { sample, whose, running, detail } => {
+                self.sampler.add(Question { sample, whose, running, detail }, &self.children.expenses);
+            }
             Action::Remember { service, planned } => self.memory.remember(service, planned),
             Action::ReadConfig { read, text } => {
                 if let Err(why) = self.readings.add(read, text) {

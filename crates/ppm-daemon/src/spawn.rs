@@ -275,7 +275,8 @@ impl Start<'_> {
         let logger = self.launch.logger.as_ref()?;
         let folder = self.own.logs.as_ref().map(|folder| PathBuf::from(OsStr::from_bytes(&folder.path)));
         let files = folder.zip(logger.files.as_ref().map(|files| files.limits));
-        Some(Sinks { service: self.launch.name.clone(), files, console: logger.console })
+        let memory = logger.memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        Some(Sinks { service: self.launch.name.clone(), files, memory, console: logger.console })
     }
 
     /// The variables of [`WHO`] for another user, as far as they are known and the service does not set them itself.

@@ -24,7 +24,6 @@ mod zone;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::cli::{Cli, Command};
@@ -35,7 +34,7 @@ use crate::streams::Streams;
 /// Does what the arguments say, the program's own name first, and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    match Cli::try_parse_from(&args) {
+    match Cli::read(&args) {
         Ok(Cli { globals, command }) => match command {
             Command::Daemon(daemon) => {
                 ppm_daemon::run(&ppm_daemon::Options { config: daemon.config, socket: globals.socket, command: daemon.command })

@@ -529,6 +529,13 @@ pub const LOGGER: Table = Table {
             "2GiB",
         ),
         here("max_age", Kind::Duration, Otherwise("`0s`"), "Files that were last written to longer ago than this go; `0s`: never.", "30d"),
+        here(
+            "memory",
+            Kind::Size,
+            Otherwise("`0`"),
+            "How much of the last output of each service is kept in memory, from 4KiB to 64MiB, for `ppm log` without files or beside them; it is gone with the daemon. `0`: nothing.",
+            "64KiB",
+        ),
         here("console", Kind::Boolean, Otherwise("`false`"), "Whether output is also copied to the daemon's standard output.", "true"),
         here(
             "prefix",
@@ -545,7 +552,6 @@ pub const LOGGER: Table = Table {
             "json",
         ),
         here("timestamps", Kind::Boolean, Otherwise("`false`"), "There: whether each line of text has its time in front.", "true"),
-        later("memory"),
         later("rate_limit"),
     ],
 };

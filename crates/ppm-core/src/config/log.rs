@@ -6,7 +6,8 @@ use super::field::{Field, Map};
 use super::keys::LOGGER_KEYS;
 use super::read::Reader;
 use super::tree::Value;
-use crate::logging::{Format, LogChoice, LogKeys};
+use super::value::write_size;
+use crate::logging::{Format, LogChoice, LogKeys, MEMORY};
 use crate::spec::Settings;
 
 impl Reader {
@@ -57,11 +58,23 @@ impl Reader {
         self.set(map.get("max_file_size"), &mut keys.max_file_size, |reader, field| reader.size(field).map(Some));
         self.set(map.get("max_total_size"), &mut keys.max_total_size, |reader, field| reader.size(field).map(Some));
         self.set(map.get("max_age"), &mut keys.max_age, |reader, field| reader.duration(field).map(Some));
+        self.set(map.get("memory"), &mut keys.memory, |reader, field| reader.memory(field).map(Some));
         self.set(map.get("console"), &mut keys.console, |reader, field| reader.boolean(field).map(Some));
         self.set(map.get("prefix"), &mut keys.prefix, |reader, field| reader.boolean(field).map(Some));
         self.set(map.get("format"), &mut keys.format, |reader, field| reader.log_format(field).map(Some));
         self.set(map.get("timestamps"), &mut keys.timestamps, |reader, field| reader.boolean(field).map(Some));
         keys
+    }
+
+    fn memory(&mut self, field: Field<'_>) -> Option<u64> {
+        let bytes = self.size(field)?;
+        if bytes == 0 || MEMORY.contains(&bytes) {
+            return Some(bytes);
+        }
+        let bounds = format!("from {} to {}", write_size(*MEMORY.start()), write_size(*MEMORY.end()));
+        let complaint = self.complain(field.node.at, format!("`{}` must be {bounds}, found {}", field.name(), write_size(bytes)));
+        complaint.hint = Some("that much is kept of each service; `0` keeps nothing, and files (`path`) keep more".into());
+        None
     }
 
     fn log_format(&mut self, field: Field<'_>) -> Option<Format> {
@@ -76,7 +89,9 @@ impl Reader {
     }
 
     fn writes_nowhere(&mut self, field: Field<'_>, what: &str) {
-        let remark = format!("{what} names nothing to write to, so nothing is captured: add `path: /var/log/ppm` or `console: true`");
+        let remark = format!(
+            "{what} names nothing to write to, so nothing is captured: add `path: /var/log/ppm`, `memory: 64KiB` or `console: true`"
+        );
         self.outcome.remarks.push((field.key.at, remark));
     }
 }

@@ -217,7 +217,7 @@ fn restart(service: &ServiceSpec, settings: &Settings) -> Option<String> {
 
 /// The keys that are written.
 fn log_keys(keys: &LogKeys) -> String {
-    let LogKeys { path, max_files, max_file_size, max_total_size, max_age, console, prefix, format, timestamps } = keys;
+    let LogKeys { path, max_files, max_file_size, max_total_size, max_age, memory, console, prefix, format, timestamps } = keys;
     let word = |format: &Format| match format {
         Format::Text => "text",
         Format::Json => "json",
@@ -228,6 +228,7 @@ fn log_keys(keys: &LogKeys) -> String {
         max_file_size.map(|size| format!("max_file_size: {}", write_size(size))),
         max_total_size.map(|size| format!("max_total_size: {}", write_size(size))),
         max_age.map(|age| format!("max_age: {}", write_duration(age))),
+        memory.map(|bytes| format!("memory: {}", write_size(bytes))),
         console.map(|console| format!("console: {console}")),
         prefix.map(|prefix| format!("prefix: {prefix}")),
         format.as_ref().map(|format| format!("format: {}", word(format))),

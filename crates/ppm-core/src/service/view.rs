@@ -183,6 +183,7 @@ impl Service {
             Run::Up(Live { leaving: Some(_), .. }) => "ends when those have ended that need it".to_owned(),
             Run::Up(live) => match live.cause {
                 Cause::Boot => "started with the daemon".to_owned(),
+                Cause::Reload => "started with the configuration that was read again".to_owned(),
                 Cause::Request => "started by request".to_owned(),
                 Cause::Needed => "started because it is needed".to_owned(),
                 Cause::Dependency => "restarted with what it needs".to_owned(),

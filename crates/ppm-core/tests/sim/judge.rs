@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use ppm_core::event::{Action, Cause, Event, From, Notice, Pid, ServiceId};
+use ppm_core::event::{Action, Cause, Event, From, Notice, Pid, Running, ServiceId, Whose};
 use ppm_core::names::glob_matches;
 use ppm_core::schedule::{Missed, Overlap};
 use ppm_core::service::STRAYS_AFTER;
@@ -18,7 +18,7 @@ use ppm_protocol::{EventKind, EventRow, Signal};
 use crate::calls::Calls;
 use crate::model::{Known, PATIENCE, Wish};
 use crate::needs::{HAS_ITS_NEEDS, OUTLIVES_NOBODY};
-use crate::world::{DAEMON, World};
+use crate::world::World;
 
 /// How long a shutdown waits for what got the last SIGKILL.
 const LAST_WAIT: Duration = Duration::from_millis(500);
@@ -223,9 +223,11 @@ impl Judge {
                 rule(world.exists(*pid, *reach), "signals reach only what is owned", || format!("{signal} to {pid}, which is not"))?;
                 self.see_kill(now, *pid, *signal, *reach)
             }
-            Action::Sample { pids, .. } => {
-                let is_known = |pid: &Pid| *pid == DAEMON || self.known.values().any(|known| known.process.is_some_and(|p| p.pid == *pid));
-                rule(pids.iter().all(is_known), "only living processes are read", || format!("{pids:?}"))
+            Action::Sample { whose, running, .. } => {
+                let is_known = |one: &Running| self.known.get(&one.id).is_some_and(|known| known.process.is_some_and(|p| p.pid == one.pid));
+                let runs = |whose: &Whose| whose.is_none_or(|id| running.iter().any(|one| one.id == id));
+                let holds = running.iter().all(is_known) && whose.iter().all(runs);
+                rule(holds, "only living processes are read", || format!("{whose:?} of {running:?}"))
             }
             Action::Respond { to, result } => {
                 let Some(call) = self.calls.take(to) else {
@@ -243,7 +245,11 @@ impl Judge {
                 let has_come = planned.fire.0 <= now.wall.0 + self.gone_back;
                 rule(is_asked_for && has_come, "what is remembered is asked for", || format!("{service}: {planned:?}"))
             }
-            Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ReadLog { .. } | Action::ReopenLogs => Ok(()),
+            Action::ReadConfig { .. }
+            | Action::SetLogger { .. }
+            | Action::ForgetOutput { .. }
+            | Action::ReadLog { .. }
+            | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(now, notice),
             Action::Exit { code } => {
                 self.exited = true;
@@ -284,7 +290,7 @@ impl Judge {
         let window = known.restart_window().filter(|(of, _, _)| *of == cause);
         match cause {
             _ if known.waits == Some(cause) => {}
-            Cause::Boot => rule(known.boots, "a start has a cause", text)?,
+            Cause::Boot | Cause::Reload => rule(known.boots, "a start has a cause", text)?,
             Cause::Request | Cause::Needed | Cause::Dependency => rule(known.coming == Some(cause), "a start has a cause", text)?,
             Cause::Schedule | Cause::Missed => {
                 rule(known.coming == Some(cause) || known.fires == Some(cause), "a start has a cause", text)?

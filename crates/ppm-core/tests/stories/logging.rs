@@ -7,6 +7,7 @@ use ppm_core::spec::Settings;
 use ppm_protocol::message::{Answer, ReadAgain, ReadLog};
 use ppm_protocol::{ErrorCode, ReloadAction, Request, Signal};
 
+use crate::ask::*;
 use crate::story::*;
 
 fn captured(files: u32) -> Settings {
@@ -85,6 +86,28 @@ fn logs_are_read_of_what_is_captured_and_of_the_daemon() {
         let Ok(Answer::Log(sources)) = reply else { panic!("{reply:?}") };
         assert_eq!(sources.services, ["svc", "ppm-daemon"]);
     });
+}
+
+#[test]
+fn what_memory_keeps_of_a_service_goes_with_it_and_with_the_wish_for_it() {
+    let forgotten = || Action::ForgetOutput { service: "svc".to_owned() };
+    let kept = Settings { logger: Some(LogKeys { memory: Some(4096), ..LogKeys::default() }), ..Settings::default() };
+    let mut story = story_with(kept.clone(), svc()).starts().request(remove("svc")).asks_to_stop(Signal::TERM).exits(code(0));
+    story.take("its output to be forgotten", |action| *action == forgotten());
+    story.replies(|reply| assert!(reply.is_ok()));
+    let mut story = reload(kept.clone(), Settings::default()).asks_to_stop(Signal::TERM);
+    story.take("its output to be forgotten", |action| *action == forgotten());
+    story.exits(code(0)).starts().replies(|reply| assert!(reply.is_ok()));
+    let mut story = reload(kept, captured(2));
+    story.take("another logger", is_set_logger);
+    story.replies(|reply| assert!(reply.is_ok()));
+}
+
+#[test]
+fn what_goes_to_the_console_alone_cannot_be_read_again() {
+    let console = Settings { logger: Some(LogKeys { console: Some(true), ..LogKeys::default() }), ..Settings::default() };
+    let wanted = "there is no log of `svc`: it writes where the daemon writes";
+    story_with(console, svc()).starts().request(log(&["svc"])).replies(refused(ErrorCode::Refused, wanted));
 }
 
 #[test]

@@ -23,6 +23,7 @@ use ppm_core::time::{Mono, Now};
 use super::console::Console;
 use super::file::{Folder, LogFile};
 use super::index::Source;
+use super::ring::Ring;
 use super::{Command, Sinks};
 use crate::clock;
 
@@ -59,6 +60,9 @@ pub struct Collector {
     next: u64,
     outputs: BTreeMap<ServiceId, Output>,
     folders: Vec<Folder>,
+    /// What is kept in memory, by the names of services: it outlives their runs.
+    rings: BTreeMap<String, Ring>,
+    next_ring: u64,
     /// Made when something is written to it.
     console: Option<Console>,
     /// Who is told when something was written for one of these services.
@@ -111,6 +115,8 @@ impl Collector {
             next: 0,
             outputs: BTreeMap::new(),
             folders: Vec::new(),
+            rings: BTreeMap::new(),
+            next_ring: 0,
             console: None,
             followers: Vec::new(),
             written: BTreeSet::new(),
@@ -167,6 +173,10 @@ impl Collector {
             Command::Started { id, run, sinks, read } => self.start(id, run, sinks, read),
             Command::Ended { run } => self.end_streams(|stream| stream.run == run),
             Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
+            Command::Forget { service } => drop(self.rings.remove(&service)),
+            Command::Copy { service, from, most, to } => {
+                let _ = to.send(self.rings.get(&service).map(|ring| ring.excerpt(from, most)));
+            }
             Command::Reopen => self.reopen(),
             Command::Sync { done } => {
                 self.catch_up();
@@ -196,6 +206,7 @@ impl Collector {
     }
 
     fn set_sinks(&mut self, id: ServiceId, sinks: Sinks) {
+        self.keep(&sinks);
         let files = sinks.files.map(|(path, limits)| (self.folder(&path), limits));
         let output = self.outputs.entry(id).or_insert_with(|| Output { service: sinks.service.clone(), file: None, console: None });
         output.console = sinks.console;
@@ -211,6 +222,19 @@ impl Collector {
                 new.map(|(folder, limits)| (folder, LogFile::new(&sinks.service, limits)))
             }
         };
+    }
+
+    /// Has memory for a service, or no more of it.
+    fn keep(&mut self, sinks: &Sinks) {
+        match (sinks.memory, self.rings.get_mut(&sinks.service)) {
+            (None, None) => {}
+            (None, Some(_)) => drop(self.rings.remove(&sinks.service)),
+            (Some(limit), Some(ring)) => ring.set_limit(limit),
+            (Some(limit), None) => {
+                self.rings.insert(sinks.service.clone(), Ring::new(self.next_ring, limit));
+                self.next_ring += 1;
+            }
+        }
     }
 
     /// The number of a folder. Folders are few and looked for rarely.
@@ -252,7 +276,7 @@ impl Collector {
         }
         let waits = !stream.held.is_empty();
         let (id, source) = (stream.id, stream.source);
-        let to_console = pass_on(&mut self.outputs, &mut self.folders, now, id, source, &block[..whole]);
+        let to_console = pass_on(&mut self.outputs, &mut self.folders, &mut self.rings, now, id, source, &block[..whole]);
         if let Some((style, service, output)) = to_console {
             say(&mut self.console, &self.epoll, style, service, id, source, now, output);
         }
@@ -269,7 +293,7 @@ impl Collector {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         let (id, source, held) = (stream.id, stream.source, std::mem::take(&mut stream.held));
         if !held.is_empty() {
-            let to_console = pass_on(&mut self.outputs, &mut self.folders, now, id, source, &held);
+            let to_console = pass_on(&mut self.outputs, &mut self.folders, &mut self.rings, now, id, source, &held);
             if let Some((style, service, output)) = to_console {
                 say(&mut self.console, &self.epoll, style, service, id, source, now, output);
             }
@@ -290,11 +314,15 @@ impl Collector {
         let _ = self.epoll.delete(&stream.read);
         if self.streams.values().any(|other| other.id == stream.id) {
             // What comes from the other one is not to be taken for the end of this one's last line.
-            if let Some(Output { file: Some((_, file)), .. }) = self.outputs.get_mut(&stream.id) {
-                file.end_line();
+            if let Some(Output { service, file, .. }) = self.outputs.get_mut(&stream.id) {
+                file.iter_mut().for_each(|(_, file)| file.end_line());
+                self.rings.get_mut(service).into_iter().for_each(Ring::end_line);
             }
-        } else if let Some(Output { file: Some((folder, mut file)), .. }) = self.outputs.remove(&stream.id) {
-            file.close(&mut self.folders[folder]);
+        } else if let Some(Output { service, file, .. }) = self.outputs.remove(&stream.id) {
+            self.rings.get_mut(&service).into_iter().for_each(Ring::end_line);
+            if let Some((folder, mut file)) = file {
+                file.close(&mut self.folders[folder]);
+            }
         }
     }
 
@@ -377,10 +405,11 @@ impl Collector {
     }
 }
 
-/// Writes output of a service to its files. What is to go to the console besides, or could not be written, comes back.
+/// Writes output of a service to its files and to memory. What is to go to the console besides, or could not be written, comes back.
 fn pass_on<'a>(
     outputs: &'a mut BTreeMap<ServiceId, Output>,
     folders: &mut [Folder],
+    rings: &mut BTreeMap<String, Ring>,
     now: Now,
     id: ServiceId,
     source: Source,
@@ -394,6 +423,8 @@ fn pass_on<'a>(
         Some((folder, file)) => file.write(&mut folders[*folder], now, source, output),
         None => &[],
     };
+    let ring = if rings.is_empty() { None } else { rings.get_mut(service) };
+    ring.into_iter().for_each(|ring| ring.write(now.wall, source, output, rest.len()));
     match console {
         Some(style) => Some((*style, service, output)),
         None if rest.is_empty() => None,

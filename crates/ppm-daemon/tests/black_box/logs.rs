@@ -591,3 +591,89 @@ fn r46_where_no_file_can_be_written_output_goes_to_the_console() {
     until("both lines", || (fs::read_to_string(daemon.path("stdout")).unwrap() == "web | one\nweb | two\n").then_some(()));
     assert_eq!(daemon.stderr().matches("cannot write logs in").count(), 1, "{}", daemon.stderr());
 }
+
+/// A daemon that keeps so much of each service in memory and nothing in files.
+fn in_memory(memory: &str, services: &[Value]) -> Daemon {
+    Setup::new().config(&json!({"logger": {"memory": memory}, "services": services})).start()
+}
+
+#[test]
+fn r46_without_files_the_last_output_is_in_memory_over_restarts_and_until_the_service_is_removed() {
+    let script = "echo one; echo two >&2; printf '\\377 three'";
+    let daemon = in_memory("64KiB", &[task("web", script), task("other", "echo other")]);
+    assert_eq!(read(&daemon, &json!({"services": ["web"]})), Vec::<Value>::new());
+    run(&daemon, "web");
+    run(&daemon, "web");
+    let lines = read(&daemon, &json!({"services": ["web"]}));
+    let of = |stream: &str| {
+        messages(&lines).into_iter().zip(&lines).filter(|(_, line)| line["stream"] == stream).map(|(text, _)| text).collect::<Vec<_>>()
+    };
+    assert_eq!((of("stdout"), of("stderr")), (vec!["one", "\u{fffd} three", "one", "\u{fffd} three"], vec!["two", "two"]));
+    assert!(lines.iter().all(|line| line["time"].is_string() && line["id"] == 1), "{lines:?}");
+    assert_eq!(read(&daemon, &json!({"services": ["web"], "last": 3})), lines[3..]);
+    assert_eq!(read(&daemon, &json!({"services": ["web"], "stream": "stderr", "last": 1}))[0]["message"], "two");
+    assert_eq!(read(&daemon, &json!({"services": ["web"], "since": jiff_now(&daemon)})), Vec::<Value>::new());
+    run(&daemon, "other");
+    assert_eq!(messages(&read(&daemon, &json!({"services": ["all"], "last": 1}))), ["other"]);
+    daemon.tell("web", "remove");
+    daemon.add("web", "echo new");
+    daemon.wait("web", "stopped");
+    assert_eq!(messages(&read(&daemon, &json!({"services": ["web"]}))), ["new"]);
+}
+
+#[test]
+fn memory_can_be_followed_over_restarts_and_removal_and_tells_what_it_did_not_keep() {
+    let script = "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo line $i; done";
+    let daemon = in_memory("4KiB", &[task("web", script)]);
+    let mut client = daemon.client();
+    client.call("log", &json!({"services": ["web"], "follow": true, "last": 1000}));
+    let mut hear = || {
+        for number in 1..=40 {
+            assert_eq!(client.line().unwrap()["params"]["message"], format!("line {number}"));
+        }
+    };
+    run(&daemon, "web");
+    hear();
+    run(&daemon, "web");
+    hear();
+    daemon.tell("web", "remove");
+    daemon.add("web", script);
+    hear();
+    daemon.add("flood", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done");
+    daemon.wait("flood", "stopped");
+    let lines = read(&daemon, &json!({"services": ["flood"]}));
+    assert!(lines.len() > 100 && lines.len() < 500 && lines.last().unwrap()["message"] == "line 3000", "{} lines", lines.len());
+}
+
+#[test]
+fn r46_beside_files_memory_is_read_only_where_those_cannot_be_written() {
+    let setup = Setup::new();
+    fs::write(setup.path("log"), "not a folder").unwrap();
+    let daemon = with_logger(setup, &json!({"memory": "16KiB"}), &[task("web", "echo one; echo two")]).start();
+    run(&daemon, "web");
+    assert_eq!(messages(&read(&daemon, &json!({"services": ["web"]}))), ["one", "two"]);
+    fs::remove_file(daemon.path("log")).unwrap();
+    until("files are written again", || {
+        run(&daemon, "web");
+        (!content(&daemon.path("log"), "web").is_empty()).then_some(())
+    });
+    let file = text(&daemon.path("log"), "web");
+    assert_eq!(messages(&read(&daemon, &json!({"services": ["web"]}))), file.lines().collect::<Vec<_>>(), "memory has more");
+}
+
+#[test]
+fn a_reload_changes_how_much_is_kept_and_ends_it() {
+    let write = |logger: Value| json!({"logger": logger, "services": [shell("web", "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i; done; sleep 1000", &json!({}))]});
+    let daemon = Setup::new().config(&write(json!({"memory": "64KiB"}))).start();
+    let count = || read(&daemon, &json!({"services": ["web"]})).len();
+    until("all lines", || (count() == 2000).then_some(()));
+    let reload = |logger: Value| {
+        fs::write(daemon.path("config.yml"), write(logger).to_string()).unwrap();
+        daemon.call("reload", &json!({}))["services"][0]["action"].clone()
+    };
+    assert_eq!(reload(json!({"memory": "4KiB"})), "update");
+    assert!(count() < 600 && daemon.row("web")["restarts"] == 0, "{}", count());
+    assert_eq!(reload(json!({"memory": 0})), "restart");
+    let refused = daemon.refused("log", &json!({"services": ["web"]}));
+    assert!(refused["data"]["hint"].as_str().unwrap().contains("logger: {memory: 64KiB}"), "{refused}");
+}

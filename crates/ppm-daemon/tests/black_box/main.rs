@@ -26,3 +26,4 @@ mod stop;
 mod strays;
 mod surroundings;
 mod terminal;
+mod usage;
