@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub use arguments::{
-    Add, Changing, Check, Completions, Cron, Daemon, Events, Log, Named, Probe, Reload, Shown, SignalTo, Until, Wait, period,
+    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Log, Named, Probe, Reload, Shown, SignalTo, Until, Wait, period,
 };
 
 /// A section of help text under a heading, one line an entry.
@@ -353,6 +353,23 @@ pub enum Alone {
         section!["Exit codes", "0   it is right", "78  it is wrong, or there is none"],
     ))]
     Check(Check),
+    /// Look whether the daemon can do its work here, in an image or a container
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm doctor",
+            "ppm doctor ppm.yml --grace 30s",
+            "docker run --rm --read-only image ppm doctor --strict",
+            "ppm doctor --json",
+        ],
+        "\n\n",
+        section![
+            "Exit codes",
+            "0  nothing keeps the daemon or a service of the configuration from running",
+            "1  something does; with --strict also where something will not work as well",
+        ],
+    ))]
+    Doctor(Doctor),
     /// Explain a schedule and show its next runs
     #[command(after_help = concat!(
         section![

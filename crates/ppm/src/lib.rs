@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod client;
 mod cron;
+mod doctor;
 mod elsewhere;
 mod failure;
 mod log;
@@ -40,7 +41,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 ppm_daemon::run(&ppm_daemon::Options { config: daemon.config, socket: globals.socket, command: daemon.command })
             }
             Command::Ask(ask) => Session::new(&globals).perform(ask).into(),
-            Command::Alone(alone) => alone::perform(&Streams::new(&globals), alone).into(),
+            Command::Alone(alone) => alone::perform(&Streams::new(&globals), alone, globals.socket.as_deref()).into(),
         },
         Err(error) => not_understood(&error, &args).into(),
     }

@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "daemon",
     "info",
     "ls",
@@ -32,6 +32,7 @@ const COMMANDS: [&str; 29] = [
     "shutdown",
     "version",
     "check",
+    "doctor",
     "cron",
     "probe",
     "schema",
