@@ -3,7 +3,7 @@
 //! The judge sees the events as they were and the actions as they became. Each fault says by which rules it may be
 //! found; one that is not found, or by another rule, is a hole in the judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,6 +146,8 @@ pub struct Planted {
     reaped: Option<Pid>,
     alive: Vec<Pid>,
     owners: BTreeMap<Pid, ServiceId>,
+    /// Those that have got any signal.
+    asked: BTreeSet<Pid>,
     answered: Option<From>,
 }
 
@@ -214,6 +216,7 @@ impl Planted {
         let mut actions: Vec<Action> =
             actions.into_iter().filter(|action| !matches!(action, Action::Respond { to, .. } if to.client == GHOST)).collect();
         let Some(fault) = self.fault else { return actions };
+        self.asked.extend(actions.iter().filter_map(|action| if let Action::Kill { pid, .. } = action { Some(*pid) } else { None }));
         let has = |actions: &[Action], is: fn(&Action) -> bool| actions.iter().any(is);
         match fault {
             Fault::NeverKills => {
@@ -254,8 +257,7 @@ impl Planted {
             }
             Fault::ForgetsTheNeeded => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Needed, .. })),
             Fault::EndsTheNeededFirst if matches!(event, Event::Signalled(Signal::TERM)) && has(&actions, is_stop_signal) => {
-                let is_asked = |pid: &Pid| actions.iter().any(|action| matches!(action, Action::Kill { pid: asked, .. } if asked == pid));
-                let spared: Vec<Pid> = self.alive.iter().copied().filter(|pid| !is_asked(pid)).collect();
+                let spared: Vec<Pid> = self.alive.iter().copied().filter(|pid| !self.asked.contains(pid)).collect();
                 for (pid, id) in spared.into_iter().filter_map(|pid| Some((pid, *self.owners.get(&pid)?))) {
                     let kill = |signal| Action::Kill { id, pid, signal, reach: Reach::Group };
                     actions.extend([kill(Signal::TERM), kill(Signal::CONT)]);
@@ -346,6 +348,7 @@ impl Planted {
             Event::Spawned { id, pid } => {
                 self.alive.push(*pid);
                 self.owners.insert(*pid, *id);
+                self.asked.remove(pid);
             }
             Event::Exited { pid, exit, .. } => {
                 self.alive.retain(|alive| alive != pid);
