@@ -8,6 +8,7 @@ mod field;
 pub mod keys;
 mod log;
 mod needs;
+mod probes;
 mod problem;
 mod read;
 mod render;

@@ -118,6 +118,9 @@ fn tell_service(row: &EventRow) {
         }
         EventKind::Blocked if row.reason.starts_with("waiting") => tracing::info!("{name}: {reason}"),
         EventKind::Blocked => tracing::warn!("{name}: {reason}"),
+        EventKind::Ready => tracing::info!("{name}: ready {reason}"),
+        EventKind::Unready => tracing::warn!("{name}: {reason}"),
+        EventKind::Unhealthy => tracing::warn!("{name}: unhealthy: {reason}"),
         EventKind::GaveUp => tracing::error!("{name}: {reason}"),
         EventKind::Paused | EventKind::Resumed => tracing::info!("{name}: {}", row.event),
         EventKind::Drained | EventKind::Planned | EventKind::Deactivated | EventKind::Other(_) => {

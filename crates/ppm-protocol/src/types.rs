@@ -529,6 +529,12 @@ pub enum EventKind {
     Skipped,
     /// It ran longer than its schedule allows and was asked to end.
     TimedOut,
+    /// It is ready, as its probe has found.
+    Ready,
+    /// It is still not ready.
+    Unready,
+    /// It is not well, as its probes have found, and is ended.
+    Unhealthy,
     /// It is no longer wanted.
     Deactivated,
     /// Its start waits for other services.
@@ -555,6 +561,9 @@ words!(EventKind {
     GaveUp = "gave_up",
     Skipped = "skipped",
     TimedOut = "timed_out",
+    Ready = "ready",
+    Unready = "unready",
+    Unhealthy = "unhealthy",
     Deactivated = "deactivated",
     Blocked = "blocked",
     Changed = "changed",
@@ -578,6 +587,9 @@ impl fmt::Display for EventKind {
             EventKind::GaveUp => "gave up",
             EventKind::Skipped => "skipped",
             EventKind::TimedOut => "timed out",
+            EventKind::Ready => "ready",
+            EventKind::Unready => "not ready",
+            EventKind::Unhealthy => "unhealthy",
             EventKind::Deactivated => "deactivated",
             EventKind::Blocked => "blocked",
             EventKind::Changed => "changed",

@@ -190,7 +190,7 @@ impl Call {
     fn is_done(&self, id: ServiceId, known: Option<&Known>) -> bool {
         let (starts, ends) = self.before.get(&id).copied().unwrap_or_default();
         let process = known.and_then(|known| known.process);
-        let has_started = known.is_some_and(|known| known.starts > starts) || process.is_some_and(|process| !process.is_ending());
+        let has_started = known.is_some_and(|known| known.starts > starts || known.stays());
         let is_idle = known.is_none_or(|known| known.is_idle());
         let has_ended = is_idle || known.is_some_and(|known| known.ends > ends);
         match &self.request {

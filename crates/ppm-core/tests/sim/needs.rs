@@ -20,13 +20,18 @@ pub const OUTLIVES_NOBODY: &str = "nobody outlives what it needs";
 impl Known {
     /// Whether it has come as far as this.
     fn has_come(&self, condition: Condition) -> bool {
-        let stays = self.process.is_some_and(|process| !process.is_ending()) && self.is_wanted() && self.coming.is_none();
+        let stays = self.stays();
         let has_finished = self.is_idle() && self.last.is_some_and(|last| last.end == End::Good);
         match condition {
             Condition::Started => stays || has_finished,
-            Condition::Ready => stays && self.process.is_some_and(|process| !process.paused),
+            Condition::Ready => stays && self.is_up() && self.probes.ready,
             Condition::Finished => has_finished,
         }
+    }
+
+    /// Whether it runs, and is not to end.
+    pub fn stays(&self) -> bool {
+        self.process.is_some_and(|process| !process.is_ending()) && self.is_wanted() && self.coming.is_none()
     }
 
     /// Whether it is ending, or is to.

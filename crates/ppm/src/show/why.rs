@@ -92,6 +92,9 @@ fn what(event: &EventRow) -> String {
         | EventKind::GaveUp
         | EventKind::Skipped
         | EventKind::TimedOut
+        | EventKind::Ready
+        | EventKind::Unready
+        | EventKind::Unhealthy
         | EventKind::Deactivated
         | EventKind::Blocked
         | EventKind::Changed
