@@ -366,13 +366,15 @@ impl Supervisor {
     /// Gives a service another form under its number.
     pub(crate) fn configure(&mut self, now: Now, id: ServiceId, spec: ServiceSpec, origin: Origin) {
         if let Some(entry) = self.services.get_mut(&id) {
+            let old = entry.service.spec().clone();
             entry.origin = origin;
-            let is_watched_as_before = (&entry.service.spec().watch, &entry.service.spec().command) == (&spec.watch, &spec.command);
             let context = Context::quiet(now, &self.zone, self.chance.next());
             entry.service.configure(ServiceSpec { id: Some(id.0), ..spec }, &context);
+            let is_watched_as_before = (&old.watch, &old.command) == (&entry.service.spec().watch, &entry.service.spec().command);
             if !is_watched_as_before {
                 self.watch_anew(id);
             }
+            self.change_needs(id, &old);
         }
         self.index(id);
     }

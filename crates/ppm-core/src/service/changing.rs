@@ -81,7 +81,15 @@ impl Service {
             return;
         }
         self.note_changes(ctx, changes, out);
-        self.plan_answer(ctx, live, out);
+        match live.leaving {
+            None => self.plan_answer(ctx, live, out),
+            Some(Next::Start(_)) => {}
+            Some(Next::Rest | Next::Policy) => {
+                if let Some(live) = self.live_mut() {
+                    live.leaving = Some(Next::Start(Cause::Watch));
+                }
+            }
+        }
     }
 
     /// Acts upon changes now, or when that may be.
@@ -97,7 +105,12 @@ impl Service {
     /// Acts upon changes: there is a process.
     pub(super) fn answer_changes(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
         match self.spec.watch.as_ref().map(|watch| watch.action).unwrap_or_default() {
-            OnChange::Restart => self.begin_stop(ctx, Live { answer_at: None, ..live }, Next::Start(Cause::Watch), out),
+            OnChange::Restart => {
+                if let Some(live) = self.live_mut() {
+                    live.answer_at = None;
+                }
+                self.leave(ctx, Live { answer_at: None, ..live }, Next::Start(Cause::Watch), out);
+            }
             OnChange::Signal(signal) => {
                 let changes = std::mem::take(&mut self.changing.pending);
                 self.changing.guard.act(ctx.now.mono);
