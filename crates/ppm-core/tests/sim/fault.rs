@@ -3,12 +3,13 @@
 //! The judge sees the events as they were and the actions as they became. Each fault says by which rules it may be
 //! found; one that is not found, or by another rule, is a hole in the judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, Running, ServiceId, Stdin};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Part, Pid, Running, ServiceId, Stdin};
+use ppm_core::hook::Hook;
 use ppm_core::probe::Outcome;
 use ppm_core::spec::Reach;
 use ppm_core::supervisor::Main;
@@ -63,6 +64,12 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
+    StartsUnprepared,
+    RunsAHookTwice,
+    ForgetsAHook,
+    NeverAsksHooks,
+    NeverKillsHooks,
+    AsksBesideTheHook,
     NeverProbes,
     ProbesTwice,
     LetsProbesGoOn,
@@ -81,7 +88,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 49] = [
+pub const TABLE: [(Fault, &[&str]); 55] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -125,9 +132,15 @@ pub const TABLE: [(Fault, &[&str]); 49] = [
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
-    (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended"]),
+    (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
+    (Fault::StartsUnprepared, &["nothing starts unprepared", SHOWN]),
+    (Fault::RunsAHookTwice, &["a hook runs once at a time"]),
+    (Fault::ForgetsAHook, &["a hook has its turn", MUST]),
+    (Fault::NeverAsksHooks, &[MUST, "only who is to stop is asked"]),
+    (Fault::NeverKillsHooks, &[IN_TIME, MUST]),
+    (Fault::AsksBesideTheHook, &["the signal comes after the hooks", "only who is to stop is asked"]),
     (Fault::NeverProbes, &[PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"]),
     (Fault::ProbesTwice, &["only what runs is probed"]),
     (Fault::LetsProbesGoOn, &["an attempt that is not wanted is stopped"]),
@@ -145,6 +158,9 @@ pub struct Planted {
     count: usize,
     reaped: Option<Pid>,
     alive: Vec<Pid>,
+    main: BTreeMap<ServiceId, Pid>,
+    /// Processes of `pre_start`.
+    preparing: BTreeSet<Pid>,
     answered: Option<From>,
     /// The last attempt of each service.
     probes: BTreeMap<ServiceId, u64>,
@@ -196,6 +212,11 @@ impl Planted {
                 let request = Request::Start(Targets { wait: false, ..targets.clone() });
                 vec![event.clone(), Event::Requested { from, request }]
             }
+            (Some(Fault::StartsUnprepared), Event::Exited { pid, exit, group })
+                if self.preparing.contains(pid) && *exit != Exit::Code(0) =>
+            {
+                vec![Event::Exited { pid: *pid, exit: Exit::Code(0), group: *group }]
+            }
             (Some(Fault::RunsATimeTwice), Event::ClockStepped) => vec![event.clone(), Event::Resumed { pid: Pid(0) }],
             (Some(Fault::BlamesMemory), Event::OomKills { kills }) => {
                 self.count += 1;
@@ -230,6 +251,32 @@ impl Planted {
                 });
             }
             Fault::NeverAsks => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::TERM, .. })),
+            Fault::NeverAsksHooks => {
+                actions.retain(|action| !matches!(action, Action::Kill { part: Part::Hook(_), signal: Signal::TERM, .. }));
+            }
+            Fault::NeverKillsHooks => {
+                actions.retain(|action| !matches!(action, Action::Kill { part: Part::Hook(_), signal: Signal::KILL, .. }));
+            }
+            Fault::ForgetsAHook => actions.retain(|action| {
+                !matches!(action, Action::Spawn { part: Part::Hook(Hook::PostStop | Hook::OnCrash | Hook::PostStart), .. })
+            }),
+            Fault::RunsAHookTwice => {
+                let spawn = actions.iter().find(|action| matches!(action, Action::Spawn { part: Part::Hook(_), .. })).cloned();
+                actions.extend(spawn);
+            }
+            Fault::AsksBesideTheHook => {
+                let closing = actions.iter().find_map(|action| match action {
+                    Action::Spawn { id, part: Part::Hook(Hook::PreStop | Hook::Stop), .. } => self.main.get(id).map(|pid| (*id, *pid)),
+                    _ => None,
+                });
+                actions.extend(closing.map(|(id, pid)| Action::Kill {
+                    id,
+                    part: Part::Main,
+                    pid,
+                    signal: Signal::TERM,
+                    reach: Reach::Group,
+                }));
+            }
             Fault::SparesStrays => actions.retain(|action| !matches!(action, Action::KillStrays { .. })),
             Fault::NeverAsksStrays => actions.retain(|action| !matches!(action, Action::AskStrays { .. })),
             Fault::NeverSweeps => actions.retain(|action| !matches!(action, Action::Sweep { .. })),
@@ -248,7 +295,7 @@ impl Planted {
                 actions.extend(missed.map(|row| spawn_of(ServiceId(row.id), Cause::Schedule)));
             }
             Fault::LetsOneOverstay if actions.iter().any(|action| told(action, EventKind::TimedOut).is_some()) => {
-                actions.retain(|action| !matches!(action, Action::Kill { .. }));
+                actions.retain(|action| !matches!(action, Action::Kill { part: Part::Main, .. }) || is_sigkill(action));
             }
             Fault::ForgetsWhoWaitsForTheRemoved if has(&actions, is_removal) => {
                 actions.retain(|action| !matches!(action, Action::Respond { .. }));
@@ -267,7 +314,7 @@ impl Planted {
             Fault::NeverExits => actions.retain(|action| !matches!(action, Action::Exit { .. })),
             Fault::SignalsTheReaped => {
                 if let (Some(pid), Event::Tick, false) = (self.reaped, event, has(&actions, is_exit)) {
-                    actions.push(Action::Kill { id: ServiceId(1), pid, signal: Signal::TERM, reach: Reach::Group });
+                    actions.push(Action::Kill { id: ServiceId(1), part: Part::Main, pid, signal: Signal::TERM, reach: Reach::Group });
                 }
             }
             Fault::AnswersTwice if self.now_and_then(20) => {
@@ -335,7 +382,15 @@ impl Planted {
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Spawned { pid, .. } => self.alive.push(*pid),
+            Event::Spawned { id, part, pid } => {
+                self.alive.push(*pid);
+                self.preparing.remove(pid);
+                match part {
+                    Part::Main => drop(self.main.insert(*id, *pid)),
+                    Part::Hook(Hook::PreStart) => drop(self.preparing.insert(*pid)),
+                    Part::Hook(_) => {}
+                }
+            }
             Event::Exited { pid, exit, .. } => {
                 self.alive.retain(|alive| alive != pid);
                 self.reaped = (*exit != Exit::Code(77)).then_some(*pid);
@@ -358,14 +413,18 @@ fn is_stop_signal(action: &Action) -> bool {
     matches!(action, Action::Kill { signal: Signal::CONT, .. })
 }
 
+fn is_sigkill(action: &Action) -> bool {
+    matches!(action, Action::Kill { signal: Signal::KILL, .. })
+}
+
 fn is_removal(action: &Action) -> bool {
     removed_by(action).is_some()
 }
 
 fn spawn_of(id: ServiceId, cause: Cause) -> Action {
     let command = ppm_core::spec::Command::default();
-    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null };
-    Action::Spawn { id, launch: Arc::new(launch), cause }
+    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null, told: Vec::new() };
+    Action::Spawn { id, part: Part::Main, launch: Arc::new(launch), cause }
 }
 
 /// What is told of a service, if it is of this kind.

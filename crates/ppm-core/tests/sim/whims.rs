@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ppm_core::hook::{Hook, HookSpec, Program};
 use ppm_core::probe::{self, Health, Readiness};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
@@ -65,8 +66,20 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
         Box::new(Health { interval, timeout, retries: *dice.pick(&[1, 2, 3]), start_period: dice.pick_ms(&[0, 0, 3000]), ..health })
     });
     spec.essential = dice.one_in(8);
+    if dice.one_in(2) {
+        spec.stop_command = dice.one_in(3).then(program);
+        let hooks = Hook::ALL.into_iter().filter(|hook| *hook != Hook::Stop);
+        for hook in hooks {
+            let timeout = dice.pick_ms(&[0, 50, 1000, 30_000]);
+            spec.hooks.extend(dice.one_in(3).then(|| (hook, HookSpec { program: program(), timeout })));
+        }
+    }
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec
+}
+
+fn program() -> Program {
+    Program { path: "/bin/hook".to_owned(), args: Vec::new() }
 }
 
 fn options(dice: &mut Dice, text: &str) -> Options {
