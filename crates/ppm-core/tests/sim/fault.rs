@@ -141,10 +141,16 @@ pub const TABLE: [(Fault, &[&str]); 55] = [
     (Fault::NeverAsksHooks, &[MUST, "only who is to stop is asked"]),
     (Fault::NeverKillsHooks, &[IN_TIME, MUST]),
     (Fault::AsksBesideTheHook, &["the signal comes after the hooks", "only who is to stop is asked"]),
-    (Fault::NeverProbes, &[PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"]),
+    (
+        Fault::NeverProbes,
+        &["only who is to stop is asked", PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"],
+    ),
     (Fault::ProbesTwice, &["only what runs is probed"]),
     (Fault::LetsProbesGoOn, &["an attempt that is not wanted is stopped"]),
-    (Fault::HearsLateAnswers, &["what is ready was found so", MUST, "only who is to stop is asked", "only what runs is probed", PROBED]),
+    (
+        Fault::HearsLateAnswers,
+        &["a hook has its turn", "what is ready was found so", MUST, "only who is to stop is asked", "only what runs is probed", PROBED],
+    ),
     (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED]),
 ];
 
