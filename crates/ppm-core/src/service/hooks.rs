@@ -15,7 +15,7 @@ use crate::time::{Mono, brief};
 impl Service {
     /// Whether anything of a run is there, or is about to be; `on_crash` belongs to none.
     pub(super) fn has_run(&self) -> bool {
-        !matches!(self.run, Run::Idle | Run::Waiting { .. })
+        !matches!(self.run, Run::Idle | Run::Blocked { .. } | Run::Waiting { .. })
     }
 
     /// The hooks at work.
@@ -163,7 +163,8 @@ impl Service {
             return match (failure, end, self.is_active()) {
                 (Some(failure), _, _) => self.spawn_failed(ctx, cause, &failure, out),
                 (None, HookEnd::Cancelled, _) | (None, _, false) => self.settle(ctx, then, out),
-                (None, _, true) => self.spawn(cause, out),
+                (None, _, true) if ctx.needs.missing.is_empty() => self.spawn(cause, out),
+                (None, _, true) => self.launch(ctx, cause, out), // what it needs has gone meanwhile: all begins anew when it is back
             };
         }
         if let Some(NoStart { why, .. }) = failure {
@@ -178,6 +179,7 @@ impl Service {
             (Run::Cleaning { then }, Hook::PostStop) => self.rest(ctx, then, out),
             (
                 Run::Idle
+                | Run::Blocked { .. }
                 | Run::Preparing { .. }
                 | Run::Starting { .. }
                 | Run::Up(_)

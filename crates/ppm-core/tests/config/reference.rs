@@ -21,7 +21,7 @@ type Place = fn(Value) -> Value;
 /// All tables, with a heading, and where they stand.
 pub const TABLES: [(&Table, &str, Place); 14] = [
     (&TOP, "Top", |keys| keys),
-    (&SERVICE, "Service", |keys| json!({"services": [keys]})),
+    (&SERVICE, "Service", |keys| json!({"services": [keys, {"name": "db", "command": "a"}, {"name": "migrate", "command": "a"}]})),
     (&COMMAND, "`command`", |keys| json!({"services": [{"name": "web", "command": keys}]})),
     (&HOOKS, "`hooks`", |keys| json!({"services": [{"name": "web", "command": "a", "hooks": keys}]})),
     (&HOOK, "A hook as a map", |keys| json!({"services": [{"name": "web", "command": "a", "hooks": {"pre_start": keys}}]})),
@@ -153,6 +153,7 @@ fn in_words(kind: &Kind) -> String {
         Kind::List(of, ..) => format!("list of {}", plural(of)),
         Kind::Map(table) if table.name == SERVICE.name => "[service](#service)".to_owned(),
         Kind::Map(table) => format!("[map](#{})", table.name),
+        Kind::Needs => "map of services and `started`, `ready` or `finished`".to_owned(),
         Kind::Env => "map of [variables](#variables)".to_owned(),
         Kind::Either(kinds) => kinds.iter().map(in_words).collect::<Vec<_>>().join(", or "),
         Kind::OrNothing(kind) => in_words(kind),

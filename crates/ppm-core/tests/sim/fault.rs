@@ -15,7 +15,9 @@ use ppm_core::spec::Reach;
 use ppm_core::supervisor::Main;
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::message::{Answer, Targets};
-use ppm_protocol::{Changed, EventKind, Exit, Request, Signal};
+use ppm_protocol::{Changed, EventKind, EventRow, Exit, Request, Signal};
+
+use crate::needs::{HAS_ITS_NEEDS, OUTLIVES_NOBODY};
 
 /// What is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,11 @@ pub enum Fault {
     NeverAsksHooks,
     NeverKillsHooks,
     AsksBesideTheHook,
+    StartsBeforeItsNeeds,
+    WaitsForNothing,
+    ForgetsTheBlocked,
+    ForgetsTheNeeded,
+    EndsTheNeededFirst,
     NeverProbes,
     ProbesTwice,
     LetsProbesGoOn,
@@ -88,7 +95,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 55] = [
+pub const TABLE: [(Fault, &[&str]); 60] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -141,6 +148,11 @@ pub const TABLE: [(Fault, &[&str]); 55] = [
     (Fault::NeverAsksHooks, &[MUST, "only who is to stop is asked"]),
     (Fault::NeverKillsHooks, &[IN_TIME, MUST]),
     (Fault::AsksBesideTheHook, &["the signal comes after the hooks", "only who is to stop is asked"]),
+    (Fault::StartsBeforeItsNeeds, &[HAS_ITS_NEEDS]),
+    (Fault::WaitsForNothing, &["who waits has a reason", "a start has a cause"]),
+    (Fault::ForgetsTheBlocked, &[OWED, "a hook has its turn"]),
+    (Fault::ForgetsTheNeeded, &[OWED]),
+    (Fault::EndsTheNeededFirst, &[OUTLIVES_NOBODY]),
     (
         Fault::NeverProbes,
         &["only who is to stop is asked", PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"],
@@ -149,7 +161,15 @@ pub const TABLE: [(Fault, &[&str]); 55] = [
     (Fault::LetsProbesGoOn, &["an attempt that is not wanted is stopped"]),
     (
         Fault::HearsLateAnswers,
-        &["a hook has its turn", "what is ready was found so", MUST, "only who is to stop is asked", "only what runs is probed", PROBED],
+        &[
+            "a hook has its turn",
+            "an attempt that is not wanted is stopped",
+            "what is ready was found so",
+            MUST,
+            "only who is to stop is asked",
+            "only what runs is probed",
+            PROBED,
+        ],
     ),
     (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED]),
 ];
@@ -167,6 +187,9 @@ pub struct Planted {
     main: BTreeMap<ServiceId, Pid>,
     /// Processes of `pre_start`.
     preparing: BTreeSet<Pid>,
+    owners: BTreeMap<Pid, ServiceId>,
+    /// Those that have got any signal.
+    asked: BTreeSet<Pid>,
     answered: Option<From>,
     /// The last attempt of each service.
     probes: BTreeMap<ServiceId, u64>,
@@ -187,6 +210,9 @@ impl Planted {
         let mut config = config;
         if self.fault == Some(Fault::OutlivesTheEssential) {
             config.services.iter_mut().for_each(|spec| spec.essential = false);
+        }
+        if self.fault == Some(Fault::EndsTheNeededFirst) {
+            config.services.iter_mut().for_each(|spec| (spec.stop.signal, spec.stop.reach) = (Signal::TERM, Reach::Group));
         }
         config
     }
@@ -249,6 +275,7 @@ impl Planted {
             actions.iter().filter_map(|action| if let Action::Probe { id, attempt, .. } = action { Some((*id, *attempt)) } else { None });
         self.probes.extend(probes);
         let Some(fault) = self.fault else { return actions };
+        self.asked.extend(actions.iter().filter_map(|action| if let Action::Kill { pid, .. } = action { Some(*pid) } else { None }));
         let has = |actions: &[Action], is: fn(&Action) -> bool| actions.iter().any(is);
         match fault {
             Fault::NeverKills => {
@@ -300,8 +327,31 @@ impl Planted {
                     actions.iter().find_map(|action| told(action, EventKind::Skipped)).filter(|row| row.reason.starts_with("missed"));
                 actions.extend(missed.map(|row| spawn_of(ServiceId(row.id), Cause::Schedule)));
             }
+            Fault::StartsBeforeItsNeeds => {
+                let blocked = actions.iter().find_map(|action| told(action, EventKind::Blocked)).map(|row| ServiceId(row.id));
+                actions.extend(blocked.map(|id| spawn_of(id, Cause::Request)));
+            }
+            Fault::WaitsForNothing if has(&actions, |action| matches!(action, Action::Spawn { .. })) => {
+                for action in &mut actions {
+                    let Action::Announce(Notice::Service(row)) = action else { continue };
+                    *row = Arc::new(EventRow { event: EventKind::Blocked, ..(**row).clone() });
+                }
+            }
+            Fault::ForgetsTheBlocked if matches!(event, Event::Spawned { .. }) => {
+                actions.retain(|action| !matches!(action, Action::Spawn { .. }));
+            }
+            Fault::ForgetsTheNeeded => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Needed, .. })),
+            Fault::EndsTheNeededFirst if matches!(event, Event::Signalled(Signal::TERM)) && has(&actions, is_stop_signal) => {
+                let spared: Vec<Pid> = self.alive.iter().copied().filter(|pid| !self.asked.contains(pid)).collect();
+                for (pid, id) in spared.into_iter().filter_map(|pid| Some((pid, *self.owners.get(&pid)?))) {
+                    let kill = |signal| Action::Kill { id, part: Part::Main, pid, signal, reach: Reach::Group };
+                    actions.extend([kill(Signal::TERM), kill(Signal::CONT)]);
+                }
+            }
             Fault::LetsOneOverstay if actions.iter().any(|action| told(action, EventKind::TimedOut).is_some()) => {
-                actions.retain(|action| !matches!(action, Action::Kill { part: Part::Main, .. }) || is_sigkill(action));
+                actions.retain(|action| {
+                    !matches!(action, Action::Kill { part: Part::Main, .. } | Action::KillStrays { part: Part::Main, .. })
+                });
             }
             Fault::ForgetsWhoWaitsForTheRemoved if has(&actions, is_removal) => {
                 actions.retain(|action| !matches!(action, Action::Respond { .. }));
@@ -379,7 +429,7 @@ impl Planted {
                 }
             }
             (Fault::RemovesTheLiving, Action::Announce(Notice::Service(row))) if row.event == EventKind::Stopping => {
-                *row = Arc::new(ppm_protocol::EventRow { event: EventKind::Removed, ..(**row).clone() });
+                *row = Arc::new(EventRow { event: EventKind::Removed, ..(**row).clone() });
             }
             (Fault::ExitsBadly, Action::Exit { code }) => *code ^= 1,
             _ => {}
@@ -396,6 +446,9 @@ impl Planted {
                     Part::Hook(Hook::PreStart) => drop(self.preparing.insert(*pid)),
                     Part::Hook(_) => {}
                 }
+                self.owners.remove(pid);
+                self.owners.extend((*part == Part::Main).then_some((*pid, *id)));
+                self.asked.remove(pid);
             }
             Event::Exited { pid, exit, .. } => {
                 self.alive.retain(|alive| alive != pid);
@@ -419,10 +472,6 @@ fn is_stop_signal(action: &Action) -> bool {
     matches!(action, Action::Kill { signal: Signal::CONT, .. })
 }
 
-fn is_sigkill(action: &Action) -> bool {
-    matches!(action, Action::Kill { signal: Signal::KILL, .. })
-}
-
 fn is_removal(action: &Action) -> bool {
     removed_by(action).is_some()
 }
@@ -434,7 +483,7 @@ fn spawn_of(id: ServiceId, cause: Cause) -> Action {
 }
 
 /// What is told of a service, if it is of this kind.
-fn told(action: &Action, kind: EventKind) -> Option<&ppm_protocol::EventRow> {
+fn told(action: &Action, kind: EventKind) -> Option<&EventRow> {
     match action {
         Action::Announce(Notice::Service(row)) if row.event == kind => Some(row),
         _ => None,

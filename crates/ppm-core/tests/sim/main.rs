@@ -15,6 +15,7 @@ mod history;
 mod hooks;
 mod judge;
 mod model;
+mod needs;
 mod probed;
 mod whims;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
 use ppm_core::hook::{Hook, HookSpec, Program};
 use ppm_core::probe::{self, Health, Readiness};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
@@ -36,7 +37,24 @@ pub fn services(dice: &mut Dice) -> Vec<ServiceSpec> {
     for (spec, id) in services.iter_mut().zip([7, 2, 30, 1, 9, 40]) {
         spec.id = dice.one_in(10).then_some(id);
     }
+    if dice.one_in(2) {
+        let density = *dice.pick(&[1, 2, 3]);
+        let ranks: Vec<usize> = services.iter().map(|_| dice.roll(100)).collect();
+        for (by, spec) in services.iter_mut().enumerate() {
+            let below = |on: &usize| (ranks[*on], *on) < (ranks[by], by);
+            let names = (0..count).filter(below).filter(|_| dice.one_in(density)).map(|on| NAMES[on]);
+            spec.depends_on = names.collect::<Vec<_>>().into_iter().map(|name| need(dice, name)).collect();
+            spec.on_dependency_restart = *dice.pick(&[OnDependencyRestart::Keep, OnDependencyRestart::Restart]);
+        }
+    } else {
+        services.iter_mut().for_each(|spec| hooks(dice, spec)); // the judge does not know what the two mean for each other
+    }
     services
+}
+
+fn need(dice: &mut Dice, name: &str) -> Need {
+    let condition = *dice.pick(&[Condition::Started, Condition::Started, Condition::Ready, Condition::Finished]);
+    Need { service: name.to_owned(), condition }
 }
 
 fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
@@ -66,16 +84,19 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
         Box::new(Health { interval, timeout, retries: *dice.pick(&[1, 2, 3]), start_period: dice.pick_ms(&[0, 0, 3000]), ..health })
     });
     spec.essential = dice.one_in(8);
-    if dice.one_in(2) {
-        spec.stop_command = dice.one_in(3).then(program);
-        let hooks = Hook::ALL.into_iter().filter(|hook| *hook != Hook::Stop);
-        for hook in hooks {
-            let timeout = dice.pick_ms(&[0, 50, 1000, 30_000]);
-            spec.hooks.extend(dice.one_in(3).then(|| (hook, HookSpec { program: program(), timeout })));
-        }
-    }
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec
+}
+
+fn hooks(dice: &mut Dice, spec: &mut ServiceSpec) {
+    if dice.one_in(3) {
+        return;
+    }
+    spec.stop_command = dice.one_in(3).then(program);
+    for hook in Hook::ALL.into_iter().filter(|hook| *hook != Hook::Stop) {
+        let timeout = dice.pick_ms(&[0, 50, 1000, 30_000]);
+        spec.hooks.extend(dice.one_in(3).then(|| (hook, HookSpec { program: program(), timeout })));
+    }
 }
 
 fn program() -> Program {
@@ -154,6 +175,11 @@ fn add(dice: &mut Dice) -> AddService {
         command: if dice.one_in(8) { Vec::new() } else { vec!["/bin/x".to_owned()] },
         restart: dice.pick(&[None, Some("always"), Some("never"), Some("sometimes")]).map(str::to_owned),
         schedule: dice.pick(&[None, None, None, Some("*/10 * * * * *"), Some("nonsense")]).map(str::to_owned),
+        depends_on: if dice.one_in(2) {
+            Vec::new()
+        } else {
+            vec![dice.pick(&["a", "b", "db:ready", "new", "web-1:finished", "z"]).to_string()]
+        },
         start: !dice.one_in(4),
         wait: !dice.one_in(4),
         ..AddService::default()

@@ -13,6 +13,7 @@ mod harness;
 mod hooks;
 mod hostile;
 mod logs;
+mod needing;
 mod probes;
 mod reap;
 mod reload;
