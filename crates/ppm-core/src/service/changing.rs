@@ -26,10 +26,20 @@ impl Changing {
     /// A start begins.
     pub fn starts(&mut self, now: Mono, cause: Cause) {
         let changes = std::mem::take(&mut self.pending);
-        self.begun_by = (cause == Cause::Watch).then_some(changes);
+        match cause == Cause::Watch {
+            true if changes.is_empty() => {} // the same start once more
+            true => self.begun_by = Some(changes),
+            false => self.begun_by = None,
+        }
         if cause == Cause::Watch {
             self.guard.act(now);
         }
+    }
+
+    /// What is told to what starts: the files because of which it does.
+    pub fn told(&self) -> Vec<(&'static str, String)> {
+        let paths = |changes: &Changes| String::from_utf8_lossy(&changes.paths()).into_owned();
+        self.begun_by.iter().map(|changes| ("PPM_WATCH_CHANGED", paths(changes))).collect()
     }
 
     pub fn forget(&mut self) {
