@@ -16,6 +16,7 @@ pub mod diff;
 pub mod environment;
 pub mod event;
 mod farewell;
+mod guests;
 pub mod journal;
 pub mod kin;
 pub mod ledger;

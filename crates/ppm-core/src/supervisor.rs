@@ -17,6 +17,7 @@ use crate::chance::Chance;
 use crate::config::Config;
 use crate::event::{Action, Cause, ClientId, Event, From, Notice, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
+use crate::guests::Guests;
 use crate::journal::{Actor, Journal, event_row};
 use crate::oom::OomKills;
 use crate::planning::Plan;
@@ -133,6 +134,7 @@ pub struct Supervisor {
     pub(crate) journal: Journal,
     pub(crate) waiting: Waiting,
     pub(crate) sampling: Sampling,
+    pub(crate) guests: Guests,
     pub(crate) reading: Reading,
     uids: BTreeMap<ClientId, u32>,
     /// Who is behind what is being handled.
@@ -176,6 +178,7 @@ impl Supervisor {
             journal: Journal::default(),
             waiting: Waiting::default(),
             sampling: Sampling::default(),
+            guests: Guests::default(),
             reading: Reading::default(),
             uids: BTreeMap::new(),
             acting: None,
@@ -224,7 +227,10 @@ impl Supervisor {
                 self.requested(now, from, request);
                 self.acting = None;
             }
-            Event::Disconnected { client } => self.disconnected(client),
+            Event::Disconnected { client } => {
+                self.disconnected(client);
+                self.dismiss_guest(now, client);
+            }
             Event::Spawned { id, pid } => self.step(now, id, &Input::Spawned(pid)),
             Event::SpawnFailed { id, error } => self.step(now, id, &Input::SpawnFailed(error)),
             Event::OomKills { kills } => self.oom_kills.count(now.mono, kills),
@@ -238,6 +244,8 @@ impl Supervisor {
             Event::Drained { id } => self.step(now, id, &Input::Drained),
             Event::Strayed { id } => self.step(now, id, &Input::Strayed),
             Event::Probed { id, attempt, outcome } => self.step(now, id, &Input::Probed(attempt, outcome)),
+            Event::Executed { client, outcome } => self.executed(now, client, outcome),
+            Event::GuestEnded { client, exit } => self.guest_ended(client, exit),
             Event::Alone => self.alone(now),
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
@@ -268,7 +276,7 @@ impl Supervisor {
             Phase::Running | Phase::Over => None,
         };
         let clock = (self.checks_clock() && !self.plans.is_empty()).then_some(self.clock.next);
-        let deadlines = [boot, service, phase, clock, self.waiting.deadline(), self.sampling.deadline()];
+        let deadlines = [boot, service, phase, clock, self.waiting.deadline(), self.sampling.deadline(), self.guests.deadline()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -369,6 +377,7 @@ impl Supervisor {
         self.boot.clear();
         self.farewell = Farewell::begin(now.mono);
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
+        self.dismiss_guests(now);
         self.step_all(now, &Input::Stop);
     }
 
@@ -395,6 +404,7 @@ impl Supervisor {
             }
         }
         self.time_out_waiters(now);
+        self.expel_guests(now);
         self.sample_again(now);
         if matches!(self.phase, Phase::Stopping { kill_at } | Phase::Sweeping { kill_at } if kill_at <= now.mono) {
             self.kill_everything(now);

@@ -12,8 +12,13 @@ use nix::unistd::getpid;
 use ppm_core::event::Pid;
 use ppm_core::kin::{Birth, Fact};
 
+use crate::spawn::GUEST;
+
 /// The variable by which a process is known as a service's.
 const MARK: &[u8] = b"PPM_SERVICE=";
+
+/// The variable that tells why a process was started.
+const REASON: &[u8] = b"PPM_START_REASON=";
 
 /// A process chooses its environment, so no more of it than this is read.
 const LONGEST_ENVIRONMENT: u64 = 1 << 20;
@@ -121,7 +126,11 @@ impl Census {
         if !self.read(&PathBuf::from(format!("/proc/{pid}/environ"))) {
             return None;
         }
-        let name = self.buffer.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(MARK))?;
+        let mut variables = self.buffer.split(|byte| *byte == 0);
+        if variables.clone().any(|variable| variable.strip_prefix(REASON) == Some(GUEST.as_bytes())) {
+            return None; // in a service's surroundings, but not of it
+        }
+        let name = variables.find_map(|variable| variable.strip_prefix(MARK))?;
         std::str::from_utf8(name).ok().map(str::to_owned)
     }
 

@@ -3,12 +3,14 @@
 //! Most of it happens once, at start, before any thread exists.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::IntoRawFd;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
+use nix::cmsg_space;
 use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::stat::Mode;
 use nix::unistd::{getpgrp, getpid, getsid};
 use ppm_core::attributes::Limit;
@@ -72,6 +74,21 @@ impl OpenFiles {
             format!("at most {own} files may be open at a time; the daemon needs {FEWEST_FILES} more than are, there is room for {found}");
         if found < FEWEST_FILES { Err(message) } else { Ok(()) }
     }
+}
+
+/// Reads from a Unix socket, with up to three descriptors that came along (recvmsg(2)); the kernel closes more.
+pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = cmsg_space!([RawFd; 3]);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let mut descriptors = Vec::new();
+    for part in message.cmsgs().into_iter().flatten() {
+        if let ControlMessageOwned::ScmRights(passed) = part {
+            // SAFETY: unix(7): the kernel has just opened them for this process, and nobody else knows their numbers.
+            descriptors.extend(passed.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+        }
+    }
+    Ok((message.bytes, descriptors))
 }
 
 /// How the service that inherits the daemon's input gets at the terminal that this is (R7).
