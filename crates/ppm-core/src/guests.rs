@@ -13,7 +13,7 @@ use ppm_protocol::{ErrorCode, Executed, Exit, Forwarded, RpcError, Signal};
 
 use crate::event::{Action, ClientId, From, Launch, NoStart, Pid, Stdin};
 use crate::spec::{Command, command_of};
-use crate::supervisor::{Phase, Supervisor};
+use crate::supervisor::Supervisor;
 use crate::time::{Mono, Now};
 
 /// How long after SIGHUP a guest gets SIGKILL.
@@ -51,6 +51,12 @@ impl Guests {
     pub fn deadline(&self) -> Option<Mono> {
         let kill_at = |guest: &Guest| if let Stay::Leaving(_, kill_at) = guest.stay { kill_at } else { None };
         self.guests.values().filter_map(kill_at).min()
+    }
+
+    /// The calls that have not been answered.
+    pub fn take_calls(&mut self) -> impl Iterator<Item = From> {
+        let open = |guest: Guest| matches!(guest.stay, Stay::Arriving { .. }).then_some(guest.from);
+        std::mem::take(&mut self.guests).into_values().filter_map(open)
     }
 
     /// Asks one to leave: it is not wanted any more.
@@ -152,9 +158,6 @@ impl Supervisor {
 
     /// Whoever's time is over gets SIGKILL.
     pub(crate) fn expel_guests(&mut self, now: Now) {
-        if self.phase == Phase::Over {
-            return;
-        }
         for guest in self.guests.guests.values_mut() {
             if let Stay::Leaving(pid, Some(kill_at)) = guest.stay
                 && kill_at <= now.mono

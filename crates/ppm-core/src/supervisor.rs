@@ -624,7 +624,8 @@ impl Supervisor {
         let left: Vec<&str> = self.services().filter(|service| service.is_busy()).map(|service| service.spec().name.as_str()).collect();
         let notice = self.farewell.tell(now.mono, &left);
         self.actions.extend(notice.map(Action::Announce));
-        for to in self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls()) {
+        let calls = self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls());
+        for to in calls.chain(self.guests.take_calls()) {
             let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
             self.actions.push(Action::Respond { to, result: Err(error) });
         }

@@ -208,6 +208,9 @@ impl Judge {
                 })?;
                 self.see_spawn(now, *id, *cause)
             }
+            Action::Exec { .. } | Action::KillGuest { .. } | Action::TellEnd { .. } => {
+                rule(false, "nothing is executed that nobody asked for", || format!("{action:?}"))
+            }
             Action::KillStrays { id, signal } => {
                 self.to_strays.insert((*id, signal.number()));
                 Ok(())
