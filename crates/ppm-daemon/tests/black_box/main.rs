@@ -13,6 +13,7 @@ mod exec;
 mod harness;
 mod hostile;
 mod logs;
+mod needing;
 mod probes;
 mod reap;
 mod reload;
