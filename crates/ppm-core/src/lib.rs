@@ -18,6 +18,7 @@ pub mod environment;
 pub mod event;
 mod farewell;
 mod guests;
+pub mod hook;
 pub mod journal;
 pub mod kin;
 pub mod ledger;

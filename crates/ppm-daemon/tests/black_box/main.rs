@@ -11,6 +11,7 @@ mod command_line;
 mod essential;
 mod exec;
 mod harness;
+mod hooks;
 mod hostile;
 mod logs;
 mod needing;
