@@ -20,7 +20,7 @@ use crate::logging::{LogChoice, LogKeys};
 use crate::names;
 use crate::probe::{Health, Readiness};
 use crate::schedule::Schedule;
-use crate::watch::WatchSpec;
+use crate::watch::{self, WatchSpec};
 
 /// How many services a daemon takes: far more than a container holds, few enough to bound its memory.
 pub const MAX_SERVICES: usize = 10_000;
@@ -304,6 +304,14 @@ impl ServiceSpec {
         if let Some(restart) = &add.restart {
             spec.restart.when = restart_when(restart)?;
         }
+        for path in &add.watch {
+            watch::check_path(path)?;
+            if add.workdir.is_none() && !path.starts_with('/') && !path.starts_with("${") {
+                let message = format!("`{}` is not an absolute path, and there is no `workdir` where it begins", shown(path));
+                return Err(InvalidSpec::new(message).hint("write the whole path, beginning with `/`"));
+            }
+        }
+        spec.watch = (!add.watch.is_empty()).then(|| Arc::new(WatchSpec::new(add.watch.clone())));
         spec.depends_on = add.depends_on.iter().map(|text| Need::parse(text)).collect::<Result<_, _>>()?;
         spec.schedule = add.schedule.as_deref().map(Schedule::parse).transpose()?;
         spec.source = "ppm add".into();

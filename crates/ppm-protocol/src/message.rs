@@ -91,6 +91,9 @@ pub struct AddService {
     /// What must be there before it starts: `db`, or `db:ready`, `db:finished`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
+    /// Files and folders whose changes restart it; one that is not absolute begins at `workdir`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watch: Vec<String>,
     /// Start it now (default), or only add it.
     #[serde(default = "yes")]
     pub start: bool,

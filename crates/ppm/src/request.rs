@@ -18,7 +18,7 @@ const EVENTS: usize = 100;
 
 /// The request that is meant. `here` gives the current folder, and is asked only where a path depends on it; `look` has
 /// the present and the zone.
-pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>, look: &Look) -> Result<Request, Failure> {
+pub fn meant(ask: Ask, here: impl Fn() -> io::Result<PathBuf>, look: &Look) -> Result<Request, Failure> {
     Ok(match ask {
         Ask::Often(Often::Info(shown)) if shown.services.is_empty() => Request::List(Selection::default()),
         Ask::Often(Often::Info(shown)) => Request::Info(selection(shown)),
@@ -72,11 +72,12 @@ fn patience(wait: Wait) -> Await {
     Await { services: wait.services, goal, timeout_ms }
 }
 
-fn service(add: Add, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<AddService, Failure> {
+fn service(add: Add, here: impl Fn() -> io::Result<PathBuf>) -> Result<AddService, Failure> {
     Ok(AddService {
         name: add.name,
         command: add.command,
-        workdir: add.workdir.map(|folder| absolute(&folder, here)).transpose()?,
+        workdir: add.workdir.map(|folder| absolute(&folder, &here)).transpose()?,
+        watch: add.watch.iter().map(|path| absolute(path, &here)).collect::<Result<_, _>>()?,
         user: add.user,
         env: add.env.into_iter().collect(),
         restart: add.restart,
@@ -88,9 +89,9 @@ fn service(add: Add, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<AddSe
     })
 }
 
-/// The folder as seen from the root: the daemon has another current folder than we. `..` stays, as it may
+/// The file or folder as seen from the root: the daemon has another current folder than we. `..` stays, as it may
 /// follow a link. What begins with a reference is known only when the service starts.
-fn absolute(folder: &str, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<String, Failure> {
+fn absolute(folder: &str, here: impl Fn() -> io::Result<PathBuf>) -> Result<String, Failure> {
     if Path::new(folder).is_absolute() || folder.starts_with("${") {
         return Ok(folder.to_owned());
     }
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn add_carries_everything_that_was_typed() {
-        let line = "ppm add --name x --env A=1 --env A=2 --schedule '0 3 * * *' --user app:app --restart never --replace --depends-on db:ready --depends-on cache --no-start --no-wait -- sh -c 'echo ${A}'";
+        let line = "ppm add --name x --env A=1 --env A=2 --schedule '0 3 * * *' --user app:app --restart never --replace --depends-on db:ready --depends-on cache --watch conf --watch /etc/x --no-start --no-wait -- sh -c 'echo ${A}'";
         let expected = AddService {
             name: "x".to_owned(),
             command: names(&["sh", "-c", "echo ${A}"]),
@@ -165,6 +166,7 @@ mod tests {
             restart: Some("never".to_owned()),
             schedule: Some("0 3 * * *".to_owned()),
             depends_on: names(&["db:ready", "cache"]),
+            watch: names(&["/here/conf", "/etc/x"]),
             start: false,
             wait: false,
             replace: true,

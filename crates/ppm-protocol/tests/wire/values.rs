@@ -61,6 +61,8 @@ pub fn values() -> BTreeMap<String, Line> {
         "request-add-needs".to_owned(),
         Line::Call(1, Request::Add(AddService { depends_on: vec!["db:ready".to_owned(), "cache".to_owned()], ..add_least() })),
     );
+    let watch = vec!["src".to_owned(), "/etc/app/config.yml".to_owned()];
+    put("request-add-watch".to_owned(), Line::Call(1, Request::Add(AddService { watch, ..add_least() })));
     put("request-add-least".to_owned(), Line::Call(-1, Request::Add(add_least())));
     put("request-events-all".to_owned(), Line::Call(i64::MAX, Request::Events(Watch::default())));
     put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
@@ -380,6 +382,7 @@ fn add_all() -> AddService {
         schedule: Some("*/30 * * * * *".to_owned()),
         user: None,
         depends_on: Vec::new(),
+        watch: Vec::new(),
         start: false,
         wait: false,
         replace: true,

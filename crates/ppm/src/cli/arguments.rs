@@ -81,6 +81,9 @@ pub struct Add {
     /// A service that must be there before it starts: 'db', or 'db:ready', 'db:finished'; may be given again
     #[arg(long, value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
     pub depends_on: Vec<String>,
+    /// A file or folder whose changes restart it, relative to the current one; may be given again
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
+    pub watch: Vec<String>,
     /// The folder to run it in; relative to the current one
     #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
     pub workdir: Option<String>,

@@ -1,5 +1,7 @@
 //! The lives of services, as `why` tells them: a headline, and what happened, the newest last.
 
+use std::borrow::Cow;
+
 use ppm_protocol::types::Life;
 use ppm_protocol::{EventKind, EventRow};
 
@@ -76,8 +78,9 @@ fn layout(text: &str, margin: usize, look: &Look) -> Layout {
 
 /// Why, how it ended, how long it had run, as which process, and at whose wish.
 fn what(event: &EventRow) -> String {
+    let started = cause(&event.reason);
     let reason = match event.event {
-        EventKind::Started => cause(&event.reason),
+        EventKind::Started => &*started,
         EventKind::Added
         | EventKind::Removed
         | EventKind::StartFailed
@@ -116,8 +119,11 @@ fn what(event: &EventRow) -> String {
 }
 
 /// Why a service was started, as after "started".
-fn cause(reason: &str) -> &str {
-    match reason {
+fn cause(reason: &str) -> Cow<'_, str> {
+    if let Some(changes) = reason.strip_prefix("watch: ") {
+        return format!("for changed files: {changes}").into();
+    }
+    Cow::Borrowed(match reason {
         "boot" => "with the daemon",
         "request" => "by request",
         "needed" => "because it is needed",
@@ -127,7 +133,7 @@ fn cause(reason: &str) -> &str {
         "backoff" => "again after a crash",
         "restart" => "again as it shall always run",
         other => other,
-    }
+    })
 }
 
 #[cfg(test)]
