@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ppm_protocol::Signal;
 
+use crate::config::write_duration;
 use crate::environment::check_references;
 use crate::spec::{InvalidSpec, check_argument, printable, shown};
 use pattern::Pattern;
@@ -25,6 +26,12 @@ pub const MAX_DEPTH: u32 = 64;
 /// How long nothing more must change where nobody says: one save is several events, a few milliseconds apart.
 pub const SETTLE: Duration = Duration::from_millis(100);
 
+/// How often it is looked where the system does not tell.
+pub const POLL: Duration = Duration::from_secs(2);
+
+/// The shortest time between two looks that may be asked for.
+pub const SHORTEST_POLL: Duration = Duration::from_millis(10);
+
 /// How many changes are named to what is started for them (PPM_WATCH_CHANGED).
 pub const NAMED: usize = 16;
 
@@ -33,6 +40,24 @@ const TOLD: usize = 3;
 
 /// Where files are made that tell of the kernel and not of the service: they do not report changes, or without end.
 const NOT_FILES: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// File systems that do not tell of what others do to them, by their numbers in statfs(2): what lies there belongs to
+/// another machine, or to the host.
+const SILENT: [(u32, &str); 8] = [
+    (0x6969, "nfs"),
+    (0x517b, "smb"),
+    (0xff53_4d42, "cifs"),
+    (0xfe53_4d42, "smb"),
+    (0x0102_1997, "9p"),
+    (0x6573_5546, "fuse"),
+    (0x786f_4256, "vboxsf"),
+    (0x00c3_6400, "ceph"),
+];
+
+/// The name of a file system that does not tell of all changes.
+pub fn silent_file_system(number: u32) -> Option<&'static str> {
+    SILENT.iter().find(|(own, _)| *own == number).map(|(_, name)| *name)
+}
 
 /// What is watched for a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +78,8 @@ pub struct WatchSpec {
     pub compare: Compare,
     /// How long nothing more must change before it is looked what has.
     pub settle: Duration,
+    /// Whether it is looked without being told that there is something to see.
+    pub poll: Poll,
     /// How long after a start changes are ignored.
     pub initial_delay: Duration,
     /// What follows from a change.
@@ -78,6 +105,28 @@ impl Compare {
             Compare::Auto => "auto",
             Compare::Content => "content",
             Compare::Mtime => "mtime",
+        }
+    }
+}
+
+/// Whether it is looked without being told that there is something to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Poll {
+    /// Where the system does not tell, or not of everything.
+    #[default]
+    Auto,
+    /// Always, so often.
+    Every(Duration),
+    /// Never.
+    Never,
+}
+
+impl fmt::Display for Poll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Poll::Auto => f.write_str("auto"),
+            Poll::Every(period) => f.write_str(&write_duration(*period)),
+            Poll::Never => f.write_str("never"),
         }
     }
 }
@@ -113,6 +162,7 @@ impl WatchSpec {
             max_depth: MAX_DEPTH,
             compare: Compare::Auto,
             settle: SETTLE,
+            poll: Poll::Auto,
             initial_delay: Duration::ZERO,
             action: OnChange::Restart,
         }

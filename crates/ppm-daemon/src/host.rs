@@ -191,6 +191,12 @@ pub fn readiness_of(timer: Timer) -> io::Result<AsyncFd<Timer>> {
     Ok(unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?)
 }
 
+/// The same of /proc/self/mountinfo, which tells by exceptional conditions that something was mounted or unmounted (proc(5)).
+pub fn changes_of(mounts: File) -> io::Result<AsyncFd<File>> {
+    // SAFETY: epoll_ctl(2). The file owns its descriptor, which stays open and the same until the file is dropped with this.
+    Ok(unsafe { AsyncFd::register_with_interest(mounts, Interest::PRIORITY) }?)
+}
+
 /// What services read from, and what stands in for closed standard streams, cannot be done without.
 fn no_null(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot open /dev/null: {error}\n  hint: mount a /dev with the usual devices in it"))

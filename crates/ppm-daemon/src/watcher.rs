@@ -18,9 +18,12 @@ use ppm_core::environment::Folder;
 use ppm_core::event::ServiceId;
 use ppm_core::watch::WatchSpec;
 use ppm_core::watch::rules::Own;
+use tokio::io::Interest;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::driver::Wake;
+use crate::host;
 use crate::spawn::in_words;
 use worker::{Told, Worker};
 
@@ -80,6 +83,18 @@ pub fn own_files(socket: &Path) -> Own {
     Own { files: files.iter().map(|file| file.as_os_str().as_bytes().to_vec()).collect() }
 }
 
+/// What is mounted over a path hides what is watched there, and inotify(7) does not tell of it; proc(5) does.
+async fn tell_of_mounts(worker: channel::Sender<Told>) {
+    let Ok(mounts) = std::fs::File::open("/proc/self/mountinfo") else { return };
+    let Ok(mounts) = host::changes_of(mounts) else { return };
+    while let Ok(mut changed) = mounts.ready(Interest::PRIORITY).await {
+        changed.clear_ready();
+        if worker.send(Told::Mounts).is_err() {
+            return;
+        }
+    }
+}
+
 /// What is watched, for whom.
 #[derive(Debug)]
 pub struct Watcher {
@@ -87,6 +102,8 @@ pub struct Watcher {
     inbox: mpsc::Sender<Wake>,
     /// The thread, while there is one.
     worker: Option<channel::Sender<Told>>,
+    /// Tells it of mounts.
+    mounts: Option<AbortHandle>,
     /// For each service since when: what was found before that is of no interest any more.
     current: BTreeMap<ServiceId, u64>,
     count: u64,
@@ -95,7 +112,7 @@ pub struct Watcher {
 impl Watcher {
     /// Watches nothing yet. What belongs to the daemon is never watched.
     pub fn new(own: Own, inbox: mpsc::Sender<Wake>) -> Watcher {
-        Watcher { own, inbox, worker: None, current: BTreeMap::new(), count: 0 }
+        Watcher { own, inbox, worker: None, mounts: None, current: BTreeMap::new(), count: 0 }
     }
 
     /// From now on this is watched for a service, and nothing else.
@@ -112,7 +129,10 @@ impl Watcher {
         let worker = Worker::new(self.own.clone(), self.inbox.clone(), sender.clone());
         let thread = std::thread::Builder::new().name("watcher".to_owned()).stack_size(STACK);
         match thread.spawn(move || worker.run(&inbox)) {
-            Ok(_) => self.worker = Some(sender),
+            Ok(_) => {
+                self.mounts = Some(tokio::spawn(tell_of_mounts(sender.clone())).abort_handle());
+                self.worker = Some(sender);
+            }
             Err(error) => {
                 tracing::warn!("files cannot be watched: no thread: {}", in_words(&error));
                 self.current.remove(&id);
@@ -128,6 +148,9 @@ impl Watcher {
         if self.current.is_empty() {
             let _ = worker.send(Told::End);
             self.worker = None;
+            if let Some(mounts) = self.mounts.take() {
+                mounts.abort();
+            }
         }
     }
 

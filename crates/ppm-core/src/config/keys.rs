@@ -108,6 +108,8 @@ pub enum Kind {
     Pattern,
     /// `restart`, or `signal HUP`.
     Reaction,
+    /// `auto`, `never` or a duration.
+    Polling,
     /// The name of a time zone.
     Zone,
     /// The path of a file; references are expanded.
@@ -550,6 +552,13 @@ pub const WATCH: Table = Table {
             "How long nothing more must change before it is looked what has; what changes without end is looked at after a second.",
             "1s",
         ),
+        here(
+            "poll",
+            Kind::Polling,
+            Value("auto"),
+            "Whether it is looked without being told that there is something to see: `auto`, every 2s where the system does not tell (network file systems, folders of the host, no watches left); a duration of 10ms or more; or `never`.",
+            "1s",
+        ),
         here("initial_delay", Kind::Duration, Value("0s"), "Changes are ignored for so long after each start.", "5s"),
         here(
             "action",
@@ -559,7 +568,6 @@ pub const WATCH: Table = Table {
             "signal HUP",
         ),
         later("gitignore"),
-        later("poll"),
     ],
 };
 

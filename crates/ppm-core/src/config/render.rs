@@ -171,13 +171,14 @@ fn render_watch(watch: &WatchSpec) -> String {
         let texts: Vec<String> = own.iter().map(|pattern| double_quoted(pattern.text())).collect();
         entries.extend((!texts.is_empty()).then(|| format!("{key}: [{}]", texts.join(", "))));
     }
-    let WatchSpec { paths: _, include: _, only: _, exclude: _, default_excludes, max_depth, compare, settle, initial_delay, action } =
+    let WatchSpec { paths: _, include: _, only: _, exclude: _, default_excludes, max_depth, compare, settle, poll, initial_delay, action } =
         watch;
     let mut differ = |key: &str, differs: bool, value: String| entries.extend(differs.then(|| format!("{key}: {value}")));
     differ("default_excludes", *default_excludes != default.default_excludes, default_excludes.to_string());
     differ("max_depth", *max_depth != default.max_depth, max_depth.to_string());
     differ("compare", *compare != default.compare, compare.name().to_owned());
     differ("settle", *settle != default.settle, write_duration(*settle));
+    differ("poll", *poll != default.poll, poll.to_string());
     differ("initial_delay", *initial_delay != default.initial_delay, write_duration(*initial_delay));
     differ("action", *action != default.action, action.to_string());
     if entries.len() == 1 { paths } else { format!("{{{}}}", entries.join(", ")) }

@@ -6,7 +6,7 @@ use super::read::Reader;
 use super::tree::Value;
 use crate::environment::path_from;
 use crate::watch::pattern::{BadPattern, Pattern};
-use crate::watch::{Compare, OnChange, WatchSpec, check_path};
+use crate::watch::{Compare, OnChange, Poll, SHORTEST_POLL, WatchSpec, check_path};
 
 impl Reader {
     /// Paths that are not absolute begin at `folder`, if that is not empty.
@@ -28,6 +28,7 @@ impl Reader {
             reader.word(field, &[Compare::Auto, Compare::Content, Compare::Mtime], Compare::name)
         });
         self.set(map.get("settle"), &mut watch.settle, Self::duration);
+        self.set(map.get("poll"), &mut watch.poll, Self::polling);
         self.set(map.get("initial_delay"), &mut watch.initial_delay, Self::duration);
         self.set(map.get("action"), &mut watch.action, |reader, field| reader.on_change(field, called));
         paths.map(|_| watch)
@@ -82,6 +83,28 @@ impl Reader {
                 None
             }
         }
+    }
+
+    fn polling(&mut self, field: Field<'_>) -> Option<Poll> {
+        match field.node.value.as_text() {
+            Some("auto") => return Some(Poll::Auto),
+            Some("never") => return Some(Poll::Never),
+            Some(_) | None => {}
+        }
+        let hint = "write `auto`, `never` or a duration of 10ms or more, like `1s`";
+        match &field.node.value {
+            Value::Text(_) | Value::Int(_) | Value::Float(_) => {}
+            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
+                self.wrong_type(field, "`auto`, `never` or a duration").hint = Some(hint.into());
+                return None;
+            }
+        }
+        let period = self.duration(field)?;
+        if period < SHORTEST_POLL {
+            self.complain(field.node.at, format!("`{}` must be 10ms or more", field.name())).hint = Some(hint.into());
+            return None;
+        }
+        Some(Poll::Every(period))
     }
 
     fn on_change(&mut self, field: Field<'_>, called: &str) -> Option<OnChange> {

@@ -66,7 +66,8 @@ fn schema_and_parser_refuse_the_same_parts_of_wrong_files() {
 }
 
 /// What a schema could tell with more effort than it is worth.
-const NOT_IN_A_SCHEMA: [&str; 8] = [
+const NOT_IN_A_SCHEMA: [&str; 9] = [
+    "`watch.poll` must be 10ms or more",
     "a `${` is not closed",
     "a NUL character cannot be passed to a program",
     "the program's name is empty",

@@ -15,7 +15,7 @@ use ppm_core::probe::{Check, Health, Page, Readiness, SHORTEST};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
 use ppm_core::watch::pattern::Pattern;
-use ppm_core::watch::{Compare, OnChange, WatchSpec};
+use ppm_core::watch::{Compare, OnChange, Poll, SHORTEST_POLL, WatchSpec};
 use ppm_core::zone;
 use ppm_protocol::Signal;
 
@@ -256,6 +256,7 @@ fn any_watch(chance: &mut Chance, has_folder: bool) -> WatchSpec {
     watch.max_depth = u32::try_from(1 + chance.below(1000)).unwrap();
     watch.compare = [Compare::Auto, Compare::Content, Compare::Mtime][chance.below(3)];
     (watch.settle, watch.initial_delay) = (any_duration(chance), any_duration(chance));
+    watch.poll = [Poll::Auto, Poll::Never, Poll::Every(SHORTEST_POLL + any_duration(chance))][chance.below(3)];
     let signal = Signal::from_number(i32::try_from(1 + chance.below(64)).unwrap()).unwrap();
     watch.action = [OnChange::Restart, OnChange::Signal(signal)][chance.below(2)];
     watch

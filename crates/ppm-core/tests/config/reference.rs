@@ -149,6 +149,7 @@ fn in_words(kind: &Kind) -> String {
         Kind::Percent => "percentage".to_owned(),
         Kind::Signal => "signal".to_owned(),
         Kind::Pattern => "pattern".to_owned(),
+        Kind::Polling => "`auto`, `never` or duration".to_owned(),
         Kind::Reaction => "`restart` or `signal NAME`".to_owned(),
         Kind::Cron => "cron expression".to_owned(),
         Kind::Zone => "time zone".to_owned(),

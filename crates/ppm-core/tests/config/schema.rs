@@ -114,6 +114,7 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Signal => json!({"type": ["string", "integer"], "minimum": 1, "maximum": 64, "pattern": signal()}),
         Kind::Zone => json!({"type": "string"}),
         Kind::Pattern => json!({"type": "string", "pattern": r"\S", "maxLength": 4096}),
+        Kind::Polling => json!({"oneOf": [{"enum": ["auto", "never"]}, {"$ref": "#/$defs/duration"}]}),
         Kind::Reaction => json!({"type": "string", "pattern": reaction()}),
         Kind::Cron => json!({"type": "string", "pattern": cron()}),
         Kind::File => json!({"type": "string", "pattern": r"\S"}),

@@ -52,18 +52,9 @@ pub enum NotWatched {
     /// It is not there.
     Gone,
     /// No more watches, or no instance of inotify, are to be had.
-    Limit(Limit),
+    Limit,
     /// Something else.
     Error(io::Error),
-}
-
-/// Which limit was reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// fs.inotify.max_user_watches.
-    Watches,
-    /// fs.inotify.max_user_instances, or files that may be open, or threads.
-    Instances,
 }
 
 /// The one instance of inotify.
@@ -72,17 +63,38 @@ pub struct Kernel {
     watcher: Option<INotifyWatcher>,
     users: HashMap<PathBuf, Vec<User>>,
     waiting: Arc<AtomicUsize>,
+    worker: Sender<Told>,
+    /// Whether a watch was not to be had.
+    has_run_out: bool,
 }
 
 impl Kernel {
     /// Tells this worker.
     pub fn new(worker: Sender<Told>) -> Kernel {
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&waiting);
+        let mut kernel = Kernel { watcher: None, users: HashMap::new(), waiting: Arc::default(), worker, has_run_out: false };
+        kernel.try_again();
+        kernel
+    }
+
+    /// Where there was no instance of inotify to be had, there may be one by now.
+    pub fn try_again(&mut self) {
+        if self.watcher.is_some() {
+            return;
+        }
+        let (worker, count) = (self.worker.clone(), Arc::clone(&self.waiting));
         let tell = move |event: notify::Result<Event>| hints(event, |told| send(&worker, &count, told));
         let config = Config::default().with_follow_symlinks(false).with_event_kinds(EventKindMask::CORE | EventKindMask::ACCESS_CLOSE);
-        let watcher = INotifyWatcher::new(tell, config).map_err(|error| tracing::debug!("inotify: {error}")).ok();
-        Kernel { watcher, users: HashMap::new(), waiting }
+        self.watcher = INotifyWatcher::new(tell, config).map_err(|error| tracing::debug!("inotify: {error}")).ok();
+    }
+
+    /// Whether there was no watch to be had for something.
+    pub fn has_run_out(&self) -> bool {
+        self.has_run_out
+    }
+
+    /// Whether the kernel tells of anything at all.
+    pub fn tells(&self) -> bool {
+        self.watcher.is_some()
     }
 
     /// A hint was taken up.
@@ -108,7 +120,7 @@ impl Kernel {
             }
             return Ok(());
         }
-        self.add(path)?;
+        self.add(path).inspect_err(|why| self.has_run_out |= matches!(why, NotWatched::Limit))?;
         self.users.insert(path.to_owned(), vec![user]);
         Ok(())
     }
@@ -133,17 +145,17 @@ impl Kernel {
     }
 
     fn add(&mut self, path: &Path) -> Result<(), NotWatched> {
-        let Some(watcher) = &mut self.watcher else { return Err(NotWatched::Limit(Limit::Instances)) };
+        let Some(watcher) = &mut self.watcher else { return Err(NotWatched::Limit) };
         let Err(error) = watcher.watch(path, RecursiveMode::NonRecursive) else { return Ok(()) };
         Err(match error.kind {
-            ErrorKind::MaxFilesWatch => NotWatched::Limit(Limit::Watches),
+            ErrorKind::MaxFilesWatch => NotWatched::Limit,
             ErrorKind::PathNotFound => NotWatched::Gone,
             ErrorKind::Io(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => NotWatched::Gone,
             ErrorKind::Io(error) => NotWatched::Error(error),
             ErrorKind::Generic(_) | ErrorKind::WatchNotFound | ErrorKind::InvalidConfig(_) => {
                 // Its thread could not be had; to drop it would be to wait for that thread.
                 std::mem::forget(self.watcher.take());
-                NotWatched::Limit(Limit::Instances)
+                NotWatched::Limit
             }
         })
     }

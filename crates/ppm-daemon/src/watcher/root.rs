@@ -18,7 +18,7 @@ use std::path::{Component, Path, PathBuf};
 use ppm_core::watch::pattern::What;
 use ppm_core::watch::rules::{Own, Rules};
 use ppm_core::watch::snapshot::{Difference, Entry, Kind, Method, READ_SO_MANY, READ_UP_TO, Stamp, compare};
-use ppm_core::watch::{Change, ChangeKind, Changes, Compare, WatchSpec};
+use ppm_core::watch::{Change, ChangeKind, Changes, Compare, WatchSpec, silent_file_system};
 
 use super::kernel::{Hint, Kernel, NotWatched, Sign, User};
 use super::{Job, now_of_files};
@@ -41,6 +41,12 @@ pub struct Root {
     target: Target,
     method: Method,
     complained: BTreeSet<PathBuf>,
+    /// The folders of the tree that cannot be watched: they are looked at from time to time.
+    blind: BTreeSet<Vec<u8>>,
+    /// Whether something else of it cannot be watched: the way to it, or the file itself.
+    is_way_blind: bool,
+    /// The name of its file system, if that does not tell of all changes.
+    silent: Option<&'static str>,
 }
 
 /// Where a path leads.
@@ -64,6 +70,8 @@ struct Listed {
 /// What a hint means to a root.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dirt {
+    /// Where the path leads may be another place.
+    Way,
     /// This folder, by its path below the root, is to be looked at.
     Folder(Vec<u8>),
     /// The same, and it may be another folder than the one that is watched.
@@ -100,10 +108,20 @@ impl Root {
             Compare::Auto => Method::Cheap,
             Compare::Mtime => Method::Mtime,
         };
-        let (chain, links) = (BTreeMap::new(), BTreeMap::new());
-        let mut root = Root { user, path, chain, links, target: Target::Nowhere, method, complained: BTreeSet::new() };
+        let mut root = Root {
+            user,
+            path,
+            chain: BTreeMap::new(),
+            links: BTreeMap::new(),
+            target: Target::Nowhere,
+            method,
+            complained: BTreeSet::new(),
+            blind: BTreeSet::new(),
+            is_way_blind: false,
+            silent: None,
+        };
         let mut unknown = Changes::default();
-        root.look_at_all(&mut Look { kernel: &mut *look.kernel, job: look.job, own: look.own, changes: &mut unknown }, false);
+        root.look_at_all(&mut Look { kernel: &mut *look.kernel, job: look.job, own: look.own, changes: &mut unknown }, Extent::All);
         if matches!(root.target, Target::Nowhere) {
             tracing::info!("{}: watch: {} does not exist yet; waiting for it", look.job.name, root.path.display());
         }
@@ -149,7 +167,8 @@ impl Root {
                     Some(What::Folder) => rules.walks(root, &own_below),
                     None => rules.counts(root, &own_below) || rules.walks(root, &own_below),
                 };
-                let is_another = hint.sign == Sign::Moved && folders.contains_key(&own_below);
+                let may_be_another = matches!(hint.sign, Sign::Moved | Sign::Touched);
+                let is_another = may_be_another && folders.contains_key(&own_below);
                 match (is_admitted, is_another) {
                     (false, _) => None,
                     (true, true) => Some(Dirt::Other(own_below)),
@@ -161,8 +180,17 @@ impl Root {
 
     /// Looks at what is dirty, and tells what has changed.
     pub fn look(&mut self, dirt: BTreeSet<Dirt>, look: &mut Look<'_>) {
-        if dirt.contains(&Dirt::Anew) || dirt.contains(&Dirt::Whole) {
-            return self.look_at_all(look, dirt.contains(&Dirt::Anew));
+        let extent = match (dirt.contains(&Dirt::Anew), dirt.contains(&Dirt::Whole), dirt.contains(&Dirt::Way)) {
+            (true, ..) => Some(Extent::Anew),
+            (false, true, _) => Some(Extent::All),
+            (false, false, true) => Some(Extent::Way),
+            (false, false, false) => None,
+        };
+        if let Some(extent) = extent {
+            self.look_at_all(look, extent);
+        }
+        if matches!(extent, Some(Extent::All | Extent::Anew)) {
+            return;
         }
         for one in dirt {
             match one {
@@ -173,7 +201,7 @@ impl Root {
                         self.look_at_folder(below, Depth::Anew, look);
                     }
                 }
-                Dirt::Whole | Dirt::Anew => {}
+                Dirt::Way | Dirt::Whole | Dirt::Anew => {}
             }
         }
         self.follow_links(look);
@@ -191,22 +219,58 @@ impl Root {
         }
     }
 
+    /// The folders that cannot be watched, by their paths below the root.
+    pub fn blind(&self) -> &BTreeSet<Vec<u8>> {
+        &self.blind
+    }
+
+    /// The folders that lie in it, by their paths below the root.
+    pub fn folders(&self) -> impl Iterator<Item = &[u8]> {
+        let folders = match &self.target {
+            Target::Folder { folders, .. } => Some(folders),
+            Target::Nowhere | Target::File { .. } => None,
+        };
+        folders.into_iter().flat_map(|folders| folders.keys().map(Vec::as_slice))
+    }
+
+    /// The name of its file system, if that does not tell of all changes.
+    pub fn silent(&self) -> Option<&'static str> {
+        self.silent
+    }
+
+    /// As it is written.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What must be looked at without being told, where `all` says whether everything must.
+    pub fn unseen(&self, all: bool) -> BTreeSet<Dirt> {
+        if all {
+            return BTreeSet::from([Dirt::Whole]);
+        }
+        let folders = self.blind.iter().cloned().map(Dirt::Folder);
+        folders.chain(self.is_way_blind.then_some(Dirt::Way)).collect()
+    }
+
     fn knows(&self, below: &[u8]) -> bool {
         matches!(&self.target, Target::Folder { folders, .. } if folders.contains_key(below))
     }
 
     /// Finds out where the path leads by now, and looks at all that lies there.
-    fn look_at_all(&mut self, look: &mut Look<'_>, is_anew: bool) {
+    fn look_at_all(&mut self, look: &mut Look<'_>, extent: Extent) {
         let mut chain = BTreeMap::new();
-        let found = lead(&self.path, &mut chain, |folder| self.watch(folder, look));
+        let user = self.user;
+        let mut is_blind = false;
+        let found = lead(&self.path, &mut chain, |folder| is_blind |= !watch(folder, user, look));
+        self.is_way_blind = is_blind;
         for folder in self.chain.keys().filter(|folder| !chain.contains_key(*folder)).cloned().collect::<Vec<_>>() {
             self.release_unless_needed(&folder, look.kernel);
         }
         self.chain = chain;
         match found {
             None => self.leads_to_nothing(look),
-            Some((real, found)) if found.is_dir() => self.leads_to_folder(real, &found, look, is_anew),
-            Some((real, found)) => self.leads_to_file(real, &found, look, is_anew),
+            Some((real, found)) if found.is_dir() => self.leads_to_folder(real, &found, look, extent),
+            Some((real, found)) => self.leads_to_file(real, &found, look, extent),
         }
         self.follow_links(look);
     }
@@ -222,14 +286,20 @@ impl Root {
         }
     }
 
-    fn leads_to_file(&mut self, real: PathBuf, found: &Metadata, look: &mut Look<'_>, is_anew: bool) {
+    fn leads_to_file(&mut self, real: PathBuf, found: &Metadata, look: &mut Look<'_>, extent: Extent) {
+        self.silent = silent(&real);
+        if found.nlink() == 0 && self.complained.insert(real.clone()) {
+            let path = self.path.display();
+            let why = "was replaced on the host, but the container still has the old file; mount its folder instead";
+            tracing::warn!("{}: watch: {path} {why}", look.job.name);
+        }
         let new = entry(b"", found);
         let old = match std::mem::replace(&mut self.target, Target::Nowhere) {
             Target::Nowhere => None,
             Target::File { real: old_real, entry } => {
                 if old_real != real {
                     look.kernel.release(&old_real, self.user);
-                } else if is_anew {
+                } else if extent == Extent::Anew {
                     let _ = look.kernel.renew(&real);
                 }
                 Some(entry)
@@ -239,7 +309,7 @@ impl Root {
                 None
             }
         };
-        self.watch(&real, look);
+        self.is_way_blind |= !watch(&real, self.user, look);
         let method = if self.method == Method::Mtime { Method::Mtime } else { Method::Content };
         let new = read_print(&real, new, old.as_ref(), i64::MIN, method);
         let told = match &old {
@@ -252,9 +322,14 @@ impl Root {
         self.target = Target::File { real, entry: new };
     }
 
-    fn leads_to_folder(&mut self, real: PathBuf, found: &Metadata, look: &mut Look<'_>, is_anew: bool) {
+    fn leads_to_folder(&mut self, real: PathBuf, found: &Metadata, look: &mut Look<'_>, extent: Extent) {
         let node = (found.dev(), found.ino());
-        let mut is_another = is_anew;
+        let is_known = matches!(&self.target, Target::Folder { real: old, node: old_node, .. } if (old, *old_node) == (&real, node));
+        if extent == Extent::Way && is_known {
+            return;
+        }
+        self.silent = silent(&real);
+        let mut is_another = extent == Extent::Anew;
         let folders = match std::mem::replace(&mut self.target, Target::Nowhere) {
             Target::Nowhere => Folders::new(),
             Target::File { real: old_real, .. } => {
@@ -284,12 +359,18 @@ impl Root {
             if depth == Depth::Anew {
                 let _ = look.kernel.renew(&path);
             }
-            self.watch(&path, look);
+            if watch(&path, self.user, look) {
+                self.blind.remove(&below);
+            } else {
+                self.blind.insert(below.clone());
+            }
             let Target::Folder { folders, .. } = &mut self.target else { return };
             let old = folders.remove(&below);
             let listed = match list(&path, &below, &self.path, old.as_ref(), self.method, look) {
                 Ok(listed) => listed,
                 Err(error) => {
+                    // Somebody must permit it first, and that is told of.
+                    self.blind.remove(&below);
                     if error.kind() == io::ErrorKind::PermissionDenied && self.complained.insert(path.clone()) {
                         look.warn(&path, &in_words(&error));
                     }
@@ -354,6 +435,7 @@ impl Root {
     /// Folders are gone, and all files in them.
     fn forget(&mut self, real: &Path, folders: Folders, look: &mut Look<'_>) {
         for (below, listed) in folders {
+            self.blind.remove(&below);
             look.kernel.release(&join(real, &below), self.user);
             for file in listed.entries.iter().filter(|entry| entry.kind != Kind::Folder) {
                 look.changes.add(|| self.change(ChangeKind::Removed, &child(&below, &file.name), look.job));
@@ -407,7 +489,9 @@ impl Root {
             });
             let linked: Vec<PathBuf> = linked.take(LINKED).collect();
             for path in linked {
-                lead(&path, &mut links, |folder| self.watch(folder, look));
+                lead(&path, &mut links, |folder| {
+                    watch(folder, self.user, look);
+                });
             }
         }
         for folder in self.links.keys().filter(|folder| !links.contains_key(*folder)).cloned().collect::<Vec<_>>() {
@@ -428,15 +512,6 @@ impl Root {
         }
     }
 
-    /// What cannot be watched is told of, once.
-    fn watch(&self, path: &Path, look: &mut Look<'_>) {
-        match look.kernel.watch(path, self.user) {
-            Ok(()) | Err(NotWatched::Gone) => {}
-            Err(NotWatched::Limit(limit)) => tracing::warn!("{}: watch: {}: inotify: {limit:?} reached", look.job.name, path.display()),
-            Err(NotWatched::Error(error)) => tracing::debug!("{}: watch: {}: {error}", look.job.name, path.display()),
-        }
-    }
-
     fn change(&self, kind: ChangeKind, below: &[u8], job: &Job) -> Change {
         let path = join(&self.path, below).into_os_string().into_vec();
         let folder = job.folder.as_ref().map(|folder| folder.as_os_str().as_bytes());
@@ -444,6 +519,35 @@ impl Root {
             folder.filter(|folder| path.starts_with(folder) && path.get(folder.len()) == Some(&b'/')).map_or(0, |folder| folder.len() + 1);
         Change { kind, path, base }
     }
+}
+
+/// Whether the kernel tells of a path from now on, or there is nothing to be told of.
+fn watch(path: &Path, user: User, look: &mut Look<'_>) -> bool {
+    match look.kernel.watch(path, user) {
+        Ok(()) | Err(NotWatched::Gone) => true,
+        Err(NotWatched::Limit) => false,
+        Err(NotWatched::Error(error)) => {
+            tracing::debug!("{}: watch: {}: {error}", look.job.name, path.display());
+            false
+        }
+    }
+}
+
+/// The name of a path's file system, if that does not tell of all changes.
+fn silent(path: &Path) -> Option<&'static str> {
+    let kind = nix::sys::statfs::statfs(path).ok()?.filesystem_type().0;
+    silent_file_system(u32::try_from(i128::from(kind) & 0xffff_ffff).ok()?)
+}
+
+/// How much of a root is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Where it leads; and what lies there only if that is another place.
+    Way,
+    /// All of it.
+    All,
+    /// The same, and each folder may be another than the one that is watched.
+    Anew,
 }
 
 /// How much of a folder is looked at.

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
 
+use ppm_core::config::write_duration;
 use ppm_core::event::ServiceId;
 use ppm_core::time::Mono;
-use ppm_core::watch::Changes;
 use ppm_core::watch::rules::Own;
 use ppm_core::watch::settle::Settle;
+use ppm_core::watch::{Changes, POLL, Poll};
 use tokio::sync::mpsc;
 
 use super::Job;
@@ -19,6 +21,9 @@ use crate::driver::Wake;
 
 /// Of how many files at a time it is known that somebody writes them; the others are looked at as they are.
 const WRITTEN: usize = 1024;
+
+/// Looking takes this part of the time at most.
+const LOOKS_PER_COST: u32 = 20;
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -31,8 +36,21 @@ pub enum Told {
     Hint(Hint),
     /// So much has happened that all must be looked at.
     Overflow,
+    /// Something was mounted, or is not any more.
+    Mounts,
     /// Nothing is watched any more.
     End,
+}
+
+/// Why changes are not told of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Blindness {
+    /// This path's file system does not.
+    FileSystem(PathBuf),
+    /// There is no instance of inotify.
+    Instances,
+    /// There are no more watches.
+    Watches,
 }
 
 /// The thread's own.
@@ -53,18 +71,97 @@ struct Watched {
     dirt: BTreeMap<usize, BTreeSet<Dirt>>,
     /// Files that somebody writes, and whether they were waited for before in vain.
     written: BTreeMap<PathBuf, bool>,
+    /// When it is looked next at what nobody tells of; None: all is told of, or it shall not be looked.
+    poll_at: Option<Mono>,
+    /// What has been said of that.
+    said: BTreeSet<Blindness>,
 }
 
 impl Watched {
     fn due(&self) -> Option<Mono> {
         let is_written = self.written.values().any(|in_vain| !in_vain);
-        self.settle.map(|settle| settle.due(self.job.watch.settle, is_written))
+        let settled = self.settle.map(|settle| settle.due(self.job.watch.settle, is_written));
+        settled.into_iter().chain(self.poll_at).min()
+    }
+
+    /// How often it is looked at what nobody tells of.
+    fn period(&self) -> Option<Duration> {
+        let is_blind = |root: &Root| root.silent().is_some() || !root.unseen(false).is_empty();
+        match self.job.watch.poll {
+            Poll::Every(period) => Some(period),
+            Poll::Auto => self.roots.iter().any(is_blind).then_some(POLL),
+            Poll::Never => None,
+        }
+    }
+
+    /// What is looked at then, of one root.
+    fn unseen(&self, root: &Root) -> BTreeSet<Dirt> {
+        root.unseen(matches!(self.job.watch.poll, Poll::Every(_)) || root.silent().is_some())
+    }
+
+    /// Tells of what is not told of, and what follows; each once.
+    fn explain(&mut self, kernel: &Kernel) {
+        let then = match self.job.watch.poll {
+            Poll::Never => "not watched, since `poll` is `never`".to_owned(),
+            Poll::Every(_) | Poll::Auto => format!("polled every {}", write_duration(self.period().unwrap_or(POLL))),
+        };
+        let mut words = Vec::new();
+        for root in &self.roots {
+            if let Some(name) = root.silent() {
+                let text = format!("{} is on {name}, which does not report changes by others; {then}", root.path().display());
+                words.push((Blindness::FileSystem(root.path().to_owned()), text));
+            }
+        }
+        let blind: usize = self.roots.iter().map(|root| root.blind().len()).sum();
+        let is_way_blind = self.roots.iter().any(|root| !root.unseen(false).is_empty());
+        if !kernel.tells() {
+            let limit = limit("fs/inotify/max_user_instances", "user/max_inotify_instances");
+            words.push((Blindness::Instances, format!("no inotify instance left ({limit} for this user); {then}")));
+        } else if kernel.has_run_out() && (blind > 0 || is_way_blind) {
+            words.push((Blindness::Watches, self.out_of_watches(blind, &then)));
+        }
+        for (what, text) in words {
+            if self.said.insert(what) {
+                tracing::warn!("{}: watch: {text}", self.job.name);
+            }
+        }
+    }
+
+    /// `inotify limit reached after 8123 of 10001 folders`, with what is in the way and what helps.
+    fn out_of_watches(&self, blind: usize, then: &str) -> String {
+        let mut largest: BTreeMap<(usize, &[u8]), usize> = BTreeMap::new();
+        for (number, root) in self.roots.iter().enumerate() {
+            for folder in root.folders() {
+                let top = folder.split(|byte| *byte == b'/').next().unwrap_or_default();
+                *largest.entry((number, top)).or_default() += 1;
+            }
+        }
+        let all: usize = largest.values().sum();
+        let limit = limit("fs/inotify/max_user_watches", "user/max_inotify_watches");
+        let enough = all.saturating_mul(2).next_power_of_two().max(524_288);
+        let culprit = largest.into_iter().filter(|((_, top), count)| !top.is_empty() && count * 2 > all).max_by_key(|(_, count)| *count);
+        let exclude = culprit.map_or(String::new(), |((_, top), count)| {
+            format!(", or exclude `{}/` ({count} folders)", String::from_utf8_lossy(top).escape_debug())
+        });
+        format!(
+            "inotify limit reached after {} of {all} folders ({limit}). The other {blind} are {then}. Raise it on the host: \
+             sysctl fs.inotify.max_user_watches={enough}{exclude}",
+            all.saturating_sub(blind)
+        )
     }
 
     fn mark(&mut self, root: usize, dirt: Dirt, now: Mono) {
         self.dirt.entry(root).or_default().insert(dirt);
         self.settle.get_or_insert_with(|| Settle::begin(now)).again(now);
     }
+}
+
+/// A limit and its value: the lower one of the machine's and the user namespace's, by their paths in /proc/sys.
+fn limit(machine: &str, namespace: &str) -> String {
+    let read =
+        |path: &str| Some((std::fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse::<u64>().ok()?, path.replace('/', ".")));
+    let lowest = [read(machine), read(namespace)].into_iter().flatten().min();
+    lowest.map_or(machine.replace('/', "."), |(value, name)| format!("{name} = {value}"))
 }
 
 impl Worker {
@@ -93,6 +190,7 @@ impl Worker {
                     tracing::debug!("watch: overflow: full rescan");
                     self.mark_all();
                 }
+                Ok(Told::Mounts) => self.mark_all(),
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => self.look(),
             }
@@ -105,6 +203,7 @@ impl Worker {
             return;
         }
         self.unwatch(id);
+        self.kernel.try_again();
         let mut changes = Changes::default();
         let mut roots = Vec::with_capacity(job.paths.len());
         for (number, path) in job.paths.iter().enumerate() {
@@ -113,8 +212,11 @@ impl Worker {
         }
         let (folders, files) = roots.iter().map(Root::size).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
         tracing::debug!("{}: watch: {folders} folders with {files} files, {} watches", job.name, self.kernel.count());
-        let (dirt, written) = (BTreeMap::new(), BTreeMap::new());
-        self.services.insert(id, Watched { since, job, roots, settle: None, dirt, written });
+        let (dirt, written, said) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let mut watched = Watched { since, job, roots, settle: None, dirt, written, poll_at: None, said };
+        watched.explain(&self.kernel);
+        watched.poll_at = watched.period().map(|period| clock::now().mono + period);
+        self.services.insert(id, watched);
         self.tell(id, since, changes);
     }
 
@@ -156,7 +258,16 @@ impl Worker {
         let due: Vec<ServiceId> =
             self.services.iter().filter(|(_, watched)| watched.due().is_some_and(|due| due <= now)).map(|(id, _)| *id).collect();
         for id in due {
-            let Some(Watched { since, job, roots, settle, dirt, written }) = self.services.get_mut(&id) else { continue };
+            let Some(watched) = self.services.get_mut(&id) else { continue };
+            let is_polled = watched.poll_at.is_some_and(|at| at <= now);
+            if is_polled {
+                for number in 0..watched.roots.len() {
+                    let unseen = watched.roots.get(number).map(|root| watched.unseen(root)).unwrap_or_default();
+                    watched.dirt.entry(number).or_default().extend(unseen);
+                }
+            }
+            let was_told = watched.settle.is_some();
+            let Watched { since, job, roots, settle, dirt, written, .. } = watched;
             *settle = None;
             written.values_mut().for_each(|in_vain| *in_vain = true);
             let mut changes = Changes::default();
@@ -165,10 +276,17 @@ impl Worker {
                     root.look(dirt, &mut Look { kernel: &mut self.kernel, job, own: &self.own, changes: &mut changes });
                 }
             }
-            if changes.is_empty() {
+            if changes.is_empty() && was_told {
                 tracing::debug!("{}: watch: nothing has changed", job.name);
             }
             let since = *since;
+            // What takes long to look at is looked at less often.
+            let end = clock::now().mono;
+            watched.explain(&self.kernel);
+            let period = watched.period().map(|period| period.max(end.since(now) * LOOKS_PER_COST));
+            if is_polled || watched.poll_at.is_none() || period.is_none() {
+                watched.poll_at = period.map(|period| end + period);
+            }
             self.tell(id, since, changes);
         }
     }

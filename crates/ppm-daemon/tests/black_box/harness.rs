@@ -113,6 +113,15 @@ impl Setup {
         Some(setup)
     }
 
+    /// In namespaces of its own, made as unshare(1) is told, in which a shell does something before it becomes the daemon.
+    pub fn through_namespace(self, how: &[&str], script: &str) -> Setup {
+        let mut setup = self.through_shell(script);
+        let shell = std::mem::replace(&mut setup.command, Command::new("unshare"));
+        setup.command.args(how).arg(shell.get_program()).args(shell.get_args());
+        Setup::prepare(&mut setup.command, &setup.folder, &setup.mark);
+        setup
+    }
+
     /// Run by this user, to whom its folder belongs.
     pub fn run_by(mut self, uid: u32) -> Setup {
         self.command.uid(uid).gid(uid);

@@ -431,3 +431,103 @@ fn what_the_configuration_watches_may_change() {
     svc.write("w/f", "y");
     svc.restarts_for("modified w/f");
 }
+
+/// With these limits in a user namespace of its own; None, and a word about it, where that is not permitted.
+fn with_limits(script: &str, files: &[&str], watch: &Value) -> Option<Watching> {
+    let permitted = std::process::Command::new("unshare").args(["-Ur", "true"]).output().is_ok_and(|output| output.status.success());
+    if !permitted {
+        eprintln!("skipped: unshare is not permitted here");
+        return None;
+    }
+    let setup = Setup::new().through_namespace(&["-Ur"], script);
+    files.iter().for_each(|file| write(&setup.path(file), file));
+    Some(Watching::start_with(setup, watch))
+}
+
+#[test]
+fn r38_where_watches_run_out_the_rest_is_polled_and_it_is_told_once_how_to_raise_the_limit() {
+    let files: Vec<String> = (10..90).map(|number| format!("w/{number}/f")).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let limit = "echo 50 > /proc/sys/user/max_inotify_watches";
+    let Some(mut svc) = with_limits(limit, &files, &json!("w")) else { return };
+    svc.write("w/89/f", "x");
+    svc.restarts_for("modified w/89/f");
+    svc.write("w/10/f", "x");
+    svc.restarts_for("modified w/10/f");
+    svc.write("w/89/new/f", "x");
+    svc.restarts_for("created w/89/new/f");
+    let said = svc.daemon.stderr();
+    let begin = "svc: watch: inotify limit reached after ";
+    assert_eq!(said.matches(begin).count(), 1, "{said}");
+    assert!(said.contains(" of 81 folders (user.max_inotify_watches = 50). The other "), "{said}");
+    assert!(said.contains(" are polled every 2s. Raise it on the host: sysctl fs.inotify.max_user_watches=524288"), "{said}");
+}
+
+#[test]
+fn r38_without_any_instance_of_inotify_everything_is_polled() {
+    let Some(mut svc) = with_limits("echo 0 > /proc/sys/user/max_inotify_instances", &["w/a/f"], &json!("w")) else { return };
+    svc.write("w/a/f", "x");
+    svc.restarts_for("modified w/a/f");
+    let words = "svc: watch: no inotify instance left (user.max_inotify_instances = 0 for this user); polled every 2s";
+    assert_eq!(svc.daemon.stderr().matches(words).count(), 1);
+    let limit = "echo 0 > /proc/sys/user/max_inotify_instances";
+    let Some(mut svc) = with_limits(limit, &["w/f"], &json!({"paths": ["w/f", "missing"], "poll": "20ms"})) else { return };
+    svc.write("missing", "x");
+    svc.restarts_for("created missing");
+    svc.write("w/f", "x");
+    svc.restarts_for("modified w/f");
+}
+
+#[test]
+fn r38_who_does_not_want_polling_is_told_what_is_not_watched() {
+    let limit = "echo 0 > /proc/sys/user/max_inotify_instances";
+    let Some(svc) = with_limits(limit, &["w/f"], &json!({"paths": "w", "poll": "never"})) else { return };
+    svc.says("for this user); not watched, since `poll` is `never`", 1);
+}
+
+#[test]
+fn r38_after_an_overflow_of_the_queue_everything_is_looked_at_once() {
+    let mut svc = Watching::start(&["w/f", "w/keep"], &json!({"paths": "w", "settle": "1s"}));
+    svc.daemon.signal(nix::sys::signal::Signal::SIGSTOP);
+    for round in 0..20_000 {
+        svc.write(&format!("w/{round}.tmp"), ""); // three events each
+    }
+    svc.write("w/keep", "x");
+    svc.daemon.signal(nix::sys::signal::Signal::SIGCONT);
+    svc.restarts_for("modified w/keep");
+    svc.says("watch: overflow: full rescan", 1);
+    svc.write("w/f", "x");
+    svc.restarts_for("modified w/f");
+}
+
+#[test]
+fn what_is_mounted_over_a_path_is_seen_and_so_is_its_end() {
+    let Some(setup) = Setup::with_mounts("true") else { return };
+    for file in ["w/f", "other/f"] {
+        write(&setup.path(file), file);
+    }
+    let mut svc = Watching::start_with(setup, &json!("w"));
+    let pid = svc.daemon.pid.to_string();
+    let inside = |args: &[&str]| {
+        let nsenter = std::process::Command::new("nsenter").args(["-m", "-t", &pid]).args(args).output().unwrap();
+        assert!(nsenter.status.success(), "{nsenter:?}");
+    };
+    let (other, own) = (svc.path("other").display().to_string(), svc.path("w").display().to_string());
+    inside(&["mount", "--bind", &other, &own]);
+    svc.restarts_for("modified w/f");
+    inside(&["umount", &own]);
+    svc.restarts_for("modified w/f");
+}
+
+#[test]
+fn a_file_that_is_replaced_beneath_its_mount_is_told_of() {
+    let Some(setup) = Setup::with_mounts("touch w-conf; mount --bind host/conf w-conf") else { return };
+    write(&setup.path("host/conf"), "one");
+    let mut svc = Watching::start_with(setup, &json!("w-conf"));
+    svc.write("host/conf", "two");
+    svc.restarts_for("modified w-conf");
+    svc.write("host/new", "three");
+    fs::rename(svc.path("host/new"), svc.path("host/conf")).unwrap();
+    svc.says("was replaced on the host, but the container still has the old file; mount its folder instead", 1);
+    assert_eq!(svc.daemon.row("svc")["restarts"], 1);
+}
