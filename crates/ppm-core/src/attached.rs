@@ -115,9 +115,10 @@ impl Supervisor {
         let action = match (tie.is_answered, &end.how, end.exit) {
             (true, _, exit) => Action::TellEnd { to: tie.from.clone(), exit: exit.unwrap_or(Exit::Code(i32::from(end.code()))) },
             (false, how, _) => {
-                let (why, code) = match how {
-                    How::NotStarted(NoStart { why, code }) => (why.clone(), *code),
-                    _ => ("it was stopped before it had started".to_owned(), end.code()),
+                let (why, code) = if let How::NotStarted(NoStart { why, code }) = how {
+                    (why.clone(), *code)
+                } else {
+                    ("it was stopped before it had started".to_owned(), end.code())
                 };
                 let data = Some(serde_json::json!({ "code": code }));
                 Action::Respond { to: tie.from.clone(), result: Err(RpcError { data, ..RpcError::new(ErrorCode::Refused, why) }) }
