@@ -304,7 +304,7 @@ pub enum Ask {
         ],
     ))]
     Exec(Exec),
-    /// Run a command as a service until it ends, with its output and exit code passed on
+    /// Run a command as a service until it ends, and pass on its exit code
     #[command(after_help = concat!(
         section![
             "Examples",
