@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ppm_protocol::message::{Answer, ReadLog};
-use ppm_protocol::{EventRow, Exit, Request, RpcError, RpcId, Signal};
+use ppm_protocol::{EventRow, Exit, LogSources, Request, RpcError, RpcId, Signal};
 
 use crate::config::Config;
 use crate::logging::Logger;
@@ -260,10 +260,13 @@ pub enum Action {
         /// As for a start.
         launch: Arc<Launch>,
     },
-    /// Read logs to a client, after the answer to its call, and go on with new lines if that is asked for.
+    /// Answer a call for logs as soon as it is known how far they go, then read them to the client, and go on with what is
+    /// written after the answer if that is asked for.
     ReadLog {
         /// Whom.
         to: From,
+        /// The answer.
+        answer: LogSources,
         /// Which services, with what they would be started with.
         services: Vec<(ServiceId, Arc<Launch>)>,
         /// Whether the daemon's own log is among them.

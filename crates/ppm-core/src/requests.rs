@@ -210,8 +210,7 @@ impl Supervisor {
         }
         let names = services.iter().map(|(_, launch)| launch.name.clone());
         let names = names.chain((own == Own::Meant).then(|| DAEMON.to_owned())).collect();
-        self.actions.push(Action::Respond { to: from.clone(), result: Ok(Answer::Log(LogSources { services: names })) });
-        self.actions.push(Action::ReadLog { to: from, services, own, query });
+        self.actions.push(Action::ReadLog { to: from, answer: LogSources { services: names }, services, own, query });
         Ok(())
     }
 

@@ -309,11 +309,10 @@ impl Clients {
         self.send(client, Notification::event(event).line());
     }
 
-    /// A way to send a client more than it may ever have unread: who sends waits for who reads. It is under way like a
-    /// call until it has ended, which [`Wake::Streamed`] tells.
+    /// A way to answer a call with more than a client may ever have unread: who sends waits for who reads. The call is under
+    /// way until that has ended, which [`Wake::Streamed`] tells.
     pub fn stream(&mut self, to: ClientId, call: RpcId) -> Option<Outlet> {
         let client = self.clients.get_mut(&to)?;
-        client.calls += 1;
         let (out, portions) = mpsc::channel(1);
         let (gone, poke) = oneshot::channel::<SyncSender<()>>();
         let ahead = Ahead { unread: client.unread.clone(), taken: client.taken.clone() };

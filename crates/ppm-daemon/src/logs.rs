@@ -26,7 +26,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 use ppm_core::event::{Pid, ServiceId};
 use ppm_core::logging::{Limits, Style};
-use ppm_protocol::message::ReadLog;
+use ppm_protocol::message::{ReadLog, Reply};
 use tokio::sync::oneshot;
 
 use crate::control::Outlet;
@@ -39,6 +39,9 @@ use ring::{Excerpt, Place};
 
 /// The thread's own data is on the heap.
 const STACK: usize = 128 * 1024;
+
+/// How long a reader waits for the thread: a disk may hold that up, and what is in the files can be read all the same.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A pipe for each of the two streams of a service.
 #[derive(Debug)]
@@ -152,8 +155,8 @@ impl Logs {
         self.tell(Command::Reopen);
     }
 
-    /// Reads logs to a client.
-    pub fn read(&mut self, query: ReadLog, logs: Vec<Stored>, own: Option<&mut Past>, to: Outlet) -> io::Result<()> {
+    /// Answers a client when it is known how far the logs go, and reads them to it.
+    pub fn read(&mut self, query: ReadLog, answer: Reply, logs: Vec<Stored>, own: Option<&mut Past>, to: Outlet) -> io::Result<()> {
         let (poke, poked) = mpsc::sync_channel(1);
         if query.follow && !logs.is_empty() {
             self.prepare()?; // some of them may start later
@@ -165,7 +168,7 @@ impl Logs {
         let Outlet { call, out, gone } = to;
         // The last to hold it: nobody waits for a poke of a client that is gone.
         let _ = gone.send(poke);
-        let reading = Reading { logs, own, query, call, out, collector, poked };
+        let reading = Reading { logs, own, query, answer, call, out, collector, poked };
         std::thread::Builder::new().name("reader".to_owned()).stack_size(STACK).spawn(move || reader::read(reading))?;
         Ok(())
     }
@@ -197,13 +200,13 @@ impl Thread {
     fn excerpt(&self, service: &str, from: Option<Place>, most: usize) -> Option<Excerpt> {
         let (to, answer) = mpsc::channel();
         self.tell(Command::Copy { service: service.to_owned(), from, most, to });
-        answer.recv().ok()?
+        answer.recv_timeout(PATIENCE).ok()?
     }
 
-    /// Returns when all is in the files that services have written by now, and the indices tell of it.
-    fn write_indices(&self) {
+    /// Returns when all is in the files that services have written by now, and the indices tell of it: whether that is so.
+    fn write_indices(&self) -> bool {
         let (done, written) = mpsc::channel();
         self.tell(Command::Sync { done });
-        let _ = written.recv();
+        written.recv_timeout(PATIENCE).is_ok()
     }
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, ServiceId, Shell};
-use ppm_protocol::End;
-use ppm_protocol::message::{Notification, ReadLog};
+use ppm_protocol::message::{Answer, ReadLog, Reply};
+use ppm_protocol::{ErrorCode, LogSources, RpcError};
 use tokio::sync::mpsc;
 
 use crate::children::{Children, Names, Taken};
@@ -112,29 +112,28 @@ impl Hands {
         self.clients.streamed(client);
     }
 
-    fn read_log(&mut self, to: &From, services: &[(ServiceId, Arc<Launch>)], own: Own, query: ReadLog) {
-        let Some(call) = to.call.clone() else { return };
+    fn read_log(&mut self, to: From, answer: LogSources, services: &[(ServiceId, Arc<Launch>)], own: Own, query: ReadLog) {
+        if self.readers >= MAX_READERS {
+            let message = format!("{MAX_READERS} logs are being read already; wait for one to end");
+            return self.clients.reply(to, Err(RpcError::new(ErrorCode::Refused, message)));
+        }
+        let Some(call) = to.call else { return };
         let Some(outlet) = self.clients.stream(to.client, call.clone()) else { return };
         self.readers += 1;
         let out = outlet.out.clone();
-        let outcome = if self.readers > MAX_READERS {
-            Err(format!("{MAX_READERS} logs are being read already; wait for one to end"))
-        } else {
-            let stored = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
-                Ok(sinks) => {
-                    sinks.map(|Sinks { service, files, .. }| Stored { id: id.0, service, folder: files.map(|(folder, _)| folder) })
-                }
-                Err(error) => {
-                    tracing::warn!("{}: its log cannot be read: {error}", launch.name);
-                    None
-                }
-            };
-            let logs = services.iter().filter_map(stored).collect();
-            let own = (own == Own::Meant).then_some(&mut self.past);
-            self.logs.read(query, logs, own, outlet).map_err(|error| format!("no thread to read logs: {}", in_words(&error)))
+        let stored = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
+            Ok(sinks) => sinks.map(|Sinks { service, files, .. }| Stored { id: id.0, service, folder: files.map(|(folder, _)| folder) }),
+            Err(error) => {
+                tracing::warn!("{}: its log cannot be read: {error}", launch.name);
+                None
+            }
         };
-        if let Err(error) = outcome {
-            let _ = out.try_send(Notification::end(&End { call, error: Some(error) }).line());
+        let logs = services.iter().filter_map(stored).collect();
+        let own = (own == Own::Meant).then_some(&mut self.past);
+        let answer = Reply { id: call.clone(), result: Ok(Answer::Log(answer)) };
+        if let Err(error) = self.logs.read(query, answer, logs, own, outlet) {
+            let refused = RpcError::new(ErrorCode::Refused, format!("no thread to read logs: {}", in_words(&error)));
+            let _ = out.try_send(Reply { id: call, result: Err(refused) }.line());
         }
     }
 }
@@ -153,7 +152,7 @@ impl Shell for Hands {
                 Err(error) => tracing::warn!("{}: its output goes where it went: {error}", launch.name),
             },
             Action::ForgetOutput { service } => self.logs.forget(service),
-            Action::ReadLog { to, services, own, query } => self.read_log(&to, &services, own, query),
+            Action::ReadLog { to, answer, services, own, query } => self.read_log(to, answer, &services, own, query),
             Action::ReopenLogs => self.logs.reopen(),
             Action::Kill { id, pid, signal, reach } => self.children.kill(id, pid, signal, reach),
             Action::KillStrays { id, signal } => self.children.kill_strays(id, signal),

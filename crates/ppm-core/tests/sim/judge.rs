@@ -13,7 +13,7 @@ use ppm_core::service::STRAYS_AFTER;
 use ppm_core::spec::{MAIN, Reach, Settings};
 use ppm_core::supervisor::{Main, Supervisor};
 use ppm_core::time::{Mono, Now, Timestamp};
-use ppm_protocol::{EventKind, EventRow, Signal};
+use ppm_protocol::{EventKind, EventRow, Request, Signal};
 
 use crate::calls::Calls;
 use crate::model::{Known, PATIENCE, Wish};
@@ -229,6 +229,11 @@ impl Judge {
                 };
                 call.check(now, result, self)
             }
+            Action::ReadLog { to, answer, .. } => {
+                let call = self.calls.take(to);
+                let is_right = call.is_some_and(|call| matches!(call.request, Request::Log(_))) && !answer.services.is_empty();
+                rule(is_right, "every call is answered once", || format!("{to:?} is answered with {answer:?}"))
+            }
             Action::Notify { to, event } => {
                 self.notified.push((to.clone(), (**event).clone()));
                 Ok(())
@@ -239,11 +244,7 @@ impl Judge {
                 let has_come = planned.fire.0 <= now.wall.0 + self.gone_back;
                 rule(is_asked_for && has_come, "what is remembered is asked for", || format!("{service}: {planned:?}"))
             }
-            Action::ReadConfig { .. }
-            | Action::SetLogger { .. }
-            | Action::ForgetOutput { .. }
-            | Action::ReadLog { .. }
-            | Action::ReopenLogs => Ok(()),
+            Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ForgetOutput { .. } | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(notice),
             Action::Exit { code } => {
                 self.exited = true;
