@@ -728,7 +728,7 @@ fn why_tells_what_was_written_last_before_each_of_the_last_ends() {
         let told = [vec![], vec![run_of(1)], vec![run_of(1), run_of(2)], vec![run_of(1), run_of(2)], vec![run_of(2), run_of(4)]];
         for expected in told {
             let mut found = last_words(&daemon, "web");
-            found.iter_mut().for_each(|lines| lines.sort_unstable_by_key(|line| line.starts_with("end"))); // two streams are mixed as they come
+            found.iter_mut().for_each(|lines| lines.sort_by_key(|line| line.starts_with("end"))); // two streams are mixed as they come
             assert_eq!(found, expected, "with {logger}");
             run(&daemon, "web");
         }
