@@ -28,6 +28,7 @@ use super::index::Source;
 use super::ring::{Place, Ring};
 use super::{Command, Sinks};
 use crate::clock;
+use crate::spawn::in_words;
 
 /// So much is read at a time: what a pipe holds.
 const BLOCK: usize = 64 * 1024;
@@ -220,6 +221,7 @@ impl Collector {
     fn start(&mut self, id: ServiceId, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
         // What an earlier run has left behind and still holds its pipes is not read any longer.
         self.end_streams(|stream| stream.id == id && stream.run != run);
+        let name = sinks.service.clone();
         self.set_sinks(id, sinks);
         for (read, source) in read.into_iter().zip([Source::Stdout, Source::Stderr]) {
             let token = self.next;
@@ -229,7 +231,7 @@ impl Collector {
                     let stream = Stream { read, id, run, source, held: Vec::new(), held_since: Mono(0) };
                     self.streams.insert(token, stream);
                 }
-                Err(errno) => tracing::warn!("a service's output cannot be read: {errno}"),
+                Err(errno) => tracing::warn!("{name}: its output cannot be read: {}", in_words(&errno.into())),
             }
         }
     }
