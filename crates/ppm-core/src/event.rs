@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ppm_protocol::message::{Answer, ReadLog};
+use ppm_protocol::types::Life;
 use ppm_protocol::{EventRow, Exit, LogSources, Request, RpcError, RpcId, Signal};
 
 use crate::config::Config;
@@ -246,6 +247,16 @@ pub enum Action {
         /// With what.
         result: Result<Answer, RpcError>,
     },
+    /// Answer a call for lives when the output before the ends that they name was read, as far as it is kept: see
+    /// [`crate::last_words`].
+    TellLives {
+        /// Whom.
+        to: From,
+        /// The answer.
+        lives: Vec<Life>,
+        /// The services whose output is kept, with what they would be started with.
+        kept: Vec<(ServiceId, Arc<Launch>)>,
+    },
     /// Tell a client that follows.
     Notify {
         /// Whom.
@@ -274,7 +285,7 @@ pub enum Action {
         /// Which of their lines.
         query: ReadLog,
     },
-    /// What is kept in memory of the output of the service of this name may go.
+    /// What is kept in memory of the output of the service of this name, and about it, may go.
     ForgetOutput {
         /// The name.
         service: String,

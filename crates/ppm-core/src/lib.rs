@@ -17,6 +17,7 @@ pub mod event;
 mod farewell;
 pub mod journal;
 pub mod kin;
+pub mod last_words;
 pub mod logging;
 pub mod names;
 pub mod oom;

@@ -487,7 +487,7 @@ impl Supervisor {
     fn remove(&mut self, now: Now, id: ServiceId) {
         let Some(Entry { service, .. }) = self.services.remove(&id) else { return };
         self.names.remove(&service.spec().name);
-        if service.spec().log.logger(self.settings.logger.as_ref()).is_some_and(|logger| logger.memory.is_some()) {
+        if service.spec().log.logger(self.settings.logger.as_ref()).is_some_and(|logger| logger.keeps()) {
             self.actions.push(Action::ForgetOutput { service: service.spec().name.clone() });
         }
         let row = event_row(now, &service, ppm_protocol::EventKind::Removed, service.status(), None, None, String::new());

@@ -33,6 +33,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::driver::Wake;
+use crate::spawn::in_words;
 
 /// More connections than this close the longest idle one, if there are files for as many.
 const MAX_CLIENTS: usize = 64;
@@ -83,7 +84,7 @@ const ELSEWHERE: &str = "choose another place with --socket or PPM_SOCKET";
 
 /// Makes the socket: mode 0600, a stale one replaced, a live one respected.
 pub fn bind(path: &Path) -> Result<(StdListener, Address), NoSocket> {
-    let fail = |what: &str, error: &io::Error| NoSocket { message: format!("cannot {what}: {error}"), hint: remedy(error) };
+    let fail = |what: &str, error: &io::Error| NoSocket { message: format!("cannot {what}: {}", in_words(error)), hint: remedy(error) };
     if path.as_os_str().len() > socket::MAX_PATH {
         let message =
             format!("the socket's path is {} bytes long, {} are possible: {}", path.as_os_str().len(), socket::MAX_PATH, path.display());
@@ -147,8 +148,10 @@ fn remove_stale(path: &Path) -> Result<(), NoSocket> {
     if is_live(path) {
         return Err(in_use(path));
     }
-    fs::remove_file(path)
-        .map_err(|error| NoSocket { message: format!("cannot replace the stale socket {}: {error}", path.display()), hint: ELSEWHERE })
+    fs::remove_file(path).map_err(|error| NoSocket {
+        message: format!("cannot replace the stale socket {}: {}", path.display(), in_words(&error)),
+        hint: ELSEWHERE,
+    })
 }
 
 /// Whether it may be somebody's: only a refused connection tells that nobody listens (R54). Does not wait for who
@@ -495,7 +498,7 @@ fn permit(stream: &UnixStream) -> Result<u32, RpcError> {
             data: Some(serde_json::json!({ "permission": true })),
             ..RpcError::new(ErrorCode::Refused, format!("not permitted: you are uid {uid}, the daemon belongs to uid {own}"))
         }),
-        Err(error) => Err(RpcError::new(ErrorCode::Refused, format!("not permitted: cannot tell who you are: {error}"))),
+        Err(error) => Err(RpcError::new(ErrorCode::Refused, format!("not permitted: cannot tell who you are: {}", in_words(&error)))),
     }
 }
 

@@ -44,7 +44,7 @@ use crate::host::{OpenFiles, Terminal};
 use crate::loader::Loader;
 use crate::memory::Memory;
 use crate::shell::Hands;
-use crate::spawn::Spawner;
+use crate::spawn::{Spawner, in_words};
 
 /// The configuration is wrong (sysexits.h: EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
@@ -106,7 +106,7 @@ struct Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
-        Failure { message: format!("error: the daemon cannot run: {error}"), code: 1 }
+        Failure { message: format!("error: the daemon cannot run: {}", in_words(&error)), code: 1 }
     }
 }
 

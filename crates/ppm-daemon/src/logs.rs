@@ -10,6 +10,7 @@ mod file;
 mod files;
 mod index;
 mod kept;
+mod last_words;
 mod lines;
 mod reader;
 mod ring;
@@ -26,13 +27,16 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 use ppm_core::event::{Pid, ServiceId};
 use ppm_core::logging::{Limits, Style};
-use ppm_protocol::message::{ReadLog, Reply};
+use ppm_protocol::RpcId;
+use ppm_protocol::message::{Answer, ReadLog, Reply};
+use ppm_protocol::types::Life;
 use tokio::sync::oneshot;
 
 use crate::control::Outlet;
 use crate::log::Past;
 
-use collector::Collector;
+use collector::{Collector, End};
+pub use last_words::without_output;
 use reader::Reading;
 pub use reader::Stored;
 use ring::{Excerpt, Place};
@@ -90,8 +94,10 @@ enum Command {
     Ended { run: Pid },
     /// Output of a service goes elsewhere from now on.
     SetSinks { id: ServiceId, sinks: Sinks },
-    /// Forget what memory keeps of a service.
+    /// Forget what memory keeps of a service, and where its runs ended.
     Forget { service: String },
+    /// Say where the last runs of a service ended.
+    Ends { service: String, to: mpsc::Sender<Vec<End>> },
     /// Give so many bytes of what memory keeps of a service, from this place on; None: nothing is kept.
     Copy { service: String, from: Option<Place>, most: usize, to: mpsc::Sender<Option<Excerpt>> },
     /// Close all files, to open them again under their names.
@@ -145,7 +151,7 @@ impl Logs {
         self.tell(Command::SetSinks { id, sinks });
     }
 
-    /// Forgets what memory keeps of a service.
+    /// Forgets what memory keeps of a service, and where its runs ended.
     pub fn forget(&self, service: String) {
         self.tell(Command::Forget { service });
     }
@@ -171,6 +177,22 @@ impl Logs {
         let reading = Reading { logs, own, query, answer, call, out, collector, poked };
         std::thread::Builder::new().name("reader".to_owned()).stack_size(STACK).spawn(move || reader::read(reading))?;
         Ok(())
+    }
+
+    /// Answers a client with lives, when what was written before their ends was read.
+    /// Where there is no thread for that, the lives come back.
+    pub fn tell_lives(&self, call: RpcId, lives: Vec<Life>, logs: Vec<Stored>, to: Outlet) -> Result<(), Vec<Life>> {
+        let Some(collector) = self.thread.clone() else { return Err(lives) }; // nothing was ever captured
+        let (give, take) = mpsc::channel();
+        let work = move || {
+            let Ok(lives) = take.recv() else { return };
+            let lives = last_words::told(lives, &logs, &collector);
+            let _ = to.out.blocking_send(Reply { id: call, result: Ok(Answer::Lives(lives)) }.line());
+        };
+        match std::thread::Builder::new().name("reader".to_owned()).stack_size(STACK).spawn(work) {
+            Ok(_) => give.send(lives).map_err(|mpsc::SendError(lives)| lives),
+            Err(_) => Err(lives),
+        }
     }
 
     /// Returns when everything is written, but after `patience` at the latest.
@@ -201,6 +223,13 @@ impl Thread {
         let (to, answer) = mpsc::channel();
         self.tell(Command::Copy { service: service.to_owned(), from, most, to });
         answer.recv_timeout(PATIENCE).ok()?
+    }
+
+    /// Where the last runs of a service ended.
+    fn ends(&self, service: &str) -> Vec<End> {
+        let (to, answer) = mpsc::channel();
+        self.tell(Command::Ends { service: service.to_owned(), to });
+        answer.recv_timeout(PATIENCE).unwrap_or_default()
     }
 
     /// Returns when all is in the files that services have written by now, and the indices tell of it: whether that is so.

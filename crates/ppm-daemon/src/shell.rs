@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, ServiceId, Shell};
 use ppm_protocol::message::{Answer, ReadLog, Reply};
+use ppm_protocol::types::Life;
 use ppm_protocol::{ErrorCode, LogSources, RpcError};
 use tokio::sync::mpsc;
 
@@ -13,7 +14,7 @@ use crate::control::Clients;
 use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
 use crate::log::Past;
-use crate::logs::{Logs, Sinks, Stored};
+use crate::logs::{Logs, Sinks, Stored, without_output};
 use crate::memory::Memory;
 use crate::spawn::{Spawner, Started, in_words};
 use crate::{log, sampler};
@@ -121,6 +122,31 @@ impl Hands {
         let Some(outlet) = self.clients.stream(to.client, call.clone()) else { return };
         self.readers += 1;
         let out = outlet.out.clone();
+        let logs = self.stored(services);
+        let own = (own == Own::Meant).then_some(&mut self.past);
+        let answer = Reply { id: call.clone(), result: Ok(Answer::Log(answer)) };
+        if let Err(error) = self.logs.read(query, answer, logs, own, outlet) {
+            let refused = RpcError::new(ErrorCode::Refused, format!("no thread to read logs: {}", in_words(&error)));
+            let _ = out.try_send(Reply { id: call, result: Err(refused) }.line());
+        }
+    }
+
+    /// Where a thread cannot be had for it, lives are told without output: what happened is worth more.
+    fn tell_lives(&mut self, to: From, lives: Vec<Life>, kept: &[(ServiceId, Arc<Launch>)]) {
+        let Some(call) = to.call.clone() else { return };
+        if self.readers >= MAX_READERS {
+            return self.clients.reply(to, Ok(Answer::Lives(without_output(lives))));
+        }
+        let Some(outlet) = self.clients.stream(to.client, call.clone()) else { return };
+        self.readers += 1;
+        let out = outlet.out.clone();
+        if let Err(lives) = self.logs.tell_lives(call.clone(), lives, self.stored(kept), outlet) {
+            let _ = out.try_send(Reply { id: call, result: Ok(Answer::Lives(without_output(lives))) }.line());
+        }
+    }
+
+    /// Where the output of services is kept.
+    fn stored(&self, services: &[(ServiceId, Arc<Launch>)]) -> Vec<Stored> {
         let stored = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
             Ok(sinks) => sinks.map(|Sinks { service, files, .. }| Stored { id: id.0, service, folder: files.map(|(folder, _)| folder) }),
             Err(error) => {
@@ -128,13 +154,7 @@ impl Hands {
                 None
             }
         };
-        let logs = services.iter().filter_map(stored).collect();
-        let own = (own == Own::Meant).then_some(&mut self.past);
-        let answer = Reply { id: call.clone(), result: Ok(Answer::Log(answer)) };
-        if let Err(error) = self.logs.read(query, answer, logs, own, outlet) {
-            let refused = RpcError::new(ErrorCode::Refused, format!("no thread to read logs: {}", in_words(&error)));
-            let _ = out.try_send(Reply { id: call, result: Err(refused) }.line());
-        }
+        services.iter().filter_map(stored).collect()
     }
 }
 
@@ -153,6 +173,7 @@ impl Shell for Hands {
             },
             Action::ForgetOutput { service } => self.logs.forget(service),
             Action::ReadLog { to, answer, services, own, query } => self.read_log(to, answer, &services, own, query),
+            Action::TellLives { to, lives, kept } => self.tell_lives(to, lives, &kept),
             Action::ReopenLogs => self.logs.reopen(),
             Action::Kill { id, pid, signal, reach } => self.children.kill(id, pid, signal, reach),
             Action::KillStrays { id, signal } => self.children.kill_strays(id, signal),

@@ -699,10 +699,13 @@ fn errno() -> c_int {
     unsafe { *libc::__errno_location() }
 }
 
-/// The error's text without its number.
+/// The error's text without its number; one that is in words already stays as it is.
 pub fn in_words(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_lowercase()
+    match text.split_once(" (os error") {
+        Some((words, _)) if error.raw_os_error().is_some() => words.to_lowercase(),
+        Some(_) | None => text,
+    }
 }
 
 fn is_executable(file: &Path) -> bool {

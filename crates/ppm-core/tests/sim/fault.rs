@@ -61,6 +61,7 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
+    QuotesTheLiving,
 }
 
 const STAYS: &str = "what is stopped stays so";
@@ -73,7 +74,7 @@ const OUTLIVES: &str = "nothing of a service outlives its run";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 44] = [
+pub const TABLE: [(Fault, &[&str]); 45] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -119,6 +120,7 @@ pub const TABLE: [(Fault, &[&str]); 44] = [
     (Fault::ExitsBadly, &["the exit code is right"]),
     (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
+    (Fault::QuotesTheLiving, &["last words are of those that ended"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
 ];
 
@@ -293,6 +295,11 @@ impl Planted {
             }
             (Fault::RemovesTheLiving, Action::Announce(Notice::Service(row))) if row.event == EventKind::Stopping => {
                 *row = Arc::new(ppm_protocol::EventRow { event: EventKind::Removed, ..(**row).clone() });
+            }
+            (Fault::QuotesTheLiving, Action::TellLives { lives, .. }) => {
+                for (life, pid) in lives.iter_mut().filter_map(|life| life.row.pid.map(|pid| (life, pid))) {
+                    life.output.iter_mut().for_each(|words| words.pid = pid);
+                }
             }
             (Fault::ExitsBadly, Action::Exit { code }) => *code ^= 1,
             _ => {}

@@ -13,7 +13,8 @@ use ppm_core::service::STRAYS_AFTER;
 use ppm_core::spec::{MAIN, Reach, Settings};
 use ppm_core::supervisor::{Main, Supervisor};
 use ppm_core::time::{Mono, Now, Timestamp};
-use ppm_protocol::{EventKind, EventRow, Request, Signal};
+use ppm_protocol::message::Answer;
+use ppm_protocol::{EventKind, EventRow, RpcError, Signal};
 
 use crate::calls::Calls;
 use crate::model::{Known, PATIENCE, Wish};
@@ -223,17 +224,9 @@ impl Judge {
                 let is_known = |pid: &Pid| *pid == DAEMON || self.known.values().any(|known| known.process.is_some_and(|p| p.pid == *pid));
                 rule(pids.iter().all(is_known), "only living processes are read", || format!("{pids:?}"))
             }
-            Action::Respond { to, result } => {
-                let Some(call) = self.calls.take(to) else {
-                    return rule(false, "every call is answered once", || format!("{to:?} has no open call"));
-                };
-                call.check(now, result, self)
-            }
-            Action::ReadLog { to, answer, .. } => {
-                let call = self.calls.take(to);
-                let is_right = call.is_some_and(|call| matches!(call.request, Request::Log(_))) && !answer.services.is_empty();
-                rule(is_right, "every call is answered once", || format!("{to:?} is answered with {answer:?}"))
-            }
+            Action::Respond { to, result } => self.see_answer(now, to, result),
+            Action::ReadLog { to, answer, .. } => self.see_answer(now, to, &Ok(Answer::Log(answer.clone()))),
+            Action::TellLives { to, lives, .. } => self.see_answer(now, to, &Ok(Answer::Lives(lives.clone()))),
             Action::Notify { to, event } => {
                 self.notified.push((to.clone(), (**event).clone()));
                 Ok(())
@@ -253,6 +246,13 @@ impl Judge {
                 rule(*code == right, "the exit code is right", || format!("{code}, not {right}"))
             }
         }
+    }
+
+    fn see_answer(&mut self, now: Now, to: &From, result: &Result<Answer, RpcError>) -> Verdict {
+        let Some(call) = self.calls.take(to) else {
+            return rule(false, "every call is answered once", || format!("{to:?} has no open call"));
+        };
+        call.check(now, result, self)
     }
 
     /// That of the essential service that came to its end first, else of the command of the command line, else 0.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ppm_core::logging::{LogChoice, LogKeys};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::supervisor::Main;
@@ -53,6 +54,8 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     let schedules = ["*/10 * * * * *", "*/10 * * * * *", "* * * * *", "5 3 * * *", "@every 25s", "0 0 0 1 1 * 2020"];
     let text = if dice.one_in(2) { "" } else { *dice.pick(&schedules) };
     spec.essential = dice.one_in(8);
+    let memory = LogKeys { memory: Some(4096), ..LogKeys::default() };
+    spec.log = if dice.one_in(2) { LogChoice::Own(Box::new(memory)) } else { LogChoice::AsLogger };
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec
 }

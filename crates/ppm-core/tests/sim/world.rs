@@ -237,7 +237,11 @@ impl World {
                 self.plan(now, delay, Happening::NotRead { read: *read });
             }
             Action::Remember { .. } | Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
-            Action::SetLogger { .. } | Action::ForgetOutput { .. } | Action::ReadLog { .. } | Action::ReopenLogs => {}
+            Action::SetLogger { .. }
+            | Action::ForgetOutput { .. }
+            | Action::ReadLog { .. }
+            | Action::TellLives { .. }
+            | Action::ReopenLogs => {}
         }
     }
 

@@ -4,7 +4,7 @@
 //! service writes to its two streams is mixed by whole lines. What is left of a line waits for its rest, but not for
 //! long. Nothing is done while nothing is written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -17,15 +17,18 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
 use ppm_core::event::{Pid, ServiceId};
+use ppm_core::last_words::ENDS;
 use ppm_core::logging::Style;
+use ppm_core::rotate::Begun;
 use ppm_core::time::{Mono, Now};
 
 use super::console::Console;
-use super::file::{Folder, LogFile};
+use super::file::{Folder, LogFile, length};
 use super::index::Source;
-use super::ring::Ring;
+use super::ring::{Place, Ring};
 use super::{Command, Sinks};
 use crate::clock;
+use crate::spawn::in_words;
 
 /// So much is read at a time: what a pipe holds.
 const BLOCK: usize = 64 * 1024;
@@ -63,6 +66,8 @@ pub struct Collector {
     /// What is kept in memory, by the names of services: it outlives their runs.
     rings: BTreeMap<String, Ring>,
     next_ring: u64,
+    /// Where the last runs of services ended, by their names.
+    ends: BTreeMap<String, VecDeque<End>>,
     /// Made when something is written to it.
     console: Option<Console>,
     /// Who is told when something was written for one of these services.
@@ -92,6 +97,24 @@ struct Output {
     /// Its folder, by number, and its files there.
     file: Option<(usize, LogFile)>,
     console: Option<Style>,
+    /// How much the run has written by now, in bytes, and how much of it is in files.
+    told: u64,
+    written: u64,
+}
+
+/// Where the output of a run ends.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// The run.
+    pub run: Pid,
+    /// How many bytes of it there are.
+    pub told: u64,
+    /// How many of them are in files.
+    pub written: u64,
+    /// In which file it ends, and where in that.
+    pub file: Option<(Begun, u64)>,
+    /// Where it ends in memory.
+    pub ring: Option<Place>,
 }
 
 /// What there was in a pipe.
@@ -117,6 +140,7 @@ impl Collector {
             folders: Vec::new(),
             rings: BTreeMap::new(),
             next_ring: 0,
+            ends: BTreeMap::new(),
             console: None,
             followers: Vec::new(),
             written: BTreeSet::new(),
@@ -173,7 +197,13 @@ impl Collector {
             Command::Started { id, run, sinks, read } => self.start(id, run, sinks, read),
             Command::Ended { run } => self.end_streams(|stream| stream.run == run),
             Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
-            Command::Forget { service } => drop(self.rings.remove(&service)),
+            Command::Forget { service } => {
+                self.rings.remove(&service);
+                self.ends.remove(&service);
+            }
+            Command::Ends { service, to } => {
+                let _ = to.send(self.ends_of(&service));
+            }
             Command::Copy { service, from, most, to } => {
                 let _ = to.send(self.rings.get(&service).map(|ring| ring.excerpt(from, most)));
             }
@@ -191,6 +221,7 @@ impl Collector {
     fn start(&mut self, id: ServiceId, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
         // What an earlier run has left behind and still holds its pipes is not read any longer.
         self.end_streams(|stream| stream.id == id && stream.run != run);
+        let name = sinks.service.clone();
         self.set_sinks(id, sinks);
         for (read, source) in read.into_iter().zip([Source::Stdout, Source::Stderr]) {
             let token = self.next;
@@ -200,7 +231,7 @@ impl Collector {
                     let stream = Stream { read, id, run, source, held: Vec::new(), held_since: Mono(0) };
                     self.streams.insert(token, stream);
                 }
-                Err(errno) => tracing::warn!("a service's output cannot be read: {errno}"),
+                Err(errno) => tracing::warn!("{name}: its output cannot be read: {}", in_words(&errno.into())),
             }
         }
     }
@@ -208,7 +239,13 @@ impl Collector {
     fn set_sinks(&mut self, id: ServiceId, sinks: Sinks) {
         self.keep(&sinks);
         let files = sinks.files.map(|(path, limits)| (self.folder(&path), limits));
-        let output = self.outputs.entry(id).or_insert_with(|| Output { service: sinks.service.clone(), file: None, console: None });
+        let output = self.outputs.entry(id).or_insert_with(|| Output {
+            service: sinks.service.clone(),
+            file: None,
+            console: None,
+            told: 0,
+            written: 0,
+        });
         output.console = sinks.console;
         output.file = match (output.file.take(), files) {
             (Some((folder, mut file)), Some((wanted, limits))) if folder == wanted => {
@@ -318,12 +355,28 @@ impl Collector {
                 file.iter_mut().for_each(|(_, file)| file.end_line());
                 self.rings.get_mut(service).into_iter().for_each(Ring::end_line);
             }
-        } else if let Some(Output { service, file, .. }) = self.outputs.remove(&stream.id) {
+        } else if let Some(output) = self.outputs.remove(&stream.id) {
+            if let Some(end) = output.end(stream.run, &self.rings) {
+                let ends = self.ends.entry(output.service.clone()).or_default();
+                ends.push_back(end);
+                ends.drain(..ends.len().saturating_sub(ENDS));
+            }
+            let Output { service, file, .. } = output;
             self.rings.get_mut(&service).into_iter().for_each(Ring::end_line);
             if let Some((folder, mut file)) = file {
                 file.close(&mut self.folders[folder]);
             }
         }
+    }
+
+    /// Where the last runs of a service ended, and where those are that have not.
+    fn ends_of(&self, service: &str) -> Vec<End> {
+        let mut ends: Vec<End> = self.ends.get(service).into_iter().flatten().copied().collect();
+        for stream in self.streams.values() {
+            let output = self.outputs.get(&stream.id).filter(|output| output.service == service);
+            ends.extend(output.and_then(|output| output.end(stream.run, &self.rings)));
+        }
+        ends
     }
 
     /// Reads pipes to their end, or as far as they are filled by now: who still holds one may write for ever (R42).
@@ -405,6 +458,15 @@ impl Collector {
     }
 }
 
+impl Output {
+    /// Where the output of its run ends by now; None: it is nowhere.
+    fn end(&self, run: Pid, rings: &BTreeMap<String, Ring>) -> Option<End> {
+        let file = self.file.as_ref().and_then(|(_, file)| file.end());
+        let ring = rings.get(&self.service).map(|ring| ring.excerpt(None, 0).end);
+        (file.is_some() || ring.is_some()).then_some(End { run, told: self.told, written: self.written, file, ring })
+    }
+}
+
 /// Writes output of a service to its files and to memory. What is to go to the console besides, or could not be written, comes back.
 fn pass_on<'a>(
     outputs: &'a mut BTreeMap<ServiceId, Output>,
@@ -418,11 +480,13 @@ fn pass_on<'a>(
     if output.is_empty() {
         return None;
     }
-    let Output { service, file, console } = outputs.get_mut(&id)?;
+    let Output { service, file, console, told, written } = outputs.get_mut(&id)?;
     let rest = match file {
         Some((folder, file)) => file.write(&mut folders[*folder], now, source, output),
         None => &[],
     };
+    *told += length(output.len());
+    *written += length(output.len() - rest.len());
     let ring = if rings.is_empty() { None } else { rings.get_mut(service) };
     ring.into_iter().for_each(|ring| ring.write(now.wall, source, output, rest.len()));
     match console {

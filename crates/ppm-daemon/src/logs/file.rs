@@ -158,6 +158,11 @@ impl LogFile {
         self.fill.size
     }
 
+    /// The active file and its end, if one has been chosen.
+    pub fn end(&self) -> Option<(Begun, u64)> {
+        self.begun.map(|begun| (begun, self.fill.size))
+    }
+
     /// What comes next begins a line.
     pub fn end_line(&mut self) {
         self.ends_line = true;
@@ -410,6 +415,7 @@ fn options() -> fs::OpenOptions {
     options
 }
 
-fn length(bytes: usize) -> u64 {
+/// A number of bytes, as files are measured.
+pub fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }

@@ -161,6 +161,27 @@ impl Files {
     }
 }
 
+/// The last so many bytes before this place, which is a file and a byte in it.
+pub fn last_pieces(folder: &Path, service: &str, end: (Begun, u64), bytes: u64) -> Vec<Piece> {
+    let (last, mut at) = end;
+    let files = Files::new(folder.to_owned(), service.to_owned());
+    let mut left = bytes;
+    let mut parts = Vec::new();
+    for begun in files.list().into_iter().rev().skip_while(|begun| *begun > last) {
+        let Some(mut open) = Open::new(folder, service, begun) else { break };
+        open.look(Some((last, at)));
+        let begin = open.end.saturating_sub(left);
+        left -= open.end - begin;
+        open.begin_at(begin);
+        parts.push(open);
+        at = u64::MAX;
+        if left == 0 {
+            break;
+        }
+    }
+    parts.into_iter().rev().flat_map(|mut open| std::iter::from_fn(move || open.next_piece())).collect()
+}
+
 impl Open {
     fn new(folder: &Path, service: &str, begun: Begun) -> Option<Open> {
         let mut options = File::options();
@@ -228,8 +249,7 @@ impl Open {
             Some(Stream::Stderr) => source == Source::Stderr,
             Some(Stream::Daemon | Stream::Other(_)) | None => true,
         };
-        let count = self.index.as_ref().map_or(0, |index| index.metadata().map_or(0, |found| found.len()));
-        let mut record = count.saturating_sub(HEADER as u64) / RECORD as u64;
+        let mut record = self.count_records();
         let (mut found, mut end) = (0, self.end);
         while record > 0 && end > 0 {
             let first = record.saturating_sub(RECORDS as u64);
@@ -259,9 +279,25 @@ impl Open {
         found
     }
 
+    /// Goes to this byte. Records are in the order of what they tell of, so the one of it need not be looked for from the
+    /// beginning.
     fn begin_at(&mut self, at: u64) {
         (self.at, self.record) = (at, 0);
         self.records.clear();
+        let Some(index) = &self.index else { return };
+        let mut after = self.count_records();
+        while self.record < after {
+            let middle = self.record.midpoint(after);
+            match read_records(index, middle, 1).first() {
+                Some(record) if record.start + u64::from(record.length) <= at => self.record = middle + 1,
+                Some(_) | None => after = middle,
+            }
+        }
+    }
+
+    fn count_records(&self) -> u64 {
+        let size = self.index.as_ref().and_then(|index| index.metadata().ok()).map_or(0, |found| found.len());
+        size.saturating_sub(HEADER as u64) / RECORD as u64
     }
 
     /// Counts ends of lines from `end` back to `start`. The place behind the last one, when there are more than `most`.

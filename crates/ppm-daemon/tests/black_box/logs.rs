@@ -694,3 +694,48 @@ fn a_reload_changes_how_much_is_kept_and_ends_it() {
     let refused = daemon.refused("log", &json!({"services": ["web"]}));
     assert!(refused["data"]["hint"].as_str().unwrap().contains("logger: {memory: 64KiB}"), "{refused}");
 }
+
+/// What a service wrote last before its last ends, as `why` tells it.
+fn last_words(daemon: &Daemon, name: &str) -> Vec<Vec<String>> {
+    let lives = daemon.call("why", &json!({"services": [name]}));
+    let output = lives[0]["output"].as_array().cloned().unwrap_or_default();
+    let ends: Vec<&Value> = lives[0]["events"].as_array().unwrap().iter().filter(|event| event["event"] == "exited").collect();
+    let told = |words: &Value| {
+        assert!(ends.iter().any(|end| end["pid"] == words["pid"] && end["time"] == words["ended"]), "{words} of {ends:?}");
+        words["lines"].as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+    };
+    output.iter().map(told).collect()
+}
+
+#[test]
+fn why_tells_what_was_written_last_before_each_of_the_last_ends() {
+    // Each run says how many there were, but one that says nothing.
+    let script = "echo >> runs; run=$(wc -l < runs); [ $run = 3 ] && exit 1; for i in 1 2 3 4 5 6 7 8 9 10; do echo run $run line $i; done; printf 'end of %s' $run >&2; exit 1";
+    let loggers = |folder: &Path| {
+        [json!({"path": folder}), json!({"memory": "64KiB"}), json!({"path": folder, "max_file_size": "40", "max_files": 99})]
+    };
+    for number in 0..3 {
+        let setup = Setup::new();
+        let logger = loggers(&setup.path("log"))[number].clone();
+        let daemon = setup.config(&json!({"logger": logger, "services": [task("web", script)]})).start();
+        let run_of = |run: usize| -> Vec<String> {
+            let lines = (2..=10).map(|line| format!("run {run} line {line}"));
+            lines.chain([format!("end of {run}")]).collect()
+        };
+        let told = [vec![], vec![run_of(1)], vec![run_of(1), run_of(2)], vec![run_of(1), run_of(2)], vec![run_of(2), run_of(4)]];
+        for expected in told {
+            let mut found = last_words(&daemon, "web");
+            found.iter_mut().for_each(|lines| lines.sort_by_key(|line| line.starts_with("end"))); // two streams are mixed as they come
+            assert_eq!(found, expected, "with {logger}");
+            run(&daemon, "web");
+        }
+    }
+}
+
+#[test]
+fn why_is_bounded_and_tells_of_a_long_line_its_end() {
+    let daemon = in_memory("64KiB", &[task("web", "head -c 20000 /dev/zero | tr '\\0' x; echo end; exit 3")]);
+    run(&daemon, "web");
+    let [words] = last_words(&daemon, "web").try_into().unwrap();
+    assert_eq!((words.len(), words[0].len(), words[0].ends_with("xend")), (1, 4095, true));
+}

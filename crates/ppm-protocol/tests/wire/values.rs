@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ppm_protocol::message::{AddService, Answer, Await, Check, Goal, ReadAgain, ReadLog, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::types::LastWords;
 use ppm_protocol::{
     Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, Health, HealthRow, History,
     InfoRow, Life, LogLine, LogSources, Method, NextStart, PlanEvent, PlanRow, Reload, ReloadAction, ReloadRow, Reply, Request, RpcError,
@@ -71,6 +72,10 @@ pub fn values() -> BTreeMap<String, Line> {
         partial: false,
     };
     let odd = LogLine { time: None, message: "\u{fffd}(".to_owned(), bytes: Some(vec![0xc3, 0x28]), partial: true, ..line.clone() };
+    let ended = event_row(EventKind::Exited);
+    let lines = vec![LogLine { stream: Stream::Stderr, message: "fatal: queue unreachable".to_owned(), ..line.clone() }];
+    let output = vec![LastWords { pid: ended.pid.unwrap(), ended: ended.time, lines }];
+    put("reply-why-output".to_owned(), reply(Method::Why, Answer::Lives(vec![Life { output, ..life() }])));
     put("log-odd".to_owned(), Line::Log(odd));
     put("log".to_owned(), Line::Log(line));
     put("end".to_owned(), Line::End(End { call: RpcId::Number(1), error: None }));
@@ -302,7 +307,7 @@ fn runs() -> RunsRow {
 }
 
 fn life() -> Life {
-    Life { row: crashed(), events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)] }
+    Life { row: crashed(), events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)], output: Vec::new() }
 }
 
 fn reload() -> Reload {
