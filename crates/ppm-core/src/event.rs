@@ -155,8 +155,8 @@ pub enum Event {
     Sampled {
         /// The action's.
         sample: u64,
-        /// One entry for each process asked for that could be read.
-        usages: Vec<(Pid, Usage)>,
+        /// One entry for each of those asked for that could be read.
+        usages: Vec<(Whose, Usage)>,
     },
     /// The configuration asked for with [`Action::ReadConfig`].
     ConfigRead {
@@ -217,13 +217,15 @@ pub enum Action {
         /// The signal.
         signal: Signal,
     },
-    /// Read the usage of these processes and of the daemon itself; answered by [`Event::Sampled`].
+    /// Read what services use with all of their processes; answered by [`Event::Sampled`].
     Sample {
         /// To be given back.
         sample: u64,
-        /// The processes; the daemon's own is among them.
-        pids: Vec<Pid>,
-        /// Whether to read the costly figures too.
+        /// Whose usage is asked for.
+        whose: Vec<Whose>,
+        /// All services that have a main process: whose a process is, is told by those that it is not of, too.
+        running: Vec<Running>,
+        /// How much to read.
         detail: Detail,
     },
     /// Keep in mind, also when the daemon has ended, that this planned time of a service has come.
@@ -333,12 +335,26 @@ pub enum Own {
     NotMeant,
 }
 
-/// How much of a process is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whose usage: a service's, or, None, the daemon's own.
+pub type Whose = Option<ServiceId>;
+
+/// A service with a main process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The service.
+    pub id: ServiceId,
+    /// Its main process.
+    pub pid: Pid,
+    /// Its name: the mark of its processes.
+    pub name: String,
+}
+
+/// How much of each process is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// What stands in a few short files.
     Cheap,
-    /// Also the proportional memory and the open descriptors.
+    /// Also the proportional memory, for which the kernel looks at every page.
     Full,
 }
 

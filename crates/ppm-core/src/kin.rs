@@ -86,6 +86,12 @@ impl Kin {
         self.leaders.insert(pid, id);
     }
 
+    /// From now on these are the main processes, and nobody else is. Whoever had their numbers before is gone.
+    pub fn lead_only(&mut self, leaders: BTreeMap<Pid, ServiceId>) {
+        self.members.retain(|pid, _| !leaders.contains_key(pid));
+        self.leaders = leaders;
+    }
+
     /// The service whose main process this is.
     pub fn led_by(&self, pid: Pid) -> Option<ServiceId> {
         self.leaders.get(&pid).copied()
@@ -144,6 +150,17 @@ impl Kin {
         let alive: BTreeSet<(Pid, Birth)> = facts.iter().map(|fact| (fact.pid, fact.birth)).collect();
         self.members.retain(|pid, member| member.is_child || alive.contains(&(*pid, member.birth)));
         self.learn(facts, mark);
+    }
+
+    /// Forgets whoever is not among these: all processes that there are, with the dead that have not been reaped.
+    pub fn keep_only(&mut self, facts: &[Fact]) {
+        let there: BTreeSet<(Pid, Birth)> = facts.iter().map(|fact| (fact.pid, fact.birth)).collect();
+        self.members.retain(|pid, member| there.contains(&(*pid, member.birth)));
+    }
+
+    /// The service that this child of the daemon belongs to, which has not been reaped yet, as far as was learnt.
+    pub fn owner_of_child(&self, pid: Pid) -> Option<ServiceId> {
+        self.members.get(&pid).filter(|member| member.is_child)?.of
     }
 
     /// The service that this process belongs to, as far as was learnt.

@@ -18,6 +18,7 @@ mod farewell;
 pub mod journal;
 pub mod kin;
 pub mod last_words;
+pub mod ledger;
 pub mod logging;
 pub mod names;
 pub mod oom;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, ReadLog, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, ReadLog, ReadStats, SendSignal, Targets, Watch};
 use ppm_protocol::{
     Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, Health, HealthRow, History, InfoRow, Life, LogSources, PlanEvent,
     PlanRow, Request, RpcError, RunResult, RunRow, RunsRow, ServiceRow, Signal, Status, Stream, Why,
@@ -17,7 +17,7 @@ use ppm_protocol::{
 use crate::attributes::write_umask;
 use crate::config;
 use crate::diff::{self, name_of};
-use crate::event::{Action, From, Launch, Own, ServiceId, Stdin};
+use crate::event::{Action, Detail, From, Launch, Own, ServiceId, Stdin, Whose};
 use crate::journal::KEPT;
 use crate::logging::Logger;
 use crate::names::{glob_matches, similar};
@@ -48,7 +48,7 @@ impl Supervisor {
             Request::Scheduler(which) => self.chosen(&which.services).map(|ids| Some(Answer::Plans(self.plan_rows(now, &ids)))),
             Request::Events(watch) => self.events(from, watch).map(|history| Some(Answer::History(history))),
             Request::Log(query) => self.log(from, query).map(|()| None),
-            Request::Stats(which) => self.stats(now, from, &which.services).map(|()| None),
+            Request::Stats(which) => self.stats(now, from, &which).map(|()| None),
             Request::Add(add) => self.add(now, from, &add).map(|()| None),
             Request::Start(targets) => self.change(now, from, &targets, &Input::Start).map(|()| None),
             Request::Restart(targets) => self.change(now, from, &targets, &Input::Restart).map(|()| None),
@@ -230,12 +230,12 @@ impl Supervisor {
         RpcError { data: Some(serde_json::json!({ "hint": hint })), ..RpcError::new(ErrorCode::Refused, message) }
     }
 
-    fn stats(&mut self, now: Now, from: From, services: &[String]) -> Result<(), RpcError> {
-        let mut whose: Vec<Option<ServiceId>> = self.chosen(services)?.into_iter().map(Some).collect();
-        if services.is_empty() {
+    fn stats(&mut self, now: Now, from: From, which: &ReadStats) -> Result<(), RpcError> {
+        let mut whose: Vec<Whose> = self.chosen(&which.services)?.into_iter().map(Some).collect();
+        if which.services.is_empty() {
             whose.push(None);
         }
-        self.sample(now, from, whose);
+        self.sample(now, from, whose, if which.pss { Detail::Full } else { Detail::Cheap });
         Ok(())
     }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use ppm_protocol::StatsRow;
 use ppm_protocol::message::Answer;
 
-use crate::event::{Action, ClientId, Detail, From, Pid, ServiceId};
+use crate::event::{Action, ClientId, Detail, From, Pid, Running, ServiceId, Whose};
+use crate::service::Service;
 use crate::supervisor::Supervisor;
 use crate::time::{Mono, Now};
 use crate::usage::{self, Usage};
@@ -18,20 +19,43 @@ use crate::usage::{self, Usage};
 /// The shortest time over which a rate means something (the kernel counts CPU time in steps of 10 ms).
 const WINDOW: Duration = Duration::from_millis(200);
 
-/// Whose usage: a service's, or the daemon's own.
-type Whose = Option<ServiceId>;
+/// A run: its main process, and when that was started. Of two runs with the same number the second is another.
+type Run = (Pid, Mono);
 
-/// The last reading of somebody, and of which process.
-type Bases = BTreeMap<Whose, (Pid, Usage)>;
+/// The last reading of somebody, and of which run.
+type Bases = BTreeMap<Whose, (Run, Usage)>;
 
 #[derive(Debug)]
 struct Job {
     to: From,
     whose: Vec<Whose>,
-    again_at: Option<Mono>,
-    detail: Detail,
+    /// The runs that were there when the last reading was asked for.
+    runs: BTreeMap<Whose, Run>,
+    stage: Stage,
+    /// How much the second reading is to tell.
+    wanted: Detail,
     /// What its rates are over; others who ask meanwhile do not change it.
     bases: Bases,
+}
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The reading was asked for on which rates are based.
+    First,
+    /// It is there; the last is due then.
+    Between(Mono),
+    /// The reading was asked for that is told.
+    Last,
+}
+
+impl Job {
+    fn again_at(&self) -> Option<Mono> {
+        match self.stage {
+            Stage::Between(at) => Some(at),
+            Stage::First | Stage::Last => None,
+        }
+    }
 }
 
 /// Readings kept as bases, and calls that wait for readings.
@@ -45,7 +69,7 @@ pub(crate) struct Sampling {
 impl Sampling {
     /// When the next second reading is due.
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        self.jobs.values().filter_map(|job| job.again_at).min()
+        self.jobs.values().filter_map(Job::again_at).min()
     }
 
     /// The calls not answered yet.
@@ -74,45 +98,42 @@ impl Sampling {
 
 impl Supervisor {
     /// Takes up a call for the usage of these services, and of the daemon if `whose` holds None.
-    pub(crate) fn sample(&mut self, now: Now, to: From, whose: Vec<Whose>) {
+    pub(crate) fn sample(&mut self, now: Now, to: From, whose: Vec<Whose>, wanted: Detail) {
         let sample = self.sampling.next;
         self.sampling.next += 1;
-        let detail = if whose.iter().all(|whose| self.has_base(now, *whose)) { Detail::Full } else { Detail::Cheap };
-        let bases = match detail {
-            Detail::Full => whose.iter().filter_map(|whose| Some((*whose, *self.sampling.last.get(whose)?))).collect(),
-            Detail::Cheap => Bases::new(),
-        };
-        self.sampling.jobs.insert(sample, Job { to, whose, again_at: None, detail, bases });
+        let has_bases = whose.iter().all(|whose| self.has_base(now, *whose));
+        let base = |whose: &Whose| Some((*whose, *self.sampling.last.get(whose)?));
+        let bases = if has_bases { whose.iter().filter_map(base).collect() } else { Bases::new() };
+        let stage = if has_bases { Stage::Last } else { Stage::First };
+        self.sampling.jobs.insert(sample, Job { to, whose, runs: BTreeMap::new(), stage, wanted, bases });
         self.ask_for_sample(sample);
     }
 
     /// A reading is there: it is the second, or the second follows.
-    pub(crate) fn sampled(&mut self, now: Now, sample: u64, usages: Vec<(Pid, Usage)>) {
+    pub(crate) fn sampled(&mut self, now: Now, sample: u64, usages: Vec<(Whose, Usage)>) {
         let Some(mut job) = self.sampling.jobs.remove(&sample) else { return };
-        let usages: BTreeMap<Pid, Usage> = usages.into_iter().collect();
-        let readings = self.readings(&job.whose, &usages);
-        match job.detail {
-            Detail::Cheap => {
-                job.bases = readings.clone();
-                job.again_at = Some(now.mono + WINDOW);
+        let readings = self.readings(&job.runs, usages);
+        self.sampling.last.extend(readings.clone());
+        match job.stage {
+            Stage::First | Stage::Between(_) => {
+                job.bases = readings;
+                job.stage = Stage::Between(now.mono + WINDOW);
                 self.sampling.jobs.insert(sample, job);
             }
-            Detail::Full => {
-                let rows = job.whose.iter().filter_map(|whose| self.stats_row(now, *whose, &job.bases, &usages)).collect();
+            Stage::Last => {
+                let rows = job.whose.iter().filter_map(|whose| self.stats_row(now, *whose, &job.bases, &readings)).collect();
                 self.actions.push(Action::Respond { to: job.to, result: Ok(Answer::Stats(rows)) });
             }
         }
-        self.sampling.last.extend(readings);
     }
 
     /// Takes the second readings that are due.
     pub(crate) fn sample_again(&mut self, now: Now) {
-        let due: Vec<u64> =
-            self.sampling.jobs.iter().filter(|(_, job)| job.again_at.is_some_and(|at| at <= now.mono)).map(|(sample, _)| *sample).collect();
+        let is_due = |job: &Job| job.again_at().is_some_and(|at| at <= now.mono);
+        let due: Vec<u64> = self.sampling.jobs.iter().filter(|(_, job)| is_due(job)).map(|(sample, _)| *sample).collect();
         for sample in due {
             if let Some(job) = self.sampling.jobs.get_mut(&sample) {
-                job.again_at = None;
-                job.detail = Detail::Full;
+                job.stage = Stage::Last;
             }
             self.ask_for_sample(sample);
         }
@@ -120,47 +141,55 @@ impl Supervisor {
 
     fn ask_for_sample(&mut self, sample: u64) {
         let Some(job) = self.sampling.jobs.get(&sample) else { return };
-        let pids = job.whose.iter().filter_map(|whose| self.pid_of(*whose)).collect();
-        self.actions.push(Action::Sample { sample, pids, detail: job.detail });
+        let runs: BTreeMap<Whose, Run> = job.whose.iter().filter_map(|whose| Some((*whose, self.run_of(*whose)?))).collect();
+        let whose = job.whose.iter().filter(|whose| runs.contains_key(whose)).copied().collect();
+        let detail = if job.stage == Stage::Last { job.wanted } else { Detail::Cheap };
+        self.actions.push(Action::Sample { sample, whose, running: self.running(), detail });
+        self.sampling.jobs.entry(sample).and_modify(|job| job.runs = runs);
     }
 
-    fn pid_of(&self, whose: Whose) -> Option<Pid> {
+    fn running(&self) -> Vec<Running> {
+        let running = |service: &Service| Some(Running { id: service.id(), pid: service.pid()?, name: service.spec().name.clone() });
+        self.services().filter_map(running).collect()
+    }
+
+    fn run_of(&self, whose: Whose) -> Option<Run> {
         match whose {
-            None => Some(self.pid),
-            Some(id) => self.service(id)?.pid(),
+            None => Some((self.pid, self.started.mono)),
+            Some(id) => self.service(id)?.live().map(|live| (live.pid, live.since)),
         }
     }
 
     fn has_base(&self, now: Now, whose: Whose) -> bool {
-        let Some(pid) = self.pid_of(whose) else { return true };
+        let Some(run) = self.run_of(whose) else { return true };
+        let oldest = self.settings.stats_interval + self.settings.stats_interval / 20 + WINDOW; // who asks once an interval is a little late
         self.sampling.last.get(&whose).is_some_and(|(of, usage)| {
             let age = now.mono.since(usage.at);
-            *of == pid && age >= WINDOW && age <= self.settings.stats_interval
+            *of == run && age >= WINDOW && age <= oldest
         })
     }
 
-    fn readings(&self, whose: &[Whose], usages: &BTreeMap<Pid, Usage>) -> Bases {
-        let reading = |whose: &Whose| {
-            let pid = self.pid_of(*whose)?;
-            Some((*whose, (pid, *usages.get(&pid)?)))
+    /// What was read of the runs that are still the same, with counters that do not go back.
+    fn readings(&self, runs: &BTreeMap<Whose, Run>, usages: Vec<(Whose, Usage)>) -> Bases {
+        let reading = |(whose, usage): (Whose, Usage)| {
+            let run = self.run_of(whose).filter(|run| runs.get(&whose) == Some(run))?;
+            let earlier = self.sampling.last.get(&whose).filter(|(of, _)| *of == run);
+            Some((whose, (run, earlier.map_or(usage, |(_, earlier)| usage.following(earlier)))))
         };
-        whose.iter().filter_map(reading).collect()
+        usages.into_iter().filter_map(reading).collect()
     }
 
-    fn stats_row(&self, now: Now, whose: Whose, bases: &Bases, usages: &BTreeMap<Pid, Usage>) -> Option<StatsRow> {
-        let (id, name, since) = match whose {
-            None => (None, "<ppm>", self.started.mono),
-            Some(id) => {
-                let service = self.service(id)?;
-                let name = service.spec().name.as_str();
-                let Some(live) = service.live() else { return Some(usage::empty_row(id.0, name)) };
-                (Some(id.0), name, live.since)
-            }
+    fn stats_row(&self, now: Now, whose: Whose, bases: &Bases, readings: &Bases) -> Option<StatsRow> {
+        let (id, name) = match whose {
+            None => (None, "<ppm>"),
+            Some(id) => (Some(id.0), self.service(id)?.spec().name.as_str()),
         };
-        let pid = self.pid_of(whose)?;
-        let Some(latest) = usages.get(&pid) else { return Some(usage::empty_row(id?, name)) };
-        let earlier = bases.get(&whose).filter(|(of, _)| *of == pid).map_or(latest, |(_, usage)| usage);
-        let uptime = u64::try_from(now.mono.since(since).as_millis()).unwrap_or(u64::MAX);
-        Some(usage::row(id, name, pid, earlier, latest, uptime))
+        let Some(run @ (pid, since)) = self.run_of(whose) else { return Some(usage::empty_row(id?, name)) };
+        let uptime = usage::millis(now.mono.since(since));
+        let Some((_, latest)) = readings.get(&whose).filter(|(of, _)| *of == run) else {
+            return Some(usage::unread_row(id, name, pid, uptime));
+        };
+        let earlier = bases.get(&whose).filter(|(of, _)| *of == run).map_or(*latest, |(_, usage)| *usage);
+        Some(usage::row(id, name, pid, &earlier, latest, uptime))
     }
 }

@@ -1,36 +1,131 @@
-//! Resource usage as arithmetic: two readings and the time between them become a row.
+//! Resource usage as arithmetic: readings of processes become that of a service, and two of those a row.
 //!
-//! Never reads anything. Invariant: a rate is never negative and never infinite, whatever the counters did.
+//! Never reads anything. Invariant: a counter never goes back while a service runs, and a rate is never negative and
+//! never infinite, whatever the kernel showed.
+
+use std::time::Duration;
 
 use ppm_protocol::StatsRow;
 
 use crate::event::Pid;
 use crate::time::Mono;
 
-/// One reading of a process.
+/// What one process shows. A dead one that has not been reaped has used what it has used, and holds nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// When it was read.
-    pub at: Mono,
-    /// User and system time in milliseconds.
-    pub cpu_ms: u64,
+pub struct Figures {
+    /// Its own time on processors.
+    pub cpu: Duration,
+    /// That of the children it has waited for, and of theirs.
+    pub cpu_of_dead: Duration,
     /// Resident memory in bytes.
     pub rss: u64,
     /// Proportional memory in bytes; None: not read, or not told.
     pub pss: Option<u64>,
     /// Virtual memory in bytes.
     pub vsz: u64,
-    /// Bytes read from storage; None: the kernel does not tell.
+    /// Bytes read from storage, by the children it has waited for too; None: not read, or not told.
     pub io_read: Option<u64>,
-    /// Bytes written to storage; None: the kernel does not tell.
+    /// Bytes written to storage, likewise.
     pub io_write: Option<u64>,
-    /// Threads.
+    /// Threads; 0: it is dead.
     pub threads: u32,
     /// Open descriptors; None: not read, or not told.
     pub fds: Option<u32>,
 }
 
-/// The row of a process, given an earlier reading of the same process and the latest.
+/// What those have used, all told, whom the daemon itself has reaped: no living process shows it any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Time on processors, with that of the children they had waited for.
+    pub cpu: Duration,
+    /// Bytes read from storage.
+    pub io_read: u64,
+    /// Bytes written to storage.
+    pub io_write: u64,
+}
+
+impl Spent {
+    /// Both together.
+    pub fn and(self, other: Spent) -> Spent {
+        Spent {
+            cpu: self.cpu.saturating_add(other.cpu),
+            io_read: self.io_read.saturating_add(other.io_read),
+            io_write: self.io_write.saturating_add(other.io_write),
+        }
+    }
+}
+
+/// One reading of all processes of a service together, or of the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// When it was read.
+    pub at: Mono,
+    /// Time on processors, of the living and of those who have ended.
+    pub cpu: Duration,
+    /// Resident memory in bytes: what several share is counted for each of them.
+    pub rss: u64,
+    /// Proportional memory in bytes: what several share is counted once; None: not read, or not told of all.
+    pub pss: Option<u64>,
+    /// Virtual memory in bytes.
+    pub vsz: u64,
+    /// Bytes read from storage; None: not read, or not told of all.
+    pub io_read: Option<u64>,
+    /// Bytes written to storage; None: not read, or not told of all.
+    pub io_write: Option<u64>,
+    /// Living processes.
+    pub processes: u32,
+    /// Their threads.
+    pub threads: u32,
+    /// Open descriptors; None: not read, or not told of all.
+    pub fds: Option<u32>,
+}
+
+impl Usage {
+    /// The sum over all processes, and what is left of those that are no more.
+    ///
+    /// Who is waited for by its parent goes over into that one's figures, who is reaped by the daemon into `spent`: so
+    /// everybody is counted once. A figure that is not told of one process is not told of all.
+    pub fn sum(at: Mono, spent: Spent, processes: &[Figures]) -> Usage {
+        let nobody = Usage {
+            at,
+            cpu: spent.cpu,
+            pss: Some(0),
+            io_read: Some(spent.io_read),
+            io_write: Some(spent.io_write),
+            fds: Some(0),
+            ..Usage::default()
+        };
+        processes.iter().fold(nobody, |sum, one| {
+            let lives = one.threads > 0;
+            let all = |sum: Option<u64>, one: Option<u64>| Some(sum?.saturating_add(if lives { one? } else { one.unwrap_or(0) }));
+            Usage {
+                at,
+                cpu: sum.cpu.saturating_add(one.cpu).saturating_add(one.cpu_of_dead),
+                rss: sum.rss.saturating_add(one.rss),
+                pss: all(sum.pss, one.pss),
+                vsz: sum.vsz.saturating_add(one.vsz),
+                io_read: all(sum.io_read, one.io_read),
+                io_write: all(sum.io_write, one.io_write),
+                processes: sum.processes.saturating_add(u32::from(lives)),
+                threads: sum.threads.saturating_add(one.threads),
+                fds: all(sum.fds.map(u64::from), one.fds.map(u64::from)).map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
+            }
+        })
+    }
+
+    /// The same, with counters that are no less than they were: who ended while all were read may be missing from one
+    /// sum, and is in the next.
+    pub fn following(self, earlier: &Usage) -> Usage {
+        Usage {
+            cpu: self.cpu.max(earlier.cpu),
+            io_read: self.io_read.map(|bytes| bytes.max(earlier.io_read.unwrap_or(0))),
+            io_write: self.io_write.map(|bytes| bytes.max(earlier.io_write.unwrap_or(0))),
+            ..self
+        }
+    }
+}
+
+/// The row of a run, given an earlier reading of the same run and the latest.
 pub fn row(id: Option<u32>, name: &str, pid: Pid, earlier: &Usage, latest: &Usage, uptime_ms: u64) -> StatsRow {
     let seconds = latest.at.since(earlier.at).as_secs_f64();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are below 2^53 and not negative")]
@@ -38,14 +133,11 @@ pub fn row(id: Option<u32>, name: &str, pid: Pid, earlier: &Usage, latest: &Usag
         let moved = to?.saturating_sub(from.or(to)?);
         Some(if seconds > 0.0 { (moved as f64 / seconds) as u64 } else { 0 })
     };
-    let busy = latest.cpu_ms.saturating_sub(earlier.cpu_ms) as f64 / 1000.0;
+    let busy = latest.cpu.saturating_sub(earlier.cpu).as_secs_f64();
     let percent = if seconds > 0.0 { busy / seconds * 100.0 } else { 0.0 };
     StatsRow {
-        id,
-        name: name.to_owned(),
-        pid: Some(pid.0),
         cpu_percent: Some((percent * 10.0).round() / 10.0),
-        cpu_time_ms: Some(latest.cpu_ms),
+        cpu_time_ms: Some(millis(latest.cpu)),
         memory_rss: Some(latest.rss),
         memory_pss: latest.pss,
         memory_vsz: Some(latest.vsz),
@@ -53,11 +145,16 @@ pub fn row(id: Option<u32>, name: &str, pid: Pid, earlier: &Usage, latest: &Usag
         io_write: latest.io_write,
         io_read_rate: rate(earlier.io_read, latest.io_read),
         io_write_rate: rate(earlier.io_write, latest.io_write),
-        processes: Some(1),
+        processes: Some(latest.processes),
         threads: Some(latest.threads),
         fds: latest.fds,
-        uptime_ms: Some(uptime_ms),
+        ..unread_row(id, name, pid, uptime_ms)
     }
+}
+
+/// The row of a run of which nothing can be read: what the daemon knows itself.
+pub fn unread_row(id: Option<u32>, name: &str, pid: Pid, uptime_ms: u64) -> StatsRow {
+    StatsRow { id, name: name.to_owned(), pid: Some(pid.0), uptime_ms: Some(uptime_ms), ..StatsRow::default() }
 }
 
 /// The row of a service without a process: everything is null.
@@ -65,16 +162,30 @@ pub fn empty_row(id: u32, name: &str) -> StatsRow {
     StatsRow { id: Some(id), name: name.to_owned(), ..StatsRow::default() }
 }
 
+/// In whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
     fn usage(at_ms: u64, cpu_ms: u64, io: Option<u64>) -> Usage {
-        Usage { at: Mono(at_ms * 1_000_000), cpu_ms, io_read: io, io_write: io, ..Usage::default() }
+        Usage { at: Mono(at_ms * 1_000_000), cpu: ms(cpu_ms), io_read: io, io_write: io, ..Usage::default() }
     }
 
     fn of(earlier: &Usage, latest: &Usage) -> StatsRow {
         row(Some(1), "web", Pid(7), earlier, latest, 1000)
+    }
+
+    fn process(cpu: u64, cpu_of_dead: u64, rss: u64, io: Option<u64>) -> Figures {
+        let figures = Figures { cpu: ms(cpu), cpu_of_dead: ms(cpu_of_dead), rss, vsz: 2 * rss, threads: 2, ..Figures::default() };
+        Figures { pss: Some(rss / 2), io_read: io, io_write: io, fds: Some(3), ..figures }
     }
 
     #[test]
@@ -95,5 +206,44 @@ mod tests {
     fn what_the_kernel_does_not_tell_stays_unknown() {
         let row = of(&usage(0, 0, None), &usage(500, 0, None));
         assert_eq!((row.io_read, row.io_read_rate), (None, None));
+    }
+
+    #[test]
+    fn a_service_is_all_of_its_processes_and_of_those_that_are_no_more() {
+        let spent = Spent { cpu: ms(7), io_read: 5, io_write: 5 };
+        let sum = Usage::sum(Mono(1), spent, &[process(100, 20, 4096, Some(10)), process(3, 0, 8192, Some(1))]);
+        let expected = Usage { cpu: ms(130), rss: 12_288, pss: Some(6144), vsz: 24_576, ..usage(0, 0, Some(16)) };
+        assert_eq!(sum, Usage { at: Mono(1), processes: 2, threads: 4, fds: Some(6), ..expected });
+    }
+
+    #[test]
+    fn a_process_that_its_parent_waited_for_is_counted_once() {
+        let both = [process(100, 0, 0, Some(10)), process(40, 0, 0, Some(5))];
+        let after = [process(100, 40, 0, Some(15))];
+        let of = |processes: &[Figures]| Usage::sum(Mono(0), Spent::default(), processes);
+        assert_eq!((of(&both).cpu, of(&both).io_read), (of(&after).cpu, of(&after).io_read));
+    }
+
+    #[test]
+    fn a_dead_process_that_nobody_has_waited_for_counts_for_what_it_used_only() {
+        let dead = Figures { cpu: ms(50), ..Figures::default() };
+        let sum = Usage::sum(Mono(0), Spent::default(), &[process(1, 0, 4096, Some(10)), dead]);
+        assert_eq!((sum.cpu, sum.processes, sum.threads, sum.io_read, sum.fds), (ms(51), 1, 2, Some(10), Some(3)));
+    }
+
+    #[test]
+    fn a_figure_that_is_not_told_of_one_process_is_not_told_of_the_service() {
+        let hidden = Figures { io_read: None, pss: None, fds: None, ..process(1, 0, 4096, Some(10)) };
+        let sum = Usage::sum(Mono(0), Spent::default(), &[process(1, 0, 4096, Some(10)), hidden]);
+        assert_eq!((sum.io_read, sum.io_write, sum.pss, sum.fds, sum.rss), (None, Some(20), None, None, 8192));
+    }
+
+    #[test]
+    fn counters_never_run_backwards() {
+        let earlier = Usage { rss: 10, ..usage(0, 350, Some(6000)) };
+        let next = usage(500, 100, Some(1000)).following(&earlier);
+        assert_eq!((next.at, next.cpu, next.io_read, next.io_write, next.rss), (Mono(500_000_000), ms(350), Some(6000), Some(6000), 0));
+        assert_eq!(usage(500, 400, None).following(&earlier).io_read, None, "not told any more");
+        assert_eq!(usage(500, 400, Some(7)).following(&usage(0, 0, None)).io_read, Some(7));
     }
 }

@@ -1,12 +1,12 @@
 //! Who is there: the processes that /proc shows.
 //!
 //! Read in the loop, but only when a main process has ended (the daemon's children) or when those of a service are
-//! looked for that have left its group (all). Where there is no /proc, or that of another pid namespace, nobody is
-//! found, and services are their groups (R51).
+//! looked for that have left its group (all); and by the sampler, on its own thread. Where there is no /proc, or that of
+//! another pid namespace, nobody is found, and services are their groups (R51).
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::getpid;
 use ppm_core::event::Pid;
@@ -24,6 +24,25 @@ pub struct Census {
     /// The list of the daemon's children; None: the kernel does not keep one.
     children: Option<PathBuf>,
     buffer: Vec<u8>,
+}
+
+/// A process that has not been reaped.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat {
+    /// Who it is.
+    pub fact: Fact,
+    /// It has ended.
+    pub is_dead: bool,
+    /// Its own time on processors, in clock ticks.
+    pub cpu: u64,
+    /// That of the children it has waited for, in clock ticks.
+    pub cpu_of_dead: u64,
+    /// Its threads.
+    pub threads: u32,
+    /// Virtual memory in bytes.
+    pub vsz: u64,
+    /// Resident memory in pages.
+    pub rss: u64,
 }
 
 impl Census {
@@ -55,22 +74,26 @@ impl Census {
 
     /// All living processes.
     pub fn all(&mut self) -> Vec<Fact> {
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| number(entry.file_name().as_encoded_bytes()));
-        pids.filter_map(|pid| self.fact(Pid(pid))).collect()
+        pids().into_iter().filter_map(|pid| self.fact(pid)).collect()
     }
 
     /// One process, if it lives.
     pub fn fact(&mut self, pid: Pid) -> Option<Fact> {
-        self.stat(pid).filter(|(_, is_dead)| !is_dead).map(|(fact, _)| fact)
+        self.stat(pid).filter(|stat| !stat.is_dead).map(|stat| stat.fact)
     }
 
     /// The group of a process, also of one that has ended and not been reaped.
     pub fn group(&mut self, pid: Pid) -> Option<Pid> {
-        self.stat(pid).map(|(fact, _)| fact.group)
+        self.stat(pid).map(|stat| stat.fact.group)
     }
 
-    fn stat(&mut self, pid: Pid) -> Option<(Fact, bool)> {
+    /// When a process was born, also one that has ended and not been reaped.
+    pub fn birth(&mut self, pid: Pid) -> Option<Birth> {
+        self.stat(pid).map(|stat| stat.fact.birth)
+    }
+
+    /// What is shown of a process, also of one that has ended and not been reaped.
+    pub fn stat(&mut self, pid: Pid) -> Option<Stat> {
         if !self.read(&PathBuf::from(format!("/proc/{pid}/stat"))) {
             return None;
         }
@@ -78,12 +101,19 @@ impl Census {
         let after_name = self.buffer.iter().rposition(|byte| *byte == b')')? + 2;
         let fields: Vec<&[u8]> = self.buffer.get(after_name..)?.split(|byte| *byte == b' ').collect();
         let field = |at: usize| fields.get(at - 3).copied();
-        // The main thread may have ended before others.
-        let is_dead = matches!(field(3)?, b"Z" | b"X") && field(20).and_then(number)? <= 1;
+        let number_in = |at: usize| field(at).and_then(number::<u64>);
         let pid_in = |at| field(at).and_then(number).map(Pid);
-        let birth = std::str::from_utf8(field(22)?).ok()?.parse().ok()?;
-        let fact = Fact { pid, parent: pid_in(4)?, group: pid_in(5)?, session: pid_in(6)?, birth: Birth(birth) };
-        Some((fact, is_dead))
+        let threads = field(20).and_then(number)?;
+        Some(Stat {
+            fact: Fact { pid, parent: pid_in(4)?, group: pid_in(5)?, session: pid_in(6)?, birth: Birth(number_in(22)?) },
+            // The main thread may have ended before others.
+            is_dead: matches!(field(3)?, b"Z" | b"X") && threads <= 1,
+            cpu: number_in(14)?.saturating_add(number_in(15)?),
+            cpu_of_dead: number_in(16)?.saturating_add(number_in(17)?),
+            threads,
+            vsz: number_in(23)?,
+            rss: number_in(24).unwrap_or(0),
+        })
     }
 
     /// The name of the service that this process was started for, if its environment still tells.
@@ -95,14 +125,20 @@ impl Census {
         std::str::from_utf8(name).ok().map(str::to_owned)
     }
 
-    fn read(&mut self, path: &PathBuf) -> bool {
+    fn read(&mut self, path: &Path) -> bool {
         self.buffer.clear();
         File::open(path).and_then(|file| file.take(LONGEST_ENVIRONMENT).read_to_end(&mut self.buffer)).is_ok()
     }
 }
 
-fn number(digits: &[u8]) -> Option<i32> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+/// The numbers of all processes.
+pub fn pids() -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| number(entry.file_name().as_encoded_bytes()).map(Pid)).collect()
+}
+
+fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
+    std::str::from_utf8(digits).ok()?.trim_ascii_end().parse().ok()
 }
 
 #[cfg(test)]

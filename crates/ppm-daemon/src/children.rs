@@ -15,6 +15,7 @@ use ppm_core::spec::Reach;
 use ppm_protocol::Signal;
 
 use crate::census::Census;
+use crate::expenses::Expenses;
 use crate::reap::{self, Change};
 use crate::spawn::in_words;
 
@@ -49,6 +50,8 @@ pub struct Children {
     /// Whether to tell when there is no child any more.
     is_watched: bool,
     others_first: usize,
+    /// What the dead have used.
+    pub expenses: Expenses,
 }
 
 /// What a main process left behind.
@@ -103,6 +106,7 @@ impl Children {
             sweep: None,
             is_watched: false,
             others_first: 0,
+            expenses: Expenses::default(),
         }
     }
 
@@ -110,6 +114,7 @@ impl Children {
     /// first: gives that.
     pub fn started(&mut self, id: ServiceId, pid: Pid) -> VecDeque<Event> {
         self.kin.lead(pid, id);
+        self.expenses.close(id);
         self.wanted.retain(|wanted| wanted.id != id); // was meant for the run before, of which nothing is left
         // The kernel gave the number out again, so the group is empty; it must not be taken for the new one's.
         for leftover in self.leftovers.values_mut().filter(|leftover| leftover.run == Some(pid)) {
@@ -127,10 +132,12 @@ impl Children {
         let mut changes = Vec::new();
         let mut ended = Vec::new();
         let mut count = 0;
-        while let Some(change) = reap::next() {
+        while let Some((change, owner)) = self.next_change() {
             let is_told = match change {
-                Change::Exited(pid, exit) => {
+                Change::Exited(pid, exit, spent) => {
                     let led = self.kin.reaped(pid);
+                    led.into_iter().for_each(|id| self.expenses.close(id));
+                    owner.into_iter().for_each(|id| self.expenses.add(id, spent));
                     ended.extend(led.map(|id| (pid, id)));
                     led.is_some() || may_be_one(exit)
                 }
@@ -161,7 +168,7 @@ impl Children {
             }
         }
         self.events.extend(changes.into_iter().map(|change| match change {
-            Change::Exited(pid, exit) => {
+            Change::Exited(pid, exit, _) => {
                 let group = if left.contains_key(&pid) { Group::Left } else { Group::Empty };
                 Event::Exited { pid, exit, group }
             }
@@ -173,6 +180,16 @@ impl Children {
         let groups: BTreeSet<Pid> = self.groups_left().map(|(_, group)| group).collect();
         self.kin.bury(|pid| groups.contains(&pid));
         taken
+    }
+
+    /// The next change of a child; with the end of an orphan, the service that it belonged to.
+    fn next_change(&mut self) -> Option<(Change, Option<ServiceId>)> {
+        let (kin, census, expenses) = (&self.kin, &mut self.census, &self.expenses);
+        let mut owner = None;
+        let change = reap::next(|pid| {
+            owner = if kin.led_by(pid).is_some() { None } else { expenses.owner(pid, kin, census.as_mut()) };
+        })?;
+        Some((change, owner))
     }
 
     /// Whether there is something to be told that was taken.

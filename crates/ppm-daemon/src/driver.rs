@@ -8,12 +8,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{ClientId, Event, Pid, turn};
+use ppm_core::event::{ClientId, Event, turn};
 use ppm_core::oom::may_be_one;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
-use ppm_core::usage::Usage;
 use ppm_protocol::Signal as Number;
 use ppm_protocol::message::Asked;
 use tokio::net::UnixStream;
@@ -22,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::children::Taken;
 use crate::clock::{self, Alarm, Rang};
+use crate::sampler::Sample;
 use crate::shell::Hands;
 use crate::{host, oom};
 
@@ -53,7 +53,7 @@ pub enum Wake {
     /// A stream to a client has ended.
     Streamed(ClientId),
     /// A sample was read.
-    Sampled(u64, Vec<(Pid, Usage)>),
+    Sampled(Box<Sample>),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
     /// What must outlive the daemon was written, or could not be.
@@ -213,7 +213,10 @@ impl Driver {
             }
             Wake::Gone(client) => self.gone(client),
             Wake::Streamed(client) => self.hands.streamed(client),
-            Wake::Sampled(sample, usages) => self.tell(Event::Sampled { sample, usages }),
+            Wake::Sampled(sample) => {
+                let event = self.hands.sampled(*sample);
+                self.tell(event);
+            }
             Wake::Remembered(outcome) => self.hands.memory.written(outcome),
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();

@@ -8,6 +8,7 @@ mod children;
 mod clock;
 mod control;
 mod driver;
+mod expenses;
 mod files;
 mod host;
 mod loader;

@@ -8,16 +8,18 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::time::Duration;
 
 use ppm_core::event::{Group, Pid};
 use ppm_core::spec::Reach;
+use ppm_core::usage::Spent;
 use ppm_protocol::{Exit, Signal};
 
 /// Something that happened to a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It ended and has been reaped.
-    Exited(Pid, Exit),
+    /// It ended and has been reaped. It used so much, with the children it had waited for.
+    Exited(Pid, Exit, Spent),
     /// It was stopped by a signal.
     Paused(Pid),
     /// It goes on.
@@ -26,27 +28,29 @@ pub enum Change {
 
 /// The next change of any child, own or adopted; None: nothing changed any more.
 ///
-/// Looks first (WNOWAIT), so that there is a moment at which the dead child still holds its number (R13).
-pub fn next() -> Option<Change> {
+/// Looks first (WNOWAIT), so that there is a moment at which a dead child still holds its number (R13): `look` is shown
+/// it then.
+pub fn next(mut look: impl FnMut(Pid)) -> Option<Change> {
     let seen = wait(libc::P_ALL, 0, libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED | libc::WNOWAIT)?;
     let pid = Pid(seen.pid);
     match seen.code {
         libc::CLD_STOPPED | libc::CLD_TRAPPED => {
             wait(libc::P_PID, seen.pid, libc::WSTOPPED);
             // A tracer's stop is the tracer's business (R16).
-            if seen.code == libc::CLD_STOPPED { Some(Change::Paused(pid)) } else { next() }
+            if seen.code == libc::CLD_STOPPED { Some(Change::Paused(pid)) } else { next(look) }
         }
         libc::CLD_CONTINUED => {
             wait(libc::P_PID, seen.pid, libc::WCONTINUED);
             Some(Change::Resumed(pid))
         }
         code => {
-            wait(libc::P_PID, seen.pid, libc::WEXITED);
+            look(pid);
+            let spent = wait(libc::P_PID, seen.pid, libc::WEXITED).map_or(Spent::default(), |reaped| reaped.spent);
             let exit = match (code, Signal::from_number(seen.status)) {
                 (libc::CLD_KILLED | libc::CLD_DUMPED, Some(signal)) => Exit::Signal(signal),
                 _ => Exit::Code(seen.status),
             };
-            Some(Change::Exited(pid, exit))
+            Some(Change::Exited(pid, exit, spent))
         }
     }
 }
@@ -117,13 +121,16 @@ struct Seen {
     pid: libc::pid_t,
     code: libc::c_int,
     status: libc::c_int,
+    spent: Spent,
 }
 
 fn wait(what: libc::idtype_t, id: libc::pid_t, which: libc::c_int) -> Option<Seen> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     loop {
-        // SAFETY: waitid(2) fills in `info`, which is large enough, and with WNOHANG never blocks.
-        let result = unsafe { libc::waitid(what, id.cast_unsigned(), info.as_mut_ptr(), which | libc::WNOHANG) };
+        // SAFETY: waitid(2), "C library/kernel differences": the raw call has a fifth argument, a rusage as in wait4(2). It
+        // fills in both, which are large enough, and with WNOHANG never blocks.
+        let result = unsafe { libc::syscall(libc::SYS_waitid, what, id, info.as_mut_ptr(), which | libc::WNOHANG, usage.as_mut_ptr()) };
         if result == 0 {
             break;
         }
@@ -131,12 +138,23 @@ fn wait(what: libc::idtype_t, id: libc::pid_t, which: libc::c_int) -> Option<See
             return None; // ECHILD: there is none
         }
     }
-    // SAFETY: all zeroes is a valid siginfo_t, and waitid(2) sets the fields of SIGCHLD or leaves them zero.
-    let (pid, code, status) = unsafe {
+    // SAFETY: all zeroes is a valid siginfo_t and a valid rusage. waitid(2) sets the fields of SIGCHLD, and getrusage(2)
+    // those of the other, or leaves them zero.
+    let (pid, code, status, usage) = unsafe {
         let info = info.assume_init();
-        (info.si_pid(), info.si_code, info.si_status())
+        (info.si_pid(), info.si_code, info.si_status(), usage.assume_init())
     };
-    (pid != 0).then_some(Seen { pid, code, status })
+    (pid != 0).then_some(Seen { pid, code, status, spent: spent(&usage) })
+}
+
+/// The kernel counts blocks of 512 bytes, whatever the file system's are.
+fn spent(usage: &libc::rusage) -> Spent {
+    let time = |time: libc::timeval| {
+        let (seconds, micros) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_usec).unwrap_or(0));
+        Duration::from_secs(seconds) + Duration::from_micros(micros)
+    };
+    let bytes = |blocks: libc::c_long| u64::try_from(blocks).unwrap_or(0).saturating_mul(512);
+    Spent { cpu: time(usage.ru_utime) + time(usage.ru_stime), io_read: bytes(usage.ru_inblock), io_write: bytes(usage.ru_oublock) }
 }
 
 fn kill(target: libc::pid_t, number: libc::c_int) -> io::Result<()> {

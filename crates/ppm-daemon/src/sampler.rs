@@ -1,109 +1,287 @@
-//! Reads the resource usage of processes from /proc.
+//! Reads from /proc what services use, with all of their processes.
 //!
-//! On a thread of its own, which exists only while somebody has asked: thousands of files are not read in the
-//! loop. Arithmetic is the core's. A process that is gone, or hidden (hidepid), is simply not in the answer.
+//! One pass over /proc, on a thread of its own that exists only while somebody has asked: thousands of files are not
+//! read in the loop. Whose a process is and what the figures mean is the core's business. A process that is gone, or
+//! hidden (hidepid), is simply not in the answer; where /proc does not show the daemon's processes, nothing is (R51).
 
-use std::fs;
-use std::io::Read;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::time::Duration;
 
-use nix::unistd::{SysconfVar, sysconf};
-use ppm_core::event::{Detail, Pid};
-use ppm_core::usage::Usage;
+use nix::errno::Errno;
+use nix::sys::time::TimeValLike;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::{SysconfVar, getpid, sysconf};
+use ppm_core::event::{Detail, Pid, Running, ServiceId, Whose};
+use ppm_core::kin::Fact;
+use ppm_core::ledger::{Escaped, Ledger};
+use ppm_core::time::Mono;
+use ppm_core::usage::{Figures, Spent, Usage};
 use tokio::sync::mpsc;
 
+use crate::census::{Census, Stat, pids};
 use crate::clock;
 use crate::driver::Wake;
+use crate::expenses::Expenses;
 
 /// The thread needs little more than two lines of /proc.
-const STACK: usize = 64 * 1024;
+const STACK: usize = 128 * 1024;
 
-/// Reads these processes in the background; what could be read goes to the inbox as the sample of this number.
-pub fn read(sample: u64, pids: Vec<Pid>, detail: Detail, inbox: mpsc::Sender<Wake>) {
-    let without_thread = inbox.clone();
-    let work = move || {
-        let _ = inbox.blocking_send(Wake::Sampled(sample, read_all(&pids, detail)));
-    };
-    let thread = std::thread::Builder::new().name("sampler".to_owned()).stack_size(STACK).spawn(work);
-    if thread.is_err() {
-        // No thread to be had (R50): figures are not worth more than services.
-        tokio::spawn(async move { without_thread.send(Wake::Sampled(sample, Vec::new())).await });
+/// What is asked for.
+#[derive(Debug)]
+pub struct Question {
+    /// Its number.
+    pub sample: u64,
+    /// Whose usage.
+    pub whose: Vec<Whose>,
+    /// All services with a main process.
+    pub running: Vec<Running>,
+    /// How much to read.
+    pub detail: Detail,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Sample {
+    /// The question's number.
+    pub sample: u64,
+    /// As far as it could be read.
+    pub usages: Vec<(Whose, Usage)>,
+    /// Those whose end is to be watched out for.
+    pub escaped: Vec<Escaped>,
+    /// Who belonged to whom, for the next.
+    pub ledger: Ledger,
+}
+
+/// Takes samples, one after the other.
+#[derive(Debug)]
+pub struct Sampler {
+    inbox: mpsc::Sender<Wake>,
+    /// None: a sample is being read.
+    ledger: Option<Ledger>,
+    waiting: VecDeque<Question>,
+}
+
+impl Sampler {
+    /// Nothing is read yet; samples will go to this inbox.
+    pub fn new(inbox: mpsc::Sender<Wake>) -> Sampler {
+        Sampler { inbox, ledger: Some(new_ledger()), waiting: VecDeque::new() }
+    }
+
+    /// Reads in the background, as soon as it is its turn. There are as many questions as calls at most.
+    pub fn add(&mut self, question: Question, expenses: &Expenses) {
+        self.waiting.push_back(question);
+        self.begin_next(expenses);
+    }
+
+    /// The reading has ended that was under way.
+    pub fn ended(&mut self, ledger: Ledger, expenses: &Expenses) {
+        self.ledger = Some(ledger);
+        self.begin_next(expenses);
+    }
+
+    /// What the dead have used is taken down before the living are read: who dies meanwhile may be missing from this
+    /// sample, and is in no sample twice.
+    fn begin_next(&mut self, expenses: &Expenses) {
+        let Some(mut ledger) = self.ledger.take() else { return };
+        let Some(question) = self.waiting.pop_front() else {
+            self.ledger = Some(ledger);
+            return;
+        };
+        let spent: BTreeMap<ServiceId, Spent> = question.whose.iter().flatten().map(|id| (*id, expenses.of(*id))).collect();
+        let (sample, inbox, without_thread) = (question.sample, self.inbox.clone(), self.inbox.clone());
+        let work = move || {
+            let (usages, escaped) = read(&question, &spent, &mut ledger);
+            let _ = inbox.blocking_send(Wake::Sampled(Box::new(Sample { sample, usages, escaped, ledger })));
+        };
+        if std::thread::Builder::new().name("sampler".to_owned()).stack_size(STACK).spawn(work).is_err() {
+            // No thread to be had (R50): figures are not worth more than services.
+            let nothing = Sample { sample, usages: Vec::new(), escaped: Vec::new(), ledger: new_ledger() };
+            tokio::spawn(async move { without_thread.send(Wake::Sampled(Box::new(nothing))).await });
+        }
     }
 }
 
-fn read_all(pids: &[Pid], detail: Detail) -> Vec<(Pid, Usage)> {
+fn new_ledger() -> Ledger {
+    Ledger::new(me())
+}
+
+fn me() -> Pid {
+    Pid(getpid().as_raw())
+}
+
+/// One pass over all processes, and a closer look at those that are asked for.
+fn read(question: &Question, spent: &BTreeMap<ServiceId, Spent>, ledger: &mut Ledger) -> (Vec<(Whose, Usage)>, Vec<Escaped>) {
+    let Some(mut census) = Census::new() else { return (Vec::new(), Vec::new()) };
     let system = System::read();
-    pids.iter().filter_map(|pid| Some((*pid, read_one(*pid, detail, &system)?))).collect()
+    // In the order of their numbers, which is that of their births as a rule: whoever ends between the reading of its
+    // parent and its own is missed this time, and not counted twice.
+    let seen: Vec<Seen> = pids().into_iter().filter_map(|pid| Seen::read(pid, &mut census, &system)).collect();
+    let facts: Vec<Fact> = seen.iter().map(|seen| seen.fact).collect();
+    let owners = ledger.owners(&question.running, &facts, &mut |pid| census.mark(pid));
+    let mut members: BTreeMap<ServiceId, Vec<&Seen>> = BTreeMap::new();
+    for (seen, owner) in seen.iter().zip(owners) {
+        if let Some(id) = owner.filter(|id| spent.contains_key(id)) {
+            members.entry(id).or_default().push(seen);
+        }
+    }
+    let usage = |whose: &Whose| match whose {
+        None => own_usage(seen.iter().find(|seen| seen.fact.pid == me())?, question.detail),
+        Some(id) => {
+            let leader = question.running.iter().find(|running| running.id == *id)?.pid;
+            let members = members.get(id)?;
+            // Read at the same place of each pass: what the pass takes does not show in rates.
+            let at = members.iter().find(|seen| seen.fact.pid == leader)?.at;
+            let figures: Vec<Figures> = members.iter().filter_map(|seen| closer(seen, question.detail)).collect();
+            Some(Usage::sum(at, spent.get(id).copied().unwrap_or_default(), &figures))
+        }
+    };
+    let usages = question.whose.iter().filter_map(|whose| Some((*whose, usage(whose)?))).collect();
+    (usages, ledger.escaped(&facts))
+}
+
+/// A process, as the pass over all saw it.
+struct Seen {
+    at: Mono,
+    fact: Fact,
+    figures: Figures,
+}
+
+impl Seen {
+    fn read(pid: Pid, census: &mut Census, system: &System) -> Option<Seen> {
+        let at = clock::now().mono;
+        let Stat { fact, is_dead, cpu, cpu_of_dead, threads, vsz, rss } = census.stat(pid)?;
+        let figures = Figures {
+            cpu: cpu_clock(pid).unwrap_or_else(|| system.time(cpu)),
+            cpu_of_dead: system.time(cpu_of_dead),
+            threads: if is_dead { 0 } else { threads },
+            vsz,
+            rss: rss.saturating_mul(system.page),
+            ..Figures::default()
+        };
+        Some(Seen { at, fact, figures })
+    }
+}
+
+/// The time that a process has spent on processors, to the nanosecond, where stat has it to the hundredth of a second
+/// (clock_getcpuclockid(3)). A process that has ended has no such clock.
+fn cpu_clock(pid: Pid) -> Option<Duration> {
+    let clock = clock_getcpuclockid(nix::unistd::Pid::from_raw(pid.0)).ok()?;
+    let nanos = clock_gettime(clock).ok()?.num_nanoseconds();
+    Some(Duration::from_nanos(u64::try_from(nanos).ok()?))
+}
+
+/// Adds what stands in files of its own; None: it is gone.
+fn closer(seen: &Seen, detail: Detail) -> Option<Figures> {
+    let pid = seen.fact.pid;
+    let (io_read, io_write) = told(read_io(Path::new(&format!("/proc/{pid}/io"))))?.unzip();
+    let is_dead = seen.figures.threads == 0;
+    let fds = if is_dead { None } else { told(count_descriptors(pid))? };
+    let pss = if is_dead || detail < Detail::Full { None } else { told(read_pss(pid))? };
+    Some(Figures { io_read, io_write, pss, fds, ..seen.figures })
+}
+
+/// The daemon's own figures. Those of its children are others': services that it has reaped count for it in /proc/PID/io,
+/// so its threads are asked one by one.
+fn own_usage(seen: &Seen, detail: Detail) -> Option<Usage> {
+    let figures = closer(seen, detail)?;
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let io: Vec<(u64, u64)> = threads.filter_map(|thread| read_io(&thread.path().join("io")).ok()).collect();
+    let sum = |of: fn(&(u64, u64)) -> u64| (!io.is_empty()).then(|| io.iter().map(of).sum());
+    let figures = Figures { cpu_of_dead: Duration::ZERO, io_read: sum(|io| io.0), io_write: sum(|io| io.1), ..figures };
+    Some(Usage::sum(seen.at, Spent::default(), &[figures]))
+}
+
+/// Some(None): it is not told. None: the process is gone.
+fn told<T>(outcome: io::Result<T>) -> Option<Option<T>> {
+    match outcome {
+        Ok(value) => Some(Some(value)),
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32) => None,
+        Err(_) => Some(None),
+    }
+}
+
+fn read_io(path: &Path) -> io::Result<(u64, u64)> {
+    let text = read_file(path)?;
+    let field = |name| field_of(&text, name).ok_or_else(|| io::Error::from(ErrorKind::InvalidData));
+    Ok((field(b"read_bytes:")?, field(b"write_bytes:")?))
+}
+
+fn read_pss(pid: Pid) -> io::Result<u64> {
+    let text = read_file(Path::new(&format!("/proc/{pid}/smaps_rollup")))?;
+    let kilobytes = field_of(&text, b"Pss:").ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
+    Ok(kilobytes.saturating_mul(1024))
+}
+
+/// Newer kernels tell the number as the folder's size (proc_pid_fd(5)), others are counted out.
+fn count_descriptors(pid: Pid) -> io::Result<u32> {
+    let folder = format!("/proc/{pid}/fd");
+    let count = match fs::metadata(&folder)?.len() {
+        0 => fs::read_dir(&folder)?.count(),
+        size => usize::try_from(size).unwrap_or(usize::MAX),
+    };
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(1024);
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn field_of(text: &[u8], name: &[u8]) -> Option<u64> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+    std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The units of /proc.
 struct System {
-    tick_ms: u64,
+    ticks_per_second: u64,
     page: u64,
 }
 
 impl System {
     fn read() -> System {
-        let value = |var, default| sysconf(var).ok().flatten().and_then(|value| u64::try_from(value).ok()).unwrap_or(default);
-        System { tick_ms: 1000 / value(SysconfVar::CLK_TCK, 100).max(1), page: value(SysconfVar::PAGE_SIZE, 4096) }
+        let value = |var, usual| sysconf(var).ok().flatten().and_then(|value| u64::try_from(value).ok()).unwrap_or(usual);
+        System { ticks_per_second: value(SysconfVar::CLK_TCK, 100).max(1), page: value(SysconfVar::PAGE_SIZE, 4096) }
     }
-}
 
-fn read_one(pid: Pid, detail: Detail, system: &System) -> Option<Usage> {
-    let at = clock::now().mono;
-    let stat = read_file(pid, "stat")?;
-    // The name stands in parentheses and may hold anything, also parentheses (proc(5)).
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok());
-    let io = read_file(pid, "io");
-    let io_field = |name| io.as_deref().and_then(|text| field_of(text, name));
-    let full = detail == Detail::Full;
-    let pss = if full { read_file(pid, "smaps_rollup").and_then(|text| field_of(&text, "Pss:")) } else { None };
-    Some(Usage {
-        at,
-        cpu_ms: (number(14)? + number(15)?) * system.tick_ms,
-        rss: number(24)? * system.page,
-        pss: pss.map(|kilobytes| kilobytes * 1024),
-        vsz: number(23)?,
-        io_read: io_field("read_bytes:"),
-        io_write: io_field("write_bytes:"),
-        threads: u32::try_from(number(20)?).unwrap_or(u32::MAX),
-        fds: if full { count_descriptors(pid) } else { None },
-    })
-}
-
-/// A process chooses its own name, which need not be UTF-8; figures are.
-fn read_file(pid: Pid, name: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(1024);
-    fs::File::open(format!("/proc/{pid}/{name}")).ok()?.read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn field_of(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
-}
-
-fn count_descriptors(pid: Pid) -> Option<u32> {
-    u32::try_from(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count()).ok()
+    fn time(&self, ticks: u64) -> Duration {
+        Duration::from_millis(ticks.saturating_mul(1000) / self.ticks_per_second)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn usages(detail: Detail) -> Vec<(Whose, Usage)> {
+        let question = Question { sample: 1, whose: vec![None], running: Vec::new(), detail };
+        read(&question, &BTreeMap::new(), &mut new_ledger()).0
+    }
+
     #[test]
-    fn the_own_process_can_be_read_and_a_missing_one_is_left_out() {
-        let me = Pid(nix::unistd::getpid().as_raw());
-        let read = read_all(&[me, Pid(i32::MAX)], Detail::Full);
-        let [(pid, usage)] = read.as_slice() else { panic!("{read:?}") };
-        assert_eq!(*pid, me);
-        assert!(usage.rss > 0 && usage.vsz >= usage.rss && usage.threads >= 1, "{usage:?}");
-        assert!(usage.fds.is_some_and(|fds| fds >= 3), "{usage:?}");
+    fn the_own_process_can_be_read() {
+        let read = usages(Detail::Full);
+        let [(None, usage)] = read.as_slice() else { panic!("{read:?}") };
+        assert!(usage.rss > 0 && usage.vsz >= usage.rss && usage.threads >= 1 && usage.processes == 1, "{usage:?}");
+        assert!(usage.fds.is_some_and(|fds| fds >= 3) && usage.cpu > Duration::ZERO, "{usage:?}");
+        assert!(usage.pss.is_some_and(|pss| pss > 0 && pss <= usage.rss * 2), "{usage:?}");
+        assert_eq!(usages(Detail::Cheap)[0].1.pss, None);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_told_from_one_that_is_hidden() {
+        assert_eq!(told(read_io(Path::new("/proc/2147483647/io"))), None);
+        assert_eq!(told::<u32>(Err(ErrorKind::PermissionDenied.into())), Some(None));
+        assert_eq!(told(Ok(1)), Some(Some(1)));
     }
 
     #[test]
     fn fields_are_found_by_name() {
-        assert_eq!(field_of("Rss:  12 kB\nPss:    7 kB\n", "Pss:"), Some(7));
-        assert_eq!(field_of("Rss:  12 kB\n", "Pss:"), None);
+        assert_eq!(field_of(b"Rss:  12 kB\nPss:    7 kB\n", b"Pss:"), Some(7));
+        assert_eq!(field_of(b"Rss:  12 kB\n", b"Pss:"), None);
     }
 }

@@ -13,11 +13,12 @@ use crate::children::{Children, Names, Taken};
 use crate::control::Clients;
 use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
+use crate::log;
 use crate::log::Past;
 use crate::logs::{Logs, Sinks, Stored, without_output};
 use crate::memory::Memory;
+use crate::sampler::{Question, Sample, Sampler};
 use crate::spawn::{Spawner, Started, in_words};
-use crate::{log, sampler};
 
 /// More readers of logs than this are refused: each is a thread.
 const MAX_READERS: usize = 32;
@@ -42,7 +43,7 @@ pub struct Hands {
     spawner: Spawner,
     readings: Readings,
     readers: usize,
-    inbox: mpsc::Sender<Wake>,
+    sampler: Sampler,
 }
 
 impl Hands {
@@ -59,7 +60,7 @@ impl Hands {
             outcomes: VecDeque::new(),
             spawner,
             readings: Readings::new(loader, inbox.clone()),
-            inbox,
+            sampler: Sampler::new(inbox),
         }
     }
 
@@ -91,6 +92,14 @@ impl Hands {
     /// A reading has ended: the next may begin.
     pub fn reading_ended(&mut self) {
         self.readings.begin_next();
+    }
+
+    /// A sample was read: the next may begin.
+    pub fn sampled(&mut self, sample: Sample) -> Event {
+        let Sample { sample, usages, escaped, ledger } = sample;
+        self.children.expenses.watch_out_for(escaped);
+        self.sampler.ended(ledger, &self.children.expenses);
+        Event::Sampled { sample, usages }
     }
 
     fn spawn(&mut self, id: ServiceId, launch: &Launch, cause: Cause) -> Result<(), NoStart> {
@@ -179,7 +188,9 @@ impl Shell for Hands {
             Action::KillStrays { id, signal } => self.children.kill_strays(id, signal),
             Action::AskStrays { id, signal } => self.children.ask_strays(id, signal),
             Action::Sweep { signal } => self.children.sweep(signal),
-            Action::Sample { sample, pids, detail } => sampler::read(sample, pids, detail, self.inbox.clone()),
+            Action::Sample { sample, whose, running, detail } => {
+                self.sampler.add(Question { sample, whose, running, detail }, &self.children.expenses);
+            }
             Action::Remember { service, planned } => self.memory.remember(service, planned),
             Action::ReadConfig { read, text } => {
                 if let Err(why) = self.readings.add(read, text) {

@@ -39,6 +39,23 @@ pub struct Selection {
     pub services: Vec<String>,
 }
 
+/// Whose usage to read, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadStats {
+    /// As typed; none means all, and the daemon itself.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// Read the proportional memory too (default). It is costly: who asks again and again may do without.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub pss: bool,
+}
+
+impl Default for ReadStats {
+    fn default() -> Self {
+        ReadStats { services: Vec::new(), pss: true }
+    }
+}
+
 /// The services to change, and whether to answer only when it is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Targets {
@@ -215,7 +232,7 @@ pub enum Request {
     /// Any signal to the whole service.
     Signal(SendSignal),
     /// Resource usage.
-    Stats(Selection),
+    Stats(ReadStats),
     /// The running configuration as YAML.
     Configuration,
     /// What is planned.
@@ -344,7 +361,8 @@ impl Request {
     fn params(&self) -> Option<Box<RawValue>> {
         match self {
             Request::Hello | Request::Configuration | Request::Shutdown => None,
-            Request::List(p) | Request::Info(p) | Request::Stats(p) | Request::Scheduler(p) => raw(p),
+            Request::List(p) | Request::Info(p) | Request::Scheduler(p) => raw(p),
+            Request::Stats(p) => raw(p),
             Request::Health(p) | Request::Why(p) | Request::Runs(p) => raw(p),
             Request::Add(p) => raw(p),
             Request::Remove(p) | Request::Start(p) | Request::Stop(p) | Request::Restart(p) => raw(p),
@@ -575,6 +593,11 @@ fn raw(value: &impl Serialize) -> Option<Box<RawValue>> {
 
 fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_yes(yes: &bool) -> bool {
+    *yes
 }
 
 /// What a request failed of.

@@ -441,7 +441,8 @@ pub struct End {
     pub error: Option<String>,
 }
 
-/// Resource usage of one service, or of the daemon (`<ppm>`, id null). Null without a process.
+/// Resource usage of one service with all of its processes, or of the daemon alone (`<ppm>`, id null). Null without a
+/// process, and what the kernel does not tell of one of them is null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatsRow {
     /// Null for the daemon.
@@ -452,15 +453,15 @@ pub struct StatsRow {
     pub pid: Option<i32>,
     /// Percent of one core since the last sample, or over a window taken now.
     pub cpu_percent: Option<f64>,
-    /// User and system time in milliseconds.
+    /// User and system time in milliseconds, of the processes that have ended too.
     pub cpu_time_ms: Option<u64>,
-    /// Resident memory in bytes.
+    /// Resident memory in bytes: what processes share is counted for each of them.
     pub memory_rss: Option<u64>,
-    /// Proportional share of resident memory in bytes; null where the kernel does not tell.
+    /// Proportional share of resident memory in bytes: what processes share is counted once.
     pub memory_pss: Option<u64>,
     /// Virtual memory in bytes.
     pub memory_vsz: Option<u64>,
-    /// Bytes read from storage; null where the kernel does not tell.
+    /// Bytes read from storage.
     pub io_read: Option<u64>,
     /// Bytes written to storage.
     pub io_write: Option<u64>,
@@ -468,11 +469,11 @@ pub struct StatsRow {
     pub io_read_rate: Option<u64>,
     /// Bytes a second written to storage.
     pub io_write_rate: Option<u64>,
-    /// Processes counted.
+    /// Living processes.
     pub processes: Option<u32>,
     /// Their threads.
     pub threads: Option<u32>,
-    /// Their open descriptors; null where the kernel does not tell.
+    /// Their open descriptors.
     pub fds: Option<u32>,
     /// Milliseconds since the start.
     pub uptime_ms: Option<u64>,

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ppm_protocol::Request;
-use ppm_protocol::message::{AddService, Await, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Await, Goal, ReadAgain, ReadStats, Selection, SendSignal, Targets, Watch};
 
 use crate::cli::{Add, Ask, Changing, Events, Shown, Until, Wait};
 use crate::failure::{Code, Failure, io_words};
@@ -32,7 +32,7 @@ pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>, look: &Look) 
         Ask::Pause(changing) => Request::Pause(targets(changing)),
         Ask::Resume(changing) => Request::Resume(targets(changing)),
         Ask::Signal(typed) => Request::Signal(SendSignal { services: typed.services, signal: typed.signal }),
-        Ask::Stats(shown) => Request::Stats(selection(shown)),
+        Ask::Stats(shown) => Request::Stats(ReadStats { services: shown.services, pss: true }),
         Ask::ShowConfiguration => Request::Configuration,
         Ask::ShowScheduler(shown) => Request::Scheduler(selection(shown)),
         Ask::Reload(reload) => Request::Reload(ReadAgain { plan: reload.plan }),

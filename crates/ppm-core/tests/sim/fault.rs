@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, ServiceId, Stdin};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, Running, ServiceId, Stdin};
 use ppm_core::spec::Reach;
 use ppm_core::supervisor::Main;
 use ppm_core::time::{Mono, Now, Timestamp};
@@ -286,7 +286,10 @@ impl Planted {
                 *pid = other.copied().unwrap_or(*pid);
             }
             (Fault::LiesAboutTheCause, Action::Spawn { cause, .. }) if *cause == Cause::Backoff => *cause = Cause::Request,
-            (Fault::ReadsTheReaped, Action::Sample { pids, .. }) => pids.extend(self.reaped.filter(|pid| !self.alive.contains(pid))),
+            (Fault::ReadsTheReaped, Action::Sample { running, .. }) => {
+                let reaped = self.reaped.filter(|pid| !self.alive.contains(pid));
+                running.extend(reaped.map(|pid| Running { id: ServiceId(1), pid, name: String::new() }));
+            }
             (Fault::RefusesNothing, Action::Respond { result, .. }) if result.is_err() => *result = Ok(Answer::Changed(Changed::default())),
             (Fault::ShowsADeadPid, Action::Respond { result: Ok(Answer::Services(rows)), .. }) => {
                 for row in rows.iter_mut().filter(|row| row.pid.is_none()) {

@@ -163,7 +163,8 @@ impl Judge {
     /// The services that a request means; None: it means none that there is.
     fn meant(&self, request: &Request) -> Option<Vec<ServiceId>> {
         let (words, needs_some) = match request {
-            Request::List(which) | Request::Info(which) | Request::Stats(which) | Request::Scheduler(which) => (&which.services, false),
+            Request::List(which) | Request::Info(which) | Request::Scheduler(which) => (&which.services, false),
+            Request::Stats(which) => (&which.services, false),
             Request::Start(targets) | Request::Stop(targets) | Request::Restart(targets) | Request::Remove(targets) => {
                 (&targets.services, true)
             }

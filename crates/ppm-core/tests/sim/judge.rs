@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use ppm_core::event::{Action, Cause, Event, From, Notice, Pid, ServiceId};
+use ppm_core::event::{Action, Cause, Event, From, Notice, Pid, Running, ServiceId, Whose};
 use ppm_core::names::glob_matches;
 use ppm_core::schedule::{Missed, Overlap};
 use ppm_core::service::STRAYS_AFTER;
@@ -18,7 +18,7 @@ use ppm_protocol::{EventKind, EventRow, RpcError, Signal};
 
 use crate::calls::Calls;
 use crate::model::{Known, PATIENCE, Wish};
-use crate::world::{DAEMON, World};
+use crate::world::World;
 
 /// How long a shutdown waits for what got the last SIGKILL.
 const LAST_WAIT: Duration = Duration::from_millis(500);
@@ -220,9 +220,11 @@ impl Judge {
                 rule(world.exists(*pid, *reach), "signals reach only what is owned", || format!("{signal} to {pid}, which is not"))?;
                 self.see_kill(now, *pid, *signal, *reach)
             }
-            Action::Sample { pids, .. } => {
-                let is_known = |pid: &Pid| *pid == DAEMON || self.known.values().any(|known| known.process.is_some_and(|p| p.pid == *pid));
-                rule(pids.iter().all(is_known), "only living processes are read", || format!("{pids:?}"))
+            Action::Sample { whose, running, .. } => {
+                let is_known = |one: &Running| self.known.get(&one.id).is_some_and(|known| known.process.is_some_and(|p| p.pid == one.pid));
+                let runs = |whose: &Whose| whose.is_none_or(|id| running.iter().any(|one| one.id == id));
+                let holds = running.iter().all(is_known) && whose.iter().all(runs);
+                rule(holds, "only living processes are read", || format!("{whose:?} of {running:?}"))
             }
             Action::Respond { to, result } => self.see_answer(now, to, result),
             Action::ReadLog { to, answer, .. } => self.see_answer(now, to, &Ok(Answer::Log(answer.clone()))),

@@ -6,7 +6,7 @@ use ppm_core::logging::{LogChoice, LogKeys};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::supervisor::Main;
-use ppm_protocol::message::{AddService, Await, Check, Goal, ReadAgain, ReadLog, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Await, Check, Goal, ReadAgain, ReadLog, ReadStats, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{Request, Signal};
 
 use crate::dice::Dice;
@@ -90,7 +90,7 @@ pub fn request(dice: &mut Dice) -> Request {
         18 => Request::Pause(targets(dice)),
         19 => Request::Resume(targets(dice)),
         20 => Request::Signal(SendSignal { services: words(dice), signal: signal(dice) }),
-        21 if dice.one_in(2) => Request::Stats(selection(dice)),
+        21 if dice.one_in(2) => Request::Stats(ReadStats { services: words(dice), pss: dice.one_in(2) }),
         21 => Request::Scheduler(selection(dice)),
         26 if dice.one_in(2) => Request::Health(selection(dice)),
         26 if dice.one_in(2) => Request::Runs(selection(dice)),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ppm_core::event::{Action, Event, Group, NoStart, Pid, ServiceId};
+use ppm_core::event::{Action, Event, Group, NoStart, Pid, ServiceId, Whose};
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::Reach;
 use ppm_core::time::Mono;
@@ -59,7 +59,7 @@ enum Happening {
     },
     Read {
         sample: u64,
-        pids: Vec<Pid>,
+        whose: Vec<(Whose, Pid)>,
     },
     NotRead {
         read: u64,
@@ -228,9 +228,11 @@ impl World {
             Action::KillStrays { id, signal } => self.signal_strays(now, *id, &[*signal]),
             Action::AskStrays { id, signal } => self.signal_strays(now, *id, &[*signal, Signal::CONT]),
             Action::Sweep { signal } => self.sweep(now, *signal),
-            Action::Sample { sample, pids, .. } => {
+            Action::Sample { sample, whose, running, .. } => {
                 let delay = self.dice.up_to_ms(20);
-                self.plan(now, delay, Happening::Read { sample: *sample, pids: pids.clone() });
+                let pid = |whose: &Whose| whose.map_or(Some(DAEMON), |id| running.iter().find(|one| one.id == id).map(|one| one.pid));
+                let whose = whose.iter().filter_map(|whose| Some((*whose, pid(whose)?))).collect();
+                self.plan(now, delay, Happening::Read { sample: *sample, whose });
             }
             Action::ReadConfig { read, .. } => {
                 let delay = self.dice.up_to_ms(200);
@@ -372,9 +374,9 @@ impl World {
                 process.reported = process.stopped;
                 Some(if process.stopped { Event::Paused { pid } } else { Event::Resumed { pid } })
             }
-            Happening::Read { sample, pids } => {
-                let alive = |pid: &&Pid| **pid == DAEMON || self.exists(**pid, Reach::Leader);
-                let usages = pids.iter().filter(alive).map(|pid| (*pid, Usage { at: now, ..Usage::default() })).collect();
+            Happening::Read { sample, whose } => {
+                let alive = |(_, pid): &&(Whose, Pid)| *pid == DAEMON || self.exists(*pid, Reach::Leader);
+                let usages = whose.iter().filter(alive).map(|(whose, _)| (*whose, Usage { at: now, ..Usage::default() })).collect();
                 Some(Event::Sampled { sample, usages })
             }
             Happening::NotRead { read } => {

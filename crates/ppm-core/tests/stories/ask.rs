@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ppm_protocol::message::{AddService, Await, Goal, ReadAgain, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Await, Goal, ReadAgain, ReadStats, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{Request, Signal};
 
 fn words(services: &str) -> Vec<String> {
@@ -73,7 +73,7 @@ pub fn list(services: &str) -> Request {
 }
 
 pub fn stats(services: &str) -> Request {
-    Request::Stats(Selection { services: words(services) })
+    Request::Stats(ReadStats { services: words(services), pss: true })
 }
 
 pub fn reload() -> Request {

@@ -1,12 +1,14 @@
 //! `stats`: two readings make a rate.
 
-use ppm_core::event::{Action, Detail, Event, Pid};
+use std::time::Duration;
+
+use ppm_core::event::{Action, Detail, Event, Pid, ServiceId, Whose};
 use ppm_core::usage::Usage;
-use ppm_protocol::StatsRow;
-use ppm_protocol::message::Answer;
+use ppm_protocol::message::{Answer, ReadStats};
+use ppm_protocol::{Request, StatsRow};
 
 use crate::ask::stats;
-use crate::story::{DAEMON, Reply, Span, Story, code, named, story, svc};
+use crate::story::{Reply, Span, Story, code, named, story, svc};
 
 fn rows(check: impl Fn(&[StatsRow])) -> impl Fn(&Reply) {
     move |reply| match reply {
@@ -16,17 +18,26 @@ fn rows(check: impl Fn(&[StatsRow])) -> impl Fn(&Reply) {
 }
 
 /// The reading that was asked for is taken now: these processes have used this much CPU time.
-fn reading(mut story: Story, detail: Detail, cpu_ms: &[(Pid, u64)]) -> Story {
+fn reading(mut story: Story, detail: Detail, cpu_ms: &[(Whose, u64)]) -> Story {
     let asked = story.take("a reading", |action| matches!(action, Action::Sample { .. }));
-    let Action::Sample { sample, pids, detail: found } = asked else { unreachable!() };
+    let Action::Sample { sample, whose, running, detail: found } = asked else { unreachable!() };
     assert_eq!(found, detail);
-    assert_eq!(pids, cpu_ms.iter().map(|(pid, _)| *pid).collect::<Vec<_>>());
+    assert_eq!(whose, cpu_ms.iter().map(|(whose, _)| *whose).collect::<Vec<_>>());
+    assert!(whose.iter().all(|whose| whose.is_none_or(|id| running.iter().any(|one| one.id == id))), "{running:?}");
     let at = story.now.mono;
-    let usages = cpu_ms.iter().map(|(pid, cpu_ms)| (*pid, Usage { at, cpu_ms: *cpu_ms, rss: 1 << 20, ..Usage::default() })).collect();
+    let usage = |cpu_ms| Usage { at, cpu: Duration::from_millis(cpu_ms), rss: 1 << 20, processes: 1, ..Usage::default() };
+    let usages = cpu_ms.iter().map(|(whose, cpu_ms)| (*whose, usage(*cpu_ms))).collect();
     story.event(Event::Sampled { sample, usages })
 }
 
-const SVC: Pid = Pid(100);
+/// It starts with the number that it had before.
+fn starts_again(story: Story) -> Story {
+    story.spawns().event(Event::Spawned { id: ServiceId(1), pid: Pid(100) })
+}
+
+const SVC: Whose = Some(ServiceId(1));
+
+const OWN: Whose = None;
 
 #[test]
 fn the_first_question_takes_a_window_of_200_ms() {
@@ -82,8 +93,8 @@ fn what_does_not_run_has_no_figures_and_costs_no_window() {
 #[test]
 fn the_daemon_itself_is_the_last_row_when_no_service_is_named() {
     let story = story([named("a"), named("b").no_autostart()]).starts().after(5.s()).request(stats(""));
-    let story = reading(story, Detail::Cheap, &[(SVC, 0), (DAEMON, 0)]).after(200.ms());
-    reading(story, Detail::Full, &[(SVC, 0), (DAEMON, 10)]).replies(rows(|rows| {
+    let story = reading(story, Detail::Cheap, &[(SVC, 0), (OWN, 0)]).after(200.ms());
+    reading(story, Detail::Full, &[(SVC, 0), (OWN, 10)]).replies(rows(|rows| {
         let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "<ppm>"]);
         assert_eq!((rows[2].id, rows[2].pid, rows[2].cpu_percent, rows[2].uptime_ms), (None, Some(1), Some(5.0), Some(5200)));
@@ -105,7 +116,10 @@ fn a_process_that_cannot_be_read_has_no_figures() {
         let Action::Sample { sample, .. } = asked else { unreachable!() };
         story = story.event(Event::Sampled { sample, usages: Vec::new() }).after(200.ms());
     }
-    story.replies(rows(|rows| assert_eq!((rows[0].id, rows[0].cpu_percent), (Some(1), None))));
+    story.replies(rows(|rows| {
+        assert_eq!((rows[0].id, rows[0].pid, rows[0].uptime_ms), (Some(1), Some(100), Some(200)), "what the daemon knows itself");
+        assert_eq!((rows[0].cpu_percent, rows[0].memory_rss, rows[0].processes), (None, None, None));
+    }));
 }
 
 #[test]
@@ -123,4 +137,56 @@ fn unknown_names_are_refused_before_anything_is_read() {
         .request(stats("nope"))
         .replies(crate::story::refused(ppm_protocol::ErrorCode::NoSuchService, "no such service `nope`"))
         .quiet();
+}
+
+#[test]
+fn r19_a_run_that_has_the_number_of_the_one_before_begins_at_nothing() {
+    let story = story(svc()).starts().request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 5000)]).after(200.ms());
+    let story = reading(story, Detail::Full, &[(SVC, 5000)]).replies(rows(|_| ()));
+    let story = story.exits(code(1)).after(2.s());
+    let story = starts_again(story).after(1.s()).request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 10)]).after(200.ms());
+    reading(story, Detail::Full, &[(SVC, 30)])
+        .replies(rows(|rows| assert_eq!((rows[0].cpu_time_ms, rows[0].cpu_percent), (Some(30), Some(10.0)))));
+}
+
+#[test]
+fn r19_what_was_read_of_a_run_that_has_ended_meanwhile_is_nobodys() {
+    let mut story = story(svc()).starts().request(stats("svc"));
+    let asked = story.take("a reading", |action| matches!(action, Action::Sample { .. }));
+    let Action::Sample { sample, .. } = asked else { unreachable!() };
+    let story = story.exits(code(1)).after(2.s());
+    let story = starts_again(story);
+    let usages = vec![(SVC, Usage { at: story.now.mono, cpu: Duration::from_secs(9), ..Usage::default() })];
+    let story = story.event(Event::Sampled { sample, usages }).after(200.ms());
+    reading(story, Detail::Full, &[(SVC, 30)])
+        .replies(rows(|rows| assert_eq!((rows[0].cpu_time_ms, rows[0].cpu_percent), (Some(30), Some(0.0)))));
+}
+
+#[test]
+fn counters_never_run_backwards_while_a_service_runs() {
+    let story = story(svc()).starts().request(stats("svc"));
+    let story = reading(story, Detail::Cheap, &[(SVC, 5000)]).after(200.ms());
+    reading(story, Detail::Full, &[(SVC, 4000)])
+        .replies(rows(|rows| assert_eq!((rows[0].cpu_time_ms, rows[0].cpu_percent), (Some(5000), Some(0.0)))));
+}
+
+#[test]
+fn who_asks_once_an_interval_gets_rates_over_the_interval() {
+    let mut story = story(svc()).starts().request(stats("svc"));
+    story = reading(story, Detail::Cheap, &[(SVC, 0)]).after(200.ms());
+    story = reading(story, Detail::Full, &[(SVC, 0)]).replies(rows(|_| ()));
+    for round in 1..4 {
+        story = story.after(10_100.ms()).request(stats("svc"));
+        story = reading(story, Detail::Full, &[(SVC, round * 1010)]).replies(rows(|rows| assert_eq!(rows[0].cpu_percent, Some(10.0))));
+    }
+}
+
+#[test]
+fn proportional_memory_is_left_out_where_it_is_not_asked_for() {
+    let cheap = Request::Stats(ReadStats { services: vec!["svc".to_owned()], pss: false });
+    let story = story(svc()).starts().request(cheap);
+    let story = reading(story, Detail::Cheap, &[(SVC, 0)]).after(200.ms());
+    reading(story, Detail::Cheap, &[(SVC, 0)]).replies(rows(|rows| assert_eq!(rows[0].memory_pss, None)));
 }

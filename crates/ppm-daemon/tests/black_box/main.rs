@@ -25,3 +25,4 @@ mod stop;
 mod strays;
 mod surroundings;
 mod terminal;
+mod usage;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ppm_protocol::message::{AddService, Answer, Await, Check, Goal, ReadAgain, ReadLog, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Answer, Await, Check, Goal, ReadAgain, ReadLog, ReadStats, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::types::LastWords;
 use ppm_protocol::{
     Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, Health, HealthRow, History,
@@ -59,6 +59,7 @@ pub fn values() -> BTreeMap<String, Line> {
     put("request-add-least".to_owned(), Line::Call(-1, Request::Add(add_least())));
     put("request-events-all".to_owned(), Line::Call(i64::MAX, Request::Events(Watch::default())));
     put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
+    put("request-stats-cheap".to_owned(), Line::Call(4, Request::Stats(ReadStats { pss: false, ..ReadStats::default() })));
     put("request-wait-forever".to_owned(), Line::Call(0, Request::Wait(Await { timeout_ms: None, ..await_all(Goal::Running) })));
     let within = Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: Some(30_000) };
     put("request-check-grace".to_owned(), Line::Call(3, Request::Check(within)));
@@ -143,7 +144,7 @@ fn request(method: Method) -> Request {
         Method::Pause => Request::Pause(targets()),
         Method::Resume => Request::Resume(targets()),
         Method::Signal => Request::Signal(SendSignal { services: vec!["@frontend".to_owned()], signal: Signal::HUP }),
-        Method::Stats => Request::Stats(selection()),
+        Method::Stats => Request::Stats(ReadStats { services: selection().services, pss: true }),
         Method::Configuration => Request::Configuration,
         Method::Scheduler => Request::Scheduler(selection()),
         Method::Log => Request::Log(ReadLog {
