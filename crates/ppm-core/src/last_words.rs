@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use ppm_protocol::message::Answer;
-use ppm_protocol::types::{LastWords, Life};
+use ppm_protocol::types::LastWords;
 use ppm_protocol::{EventKind, EventRow};
 
-use crate::event::{Action, From, Launch, ServiceId, Stdin};
+use crate::event::{Action, From, ServiceId, Stdin};
 use crate::logging::Logger;
 use crate::supervisor::Supervisor;
 use crate::time::Now;

@@ -149,7 +149,8 @@ impl Call {
             Answer::Log(sources) => {
                 let asks_itself = matches!(&self.request, Request::Log(query) if query.services.iter().any(|name| name == "ppm-daemon"));
                 let is_meant = |name: &String| {
-                    let is_one = self.ids.iter().any(|id| judge.known.get(id).is_some_and(|known| known.name() == name));
+                    let is_one =
+                        self.ids.iter().any(|id| judge.known.get(id).is_some_and(|known| known.name() == name && known.keeps_output()));
                     is_one || asks_itself && name == "ppm-daemon"
                 };
                 let fine = !sources.services.is_empty() && sources.services.iter().all(is_meant);

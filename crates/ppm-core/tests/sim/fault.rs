@@ -81,7 +81,7 @@ pub const TABLE: [(Fault, &[&str]); 45] = [
     (Fault::SparesStrays, &["signals go to the whole service"]),
     (Fault::NeverAsksStrays, &["strays are asked too"]),
     (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES]),
-    (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
+    (Fault::NeverSweeps, &["the daemon leaves when all have ended", "no child is left behind"]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
     (Fault::AsksTheWrongOne, &[OWNED]),
     (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),

@@ -121,7 +121,7 @@ fn r50_with_a_limit_of_12_processes_those_run_that_can_and_the_others_follow() {
     // Neither has a thread to run in, and both are answered.
     assert!(daemon.call("stats", &json!({})).as_array().unwrap().len() >= SERVICES);
     let refused = daemon.refused("reload", &json!({}))["message"].as_str().unwrap().to_owned();
-    assert!(refused.contains("no thread: Resource temporarily unavailable"), "{refused}");
+    assert!(refused.contains("no thread: resource temporarily unavailable"), "{refused}");
     fs::write(group.0.join("pids.max"), "100").unwrap();
     until("all run", || (running(&daemon) == SERVICES).then_some(()));
     daemon.signal(Signal::SIGTERM);

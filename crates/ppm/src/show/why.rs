@@ -254,7 +254,7 @@ web: Crashed 4s ago: exit code 3, retry 2 in 2s
              11:59:56  exited    exit code 3, after 1s, pid
                                  77
     | starting\\u{1b}[2J
-    | panic: cannot listen on 0.0.0.0:80: address already in…
+    | panic: cannot listen on 0.0.0.0:80: address already i…
              11:59:56  planned   exit code 3, retry 2 in 2s
 ";
         assert_eq!(format!("\n{}", stories(&[crashed()], &terminal(60))), expected);
@@ -277,7 +277,7 @@ web: Crashed 4s ago: exit code 3, retry 2 in 2s
              11:59:56  exited
     exit code 3, after 1s, pid 77
     | starting\\u{1b}[2J
-    | panic: cannot listen on 0.0.0.0:80:…
+    | panic: cannot listen on 0.0.0.0:80: a…
              11:59:56  planned
     exit code 3, retry 2 in 2s
 ";
