@@ -15,6 +15,7 @@ pub mod diff;
 pub mod environment;
 pub mod event;
 mod farewell;
+pub mod flood;
 pub mod journal;
 pub mod kin;
 pub mod last_words;

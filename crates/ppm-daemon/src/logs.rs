@@ -81,6 +81,8 @@ pub struct Sinks {
     pub files: Option<(PathBuf, Limits)>,
     /// How many bytes of it are kept in memory, if any.
     pub memory: Option<usize>,
+    /// How many bytes of it are let through in a second, if not all.
+    pub rate_limit: Option<u64>,
     /// How it is copied to the daemon's standard output, if it is.
     pub console: Option<Style>,
 }

@@ -276,7 +276,7 @@ impl Start<'_> {
         let folder = self.own.logs.as_ref().map(|folder| PathBuf::from(OsStr::from_bytes(&folder.path)));
         let files = folder.zip(logger.files.as_ref().map(|files| files.limits));
         let memory = logger.memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        Some(Sinks { service: self.launch.name.clone(), files, memory, console: logger.console })
+        Some(Sinks { service: self.launch.name.clone(), files, memory, rate_limit: logger.rate_limit, console: logger.console })
     }
 
     /// The variables of [`WHO`] for another user, as far as they are known and the service does not set them itself.

@@ -17,6 +17,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
 use ppm_core::event::{Pid, ServiceId};
+use ppm_core::flood::Flood;
 use ppm_core::last_words::ENDS;
 use ppm_core::logging::Style;
 use ppm_core::rotate::Begun;
@@ -97,6 +98,8 @@ struct Output {
     /// Its folder, by number, and its files there.
     file: Option<(usize, LogFile)>,
     console: Option<Style>,
+    /// Where not all is let through.
+    flood: Option<Box<Flood>>,
     /// How much the run has written by now, in bytes, and how much of it is in files.
     told: u64,
     written: u64,
@@ -243,10 +246,15 @@ impl Collector {
             service: sinks.service.clone(),
             file: None,
             console: None,
+            flood: None,
             told: 0,
             written: 0,
         });
         output.console = sinks.console;
+        match (&mut output.flood, sinks.rate_limit) {
+            (Some(flood), Some(limit)) => flood.set_limit(limit),
+            (flood, limit) => *flood = limit.map(|limit| Box::new(Flood::new(limit))),
+        }
         output.file = match (output.file.take(), files) {
             (Some((folder, mut file)), Some((wanted, limits))) if folder == wanted => {
                 file.limits = limits;
@@ -300,7 +308,8 @@ impl Collector {
             Err(_) => return Found::End,
         };
         let now = clock::now();
-        let block = &self.buffer[..held + count];
+        let buffer = std::mem::take(&mut self.buffer);
+        let block = &buffer[..held + count];
         let whole = match memrchr(b'\n', block) {
             Some(end) if block.len() - end - 1 <= HELD => end + 1,
             None if block.len() <= HELD => 0,
@@ -313,12 +322,8 @@ impl Collector {
         }
         let waits = !stream.held.is_empty();
         let (id, source) = (stream.id, stream.source);
-        let to_console = pass_on(&mut self.outputs, &mut self.folders, &mut self.rings, now, id, source, &block[..whole]);
-        if let Some((style, service, output)) = to_console {
-            say(&mut self.console, &self.epoll, style, service, id, source, now, output);
-        }
-        self.note_written(id);
-        self.keep_within(id, now);
+        self.deliver(now, id, source, &block[..whole]);
+        self.buffer = buffer;
         if waits || whole > 0 {
             self.due = Some(self.due.unwrap_or(now.mono + PATIENCE));
         }
@@ -329,13 +334,39 @@ impl Collector {
     fn release(&mut self, token: u64, now: Now) {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         let (id, source, held) = (stream.id, stream.source, std::mem::take(&mut stream.held));
-        if !held.is_empty() {
-            let to_console = pass_on(&mut self.outputs, &mut self.folders, &mut self.rings, now, id, source, &held);
-            if let Some((style, service, output)) = to_console {
-                say(&mut self.console, &self.epoll, style, service, id, source, now, output);
-            }
-            self.note_written(id);
+        self.deliver(now, id, source, &held);
+    }
+
+    /// Writes what is let through of a service's output.
+    fn deliver(&mut self, now: Now, id: ServiceId, source: Source, output: &[u8]) {
+        let mut output = output;
+        self.tell_of_flood(id, now, |flood| flood.told(now.mono));
+        if let Some(flood) = self.outputs.get_mut(&id).and_then(|output| output.flood.as_mut()) {
+            output = &output[..flood.admit(now.mono, output)];
+            self.due = flood.deadline().into_iter().chain(self.due).min();
         }
+        self.write(now, id, source, output);
+    }
+
+    /// Tells in a service's log what was left out of it.
+    fn tell_of_flood(&mut self, id: ServiceId, now: Now, told: impl FnOnce(&mut Flood) -> Option<String>) {
+        let Some(output) = self.outputs.get_mut(&id) else { return };
+        let Some(line) = output.flood.as_mut().and_then(|flood| told(flood)) else { return };
+        output.file.iter_mut().for_each(|(_, file)| file.end_line());
+        self.rings.get_mut(&output.service).into_iter().for_each(Ring::end_line);
+        self.write(now, id, Source::Daemon, line.as_bytes());
+    }
+
+    fn write(&mut self, now: Now, id: ServiceId, source: Source, output: &[u8]) {
+        if output.is_empty() {
+            return;
+        }
+        let to_console = pass_on(&mut self.outputs, &mut self.folders, &mut self.rings, now, id, source, output);
+        if let Some((style, service, output)) = to_console {
+            say(&mut self.console, &self.epoll, style, service, id, source, now, output);
+        }
+        self.note_written(id);
+        self.keep_within(id, now);
     }
 
     fn note_written(&mut self, id: ServiceId) {
@@ -346,9 +377,11 @@ impl Collector {
 
     /// The last of a pipe.
     fn close(&mut self, token: u64) {
-        self.release(token, clock::now());
+        let now = clock::now();
+        self.release(token, now);
         let Some(stream) = self.streams.remove(&token) else { return };
         let _ = self.epoll.delete(&stream.read);
+        self.tell_of_flood(stream.id, now, Flood::told_at_last);
         if self.streams.values().any(|other| other.id == stream.id) {
             // What comes from the other one is not to be taken for the end of this one's last line.
             if let Some(Output { service, file, .. }) = self.outputs.get_mut(&stream.id) {
@@ -428,9 +461,16 @@ impl Collector {
         let held = self.streams.iter().filter(|(_, stream)| !stream.held.is_empty());
         let (ripe, young): (Vec<_>, Vec<_>) = held.map(|(token, stream)| (*token, stream)).partition(|(_, stream)| long_enough(stream));
         self.due = young.iter().map(|(_, stream)| stream.held_since + PATIENCE).min();
+        let flooded = self.outputs.iter().filter(|(_, output)| output.flood.is_some()).map(|(id, _)| *id);
+        let flooded: Vec<ServiceId> = flooded.collect();
         let ripe: Vec<u64> = ripe.into_iter().map(|(token, _)| token).collect();
         for token in ripe {
             self.release(token, now);
+        }
+        for id in flooded {
+            self.tell_of_flood(id, now, |flood| flood.told(now.mono));
+            let next = self.outputs.get(&id).and_then(|output| output.flood.as_ref()?.deadline());
+            self.due = next.into_iter().chain(self.due).min();
         }
         self.write_indices();
     }
@@ -477,10 +517,7 @@ fn pass_on<'a>(
     source: Source,
     output: &'a [u8],
 ) -> Option<(Style, &'a str, &'a [u8])> {
-    if output.is_empty() {
-        return None;
-    }
-    let Output { service, file, console, told, written } = outputs.get_mut(&id)?;
+    let Output { service, file, console, told, written, .. } = outputs.get_mut(&id)?;
     let rest = match file {
         Some((folder, file)) => file.write(&mut folders[*folder], now, source, output),
         None => &[],

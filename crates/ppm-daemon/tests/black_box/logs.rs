@@ -739,3 +739,22 @@ fn why_is_bounded_and_tells_of_a_long_line_its_end() {
     let [words] = last_words(&daemon, "web").try_into().unwrap();
     assert_eq!((words.len(), words[0].len(), words[0].ends_with("xend")), (1, 4095, true));
 }
+
+#[test]
+fn a_flood_is_cut_to_its_share_of_each_second_and_the_rest_is_told() {
+    let script = "printf 'begun '; seq -f 'line %g' 3000; echo last >&2; sleep 1.1; echo after";
+    let daemon = start(&json!({"rate_limit": "8KiB/s", "memory": "64KiB"}), &[task("web", script)]);
+    run(&daemon, "web");
+    let folder = daemon.path("log");
+    let lines = read(&daemon, &json!({"services": ["web"]}));
+    assert_eq!(text(&folder, "web").lines().collect::<Vec<_>>(), messages(&lines));
+    let marks: Vec<&Value> = lines.iter().filter(|line| line["stream"] == "daemon").collect();
+    let number = |text: &str, before: char| text.split(before).nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
+    let left_out: usize = marks.iter().map(|mark| number(mark["message"].as_str().unwrap(), '(')).sum();
+    let written = "begun ".len() + (1..=3000).map(|i| format!("line {i}\n").len()).sum::<usize>() + "last\nafter\n".len();
+    let kept: usize = lines.iter().filter(|line| line["stream"] != "daemon").map(|line| line["message"].as_str().unwrap().len() + 1).sum();
+    assert_eq!(kept + left_out, written, "{marks:?}");
+    assert!(left_out > 0 && lines.last().unwrap()["message"] == "after", "{marks:?}");
+    assert!(marks[0]["message"].as_str().unwrap().ends_with(" bytes): more than 8KiB/s]"), "{marks:?}");
+    assert_eq!(last_words(&daemon, "web")[0].last().unwrap(), "after");
+}
