@@ -125,7 +125,7 @@ fn serve(options: &Options) -> Result<u8, Failure> {
     let terminal = if main.is_some() { Terminal::offer()? } else { Terminal::None };
     // Alone with a command it is not to be noticed, as little as the program that it stands in for.
     let quiet = if main == Some(Main::Alone) { Level::ERROR } else { Level::INFO };
-    let past = log::start(std::env::var("PPM_LOG").ok().as_deref(), quiet);
+    let past = log::start(|name| std::env::var(name).ok(), quiet);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything that may take its time: process 1 never hears what it does not handle, others die of it (R30).
     let mut signals = runtime.block_on(async { Signals::register(host::signals_heard(main)) })?;

@@ -758,3 +758,38 @@ fn a_flood_is_cut_to_its_share_of_each_second_and_the_rest_is_told() {
     assert!(marks[0]["message"].as_str().unwrap().ends_with(" bytes): more than 8KiB/s]"), "{marks:?}");
     assert_eq!(last_words(&daemon, "web")[0].last().unwrap(), "after");
 }
+
+#[test]
+fn what_the_daemon_says_can_be_json_with_what_happened_in_fields() {
+    let script = "echo $$; exit 3";
+    let setup = Setup::new().env("PPM_LOG_FORMAT", "json").env("PPM_LOG", "debug").services(&[task("web", script)]);
+    let daemon = setup.start();
+    run(&daemon, "web");
+    let daemon = daemon.ended();
+    let lines: Vec<Value> = daemon.stderr().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["service"] == "ppm" && line["time"].is_string() && line["message"].is_string()), "{lines:?}");
+    let exited = lines.iter().find(|line| line["event"] == "exited").unwrap();
+    assert_eq!((&exited["level"], &exited["name"], &exited["id"]), (&json!("warn"), &json!("web"), &json!(1)));
+    assert_eq!((&exited["from"], &exited["to"], &exited["exit"]), (&json!("running"), &json!("crashed"), &json!({"code": 3})));
+    let text = exited["message"].as_str().unwrap();
+    assert!(text.starts_with("web: exit code 3 after ") && text.ends_with(&format!(" (pid {})", exited["pid"])), "{text}");
+    assert!(lines.iter().any(|line| line["level"] == "info" && line["event"] == "started"), "{lines:?}");
+}
+
+#[test]
+fn a_journal_gets_priorities_and_a_prefix_can_be_left_out() {
+    use std::os::unix::fs::MetadataExt;
+    let setup = Setup::new();
+    let stderr = fs::metadata(setup.path("stderr")).unwrap();
+    let stream = format!("{}:{}", stderr.dev(), stderr.ino());
+    let setup = setup.env("JOURNAL_STREAM", stream).env("PPM_LOG_PREFIX", "0").env("PPM_LOG", "loud,ppm_daemon=info");
+    let daemon = setup.services(&[task("web", "exit 3")]).start();
+    run(&daemon, "web");
+    let daemon = daemon.ended();
+    let text = daemon.stderr();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "<4>warning: PPM_LOG: `loud` is not a level: write `info`, or `ppm_daemon=debug,info`");
+    assert!(lines[1].starts_with(&format!("<6>{}, pid ", env!("CARGO_PKG_VERSION"))), "{text}");
+    assert!(lines.iter().any(|line| line.starts_with("<6>web: started by request (pid ")), "{text}");
+    assert!(lines.iter().any(|line| line.starts_with("<4>warning: web: exit code 3 after ")), "{text}");
+}
