@@ -14,8 +14,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 use ppm_core::logging::Format;
 use ppm_core::time::Timestamp;
-use ppm_protocol::{EventKind, EventRow, Exit, LogLine, Status, Stream};
-use serde::Serialize;
+use ppm_protocol::{EventRow, LogLine, Stream};
+use serde_json::json;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
@@ -70,32 +70,6 @@ pub struct Lines {
     own: Option<File>,
 }
 
-/// A line as JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    time: Timestamp,
-    level: &'static str,
-    service: &'static str,
-    #[serde(flatten)]
-    event: Option<Told<'a>>,
-    message: &'a str,
-}
-
-/// What happened to a service.
-#[derive(Serialize)]
-struct Told<'a> {
-    event: EventKind,
-    name: &'a str,
-    id: u32,
-    from: Status,
-    to: Status,
-    pid: Option<i32>,
-    exit: Option<Exit>,
-    reason: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ran_ms: Option<u64>,
-}
-
 impl Lines {
     /// What passes the filter.
     pub fn new(filter: Filter, look: Look, said: mpsc::Sender<LogLine>) -> Lines {
@@ -130,11 +104,7 @@ impl Lines {
                 let prefix = if self.look.prefix { PREFIX } else { "" };
                 cut(&format!("{prefix}{}{message}", word(level)), room).to_owned()
             }
-            // What is left out of the message is not left out of the rest.
-            Format::Json => match json(level, time, message, row) {
-                whole if whole.len() <= room => whole,
-                whole => json(level, time, cut(message, message.len().saturating_sub(2 * (whole.len() - room))), row),
-            },
+            Format::Json => short_json(level, time, message, row, room),
         };
         format!("{priority}{line}\n")
     }
@@ -171,6 +141,7 @@ fn word(level: Level) -> &'static str {
     }
 }
 
+/// A line as an object: its fields stand in the order in which they are read.
 fn json(level: Level, time: Timestamp, message: &str, row: Option<&EventRow>) -> String {
     let level = match level {
         Level::ERROR => "error",
@@ -179,18 +150,28 @@ fn json(level: Level, time: Timestamp, message: &str, row: Option<&EventRow>) ->
         Level::DEBUG => "debug",
         Level::TRACE => "trace",
     };
-    let event = row.map(|row| Told {
-        event: row.event,
-        name: &row.service,
-        id: row.id,
-        from: row.from,
-        to: row.to,
-        pid: row.pid,
-        exit: row.exit,
-        reason: &row.reason,
-        ran_ms: row.ran_ms,
-    });
-    serde_json::to_string(&Line { time, level, service: "ppm", event, message }).unwrap_or_default()
+    let mut fields = vec![("time", json!(time)), ("level", json!(level)), ("service", json!("ppm"))];
+    if let Some(row) = row {
+        fields.extend([("event", json!(row.event)), ("name", json!(row.service)), ("id", json!(row.id))]);
+        fields.extend([("from", json!(row.from)), ("to", json!(row.to)), ("pid", json!(row.pid))]);
+        fields.extend([("exit", json!(row.exit)), ("reason", json!(row.reason))]);
+        fields.extend(row.ran_ms.map(|ran| ("ran_ms", json!(ran))));
+    }
+    fields.push(("message", json!(message)));
+    let fields: Vec<String> = fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+/// The same with as much of the message as there is room for. A character of it is one of JSON, or two.
+fn short_json(level: Level, time: Timestamp, message: &str, row: Option<&EventRow>, room: usize) -> String {
+    let mut kept = message;
+    loop {
+        let line = json(level, time, kept, row);
+        match line.len().checked_sub(room).filter(|excess| *excess > 0 && !kept.is_empty()) {
+            None => return line,
+            Some(excess) => kept = cut(kept, kept.len().saturating_sub(excess.div_ceil(2))),
+        }
+    }
 }
 
 fn cut(text: &str, most: usize) -> &str {

@@ -748,11 +748,11 @@ fn a_flood_is_cut_to_its_share_of_each_second_and_the_rest_is_told() {
     let folder = daemon.path("log");
     let lines = read(&daemon, &json!({"services": ["web"]}));
     assert_eq!(text(&folder, "web").lines().collect::<Vec<_>>(), messages(&lines));
-    let marks: Vec<&Value> = lines.iter().filter(|line| line["stream"] == "daemon").collect();
+    let marks: Vec<&Value> = lines.iter().filter(|line| line["stream"] == "ppm").collect();
     let number = |text: &str, before: char| text.split(before).nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
     let left_out: usize = marks.iter().map(|mark| number(mark["message"].as_str().unwrap(), '(')).sum();
     let written = "begun ".len() + (1..=3000).map(|i| format!("line {i}\n").len()).sum::<usize>() + "last\nafter\n".len();
-    let kept: usize = lines.iter().filter(|line| line["stream"] != "daemon").map(|line| line["message"].as_str().unwrap().len() + 1).sum();
+    let kept: usize = lines.iter().filter(|line| line["stream"] != "ppm").map(|line| line["message"].as_str().unwrap().len() + 1).sum();
     assert_eq!(kept + left_out, written, "{marks:?}");
     assert!(left_out > 0 && lines.last().unwrap()["message"] == "after", "{marks:?}");
     assert!(marks[0]["message"].as_str().unwrap().ends_with(" bytes): more than 8KiB/s]"), "{marks:?}");
