@@ -16,6 +16,7 @@ mod log;
 mod logs;
 mod memory;
 mod oom;
+mod prober;
 mod reap;
 mod sampler;
 mod shell;

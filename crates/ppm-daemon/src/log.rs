@@ -115,6 +115,9 @@ fn in_words(row: &EventRow) -> (Level, String) {
         EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut => {
             (Level::WARN, format!("{name}: {}: {reason}", row.event))
         }
+        EventKind::Ready => (Level::INFO, format!("{name}: ready {reason}")),
+        EventKind::Unready => (Level::WARN, format!("{name}: {reason}")),
+        EventKind::Unhealthy => (Level::WARN, format!("{name}: unhealthy: {reason}")),
         EventKind::GaveUp => (Level::ERROR, format!("{name}: {reason}")),
         EventKind::Paused | EventKind::Resumed => (Level::INFO, format!("{name}: {}", row.event)),
         EventKind::Drained | EventKind::Planned | EventKind::Deactivated | EventKind::Other(_) => {
@@ -128,6 +131,7 @@ fn because(cause: &str) -> String {
     match cause {
         "boot" => String::new(),
         "request" => " by request".to_owned(),
+        "reload" => " by a reload".to_owned(),
         "schedule" => " by its schedule".to_owned(),
         "missed" => " by its schedule, for a time that was missed".to_owned(),
         "backoff" => " again after a crash".to_owned(),

@@ -512,6 +512,12 @@ pub enum EventKind {
     Skipped,
     /// It ran longer than its schedule allows and was asked to end.
     TimedOut,
+    /// It is ready, as its probe has found.
+    Ready,
+    /// It is still not ready.
+    Unready,
+    /// It is not well, as its probes have found, and is ended.
+    Unhealthy,
     /// It is no longer wanted.
     Deactivated,
     /// Its configuration is another now.
@@ -536,6 +542,9 @@ words!(EventKind {
     GaveUp = "gave_up",
     Skipped = "skipped",
     TimedOut = "timed_out",
+    Ready = "ready",
+    Unready = "unready",
+    Unhealthy = "unhealthy",
     Deactivated = "deactivated",
     Changed = "changed",
 });
@@ -558,6 +567,9 @@ impl fmt::Display for EventKind {
             EventKind::GaveUp => "gave up",
             EventKind::Skipped => "skipped",
             EventKind::TimedOut => "timed out",
+            EventKind::Ready => "ready",
+            EventKind::Unready => "not ready",
+            EventKind::Unhealthy => "unhealthy",
             EventKind::Deactivated => "deactivated",
             EventKind::Changed => "changed",
             EventKind::Other(word) => return word.fmt(f),

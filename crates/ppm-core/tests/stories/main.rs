@@ -15,6 +15,7 @@ mod leftovers;
 mod logging;
 mod pausing;
 mod planning;
+mod probing;
 mod reload;
 mod requests;
 mod restarting;

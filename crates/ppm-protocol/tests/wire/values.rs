@@ -108,7 +108,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 17] = [
+const EVENTS: [EventKind; 20] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -124,6 +124,9 @@ const EVENTS: [EventKind; 17] = [
     EventKind::GaveUp,
     EventKind::Skipped,
     EventKind::TimedOut,
+    EventKind::Ready,
+    EventKind::Unready,
+    EventKind::Unhealthy,
     EventKind::Deactivated,
     EventKind::Changed,
 ];
@@ -254,6 +257,9 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::GaveUp => (Crashed, Crashed, None, "gave up after 5 retries"),
         EventKind::Skipped => (Running, Running, Some(4242), "the run before lasts since 1h 2m"),
         EventKind::TimedOut => (Running, Running, Some(4242), "it ran longer than 20m"),
+        EventKind::Ready => (Running, Running, Some(4242), "after 1.8s"),
+        EventKind::Unready => (Running, Running, Some(4242), "not ready after 30s: connection refused"),
+        EventKind::Unhealthy => (Running, Running, Some(4242), "3 of 3 probes failed: connection refused"),
         EventKind::Deactivated => (Finished, Finished, None, "stopped by request"),
         EventKind::Changed => (Running, Running, None, "stop: 5s -> 10s"),
         EventKind::Other(word) => panic!("a daemon of ours does not say {word}"),

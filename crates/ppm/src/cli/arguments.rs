@@ -13,7 +13,9 @@ use clap_complete::Shell;
 use ppm_protocol::Signal;
 use regex_lite::Regex;
 
-use crate::probe::Target;
+use ppm_core::target::Target;
+
+use crate::probe;
 
 /// `ppm daemon`.
 #[derive(Args, Debug)]
@@ -226,7 +228,7 @@ pub struct Cron {
 #[derive(Args, Debug)]
 pub struct Probe {
     /// http://HOST[:PORT][/PATH], tcp://HOST:PORT or unix:PATH
-    #[arg(value_name = "URL", value_parser = Target::read)]
+    #[arg(value_name = "URL", value_parser = probe::read)]
     pub target: Target,
     /// Give up after this long: 2s, 500ms, or seconds
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = period)]

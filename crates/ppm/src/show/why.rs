@@ -103,6 +103,9 @@ fn what(event: &EventRow) -> String {
         | EventKind::GaveUp
         | EventKind::Skipped
         | EventKind::TimedOut
+        | EventKind::Ready
+        | EventKind::Unready
+        | EventKind::Unhealthy
         | EventKind::Deactivated
         | EventKind::Changed
         | EventKind::Other(_) => event.reason.as_str(),
