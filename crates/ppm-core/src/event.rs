@@ -305,7 +305,7 @@ pub enum Action {
     ReadLog {
         /// Whom.
         to: From,
-        /// The answer.
+        /// The answer, but for how much there is to be read.
         answer: LogSources,
         /// Which services, with what they would be started with.
         services: Vec<(ServiceId, Arc<Launch>)>,

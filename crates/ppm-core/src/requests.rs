@@ -214,7 +214,7 @@ impl Supervisor {
         }
         let names = services.iter().map(|(_, launch)| launch.name.clone());
         let names = names.chain((own == Own::Meant).then(|| DAEMON.to_owned())).collect();
-        self.actions.push(Action::ReadLog { to: from, answer: LogSources { services: names }, services, own, query });
+        self.actions.push(Action::ReadLog { to: from, answer: LogSources { services: names, bytes: None }, services, own, query });
         Ok(())
     }
 

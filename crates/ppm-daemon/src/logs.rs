@@ -27,9 +27,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 use ppm_core::event::{Pid, ServiceId};
 use ppm_core::logging::{Limits, Style};
-use ppm_protocol::RpcId;
 use ppm_protocol::message::{Answer, ReadLog, Reply};
 use ppm_protocol::types::Life;
+use ppm_protocol::{LogSources, RpcId};
 use tokio::sync::oneshot;
 
 use crate::control::Outlet;
@@ -164,7 +164,7 @@ impl Logs {
     }
 
     /// Answers a client when it is known how far the logs go, and reads them to it.
-    pub fn read(&mut self, query: ReadLog, answer: Reply, logs: Vec<Stored>, own: Option<&mut Past>, to: Outlet) -> io::Result<()> {
+    pub fn read(&mut self, query: ReadLog, answer: LogSources, logs: Vec<Stored>, own: Option<&mut Past>, to: Outlet) -> io::Result<()> {
         let (poke, poked) = mpsc::sync_channel(1);
         if query.follow && !logs.is_empty() {
             self.prepare()?; // some of them may start later

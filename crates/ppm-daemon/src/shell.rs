@@ -160,7 +160,6 @@ impl Hands {
         let out = outlet.out.clone();
         let logs = self.stored(services);
         let own = (own == Own::Meant).then_some(&mut self.past);
-        let answer = Reply { id: call.clone(), result: Ok(Answer::Log(answer)) };
         if let Err(error) = self.logs.read(query, answer, logs, own, outlet) {
             let refused = RpcError::new(ErrorCode::Refused, format!("no thread to read logs: {}", in_words(&error)));
             let _ = out.try_send(Reply { id: call, result: Err(refused) }.line());

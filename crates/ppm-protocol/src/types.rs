@@ -430,6 +430,9 @@ pub struct LogLine {
 pub struct LogSources {
     /// The names of the services whose logs are read.
     pub services: Vec<String>,
+    /// About how many bytes there are to be read, where all are that there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// What ends a stream.

@@ -76,6 +76,14 @@ impl Files {
         }
     }
 
+    /// How many bytes they have from the open one on.
+    pub fn size(&self) -> u64 {
+        let Some(first) = self.open.as_ref().map(|open| open.begun) else { return 0 };
+        let path = |begun| self.folder.join(file_name(&self.service, begun));
+        let files = self.list().into_iter().filter(|begun| *begun >= first);
+        files.filter_map(|begun| fs::metadata(path(begun)).ok()).map(|found| found.len()).sum()
+    }
+
     fn list(&self) -> Vec<Begun> {
         let names = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
         let mut all: Vec<Begun> = names

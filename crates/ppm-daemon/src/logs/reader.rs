@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
 use ppm_core::time::Timestamp;
-use ppm_protocol::message::{Notification, ReadLog, Reply};
-use ppm_protocol::{LogLine, RpcId, Stream};
+use ppm_protocol::message::{Answer, Notification, ReadLog, Reply};
+use ppm_protocol::{LogLine, LogSources, RpcId, Stream};
 use tokio::sync::mpsc;
 
 use super::Thread;
+use super::file::length;
 use super::files::Files;
 use super::kept::Kept;
 use super::lines::Line;
@@ -33,7 +34,7 @@ pub struct Reading {
     /// Which lines.
     pub query: ReadLog,
     /// What is told before all else.
-    pub answer: Reply,
+    pub answer: LogSources,
     /// The call.
     pub call: RpcId,
     /// Where they go.
@@ -69,6 +70,8 @@ pub fn read(reading: Reading) {
     let mut merge = Merge { logs, query, collector };
     merge.look();
     // From now on it is known what is new: what is written after this answer.
+    let answer = LogSources { bytes: merge.size(), ..answer };
+    let answer = Reply { id: call.clone(), result: Ok(Answer::Log(answer)) };
     let answered = out.push(&answer.line()).and_then(|()| out.flush());
     let outcome = answered.and_then(|()| merge.history(&mut out)).and_then(|()| merge.follow(&mut out, &poked));
     if outcome.is_ok() {
@@ -105,6 +108,13 @@ struct Merge {
 }
 
 impl Merge {
+    /// How many bytes there are to be read, where all are.
+    fn size(&self) -> Option<u64> {
+        let ReadLog { services: _, last, follow, since, until, stream } = &self.query;
+        let is_all = last.is_none() && !follow && since.is_none() && until.is_none() && stream.is_none();
+        is_all.then(|| self.logs.iter().map(Log::size).sum())
+    }
+
     /// What there was when it was looked at.
     fn history(&mut self, out: &mut Out) -> Result<(), Gone> {
         if !self.query.follow {
@@ -224,6 +234,15 @@ impl Log {
             Kind::Files(files) => files.look(self.since),
             Kind::Kept(kept) => kept.look(),
             Kind::Daemon { lines, live } => lines.extend(live.iter().flat_map(Receiver::try_iter)),
+        }
+    }
+
+    /// How many bytes there are from here to where it ended when it was looked at.
+    fn size(&self) -> u64 {
+        match &self.kind {
+            Kind::Files(files) => files.size(),
+            Kind::Kept(kept) => kept.size(),
+            Kind::Daemon { lines, .. } => lines.iter().map(|line| length(line.message.len())).sum(),
         }
     }
 

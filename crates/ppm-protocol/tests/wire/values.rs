@@ -76,6 +76,8 @@ pub fn values() -> BTreeMap<String, Line> {
     let ended = event_row(EventKind::Exited);
     let lines = vec![LogLine { stream: Stream::Stderr, message: "fatal: queue unreachable".to_owned(), ..line.clone() }];
     let output = vec![LastWords { pid: ended.pid.unwrap(), ended: ended.time, lines }];
+    let sources = LogSources { services: vec!["web".to_owned()], bytes: Some(62_914_560) };
+    put("reply-log-bytes".to_owned(), reply(Method::Log, Answer::Log(sources)));
     put("reply-why-output".to_owned(), reply(Method::Why, Answer::Lives(vec![Life { output, ..life() }])));
     put("log-odd".to_owned(), Line::Log(odd));
     put("log".to_owned(), Line::Log(line));
@@ -183,7 +185,7 @@ fn answer(method: Method) -> Answer {
             Answer::Configuration(Configuration { yaml: "services:\n- name: web\n  command: [/app/web, --port, '8080']\n".to_owned() })
         }
         Method::Scheduler => Answer::Plans(plans()),
-        Method::Log => Answer::Log(LogSources { services: vec!["web".to_owned(), "ppm-daemon".to_owned()] }),
+        Method::Log => Answer::Log(LogSources { services: vec!["web".to_owned(), "ppm-daemon".to_owned()], bytes: None }),
         Method::Events => Answer::History(History { events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)] }),
         Method::Health => Answer::Health(health()),
         Method::Why => Answer::Lives(vec![life()]),
