@@ -793,3 +793,22 @@ fn a_journal_gets_priorities_and_a_prefix_can_be_left_out() {
     assert!(lines.iter().any(|line| line.starts_with("<6>web: started by request (pid ")), "{text}");
     assert!(lines.iter().any(|line| line.starts_with("<4>warning: web: exit code 3 after ")), "{text}");
 }
+
+#[test]
+fn two_daemons_do_not_write_into_one_folder() {
+    let first = start(&json!({}), &[task("web", "echo first")]);
+    run(&first, "web");
+    let folder = first.path("log");
+    until("its line is in the file", || (text(&folder, "web") == "first\n").then_some(()));
+    let setup = Setup::new();
+    let config = json!({"logger": {"path": folder}, "services": [task("web", "echo second")]});
+    let second = setup.config(&config).start();
+    run(&second, "web");
+    until("a warning", || second.stderr().contains(": another daemon writes there; output goes to").then_some(()));
+    assert_eq!(text(&folder, "web"), "first\n");
+    let _kept = first.ended();
+    until("the folder is free", || {
+        run(&second, "web");
+        text(&folder, "web").ends_with("second\n").then_some(())
+    });
+}
