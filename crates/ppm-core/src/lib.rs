@@ -39,4 +39,5 @@ pub mod target;
 pub mod time;
 pub mod usage;
 mod waiting;
+mod welcome;
 pub mod zone;

@@ -27,6 +27,7 @@ use crate::service::{Context, Effect, End, Input, Run, Service, exit_code};
 use crate::spec::{MAIN, ServiceSpec, Settings, assign_ids};
 use crate::time::{Mono, Now, Timestamp, brief};
 use crate::waiting::Waiting;
+use crate::welcome::Welcome;
 
 /// How many services are started or timed out by one tick (R35): others are heard between.
 const DUE_PER_TICK: usize = 16;
@@ -145,6 +146,7 @@ pub struct Supervisor {
     boot: VecDeque<(ServiceId, Cause)>,
     clock: ClockWatch,
     interrupts: u32,
+    pub(crate) welcome: Welcome,
     farewell: Farewell,
     main: Option<(ServiceId, Main)>,
     /// Of the essential service with which the daemon ends.
@@ -187,6 +189,7 @@ impl Supervisor {
             boot: VecDeque::new(),
             clock: ClockWatch { seen: now, next: now.mono },
             interrupts: 0,
+            welcome: Welcome::default(),
             farewell: Farewell::default(),
             main: None,
             exit_code: None,
@@ -205,6 +208,7 @@ impl Supervisor {
                 supervisor.recall(now, id, planned);
             }
             supervisor.main = supervisor.main.or(main.map(|main| (id, main)));
+            supervisor.welcome.expect(id);
             supervisor.boot.push_back((id, Cause::Boot));
         }
         supervisor
@@ -367,6 +371,7 @@ impl Supervisor {
             return;
         }
         self.boot.clear();
+        self.welcome.forget();
         self.farewell = Farewell::begin(now.mono);
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
         self.step_all(now, &Input::Stop);
@@ -471,6 +476,9 @@ impl Supervisor {
             return self.step(now, id, &Input::KillNow); // its spawn came to an end too late for a polite stop
         }
         self.answer_waiters(now, id);
+        if let Some(line) = self.welcome(now, id) {
+            self.announce(Notice::Info(line));
+        }
         if let (Some(code), Phase::Running) = (self.exit_code, self.phase) {
             self.end_with(now, id, code);
         }
@@ -499,6 +507,9 @@ impl Supervisor {
         self.tell(row);
         self.journal.forget(id.0);
         self.sampling.forget(id);
+        if let Some(line) = self.welcome(now, id) {
+            self.announce(Notice::Info(line));
+        }
         self.answer_waiters_of_removed(now, &service);
     }
 

@@ -11,6 +11,7 @@ mod driver;
 mod expenses;
 mod files;
 mod host;
+mod limits;
 mod loader;
 mod log;
 mod logs;
@@ -36,6 +37,7 @@ use ppm_core::reload::NoConfig;
 use ppm_core::schedule::Missed;
 use ppm_core::spec::{InvalidSpec, ServiceSpec};
 use ppm_core::supervisor::{Boot, Main, Supervisor};
+use ppm_core::time::brief;
 use ppm_protocol::socket;
 use tokio::sync::mpsc;
 use tracing::Level;
@@ -163,6 +165,10 @@ fn serve(options: &Options) -> Result<u8, Failure> {
             config.services.len(),
             path.display()
         );
+        if let Some(limits) = limits::in_words() {
+            let patience = brief(config.settings.shutdown_timeout);
+            tracing::info!("the container has {limits}; a shutdown takes at most {patience}");
+        }
         let supervisor = Supervisor::new(boot(config, main, remembered), clock::now());
         host::trim_memory();
         let code = Driver::new(supervisor, hands, signals, inbox).run().await;

@@ -90,3 +90,23 @@ fn a_reason_is_kept_short_whatever_the_path_r48() {
     let error: &'static str = Box::leak(format!("exec: no such file: /{}", "x".repeat(100_000)).into_boxed_str());
     story(svc()).fails_to_start(error).row(|row| assert!(row.reason.len() < 400, "{}", row.reason.len()));
 }
+
+#[test]
+fn when_all_have_come_to_something_it_says_so_once() {
+    let cast = [
+        svc().interval(1.s()),
+        named("task").restart(RestartWhen::Never),
+        named("later").scheduled("5 3 * * *"),
+        named("off").no_autostart(),
+    ];
+    story(cast)
+        .starts()
+        .on("task")
+        .starts()
+        .after(2.s())
+        .exits(code(1))
+        .announces("up in 2s: 1 ready, 1 crashed, 1 waiting")
+        .on("svc")
+        .exits(code(1))
+        .starts_after(1.s());
+}
