@@ -115,6 +115,8 @@ fn in_words(row: &EventRow) -> (Level, String) {
         EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut => {
             (Level::WARN, format!("{name}: {}: {reason}", row.event))
         }
+        EventKind::Blocked if row.reason.starts_with("waiting") => (Level::INFO, format!("{name}: {reason}")),
+        EventKind::Blocked => (Level::WARN, format!("{name}: {reason}")),
         EventKind::Ready => (Level::INFO, format!("{name}: ready {reason}")),
         EventKind::Unready => (Level::WARN, format!("{name}: {reason}")),
         EventKind::Unhealthy => (Level::WARN, format!("{name}: unhealthy: {reason}")),

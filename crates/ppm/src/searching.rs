@@ -3,7 +3,7 @@
 //! For a person at a terminal only, drawn in place, taken away before a line that was found is shown, and at the end.
 
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::progress::{EVERY, FIRST};
 use crate::show::text::cut;

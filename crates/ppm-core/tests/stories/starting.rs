@@ -5,7 +5,7 @@ use ppm_core::spec::RestartWhen;
 use ppm_protocol::{EventKind, Status, Why};
 
 use crate::ask::start;
-use crate::story::{Span, done, failed, named, story, svc};
+use crate::story::{Span, code, done, failed, named, story, svc};
 
 #[test]
 fn every_service_starts_with_the_daemon() {
