@@ -65,7 +65,7 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
-    QuotesTheLiving,
+    QuotesNobody,
     StartsBeforeItsNeeds,
     WaitsForNothing,
     ForgetsTheBlocked,
@@ -135,7 +135,7 @@ pub const TABLE: [(Fault, &[&str]); 55] = [
     (Fault::ExitsBadly, &["the exit code is right"]),
     (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
-    (Fault::QuotesTheLiving, &["last words are of those that ended"]),
+    (Fault::QuotesNobody, &["last words are of those that ended"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
     (Fault::StartsBeforeItsNeeds, &[HAS_ITS_NEEDS]),
     (Fault::WaitsForNothing, &["who waits has a reason", "a start has a cause"]),
@@ -370,10 +370,8 @@ impl Planted {
             (Fault::RemovesTheLiving, Action::Announce(Notice::Service(row))) if row.event == EventKind::Stopping => {
                 *row = Arc::new(EventRow { event: EventKind::Removed, ..(**row).clone() });
             }
-            (Fault::QuotesTheLiving, Action::TellLives { lives, .. }) => {
-                for (life, pid) in lives.iter_mut().filter_map(|life| life.row.pid.map(|pid| (life, pid))) {
-                    life.output.iter_mut().for_each(|words| words.pid = pid);
-                }
+            (Fault::QuotesNobody, Action::TellLives { lives, .. }) => {
+                lives.iter_mut().flat_map(|life| &mut life.output).for_each(|words| words.pid += 1);
             }
             (Fault::ExitsBadly, Action::Exit { code }) => *code ^= 1,
             _ => {}

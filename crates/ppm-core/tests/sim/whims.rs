@@ -83,7 +83,7 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     });
     spec.essential = dice.one_in(8);
     let memory = LogKeys { memory: Some(4096), ..LogKeys::default() };
-    spec.log = if name.len() == 1 { LogChoice::Own(Box::new(memory)) } else { LogChoice::AsLogger };
+    spec.log = if name != "web-1" { LogChoice::Own(Box::new(memory)) } else { LogChoice::AsLogger };
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec
 }

@@ -105,8 +105,9 @@ fn when_all_have_come_to_something_it_says_so_once() {
         .starts()
         .after(2.s())
         .exits(code(1))
-        .announces("up in 2s: 1 ready, 1 crashed, 1 waiting")
+        .welcomes("up in 0s: 2 ready, 1 waiting")
         .on("svc")
         .exits(code(1))
-        .starts_after(1.s());
+        .starts_after(1.s())
+        .welcomes("up in 0s: 2 ready, 1 waiting");
 }
