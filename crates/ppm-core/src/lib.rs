@@ -18,6 +18,7 @@ pub mod environment;
 pub mod event;
 mod farewell;
 pub mod flood;
+pub mod hook;
 pub mod journal;
 pub mod kin;
 pub mod last_words;

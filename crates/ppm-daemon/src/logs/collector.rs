@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
-use ppm_core::event::{Pid, ServiceId};
+use ppm_core::event::{Part, Pid, ServiceId, Tree};
 use ppm_core::flood::Flood;
 use ppm_core::last_words::ENDS;
 use ppm_core::logging::Style;
@@ -84,6 +84,7 @@ pub struct Collector {
 struct Stream {
     read: OwnedFd,
     id: ServiceId,
+    part: Part,
     run: Pid,
     source: Source,
     /// The beginning of a line.
@@ -197,7 +198,7 @@ impl Collector {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Started { id, run, sinks, read } => self.start(id, run, sinks, read),
+            Command::Started { tree, run, sinks, read } => self.start(tree, run, sinks, read),
             Command::Ended { run } => self.end_streams(|stream| stream.run == run),
             Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
             Command::Forget { service } => {
@@ -221,9 +222,9 @@ impl Collector {
         }
     }
 
-    fn start(&mut self, id: ServiceId, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
+    fn start(&mut self, Tree { id, part }: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
         // What an earlier run has left behind and still holds its pipes is not read any longer.
-        self.end_streams(|stream| stream.id == id && stream.run != run);
+        self.end_streams(|stream| stream.id == id && stream.part == part && stream.run != run);
         let name = sinks.service.clone();
         self.set_sinks(id, sinks);
         for (read, source) in read.into_iter().zip([Source::Stdout, Source::Stderr]) {
@@ -231,7 +232,7 @@ impl Collector {
             self.next += 1;
             match self.epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, token)) {
                 Ok(()) => {
-                    let stream = Stream { read, id, run, source, held: Vec::new(), held_since: Mono(0) };
+                    let stream = Stream { read, id, part, run, source, held: Vec::new(), held_since: Mono(0) };
                     self.streams.insert(token, stream);
                 }
                 Err(errno) => tracing::warn!("{name}: its output cannot be read: {}", in_words(&errno.into())),
@@ -382,19 +383,16 @@ impl Collector {
         let Some(stream) = self.streams.remove(&token) else { return };
         let _ = self.epoll.delete(&stream.read);
         self.tell_of_flood(stream.id, now, Flood::told_at_last);
+        if stream.part == Part::Main && !self.streams.values().any(|other| other.run == stream.run) {
+            self.note_end(stream.id, stream.run);
+        }
         if self.streams.values().any(|other| other.id == stream.id) {
             // What comes from the other one is not to be taken for the end of this one's last line.
             if let Some(Output { service, file, .. }) = self.outputs.get_mut(&stream.id) {
                 file.iter_mut().for_each(|(_, file)| file.end_line());
                 self.rings.get_mut(service).into_iter().for_each(Ring::end_line);
             }
-        } else if let Some(output) = self.outputs.remove(&stream.id) {
-            if let Some(end) = output.end(stream.run, &self.rings) {
-                let ends = self.ends.entry(output.service.clone()).or_default();
-                ends.push_back(end);
-                ends.drain(..ends.len().saturating_sub(ENDS));
-            }
-            let Output { service, file, .. } = output;
+        } else if let Some(Output { service, file, .. }) = self.outputs.remove(&stream.id) {
             self.rings.get_mut(&service).into_iter().for_each(Ring::end_line);
             if let Some((folder, mut file)) = file {
                 file.close(&mut self.folders[folder]);
@@ -402,10 +400,19 @@ impl Collector {
         }
     }
 
+    /// Keeps in mind where the output of a run ended.
+    fn note_end(&mut self, id: ServiceId, run: Pid) {
+        let Some(output) = self.outputs.get(&id) else { return };
+        let Some(end) = output.end(run, &self.rings) else { return };
+        let ends = self.ends.entry(output.service.clone()).or_default();
+        ends.push_back(end);
+        ends.drain(..ends.len().saturating_sub(ENDS));
+    }
+
     /// Where the last runs of a service ended, and where those are that have not.
     fn ends_of(&self, service: &str) -> Vec<End> {
         let mut ends: Vec<End> = self.ends.get(service).into_iter().flatten().copied().collect();
-        for stream in self.streams.values() {
+        for stream in self.streams.values().filter(|stream| stream.part == Part::Main) {
             let output = self.outputs.get(&stream.id).filter(|output| output.service == service);
             ends.extend(output.and_then(|output| output.end(stream.run, &self.rings)));
         }
