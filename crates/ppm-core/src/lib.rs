@@ -18,6 +18,7 @@ pub mod environment;
 pub mod event;
 mod farewell;
 pub mod flood;
+mod guests;
 pub mod hook;
 pub mod journal;
 pub mod kin;
