@@ -42,5 +42,6 @@ pub mod target;
 pub mod time;
 pub mod usage;
 mod waiting;
+pub mod watch;
 mod welcome;
 pub mod zone;

@@ -121,6 +121,7 @@ fn in_words(row: &EventRow) -> (Level, String) {
         EventKind::Unready => (Level::WARN, format!("{name}: {reason}")),
         EventKind::Unhealthy => (Level::WARN, format!("{name}: unhealthy: {reason}")),
         EventKind::GaveUp => (Level::ERROR, format!("{name}: {reason}")),
+        EventKind::FilesChanged => (Level::INFO, format!("{name}: {reason}{pid}")),
         EventKind::Paused | EventKind::Resumed => (Level::INFO, format!("{name}: {}", row.event)),
         EventKind::Drained | EventKind::Planned | EventKind::Deactivated | EventKind::Other(_) => {
             (Level::DEBUG, format!("{name}: {}: {reason}", row.event))
@@ -134,6 +135,8 @@ fn because(cause: &str) -> String {
         "boot" => String::new(),
         "request" => " by request".to_owned(),
         "reload" => " by a reload".to_owned(),
+        "needed" => " because it is needed".to_owned(),
+        "dependency" => " with what it needs".to_owned(),
         "schedule" => " by its schedule".to_owned(),
         "missed" => " by its schedule, for a time that was missed".to_owned(),
         "backoff" => " again after a crash".to_owned(),
