@@ -139,6 +139,7 @@ fn because(cause: &str) -> String {
         "dependency" => " with what it needs".to_owned(),
         "schedule" => " by its schedule".to_owned(),
         "missed" => " by its schedule, for a time that was missed".to_owned(),
+        "watch" => " again after a change of files".to_owned(),
         "backoff" => " again after a crash".to_owned(),
         "restart" => " again as it shall always run".to_owned(),
         other => format!(", {other}"),
