@@ -59,6 +59,7 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
     changes.logger(log.logger(loggers.0), new.log.logger(loggers.1));
     changes.ready(ready.as_deref(), new.ready.as_deref());
     changes.health(health.as_deref(), new.health.as_deref());
+    changes.of_process |= old.voice() != new.voice(); // it is told at its start
     changes.compare("essential", essential, &new.essential);
     changes.compare("groups", groups.join(" "), new.groups.join(" "));
     if new.id.is_some() && *id != new.id {

@@ -12,7 +12,8 @@ use ppm_protocol::{EventRow, Exit, Request, RpcError, RpcId, Signal};
 
 use crate::config::Config;
 use crate::logging::Logger;
-use crate::probe::{Outcome, Page};
+use crate::notification::Notification;
+use crate::probe::{Outcome, Page, Voice};
 use crate::reload::NoConfig;
 use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
@@ -160,6 +161,13 @@ pub enum Event {
         attempt: u64,
         /// What came of it.
         outcome: Outcome,
+    },
+    /// A service has said something of itself.
+    Notified {
+        /// Which.
+        id: ServiceId,
+        /// What.
+        notification: Notification,
     },
     /// The sample asked for with [`Action::Sample`].
     Sampled {
@@ -382,6 +390,8 @@ pub struct Launch {
     pub logger: Option<Logger>,
     /// What it reads.
     pub stdin: Stdin,
+    /// What it is given to say how it is.
+    pub voice: Voice,
 }
 
 /// What a probe is to find out.

@@ -21,6 +21,7 @@ pub mod kin;
 pub mod ledger;
 pub mod logging;
 pub mod names;
+pub mod notification;
 pub mod oom;
 pub mod planning;
 pub mod probe;

@@ -106,6 +106,7 @@ impl Supervisor {
             reason: service.reason(now),
             next_start: service.next_start(now),
             schedule: service.spec().schedule.as_ref().map(Schedule::text),
+            status_text: service.status_text().map(str::to_owned),
         }
     }
 
@@ -139,6 +140,8 @@ impl Supervisor {
                 restart: restart_in_words(spec),
                 stop: stop_in_words(spec.stop),
                 source: spec.source.clone(),
+                readiness: service.readiness_in_words(),
+                health: service.health_in_words(now),
             }
         };
         ids.iter().filter_map(|id| self.service(*id)).map(info).collect()
@@ -481,7 +484,8 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::WasPaused
         | Input::WasResumed
         | Input::Probed(..)
-        | Input::Reprobe => Aim::Asked,
+        | Input::Reprobe
+        | Input::Notified(_) => Aim::Asked,
     }
 }
 

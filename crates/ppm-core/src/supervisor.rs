@@ -238,6 +238,7 @@ impl Supervisor {
             Event::Drained { id } => self.step(now, id, &Input::Drained),
             Event::Strayed { id } => self.step(now, id, &Input::Strayed),
             Event::Probed { id, attempt, outcome } => self.step(now, id, &Input::Probed(attempt, outcome)),
+            Event::Notified { id, notification } => self.step(now, id, &Input::Notified(notification)),
             Event::Alone => self.alone(now),
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),

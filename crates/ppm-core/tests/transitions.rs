@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_core::event::{Cause, Group, NoStart, Pid, ServiceId};
-use ppm_core::probe::{Check, Health, Outcome, Readiness};
+use ppm_core::notification::Notification;
+use ppm_core::probe::{Channel, Check, Health, Outcome, Readiness};
 use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
 use ppm_core::service::{Attempt, Context, Effect, Input, Live, Next, Run, Service, Stage, Want};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
@@ -117,6 +118,13 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
         (
             "health: {tcp: 80, retries: 2}",
             with(|spec| spec.health = Some(Box::new(Health { retries: 2, ..Health::new(Check::tcp("80").unwrap()) }))),
+        ),
+        (
+            "ready: notify, health: notify",
+            with(|spec| {
+                spec.ready = Some(Box::new(Readiness::new(Check::Notify(Channel::Socket))));
+                spec.health = Some(Box::new(Health::new(Check::Notify(Channel::Socket))));
+            }),
         ),
         ("success_exit_codes: [0, 1]", with(|spec| spec.success_exit_codes = vec![0, 1])),
         (
@@ -230,6 +238,10 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Probed, failed", Input::Probed(0, Outcome::Failed("connection refused".to_owned()))),
         ("Probed, not asked", Input::Probed(0, Outcome::NotAsked("too many open files".to_owned()))),
         ("Reprobe", Input::Reprobe),
+        ("Notified READY=1", Input::Notified(Notification::parse(b"READY=1"))),
+        ("Notified WATCHDOG=1", Input::Notified(Notification::parse(b"WATCHDOG=1"))),
+        ("Notified WATCHDOG=trigger", Input::Notified(Notification::parse(b"WATCHDOG=trigger"))),
+        ("Notified STOPPING=1", Input::Notified(Notification::parse(b"STOPPING=1"))),
     ]
 }
 
@@ -311,6 +323,7 @@ fn probed(live: Live) -> String {
     };
     let attempt = match live.probing.attempt {
         Attempt::None => "",
+        Attempt::Listening { .. } => ", listened to",
         Attempt::Due(_) => ", probe due",
         Attempt::UnderWay { .. } => ", probed",
     };
@@ -325,8 +338,10 @@ fn probed(live: Live) -> String {
 fn probed_in_full(live: Live, at: Mono) -> String {
     let until = |time: Mono| brief(time.since(at));
     let times = match (live.probing.attempt, live.probing.stage) {
-        (Attempt::Due(due), _) | (Attempt::UnderWay { until: due, .. }, _) => format!(" {}", until(due)),
-        (Attempt::None, _) => String::new(),
+        (Attempt::Due(due), _) | (Attempt::UnderWay { until: due, .. } | Attempt::Listening { until: Some(due) }, _) => {
+            format!(" {}", until(due))
+        }
+        (Attempt::None | Attempt::Listening { until: None }, _) => String::new(),
     };
     format!("{}{times}", probed(live))
 }
@@ -334,7 +349,7 @@ fn probed_in_full(live: Live, at: Mono) -> String {
 fn attempt_of(service: &Service) -> Option<u64> {
     match service.live()?.probing.attempt {
         Attempt::UnderWay { number, .. } => Some(number),
-        Attempt::None | Attempt::Due(_) => None,
+        Attempt::None | Attempt::Listening { .. } | Attempt::Due(_) => None,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::log;
 use crate::log::Past;
 use crate::logs::{Logs, Sinks, Stored};
 use crate::memory::Memory;
+use crate::notifier::Notifier;
 use crate::prober::Prober;
 use crate::sampler::{self, Sample, Sampler};
 use crate::spawn::{Spawner, Started, in_words};
@@ -38,6 +39,8 @@ pub struct Hands {
     pub logs: Logs,
     /// The probes of services.
     pub prober: Prober,
+    /// What services say of themselves.
+    pub notifier: Notifier,
     /// What the daemon itself has said.
     pub past: Past,
     /// What came of actions, to be told to the supervisor next.
@@ -58,6 +61,7 @@ impl Hands {
             memory,
             logs: Logs::default(),
             prober: Prober::new(inbox.clone()),
+            notifier: Notifier::new(inbox.clone()),
             past,
             readers: 0,
             outcomes: VecDeque::new(),
@@ -89,6 +93,7 @@ impl Hands {
     fn end_runs(&mut self) {
         for run in std::mem::take(&mut self.children.over) {
             self.logs.ended(run);
+            self.notifier.ended(run);
         }
         for (pid, exit) in std::mem::take(&mut self.children.ended) {
             self.prober.program_ended(pid, exit);
@@ -112,11 +117,18 @@ impl Hands {
         if launch.logger.is_some() {
             self.logs.prepare().map_err(|error| format!("logger: {}", in_words(&error)))?;
         }
-        let Started { pid, captured } = self.spawner.spawn(launch, cause)?;
+        let socket = launch.voice.socket.then(|| self.notifier.address()).transpose();
+        let socket = socket.map_err(|error| format!("notify: {}", in_words(&error)))?;
+        let Started { pid, captured, line } = self.spawner.spawn(launch, cause, socket)?;
         self.outcomes.extend(self.children.started(id, pid));
         self.end_runs();
         if let Some((sinks, read)) = captured {
             self.logs.started(id, pid, sinks, read);
+        }
+        if let Some(line) = line
+            && let Err(error) = self.notifier.read(id, pid, line)
+        {
+            tracing::warn!("{}: whether it is ready cannot be read: {}", launch.name, in_words(&error));
         }
         self.outcomes.push_back(Event::Spawned { id, pid });
         Ok(())

@@ -11,7 +11,7 @@ use super::value::{write_duration, write_size};
 use crate::attributes::{Attributes, Limit, Unit, write_umask};
 use crate::environment::{EnvValue, Inherit};
 use crate::logging::{Format, LogChoice, LogKeys};
-use crate::probe::{Check, Health, Page, Readiness};
+use crate::probe::{Channel, Check, Health, Page, Readiness};
 use crate::schedule::{Options, Schedule};
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::zone;
@@ -170,6 +170,8 @@ fn render_check(check: &Check) -> String {
         }
         Check::Command(words) => list(words),
         Check::File(path) => quoted(path),
+        Check::Notify(Channel::Socket) => "true".to_owned(),
+        Check::Notify(Channel::Descriptor(number)) => number.to_string(),
     };
     format!("{}: {value}", check.key())
 }

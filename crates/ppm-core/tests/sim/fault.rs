@@ -68,6 +68,7 @@ pub enum Fault {
     LetsProbesGoOn,
     HearsLateAnswers,
     TakesFailuresForGood,
+    IsDeaf,
 }
 
 const STAYS: &str = "what is stopped stays so";
@@ -81,7 +82,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 49] = [
+pub const TABLE: [(Fault, &[&str]); 50] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -131,7 +132,18 @@ pub const TABLE: [(Fault, &[&str]); 49] = [
     (Fault::NeverProbes, &[PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"]),
     (Fault::ProbesTwice, &["only what runs is probed"]),
     (Fault::LetsProbesGoOn, &["an attempt that is not wanted is stopped"]),
-    (Fault::HearsLateAnswers, &["what is ready was found so", MUST, "only who is to stop is asked", "only what runs is probed", PROBED]),
+    (
+        Fault::HearsLateAnswers,
+        &[
+            "what is ready was found so",
+            MUST,
+            "only who is to stop is asked",
+            "only what runs is probed",
+            PROBED,
+            "an attempt that is not wanted is stopped",
+        ],
+    ),
+    (Fault::IsDeaf, &["what is ready was found so", MUST, PROBED, "an attempt that is not wanted is stopped"]),
     (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED]),
 ];
 
@@ -208,6 +220,7 @@ impl Planted {
             (Some(Fault::TakesFailuresForGood), Event::Probed { id, attempt, .. }) => {
                 vec![Event::Probed { id: *id, attempt: *attempt, outcome: Outcome::Passed }]
             }
+            (Some(Fault::IsDeaf), Event::Notified { .. }) => Vec::new(),
             (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
             (Some(Fault::ForgetsLateStrays), Event::Strayed { .. }) => Vec::new(),
             _ => vec![event.clone()],
@@ -364,7 +377,7 @@ fn is_removal(action: &Action) -> bool {
 
 fn spawn_of(id: ServiceId, cause: Cause) -> Action {
     let command = ppm_core::spec::Command::default();
-    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null };
+    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null, voice: Default::default() };
     Action::Spawn { id, launch: Arc::new(launch), cause }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ppm_core::event::{Cause, Pid, ServiceId};
+use ppm_core::notification::Notification;
 use ppm_core::probe::Outcome;
 use ppm_core::schedule::{Missed, Options, Overlap, Retry};
 use ppm_core::spec::{RestartWhen, ServiceSpec};
@@ -138,12 +139,19 @@ impl Known {
         self.overstays |= self.probes.hears(&self.spec, now, outcome) && self.is_up();
     }
 
+    /// It says something of itself.
+    pub fn says(&mut self, now: Mono, said: &Notification) {
+        if self.process.is_some_and(|process| !process.is_ending()) {
+            self.overstays |= self.probes.says(&self.spec, now, said) && self.is_up();
+        }
+    }
+
     /// What has come due of its probes with a tick.
     pub fn times_out(&mut self, now: Mono) {
         if !self.is_up() {
             return;
         }
-        if self.probes.is_never_ready(now) {
+        if self.probes.is_never_ready(now) || self.probes.is_silent(&self.spec, now) {
             self.overstays = true;
         } else if self.probes.too_late(&self.spec).is_some_and(|at| at <= now) {
             self.must_give_up = self.probes.asked.map(|(number, _)| number);
