@@ -143,7 +143,17 @@ pub const TABLE: [(Fault, &[&str]); 50] = [
             "an attempt that is not wanted is stopped",
         ],
     ),
-    (Fault::IsDeaf, &["what is ready was found so", MUST, PROBED, "an attempt that is not wanted is stopped"]),
+    (
+        Fault::IsDeaf,
+        &[
+            "what is ready was found so",
+            MUST,
+            PROBED,
+            "only who is to stop is asked",
+            "only what runs is probed",
+            "an attempt that is not wanted is stopped",
+        ],
+    ),
     (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED]),
 ];
 
