@@ -103,6 +103,7 @@ fn attempt_of(run: Run) -> Option<u64> {
         Run::Up(Live { probing: Probing { attempt: Attempt::UnderWay { number, .. }, .. }, .. }) => Some(number),
         Run::Up(_)
         | Run::Idle
+        | Run::Blocked { .. }
         | Run::Starting { .. }
         | Run::Paused(_)
         | Run::Stopping { .. }
@@ -168,6 +169,7 @@ impl Service {
     /// Probes begin anew: it goes on after a pause, or is to be probed otherwise. What is ready stays so.
     pub(super) fn probe_anew(&mut self, ctx: &Context<'_>, live: Live) {
         let probing = match live.probing.stage {
+            _ if live.leaving.is_some() => live.probing.at_rest(), // it is to end, whatever they would say
             Stage::Starting { .. } => self.first_probing(ctx),
             Stage::Ready { .. } => self.probing_of_ready(ctx, live.since),
         };
@@ -246,13 +248,14 @@ impl Service {
             live.probing.attempt = Attempt::Listening { until: Some(until) };
             self.probed = Some((now, Outcome::Passed));
         }
-        if said.is_stopping {
+        if said.is_stopping || live.leaving.is_some() {
             live.probing = live.probing.at_rest();
         }
         match &mut self.run {
             Run::Up(own) => *own = live,
             Run::Paused(own) => *own = Live { probing: live.probing.at_rest(), ..live },
             Run::Idle
+            | Run::Blocked { .. }
             | Run::Starting { .. }
             | Run::Stopping { .. }
             | Run::Killing { .. }
@@ -261,7 +264,7 @@ impl Service {
             | Run::Waiting { .. } => {}
         }
         let is_triggered = self.spec.voice().watchdog.is_some() && said.watchdog == Some(Watchdog::Trigger);
-        if is_triggered && matches!(self.run, Run::Up(_)) {
+        if is_triggered && matches!(self.run, Run::Up(_)) && live.leaving.is_none() {
             self.not_well(ctx, live, "it asked for it with WATCHDOG=trigger".to_owned(), out);
         }
     }

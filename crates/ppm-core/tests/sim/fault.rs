@@ -3,7 +3,7 @@
 //! The judge sees the events as they were and the actions as they became. Each fault says by which rules it may be
 //! found; one that is not found, or by another rule, is a hole in the judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use ppm_core::spec::Reach;
 use ppm_core::supervisor::Main;
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::message::{Answer, Targets};
-use ppm_protocol::{Changed, EventKind, Exit, Request, Signal};
+use ppm_protocol::{Changed, EventKind, EventRow, Exit, Request, Signal};
+
+use crate::needs::{HAS_ITS_NEEDS, OUTLIVES_NOBODY};
 
 /// What is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,11 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
+    StartsBeforeItsNeeds,
+    WaitsForNothing,
+    ForgetsTheBlocked,
+    ForgetsTheNeeded,
+    EndsTheNeededFirst,
     NeverProbes,
     ProbesTwice,
     LetsProbesGoOn,
@@ -82,7 +89,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 50] = [
+pub const TABLE: [(Fault, &[&str]); 55] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -90,13 +97,13 @@ pub const TABLE: [(Fault, &[&str]); 50] = [
     (Fault::NeverAsksStrays, &["strays are asked too"]),
     (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES]),
     (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
-    (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
+    (Fault::NeverAsks, &[MUST, "only who is to stop is asked", "signals go to the whole service"]),
     (Fault::AsksTheWrongOne, &[OWNED]),
     (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
     // The number may be another's by then.
     (Fault::SignalsTheReaped, &[OWNED, "only who is to stop is asked"]),
     (Fault::SpawnsTwice, &["there is one incarnation at most"]),
-    (Fault::RestartsTooEarly, &["a restart comes after its delay", "sigkill comes only when it must"]),
+    (Fault::RestartsTooEarly, &["a restart comes after its delay", "sigkill comes only when it must", SHOWN]),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
     (Fault::ForgetsWhoWaits, &[OWED]),
@@ -107,7 +114,10 @@ pub const TABLE: [(Fault, &[&str]); 50] = [
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
     (Fault::StartsAfterStop, &[STAYS, SHOWN]),
     (Fault::StartsAtItsRemoval, &[STAYS]),
-    (Fault::LosesAnExit, &[SHOWN, MUST, "only what is gone is removed", OWED, "ticks make progress", IN_TIME]),
+    (
+        Fault::LosesAnExit,
+        &[SHOWN, MUST, "only what is gone is removed", OWED, "ticks make progress", IN_TIME, "the daemon leaves when all have ended"],
+    ),
     (Fault::AnswersTwice, &[ONCE]),
     (Fault::ForgetsAnAnswer, &[ONCE]),
     (Fault::ForgetsWhoWaitsForTheRemoved, &[ONCE]),
@@ -129,6 +139,11 @@ pub const TABLE: [(Fault, &[&str]); 50] = [
     (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
+    (Fault::StartsBeforeItsNeeds, &[HAS_ITS_NEEDS]),
+    (Fault::WaitsForNothing, &["who waits has a reason", "a start has a cause"]),
+    (Fault::ForgetsTheBlocked, &[OWED]),
+    (Fault::ForgetsTheNeeded, &[OWED]),
+    (Fault::EndsTheNeededFirst, &[OUTLIVES_NOBODY]),
     (Fault::NeverProbes, &[PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"]),
     (Fault::ProbesTwice, &["only what runs is probed"]),
     (Fault::LetsProbesGoOn, &["an attempt that is not wanted is stopped"]),
@@ -167,6 +182,9 @@ pub struct Planted {
     count: usize,
     reaped: Option<Pid>,
     alive: Vec<Pid>,
+    owners: BTreeMap<Pid, ServiceId>,
+    /// Those that have got any signal.
+    asked: BTreeSet<Pid>,
     answered: Option<From>,
     /// The last attempt of each service.
     probes: BTreeMap<ServiceId, u64>,
@@ -187,6 +205,9 @@ impl Planted {
         let mut config = config;
         if self.fault == Some(Fault::OutlivesTheEssential) {
             config.services.iter_mut().for_each(|spec| spec.essential = false);
+        }
+        if self.fault == Some(Fault::EndsTheNeededFirst) {
+            config.services.iter_mut().for_each(|spec| (spec.stop.signal, spec.stop.reach) = (Signal::TERM, Reach::Group));
         }
         config
     }
@@ -245,6 +266,7 @@ impl Planted {
             actions.iter().filter_map(|action| if let Action::Probe { id, attempt, .. } = action { Some((*id, *attempt)) } else { None });
         self.probes.extend(probes);
         let Some(fault) = self.fault else { return actions };
+        self.asked.extend(actions.iter().filter_map(|action| if let Action::Kill { pid, .. } = action { Some(*pid) } else { None }));
         let has = |actions: &[Action], is: fn(&Action) -> bool| actions.iter().any(is);
         match fault {
             Fault::NeverKills => {
@@ -269,6 +291,27 @@ impl Planted {
                 let missed =
                     actions.iter().find_map(|action| told(action, EventKind::Skipped)).filter(|row| row.reason.starts_with("missed"));
                 actions.extend(missed.map(|row| spawn_of(ServiceId(row.id), Cause::Schedule)));
+            }
+            Fault::StartsBeforeItsNeeds => {
+                let blocked = actions.iter().find_map(|action| told(action, EventKind::Blocked)).map(|row| ServiceId(row.id));
+                actions.extend(blocked.map(|id| spawn_of(id, Cause::Request)));
+            }
+            Fault::WaitsForNothing if has(&actions, |action| matches!(action, Action::Spawn { .. })) => {
+                for action in &mut actions {
+                    let Action::Announce(Notice::Service(row)) = action else { continue };
+                    *row = Arc::new(EventRow { event: EventKind::Blocked, ..(**row).clone() });
+                }
+            }
+            Fault::ForgetsTheBlocked if matches!(event, Event::Spawned { .. }) => {
+                actions.retain(|action| !matches!(action, Action::Spawn { .. }));
+            }
+            Fault::ForgetsTheNeeded => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Needed, .. })),
+            Fault::EndsTheNeededFirst if matches!(event, Event::Signalled(Signal::TERM)) && has(&actions, is_stop_signal) => {
+                let spared: Vec<Pid> = self.alive.iter().copied().filter(|pid| !self.asked.contains(pid)).collect();
+                for (pid, id) in spared.into_iter().filter_map(|pid| Some((pid, *self.owners.get(&pid)?))) {
+                    let kill = |signal| Action::Kill { id, pid, signal, reach: Reach::Group };
+                    actions.extend([kill(Signal::TERM), kill(Signal::CONT)]);
+                }
             }
             Fault::LetsOneOverstay if actions.iter().any(|action| told(action, EventKind::TimedOut).is_some()) => {
                 actions.retain(|action| !matches!(action, Action::Kill { .. }));
@@ -349,7 +392,7 @@ impl Planted {
                 }
             }
             (Fault::RemovesTheLiving, Action::Announce(Notice::Service(row))) if row.event == EventKind::Stopping => {
-                *row = Arc::new(ppm_protocol::EventRow { event: EventKind::Removed, ..(**row).clone() });
+                *row = Arc::new(EventRow { event: EventKind::Removed, ..(**row).clone() });
             }
             (Fault::ExitsBadly, Action::Exit { code }) => *code ^= 1,
             _ => {}
@@ -358,7 +401,11 @@ impl Planted {
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Spawned { pid, .. } => self.alive.push(*pid),
+            Event::Spawned { id, pid } => {
+                self.alive.push(*pid);
+                self.owners.insert(*pid, *id);
+                self.asked.remove(pid);
+            }
             Event::Exited { pid, exit, .. } => {
                 self.alive.retain(|alive| alive != pid);
                 self.reaped = (*exit != Exit::Code(77)).then_some(*pid);
@@ -392,7 +439,7 @@ fn spawn_of(id: ServiceId, cause: Cause) -> Action {
 }
 
 /// What is told of a service, if it is of this kind.
-fn told(action: &Action, kind: EventKind) -> Option<&ppm_protocol::EventRow> {
+fn told(action: &Action, kind: EventKind) -> Option<&EventRow> {
     match action {
         Action::Announce(Notice::Service(row)) if row.event == kind => Some(row),
         _ => None,

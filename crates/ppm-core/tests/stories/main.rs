@@ -13,6 +13,7 @@ mod essential;
 mod events;
 mod leftovers;
 mod logging;
+mod needing;
 mod pausing;
 mod planning;
 mod probing;
