@@ -10,8 +10,13 @@ use ppm_protocol::EventKind;
 
 use super::{Context, Effect, Input, Limit, Live, Next, Run, Service};
 use crate::event::{Launch, Question, Stdin};
+<<<<<<< HEAD
 use crate::notification::{Notification, Watchdog};
 use crate::probe::{ATTEMPT, Check, Outcome, Voice};
+=======
+use crate::hook::Hook;
+use crate::probe::{ATTEMPT, Check, Outcome};
+>>>>>>> main
 use crate::spec::Command;
 use crate::time::{Mono, Now, brief};
 
@@ -104,12 +109,16 @@ fn attempt_of(run: Run) -> Option<u64> {
         Run::Up(_)
         | Run::Idle
         | Run::Blocked { .. }
+        | Run::Preparing { .. }
         | Run::Starting { .. }
         | Run::Paused(_)
+        | Run::Closing { .. }
         | Run::Stopping { .. }
         | Run::Killing { .. }
         | Run::Draining { .. }
         | Run::Purging { .. }
+        | Run::Finishing { .. }
+        | Run::Cleaning { .. }
         | Run::Waiting { .. } => None,
     }
 }
@@ -137,7 +146,11 @@ impl Service {
     fn launch_of(&self, words: &[String]) -> Launch {
         let (path, args) = words.split_first().map_or((String::new(), Vec::new()), |(path, args)| (path.clone(), args.to_vec()));
         let command = Command { path, args, ..self.spec.command.clone() };
+<<<<<<< HEAD
         Launch { name: self.spec.name.clone(), command, logger: None, stdin: Stdin::Null, voice: Voice::default() }
+=======
+        Launch { name: self.spec.name.clone(), command, logger: None, stdin: Stdin::Null, told: Vec::new() }
+>>>>>>> main
     }
 
     /// Where the probes of a run begin.
@@ -319,6 +332,7 @@ impl Service {
 
     fn became_ready(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
         self.run = Run::Up(Live { probing: self.probing_of_ready(ctx, live.since), ..live });
+<<<<<<< HEAD
         self.tell_ready(ctx, live, out);
     }
 
@@ -326,6 +340,11 @@ impl Service {
         let after = ctx.now.mono.since(live.since);
         self.ready_after = Some(after);
         self.tell(EventKind::Ready, Some(live.pid), format!("after {}", brief(after)), out);
+=======
+        let after = brief(ctx.now.mono.since(live.since));
+        self.tell(EventKind::Ready, Some(live.pid), format!("after {after}"), out);
+        self.begin_hook(Hook::OnReady, out);
+>>>>>>> main
     }
 
     fn never_ready(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
