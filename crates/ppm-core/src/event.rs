@@ -432,13 +432,10 @@ pub struct Launch {
     pub logger: Option<Logger>,
     /// What it reads.
     pub stdin: Stdin,
-<<<<<<< HEAD
     /// What it is given to say how it is.
     pub voice: Voice,
-=======
     /// What it is told besides its name and why it starts: variables of its environment.
     pub told: Vec<(&'static str, String)>,
->>>>>>> main
 }
 
 /// What a probe is to find out.

@@ -926,9 +926,19 @@ impl Service {
             (Run::Up(live), Input::Probed(attempt, outcome)) => self.attempt_ended(ctx, live, *attempt, outcome, out),
             (Run::Up(live), Input::Reprobe) => self.probe_anew(ctx, live),
             (Run::Up(live) | Run::Paused(live), Input::Notified(notification)) => self.notified(ctx, live, notification, out),
-            (Run::Stopping { .. } | Run::Killing { .. }, Input::Notified(notification)) => self.note_status(notification),
+            (Run::Closing { .. } | Run::Stopping { .. } | Run::Killing { .. }, Input::Notified(notification)) => {
+                self.note_status(notification);
+            }
             (
-                Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. },
+                Run::Idle
+                | Run::Preparing { .. }
+                | Run::Blocked { .. }
+                | Run::Starting { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
+                | Run::Waiting { .. },
                 Input::Notified(_),
             ) => {} // sent before its end
             (
@@ -954,11 +964,14 @@ impl Service {
     /// What is needed to start it with this input, where this `logger` holds for all services.
     pub fn launch_data(&self, stdin: Stdin, logger: Option<&LogKeys>) -> Launch {
         let spec = &self.spec;
-<<<<<<< HEAD
-        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin, voice: spec.voice() }
-=======
-        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin, told: Vec::new() }
->>>>>>> main
+        Launch {
+            name: spec.name.clone(),
+            command: spec.command.clone(),
+            logger: spec.log.logger(logger),
+            stdin,
+            voice: spec.voice(),
+            told: Vec::new(),
+        }
     }
 
     /// From now on it is asked to end with this signal.

@@ -250,7 +250,6 @@ impl ServiceSpec {
         self.schedule.as_ref().is_none_or(Schedule::starts_at_boot)
     }
 
-<<<<<<< HEAD
     /// What it is given to say how it is.
     pub fn voice(&self) -> Voice {
         let ready = self.ready.as_ref().map(|ready| &ready.check);
@@ -262,7 +261,9 @@ impl ServiceSpec {
                 Some(Check::Notify(Channel::Descriptor(number))) => Some(*number),
                 Some(Check::Notify(Channel::Socket) | Check::Tcp(_) | Check::Http(_) | Check::Command(_) | Check::File(_)) | None => None,
             },
-=======
+        }
+    }
+
     /// What it has run at this turn, and how long that may take (zero: as long as it takes).
     pub fn hook(&self, hook: Hook) -> Option<(&Program, Duration)> {
         match hook {
@@ -270,7 +271,6 @@ impl ServiceSpec {
             Hook::PreStart | Hook::PostStart | Hook::OnReady | Hook::PreStop | Hook::PostStop | Hook::OnCrash => {
                 self.hooks.get(&hook).map(|hook| (&hook.program, hook.timeout))
             }
->>>>>>> main
         }
     }
 

@@ -15,13 +15,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use ppm_core::dependencies::{Lack, Missing, Needs, OnDependencyRestart};
 use ppm_core::event::{Cause, Group, NoStart, Pid, ServiceId};
-<<<<<<< HEAD
+use ppm_core::hook::{Hook, HookSpec, Program};
 use ppm_core::notification::Notification;
 use ppm_core::probe::{Channel, Check, Health, Outcome, Readiness};
-=======
-use ppm_core::hook::{Hook, HookSpec, Program};
-use ppm_core::probe::{Check, Health, Outcome, Readiness};
->>>>>>> main
 use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
 use ppm_core::service::{Attempt, Closing, Context, Effect, HookEffect, HookInput, Input, Live, Next, Run, Service, Stage, Want, Work};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};

@@ -153,22 +153,22 @@ impl Children {
 
     /// Whether this is the main process of the service.
     pub fn is_led_by(&self, id: ServiceId, pid: Pid) -> bool {
-        self.kin.led_by(pid) == Some(id)
+        self.kin.led_by(pid) == Some(Tree::main(id))
     }
 
     /// The service that a process belongs to, which need not be a child, nor still live.
     pub fn service_of(&mut self, pid: Pid, names: Names<'_>) -> Option<ServiceId> {
         let mut at = pid;
         for _ in 0..DEEPEST {
-            if let Some(id) = self.kin.led_by(at) {
-                return Some(id);
+            if let Some(tree) = self.kin.led_by(at) {
+                return Some(tree.id);
             }
             let fact = self.census.as_mut()?.stat(at)?.fact;
-            if let Some(id) = self.kin.led_by(fact.session).or_else(|| self.kin.owner(at, fact.birth)) {
-                return Some(id);
+            if let Some(tree) = self.kin.led_by(fact.session).or_else(|| self.kin.owner(at, fact.birth)) {
+                return Some(tree.id);
             }
             if fact.parent == self.me {
-                return self.census.as_mut()?.mark(at).and_then(|name| names(&name));
+                return self.census.as_mut()?.mark(at).and_then(|mark| names(&mark.service));
             }
             at = fact.parent;
         }

@@ -117,29 +117,20 @@ impl Hands {
         if launch.logger.is_some() {
             self.logs.prepare().map_err(|error| format!("logger: {}", in_words(&error)))?;
         }
-<<<<<<< HEAD
         let socket = launch.voice.socket.then(|| self.notifier.address()).transpose();
         let socket = socket.map_err(|error| format!("notify: {}", in_words(&error)))?;
         let Started { pid, captured, line } = self.spawner.spawn(launch, cause, socket)?;
-        self.outcomes.extend(self.children.started(id, pid));
-=======
-        let Started { pid, captured } = self.spawner.spawn(launch, cause)?;
         self.outcomes.extend(self.children.started(tree, pid));
->>>>>>> main
         self.end_runs();
         if let Some((sinks, read)) = captured {
             self.logs.started(tree, pid, sinks, read);
         }
-<<<<<<< HEAD
         if let Some(line) = line
-            && let Err(error) = self.notifier.read(id, pid, line)
+            && let Err(error) = self.notifier.read(tree.id, pid, line)
         {
             tracing::warn!("{}: whether it is ready cannot be read: {}", launch.name, in_words(&error));
         }
-        self.outcomes.push_back(Event::Spawned { id, pid });
-=======
         self.outcomes.push_back(Event::Spawned { id: tree.id, part: tree.part, pid });
->>>>>>> main
         Ok(())
     }
 

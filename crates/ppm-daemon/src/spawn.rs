@@ -254,15 +254,11 @@ impl Spawner {
         let account = user.map(|user| account::find(user, &|path| files::read_if_there(path.as_bytes()))).transpose()?;
         let mut start = Start { launch, account, own: Resolved::default(), path: DEFAULT_PATH.into() };
         let cause = cause.to_string();
-<<<<<<< HEAD
         let watchdog = launch.voice.watchdog.map(|patience| patience.as_micros().to_string());
         let mut told = vec![("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", cause.as_str())];
         told.extend(socket.map(|socket| ("NOTIFY_SOCKET", socket)));
         told.extend(watchdog.as_deref().map(|micros| ("WATCHDOG_USEC", micros)));
-=======
-        let mut told = vec![("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", cause.as_str())];
         told.extend(launch.told.iter().map(|(name, value)| (*name, value.as_str())));
->>>>>>> main
         let help = Help {
             told: &told,
             inherited: &|name| match start.hides(name) {
@@ -796,11 +792,8 @@ mod tests {
         let user = Some(Box::new(User::parse("65534:65534").unwrap()));
         let command =
             Command { path: "/bin/true".to_owned(), attributes: Attributes { user, ..Attributes::default() }, ..Command::default() };
-<<<<<<< HEAD
-        let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null, voice: Voice::default() };
-=======
-        let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null, told: Vec::new() };
->>>>>>> main
+        let launch =
+            Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null, voice: Voice::default(), told: Vec::new() };
         let mut spawner = Spawner::new(std::iter::empty(), None, Terminal::None).unwrap();
         prctl::set_dumpable(true).unwrap();
         let Pid(pid) = spawner.spawn(&launch, Cause::Request, None).unwrap().pid;

@@ -10,13 +10,9 @@ use ppm_protocol::EventKind;
 
 use super::{Context, Effect, Input, Limit, Live, Next, Run, Service};
 use crate::event::{Launch, Question, Stdin};
-<<<<<<< HEAD
+use crate::hook::Hook;
 use crate::notification::{Notification, Watchdog};
 use crate::probe::{ATTEMPT, Check, Outcome, Voice};
-=======
-use crate::hook::Hook;
-use crate::probe::{ATTEMPT, Check, Outcome};
->>>>>>> main
 use crate::spec::Command;
 use crate::time::{Mono, Now, brief};
 
@@ -146,11 +142,7 @@ impl Service {
     fn launch_of(&self, words: &[String]) -> Launch {
         let (path, args) = words.split_first().map_or((String::new(), Vec::new()), |(path, args)| (path.clone(), args.to_vec()));
         let command = Command { path, args, ..self.spec.command.clone() };
-<<<<<<< HEAD
-        Launch { name: self.spec.name.clone(), command, logger: None, stdin: Stdin::Null, voice: Voice::default() }
-=======
-        Launch { name: self.spec.name.clone(), command, logger: None, stdin: Stdin::Null, told: Vec::new() }
->>>>>>> main
+        Launch { name: self.spec.name.clone(), command, logger: None, stdin: Stdin::Null, voice: Voice::default(), told: Vec::new() }
     }
 
     /// Where the probes of a run begin.
@@ -193,7 +185,8 @@ impl Service {
     /// Whatever an input has led to: when it started is kept in mind, and an attempt that was under way and is not any more
     /// is stopped, unless it has just ended by itself.
     pub(super) fn keep_in_step(&mut self, ctx: &Context<'_>, before: Run, input: &Input, out: &mut Vec<Effect>) {
-        if matches!(self.run, Run::Starting { .. }) && before != self.run {
+        let begins = |run: Run| matches!(run, Run::Preparing { .. } | Run::Starting { .. });
+        if begins(self.run) && !begins(before) {
             self.launched = ctx.now.wall;
         }
         let Some(number) = attempt_of(before).filter(|_| attempt_of(before) != attempt_of(self.run)) else { return };
@@ -268,12 +261,16 @@ impl Service {
             Run::Up(own) => *own = live,
             Run::Paused(own) => *own = Live { probing: live.probing.at_rest(), ..live },
             Run::Idle
+            | Run::Preparing { .. }
             | Run::Blocked { .. }
             | Run::Starting { .. }
+            | Run::Closing { .. }
             | Run::Stopping { .. }
             | Run::Killing { .. }
             | Run::Draining { .. }
             | Run::Purging { .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. }
             | Run::Waiting { .. } => {}
         }
         let is_triggered = self.spec.voice().watchdog.is_some() && said.watchdog == Some(Watchdog::Trigger);
@@ -332,7 +329,6 @@ impl Service {
 
     fn became_ready(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
         self.run = Run::Up(Live { probing: self.probing_of_ready(ctx, live.since), ..live });
-<<<<<<< HEAD
         self.tell_ready(ctx, live, out);
     }
 
@@ -340,11 +336,7 @@ impl Service {
         let after = ctx.now.mono.since(live.since);
         self.ready_after = Some(after);
         self.tell(EventKind::Ready, Some(live.pid), format!("after {}", brief(after)), out);
-=======
-        let after = brief(ctx.now.mono.since(live.since));
-        self.tell(EventKind::Ready, Some(live.pid), format!("after {after}"), out);
         self.begin_hook(Hook::OnReady, out);
->>>>>>> main
     }
 
     fn never_ready(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {

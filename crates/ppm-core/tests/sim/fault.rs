@@ -96,11 +96,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-<<<<<<< HEAD
-pub const TABLE: [(Fault, &[&str]); 55] = [
-=======
-pub const TABLE: [(Fault, &[&str]); 60] = [
->>>>>>> main
+pub const TABLE: [(Fault, &[&str]); 61] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -160,7 +156,7 @@ pub const TABLE: [(Fault, &[&str]); 60] = [
     (Fault::WaitsForNothing, &["who waits has a reason", "a start has a cause"]),
     (Fault::ForgetsTheBlocked, &[OWED, "a hook has its turn"]),
     (Fault::ForgetsTheNeeded, &[OWED]),
-    (Fault::EndsTheNeededFirst, &[OUTLIVES_NOBODY]),
+    (Fault::EndsTheNeededFirst, &[OUTLIVES_NOBODY, "the signal comes after the hooks"]),
     (
         Fault::NeverProbes,
         &["only who is to stop is asked", PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"],
@@ -170,18 +166,13 @@ pub const TABLE: [(Fault, &[&str]); 60] = [
     (
         Fault::HearsLateAnswers,
         &[
-<<<<<<< HEAD
-=======
             "a hook has its turn",
             "an attempt that is not wanted is stopped",
->>>>>>> main
             "what is ready was found so",
             MUST,
             "only who is to stop is asked",
             "only what runs is probed",
             PROBED,
-<<<<<<< HEAD
-            "an attempt that is not wanted is stopped",
         ],
     ),
     (
@@ -193,8 +184,6 @@ pub const TABLE: [(Fault, &[&str]); 60] = [
             "only who is to stop is asked",
             "only what runs is probed",
             "an attempt that is not wanted is stopped",
-=======
->>>>>>> main
         ],
     ),
     (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED]),
@@ -505,13 +494,15 @@ fn is_removal(action: &Action) -> bool {
 
 fn spawn_of(id: ServiceId, cause: Cause) -> Action {
     let command = ppm_core::spec::Command::default();
-<<<<<<< HEAD
-    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null, voice: Default::default() };
-    Action::Spawn { id, launch: Arc::new(launch), cause }
-=======
-    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null, told: Vec::new() };
+    let launch = ppm_core::event::Launch {
+        name: "x".to_owned(),
+        command,
+        logger: None,
+        stdin: Stdin::Null,
+        voice: Default::default(),
+        told: Vec::new(),
+    };
     Action::Spawn { id, part: Part::Main, launch: Arc::new(launch), cause }
->>>>>>> main
 }
 
 /// What is told of a service, if it is of this kind.

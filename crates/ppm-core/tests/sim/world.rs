@@ -6,13 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-<<<<<<< HEAD
-use ppm_core::event::{Action, Event, Group, NoStart, Pid, ServiceId, Whose};
-use ppm_core::notification::Notification;
-=======
 use ppm_core::event::{Action, Event, Group, NoStart, Part, Pid, ServiceId, Tree, Whose};
 use ppm_core::hook::Hook;
->>>>>>> main
+use ppm_core::notification::Notification;
 use ppm_core::probe::Outcome;
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::Reach;
@@ -375,17 +371,12 @@ impl World {
         match happening {
             Happening::Born { of: Tree { id, part }, pid } => {
                 self.unborn -= 1;
-<<<<<<< HEAD
                 let process = self.processes.get_mut(&pid)?;
                 process.told = true;
                 let birth = process.birth;
                 let soon = if self.calm { Duration::ZERO } else { self.dice.up_to_ms(3000) };
                 self.plan(now, soon, Happening::Says { pid, birth });
-                Some(Event::Spawned { id, pid })
-=======
-                self.processes.get_mut(&pid)?.told = true;
                 Some(Event::Spawned { id, part, pid })
->>>>>>> main
             }
             Happening::NotBorn { of: Tree { id, part } } => {
                 self.unborn -= 1;
@@ -437,7 +428,10 @@ impl World {
                 Some(Event::Sampled { sample, usages })
             }
             Happening::Says { pid, birth } => {
-                let id = self.of(pid, birth).filter(|process| !process.reaped)?.id;
+                let Tree { id, part } = self.of(pid, birth).filter(|process| !process.reaped)?.of;
+                if part != Part::Main {
+                    return None;
+                }
                 if !self.calm && !self.dice.one_in(4) {
                     let later = self.dice.up_to_ms(2500);
                     self.plan(now, later, Happening::Says { pid, birth });
