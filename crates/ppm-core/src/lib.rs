@@ -41,4 +41,5 @@ pub mod target;
 pub mod time;
 pub mod usage;
 mod waiting;
+pub mod watch;
 pub mod zone;

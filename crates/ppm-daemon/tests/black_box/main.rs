@@ -31,3 +31,4 @@ mod strays;
 mod surroundings;
 mod terminal;
 mod usage;
+mod watch;
