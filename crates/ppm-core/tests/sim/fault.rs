@@ -66,6 +66,7 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
+    QuotesNobody,
     WatchesOn,
     ForgetsChanges,
     ActsTooSoonOnChanges,
@@ -100,7 +101,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 64] = [
+pub const TABLE: [(Fault, &[&str]); 65] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -110,7 +111,7 @@ pub const TABLE: [(Fault, &[&str]); 64] = [
     (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked", "signals go to the whole service"]),
     (Fault::AsksTheWrongOne, &[OWNED]),
-    (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
+    (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken", "signals go to the whole service"]),
     // The number may be another's by then.
     (Fault::SignalsTheReaped, &[OWNED, "only who is to stop is asked"]),
     (Fault::SpawnsTwice, &["there is one incarnation at most"]),
@@ -123,7 +124,7 @@ pub const TABLE: [(Fault, &[&str]); 64] = [
     (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
     (Fault::LetsOneOverstay, &[MUST, "signals go to the whole service"]),
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
-    (Fault::StartsAfterStop, &[STAYS, SHOWN]),
+    (Fault::StartsAfterStop, &[STAYS, SHOWN, "a start has a cause"]),
     (Fault::StartsAtItsRemoval, &[STAYS]),
     (
         Fault::LosesAnExit,
@@ -149,6 +150,7 @@ pub const TABLE: [(Fault, &[&str]); 64] = [
     (Fault::ExitsBadly, &["the exit code is right"]),
     (Fault::OutlivesTheEssential, &[MUST, SHOWN, WATCHED, "the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
+    (Fault::QuotesNobody, &["last words are of those that ended"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
     (Fault::StartsUnprepared, &["nothing starts unprepared", SHOWN]),
     (Fault::RunsAHookTwice, &["a hook runs once at a time"]),
@@ -458,6 +460,9 @@ impl Planted {
             }
             (Fault::RemovesTheLiving, Action::Announce(Notice::Service(row))) if row.event == EventKind::Stopping => {
                 *row = Arc::new(EventRow { event: EventKind::Removed, ..(**row).clone() });
+            }
+            (Fault::QuotesNobody, Action::TellLives { lives, .. }) => {
+                lives.iter_mut().flat_map(|life| &mut life.output).for_each(|words| words.pid += 1);
             }
             (Fault::ExitsBadly, Action::Exit { code }) => *code ^= 1,
             _ => {}
