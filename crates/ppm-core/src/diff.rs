@@ -71,6 +71,7 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
     changes.logger(log.logger(loggers.0), new.log.logger(loggers.1));
     changes.ready(ready.as_deref(), new.ready.as_deref());
     changes.health(health.as_deref(), new.health.as_deref());
+    changes.of_process |= old.voice() != new.voice(); // it is told at its start
     changes.compare("essential", essential, &new.essential);
     changes.compare("depends_on", needs_in_words(depends_on), needs_in_words(&new.depends_on));
     changes.compare("on_dependency_restart", on_dependency_restart.name(), new.on_dependency_restart.name());

@@ -14,7 +14,8 @@ use ppm_protocol::{EventRow, Exit, LogSources, Request, RpcError, RpcId, Signal}
 use crate::config::Config;
 use crate::hook::Hook;
 use crate::logging::Logger;
-use crate::probe::{Outcome, Page};
+use crate::notification::Notification;
+use crate::probe::{Outcome, Page, Voice};
 use crate::reload::NoConfig;
 use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
@@ -210,6 +211,13 @@ pub enum Event {
         attempt: u64,
         /// What came of it.
         outcome: Outcome,
+    },
+    /// A service has said something of itself.
+    Notified {
+        /// Which.
+        id: ServiceId,
+        /// What.
+        notification: Notification,
     },
     /// The sample asked for with [`Action::Sample`].
     Sampled {
@@ -498,6 +506,8 @@ pub struct Launch {
     pub logger: Option<Logger>,
     /// What it reads.
     pub stdin: Stdin,
+    /// What it is given to say how it is.
+    pub voice: Voice,
     /// What it is told besides its name and why it starts: variables of its environment.
     pub told: Vec<(&'static str, String)>,
 }

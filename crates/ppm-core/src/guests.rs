@@ -12,6 +12,7 @@ use ppm_protocol::message::{Answer, Execute};
 use ppm_protocol::{ErrorCode, Executed, Exit, Forwarded, RpcError, Signal};
 
 use crate::event::{Action, ClientId, From, Launch, NoStart, Pid, Stdin};
+use crate::probe::Voice;
 use crate::requests::invalid;
 use crate::spec::{Command, command_of};
 use crate::supervisor::Supervisor;
@@ -99,7 +100,8 @@ impl Supervisor {
         }
         let Some(service) = self.service(*id) else { return Ok(()) };
         let launch = service.launch_data(Stdin::Null, None);
-        let launch = Launch { command: Command { path: command.path, args: command.args, ..launch.command }, ..launch };
+        let command = Command { path: command.path, args: command.args, ..launch.command };
+        let launch = Launch { command, voice: Voice::default(), ..launch }; // it does not speak for the service
         self.guests.guests.insert(from.client, Guest { from: from.clone(), stay: Stay::Arriving { wanted: true } });
         self.actions.push(Action::Exec { client: from.client, launch: Arc::new(launch), terminal: request.terminal });
         Ok(())

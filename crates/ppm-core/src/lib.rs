@@ -27,6 +27,7 @@ pub mod last_words;
 pub mod ledger;
 pub mod logging;
 pub mod names;
+pub mod notification;
 pub mod oom;
 pub mod planning;
 pub mod probe;

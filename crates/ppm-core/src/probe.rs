@@ -16,6 +16,12 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 /// How long one attempt to find a service ready may take.
 pub const ATTEMPT: Duration = Duration::from_secs(2);
 
+/// How long a service may be silent that is to say that it is well, where nobody says.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The descriptors that a service may be given for a line: not one of the standard streams, and within every limit.
+pub const DESCRIPTORS: std::ops::RangeInclusive<u16> = 3..=255;
+
 /// The shortest interval: more often is a load rather than a probe.
 pub const SHORTEST: Duration = Duration::from_millis(10);
 
@@ -39,7 +45,7 @@ pub struct Health {
     pub check: Check,
     /// How long after an attempt the next is made.
     pub interval: Duration,
-    /// How long one attempt may take.
+    /// How long one attempt may take, or how long it may be silent that is to say itself that it is well.
     pub timeout: Duration,
     /// How many attempts in a row must fail before it is ended; at least 1.
     pub retries: u32,
@@ -58,6 +64,28 @@ pub enum Check {
     Command(Vec<String>),
     /// Whether this file was made or written to since the service was started.
     File(String),
+    /// What it says itself, as in sd_notify(3): that it is ready, or that it is still well.
+    Notify(Channel),
+}
+
+/// How a service says that it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// To the socket in NOTIFY_SOCKET (sd_notify(3)).
+    Socket,
+    /// With a line to this descriptor, which it is given for that.
+    Descriptor(u16),
+}
+
+/// What a service is given to say how it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Voice {
+    /// Whether it is told of the socket.
+    pub socket: bool,
+    /// After which silence it is taken to hang, where it is to say that it does not.
+    pub watchdog: Option<Duration>,
+    /// A descriptor for a line.
+    pub descriptor: Option<u16>,
 }
 
 /// A page, and how it is to answer.
@@ -99,7 +127,8 @@ impl Readiness {
 impl Health {
     /// With the defaults.
     pub fn new(check: Check) -> Health {
-        let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(2));
+        let timeout = if check.is_its_own_word() { SILENCE } else { ATTEMPT };
+        let interval = Duration::from_secs(10);
         Health { check, interval, timeout, retries: 3, start_period: Duration::ZERO }
     }
 
@@ -167,6 +196,11 @@ impl Check {
         Ok(Check::File(path.to_owned()))
     }
 
+    /// Whether nobody is asked, since the service says it itself.
+    pub fn is_its_own_word(&self) -> bool {
+        matches!(self, Check::Notify(_))
+    }
+
     /// Its key in the configuration.
     pub fn key(&self) -> &'static str {
         match self {
@@ -174,6 +208,7 @@ impl Check {
             Check::Http(_) => "http",
             Check::Command(_) => "command",
             Check::File(_) => "file",
+            Check::Notify(_) => "notify",
         }
     }
 }
@@ -186,6 +221,8 @@ impl fmt::Display for Check {
             Check::Http(page) => write!(f, "{}", page.url),
             Check::Command(words) => write!(f, "command {}", shown(&shell_words::join(words))),
             Check::File(path) => write!(f, "file {path}"),
+            Check::Notify(Channel::Socket) => f.write_str("notify"),
+            Check::Notify(Channel::Descriptor(number)) => write!(f, "notify on descriptor {number}"),
         }
     }
 }

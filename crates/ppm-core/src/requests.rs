@@ -112,6 +112,7 @@ impl Supervisor {
             reason: service.reason(now),
             next_start: service.next_start(now),
             schedule: service.spec().schedule.as_ref().map(Schedule::text),
+            status_text: service.status_text().map(str::to_owned),
         }
     }
 
@@ -147,6 +148,8 @@ impl Supervisor {
                 needs: spec.depends_on.iter().map(|need| self.need_row(need)).collect(),
                 needed_by: self.names_of_dependants(service.id()),
                 source: spec.source.clone(),
+                readiness: service.readiness_in_words(),
+                health: service.health_in_words(now),
             }
         };
         ids.iter().filter_map(|id| self.service(*id)).map(info).collect()
@@ -509,7 +512,8 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::WasResumed
         | Input::Hook(..)
         | Input::Probed(..)
-        | Input::Reprobe => Aim::Asked,
+        | Input::Reprobe
+        | Input::Notified(_) => Aim::Asked,
     }
 }
 

@@ -55,6 +55,7 @@ use crate::event::{Cause, Group, Launch, NoStart, Pid, Planned, ServiceId, Stdin
 use crate::hook::Hook;
 use crate::journal::LONGEST_REASON;
 use crate::logging::LogKeys;
+use crate::notification::Notification;
 use crate::planning::{Due, Plan, Planner};
 use crate::probe::Outcome as Probed;
 use crate::runs::{self, Ended, Outcome, Record, Runs};
@@ -381,6 +382,8 @@ pub enum Input {
     Probed(u64, Probed),
     /// It is to be probed otherwise.
     Reprobe,
+    /// It has said something of itself.
+    Notified(Notification),
 }
 
 /// What follows from an input.
@@ -490,6 +493,12 @@ pub struct Service {
     probed: Option<(Mono, Probed)>,
     /// Why this run was asked to end, where that was for its probes.
     unwell: String,
+    /// How long after the start it was found ready in this run.
+    ready_after: Option<Duration>,
+    /// What it says of itself; empty: nothing.
+    status_text: String,
+    /// How long it has said that it may be silent in this run.
+    patience: Option<Duration>,
 }
 
 impl Service {
@@ -522,6 +531,9 @@ impl Service {
             probes: 0,
             probed: None,
             unwell: String::new(),
+            ready_after: None,
+            status_text: String::new(),
+            patience: None,
         }
     }
 
@@ -950,6 +962,22 @@ impl Service {
 
             (Run::Up(live), Input::Probed(attempt, outcome)) => self.attempt_ended(ctx, live, *attempt, outcome, out),
             (Run::Up(live), Input::Reprobe) => self.probe_anew(ctx, live),
+            (Run::Up(live) | Run::Paused(live), Input::Notified(notification)) => self.notified(ctx, live, notification, out),
+            (Run::Closing { .. } | Run::Stopping { .. } | Run::Killing { .. }, Input::Notified(notification)) => {
+                self.note_status(notification);
+            }
+            (
+                Run::Idle
+                | Run::Preparing { .. }
+                | Run::Blocked { .. }
+                | Run::Starting { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
+                | Run::Waiting { .. },
+                Input::Notified(_),
+            ) => {} // sent before its end
             (
                 Run::Idle
                 | Run::Blocked { .. }
@@ -973,8 +1001,14 @@ impl Service {
     /// What is needed to start it with this input, where this `logger` holds for all services.
     pub fn launch_data(&self, stdin: Stdin, logger: Option<&LogKeys>) -> Launch {
         let spec = &self.spec;
-        let told = self.changing.told();
-        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin, told }
+        Launch {
+            name: spec.name.clone(),
+            command: spec.command.clone(),
+            logger: spec.log.logger(logger),
+            stdin,
+            voice: spec.voice(),
+            told: self.changing.told(),
+        }
     }
 
     /// From now on it is asked to end with this signal.
@@ -1318,10 +1352,11 @@ impl Service {
     fn spawned(&mut self, ctx: &Context<'_>, pid: Pid, cause: Cause, out: &mut Vec<Effect>) {
         let timeout = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.timeout);
         let limit = timeout.map_or(Limit::None, |timeout| Limit::Until(ctx.now.mono + timeout));
+        (self.probed, self.ready_after, self.patience) = (None, None, None);
+        self.status_text.clear();
         let (queued, leaving, answer_at) = (None, None, None);
         let live = Live { pid, since: ctx.now.mono, cause, limit, queued, leaving, answer_at, probing: self.first_probing(ctx) };
         self.run = Run::Up(live);
-        self.probed = None;
         self.attempts += 1;
         self.starts += 1;
         self.started = Some(ctx.now.wall);

@@ -18,7 +18,7 @@ use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::hook::{Hook, HookSpec, Program};
 use crate::logging::{LogChoice, LogKeys};
 use crate::names;
-use crate::probe::{Health, Readiness};
+use crate::probe::{Channel, Check, Health, Readiness, Voice};
 use crate::schedule::Schedule;
 use crate::watch::{self, WatchSpec};
 
@@ -255,6 +255,20 @@ impl ServiceSpec {
     /// Whether it starts as soon as it is there and wanted, and does not wait for a planned time.
     pub fn starts_at_once(&self) -> bool {
         self.schedule.as_ref().is_none_or(Schedule::starts_at_boot)
+    }
+
+    /// What it is given to say how it is.
+    pub fn voice(&self) -> Voice {
+        let ready = self.ready.as_ref().map(|ready| &ready.check);
+        let health = self.health.as_ref().filter(|health| health.check.is_its_own_word());
+        Voice {
+            socket: ready == Some(&Check::Notify(Channel::Socket)) || health.is_some(),
+            watchdog: health.map(|health| health.timeout),
+            descriptor: match ready {
+                Some(Check::Notify(Channel::Descriptor(number))) => Some(*number),
+                Some(Check::Notify(Channel::Socket) | Check::Tcp(_) | Check::Http(_) | Check::Command(_) | Check::File(_)) | None => None,
+            },
+        }
     }
 
     /// What it has run at this turn, and how long that may take (zero: as long as it takes).

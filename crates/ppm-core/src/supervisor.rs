@@ -273,6 +273,7 @@ impl Supervisor {
             Event::Strayed { id, part: Part::Main } => self.step(now, id, &Input::Strayed),
             Event::Strayed { id, part: Part::Hook(hook) } => self.step(now, id, &Input::Hook(hook, HookInput::Strayed)),
             Event::Probed { id, attempt, outcome } => self.step(now, id, &Input::Probed(attempt, outcome)),
+            Event::Notified { id, notification } => self.step(now, id, &Input::Notified(notification)),
             Event::Executed { client, outcome } => self.executed(now, client, outcome),
             Event::GuestEnded { client, exit } => self.guest_ended(client, exit),
             Event::Alone => self.alone(now),

@@ -17,7 +17,8 @@ use jiff::tz::TimeZone;
 use ppm_core::dependencies::{Lack, Missing, Needs, OnDependencyRestart};
 use ppm_core::event::{Cause, Group, NoStart, Pid, ServiceId};
 use ppm_core::hook::{Hook, HookSpec, Program};
-use ppm_core::probe::{Check, Health, Outcome, Readiness};
+use ppm_core::notification::Notification;
+use ppm_core::probe::{Channel, Check, Health, Outcome, Readiness};
 use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
 use ppm_core::service::{Attempt, Closing, Context, Effect, HookEffect, HookInput, Input, Live, Next, Run, Service, Stage, Want, Work};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
@@ -142,6 +143,13 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
         (
             "health: {tcp: 80, retries: 2}",
             with(|spec| spec.health = Some(Box::new(Health { retries: 2, ..Health::new(Check::tcp("80").unwrap()) }))),
+        ),
+        (
+            "ready: notify, health: notify",
+            with(|spec| {
+                spec.ready = Some(Box::new(Readiness::new(Check::Notify(Channel::Socket))));
+                spec.health = Some(Box::new(Health::new(Check::Notify(Channel::Socket))));
+            }),
         ),
         ("success_exit_codes: [0, 1]", with(|spec| spec.success_exit_codes = vec![0, 1])),
         ("hooks: {pre_start: hook}", with(|spec| add(spec, Hook::PreStart))),
@@ -283,6 +291,10 @@ fn inputs(spec: &ServiceSpec) -> Vec<(&'static str, Input)> {
         ("Probed, failed", Input::Probed(0, Outcome::Failed("connection refused".to_owned()))),
         ("Probed, not asked", Input::Probed(0, Outcome::NotAsked("too many open files".to_owned()))),
         ("Reprobe", Input::Reprobe),
+        ("Notified READY=1", Input::Notified(Notification::parse(b"READY=1"))),
+        ("Notified WATCHDOG=1", Input::Notified(Notification::parse(b"WATCHDOG=1"))),
+        ("Notified WATCHDOG=trigger", Input::Notified(Notification::parse(b"WATCHDOG=trigger"))),
+        ("Notified STOPPING=1", Input::Notified(Notification::parse(b"STOPPING=1"))),
     ]
     .into_iter()
     .chain(Hook::ALL.into_iter().filter(|hook| spec.hook(*hook).is_some()).flat_map(inputs_of))
@@ -446,6 +458,7 @@ fn probed(live: Live) -> String {
     };
     let attempt = match live.probing.attempt {
         Attempt::None => "",
+        Attempt::Listening { .. } => ", listened to",
         Attempt::Due(_) => ", probe due",
         Attempt::UnderWay { .. } => ", probed",
     };
@@ -460,8 +473,10 @@ fn probed(live: Live) -> String {
 fn probed_in_full(live: Live, at: Mono) -> String {
     let until = |time: Mono| brief(time.since(at));
     let times = match (live.probing.attempt, live.probing.stage) {
-        (Attempt::Due(due), _) | (Attempt::UnderWay { until: due, .. }, _) => format!(" {}", until(due)),
-        (Attempt::None, _) => String::new(),
+        (Attempt::Due(due), _) | (Attempt::UnderWay { until: due, .. } | Attempt::Listening { until: Some(due) }, _) => {
+            format!(" {}", until(due))
+        }
+        (Attempt::None | Attempt::Listening { until: None }, _) => String::new(),
     };
     format!("{}{times}", probed(live))
 }
@@ -469,7 +484,7 @@ fn probed_in_full(live: Live, at: Mono) -> String {
 fn attempt_of(service: &Service) -> Option<u64> {
     match service.live()?.probing.attempt {
         Attempt::UnderWay { number, .. } => Some(number),
-        Attempt::None | Attempt::Due(_) => None,
+        Attempt::None | Attempt::Listening { .. } | Attempt::Due(_) => None,
     }
 }
 

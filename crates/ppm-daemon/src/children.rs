@@ -28,6 +28,9 @@ const AT_A_TIME: usize = 16_384;
 /// children, so that it takes many rounds only if they fork faster than they are killed.
 const ROUNDS: usize = 32;
 
+/// From child to parent one goes so far to find whose a process is.
+const DEEPEST: usize = 64;
+
 /// How often the loop may have something else to do before strays are looked for.
 const MOST_OTHERS: usize = 64;
 
@@ -147,6 +150,30 @@ impl Children {
         {
             tracing::warn!("cannot send {signal} to process {pid}: {error}");
         }
+    }
+
+    /// Whether this is the main process of the service.
+    pub fn is_led_by(&self, id: ServiceId, pid: Pid) -> bool {
+        self.kin.led_by(pid) == Some(Tree::main(id))
+    }
+
+    /// The service that a process belongs to, which need not be a child, nor still live.
+    pub fn service_of(&mut self, pid: Pid, names: Names<'_>) -> Option<ServiceId> {
+        let mut at = pid;
+        for _ in 0..DEEPEST {
+            if let Some(tree) = self.kin.led_by(at) {
+                return Some(tree.id);
+            }
+            let fact = self.census.as_mut()?.stat(at)?.fact;
+            if let Some(tree) = self.kin.led_by(fact.session).or_else(|| self.kin.owner(at, fact.birth)) {
+                return Some(tree.id);
+            }
+            if fact.parent == self.me {
+                return self.census.as_mut()?.mark(at).and_then(|mark| names(&mark.service));
+            }
+            at = fact.parent;
+        }
+        None
     }
 
     /// Takes what has changed from the kernel, for [`Children::next_event`].

@@ -9,7 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{ClientId, Event, ServiceId, turn};
+use ppm_core::event::{ClientId, Event, Pid, ServiceId, turn};
+use ppm_core::notification::Notification;
 use ppm_core::oom::may_be_one;
 use ppm_core::probe::Outcome;
 use ppm_core::reload::NoConfig;
@@ -59,6 +60,10 @@ pub enum Wake {
     Sampled(Box<Sample>),
     /// An attempt to probe a service has ended.
     Probed(ServiceId, u64, Outcome),
+    /// A process of this number and user has said something of its service.
+    Notified(Pid, u32, Box<Notification>),
+    /// A main process has said that its service is ready.
+    SaidReady(ServiceId, Pid),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
     /// Files changed that are watched for a service; the number tells since when they have been.
@@ -234,6 +239,17 @@ impl Driver {
             Wake::Probed(id, attempt, outcome) => {
                 self.hands.prober.ended(id, attempt);
                 self.tell(Event::Probed { id, attempt, outcome });
+            }
+            Wake::Notified(sender, uid, notification) => {
+                match self.hands.children.service_of(sender, &|name| self.supervisor.id_of(name)) {
+                    Some(id) => self.tell(Event::Notified { id, notification: *notification }),
+                    None => self.hands.notifier.tell_of_stranger(sender, uid),
+                }
+            }
+            Wake::SaidReady(id, run) => {
+                if self.hands.children.is_led_by(id, run) {
+                    self.tell(Event::Notified { id, notification: Notification::ready() });
+                }
             }
             Wake::Remembered(outcome) => self.hands.memory.written(outcome),
             Wake::ConfigRead(read, config) => {

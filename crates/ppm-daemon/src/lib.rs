@@ -16,6 +16,7 @@ mod loader;
 mod log;
 mod logs;
 mod memory;
+mod notifier;
 mod oom;
 mod prober;
 mod reap;

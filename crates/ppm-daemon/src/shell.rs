@@ -18,6 +18,7 @@ use crate::log;
 use crate::log::Past;
 use crate::logs::{Logs, Sinks, Stored, without_output};
 use crate::memory::Memory;
+use crate::notifier::Notifier;
 use crate::prober::Prober;
 use crate::sampler::{self, Sample, Sampler};
 use crate::spawn::{Spawner, Started, in_words};
@@ -44,6 +45,8 @@ pub struct Hands {
     pub logs: Logs,
     /// The probes of services.
     pub prober: Prober,
+    /// What services say of themselves.
+    pub notifier: Notifier,
     /// What the daemon itself has said.
     pub past: Past,
     /// The files that are watched.
@@ -80,6 +83,7 @@ impl Hands {
             memory,
             logs: Logs::default(),
             prober: Prober::new(inbox.clone()),
+            notifier: Notifier::new(inbox.clone()),
             past,
             watcher,
             readers: 0,
@@ -115,6 +119,7 @@ impl Hands {
     fn end_runs(&mut self) {
         for run in std::mem::take(&mut self.children.over) {
             self.logs.ended(run);
+            self.notifier.ended(run);
         }
         for (pid, exit) in std::mem::take(&mut self.children.ended) {
             match self.guests.remove(&pid) {
@@ -145,11 +150,18 @@ impl Hands {
             self.keep_streams(client)?;
         }
         let given = if let Stdin::Given { client, .. } = launch.stdin { self.given.get(&client) } else { None };
-        let Started { pid, captured } = self.spawner.spawn(launch, cause, given)?;
+        let socket = launch.voice.socket.then(|| self.notifier.address()).transpose();
+        let socket = socket.map_err(|error| format!("notify: {}", in_words(&error)))?;
+        let Started { pid, captured, line } = self.spawner.spawn(launch, cause, socket, given)?;
         self.outcomes.extend(self.children.started(tree, pid));
         self.end_runs();
         if let Some((sinks, read)) = captured {
             self.logs.started(tree, pid, sinks, read);
+        }
+        if let Some(line) = line
+            && let Err(error) = self.notifier.read(tree.id, pid, line)
+        {
+            tracing::warn!("{}: whether it is ready cannot be read: {}", launch.name, in_words(&error));
         }
         self.outcomes.push_back(Event::Spawned { id: tree.id, part: tree.part, pid });
         Ok(())

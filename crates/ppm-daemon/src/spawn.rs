@@ -19,6 +19,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ppm_core::account::{self, Account};
 use ppm_core::attributes::{Attributes, Limit, Resource};
@@ -91,6 +92,7 @@ enum Stage {
     Session,
     Input,
     Output,
+    Line,
     OomScore,
     Limit(Resource),
     Nice,
@@ -116,6 +118,8 @@ struct Order<'a> {
     umask: Option<libc::mode_t>,
     ids: Option<Ids<'a>>,
     stdin: RawFd,
+    /// What is given to it besides, and under which number.
+    line: Option<(RawFd, RawFd)>,
     terminal: Terminal,
     parent: libc::pid_t,
     /// Where the child writes what failed, if it does not share the daemon's memory.
@@ -137,6 +141,8 @@ pub struct Started {
     pub pid: Pid,
     /// Where its output is to go, and where it can be read.
     pub captured: Option<(Sinks, [OwnedFd; 2])>,
+    /// Where it says in a line that it is ready, if it was given a descriptor for that.
+    pub line: Option<OwnedFd>,
 }
 
 /// What is written to [`OOM_SCORE`].
@@ -160,6 +166,8 @@ struct Start<'a> {
     launch: &'a Launch,
     /// Whom it becomes, if that is given.
     account: Option<Account>,
+    /// Where it can say how it is.
+    socket: Option<&'a str>,
     own: Resolved,
     /// Where programs are looked up that are not paths.
     path: OsString,
@@ -182,27 +190,27 @@ impl Spawner {
     }
 
     /// Starts the program as leader of its own session; the error is for people: stage and cause. What a client has sent
-    /// along is `given`, for [`Stdin::Given`].
-    pub fn spawn(&mut self, launch: &Launch, cause: Cause, given: Option<&[OwnedFd; 3]>) -> Result<Started, NoStart> {
+    /// along is `given`, for [`Stdin::Given`]; `socket` is where it can say how it is.
+    pub fn spawn(&mut self, launch: &Launch, cause: Cause, socket: Option<&str>, given: Option<&[OwnedFd; 3]>) -> Result<Started, NoStart> {
         let streams = match (launch.stdin, given) {
             (Stdin::Given { terminal, .. }, Some(streams)) => Streams::Given { streams, terminal },
             (Stdin::Null | Stdin::Inherited | Stdin::Given { .. }, _) => Streams::Own,
         };
-        self.start(launch, &cause.to_string(), streams)
+        self.start(launch, &cause.to_string(), socket, streams)
     }
 
     /// Starts a program in the surroundings of a service, with these as its standard input, output and error.
     pub fn spawn_guest(&mut self, launch: &Launch, streams: &[OwnedFd; 3], terminal: bool) -> Result<Pid, NoStart> {
-        self.start(launch, GUEST, Streams::Given { streams, terminal }).map(|started| started.pid)
+        self.start(launch, GUEST, None, Streams::Given { streams, terminal }).map(|started| started.pid)
     }
 
     /// Starts a program that looks after a service, in the same way; it writes there.
     pub fn spawn_beside(&mut self, launch: &Launch, cause: Cause, output: &OwnedFd) -> Result<Pid, NoStart> {
-        self.start(launch, &cause.to_string(), Streams::Output(output)).map(|started| started.pid)
+        self.start(launch, &cause.to_string(), None, Streams::Output(output)).map(|started| started.pid)
     }
 
-    fn start(&mut self, launch: &Launch, reason: &str, streams: Streams<'_>) -> Result<Started, NoStart> {
-        let start = self.prepare(launch, reason)?;
+    fn start(&mut self, launch: &Launch, reason: &str, socket: Option<&str>, streams: Streams<'_>) -> Result<Started, NoStart> {
+        let start = self.prepare(launch, reason, socket)?;
         let command = &launch.command;
         let programs = start.programs();
         let argv = strings(std::iter::once(&command.path).chain(&command.args))?;
@@ -219,6 +227,8 @@ impl Spawner {
         let sinks = start.sinks();
         let owner = start.account.as_ref().map(|account| (account.uid, account.gid));
         let pipes = sinks.is_some().then(|| Pipes::new(owner)).transpose().map_err(|error| format!("stdout: {}", in_words(&error)))?;
+
+        let line = launch.voice.descriptor.map(line).transpose().map_err(|error| format!("ready.notify: {}", in_words(&error)))?;
 
         let (programs_ptr, argv_ptr, envp_ptr) = (pointers(&programs), pointers(&argv), pointers(envp));
         let (stdin, terminal) = match (streams, launch.stdin) {
@@ -244,6 +254,7 @@ impl Spawner {
             umask: umask.map(libc::mode_t::from),
             ids: start.account.as_ref().map(ids),
             stdin,
+            line: line.as_ref().map(|(_, write, number)| (write.as_raw_fd(), *number)),
             terminal,
             parent: self.parent,
             report: None,
@@ -252,7 +263,7 @@ impl Spawner {
         let start_child = if order.ids.is_some() { fork_and_wait } else { vfork };
         let pid = start_child(&mut self.stack, &mut order).map_err(|error| format!("fork: {}", in_words(&error)))?;
         match order.failed {
-            None => Ok(Started { pid: Pid(pid), captured: sinks.zip(pipes.map(|pipes| pipes.read)) }),
+            None => Ok(Started { pid: Pid(pid), captured: sinks.zip(pipes.map(|pipes| pipes.read)), line: line.map(|(read, _, _)| read) }),
             Some(Failed { stage, errno }) => {
                 reap::discard(pid);
                 let is_missing = (stage, errno) == (Stage::Exec, libc::ENOENT);
@@ -264,13 +275,13 @@ impl Spawner {
 
     /// Where the output of a service would go if it started now; None: it would not be captured.
     pub fn sinks(&self, launch: &Launch) -> Result<Option<Sinks>, String> {
-        Ok(self.prepare(launch, "")?.sinks())
+        Ok(self.prepare(launch, "", None)?.sinks())
     }
 
-    fn prepare<'a>(&self, launch: &'a Launch, reason: &str) -> Result<Start<'a>, String> {
+    fn prepare<'a>(&self, launch: &'a Launch, reason: &str, socket: Option<&'a str>) -> Result<Start<'a>, String> {
         let user = launch.command.attributes.user.as_deref();
         let account = user.map(|user| account::find(user, &|path| files::read_if_there(path.as_bytes()))).transpose()?;
-        let mut start = Start { launch, account, own: Resolved::default(), path: DEFAULT_PATH.into() };
+        let mut start = Start { launch, account, socket, own: Resolved::default(), path: DEFAULT_PATH.into() };
         let logs = launch.logger.as_ref().and_then(|logger| logger.files.as_ref()).map(|files| files.path.as_str());
         start.own = self.with_help(&start, reason, |help| environment::resolve(&launch.command, logs, help))?;
         let path = match start.own.variable(b"PATH") {
@@ -285,13 +296,16 @@ impl Spawner {
 
     /// The folder that a service runs in and the paths that it watches, as it would see them if it started now.
     pub fn watched(&self, launch: &Launch, paths: &[String]) -> Result<(Option<Folder>, Vec<PathBuf>), String> {
-        let start = self.prepare(launch, "")?;
+        let start = self.prepare(launch, "", None)?;
         let (folder, paths) = self.with_help(&start, "", |help| environment::resolve_watched(&launch.command, paths, help))?;
         Ok((folder, paths.into_iter().map(|path| PathBuf::from(OsString::from_vec(path))).collect()))
     }
 
     fn with_help<T>(&self, start: &Start<'_>, reason: &str, resolve: impl FnOnce(Help<'_>) -> T) -> T {
         let mut told = vec![("PPM_SERVICE", start.launch.name.as_str()), ("PPM_START_REASON", reason)];
+        let watchdog = start.launch.voice.watchdog.map(|patience| patience.as_micros().to_string());
+        told.extend(start.socket.map(|socket| ("NOTIFY_SOCKET", socket)));
+        told.extend(watchdog.as_deref().map(|micros| ("WATCHDOG_USEC", micros)));
         told.extend(start.launch.told.iter().map(|(name, value)| (*name, value.as_str())));
         resolve(Help {
             told: &told,
@@ -373,6 +387,7 @@ impl Start<'_> {
             Stage::Parent => format!("prctl: {}", in_words(&error)),
             Stage::Input => format!("stdin: {}", in_words(&error)),
             Stage::Output => format!("stdout: {}", in_words(&error)),
+            Stage::Line => format!("ready.notify: {}", in_words(&error)),
             Stage::OomScore => match errno {
                 libc::EACCES | libc::EPERM => "oom_score_adj: not permitted to be less than the daemon's".to_owned(),
                 libc::ENOENT => format!("oom_score_adj: there is no {}", OOM_SCORE.to_string_lossy()),
@@ -452,6 +467,10 @@ fn vfork(stack: &mut [u128], order: &mut Order<'_>) -> io::Result<libc::pid_t> {
 /// is late with both. Then it is on its own, and if it fails after that, its exit code tells so.
 fn fork_and_wait(stack: &mut [u128], order: &mut Order<'_>) -> io::Result<libc::pid_t> {
     let (told, report) = io::pipe()?;
+    let mut report = OwnedFd::from(report);
+    if order.line.is_some_and(|(_, number)| number == report.as_raw_fd()) {
+        report = report.try_clone()?; // under another number: that one is taken in the child
+    }
     order.report = Some(report.as_raw_fd());
     let pid = clone(stack, order, 0)?;
     drop(report); // from now on the child's alone, and closed by its exec or end
@@ -553,6 +572,11 @@ unsafe fn become_service(order: &Order<'_>) -> (Stage, c_int) {
             && (libc::dup2(out, libc::STDOUT_FILENO) < 0 || libc::dup2(err, libc::STDERR_FILENO) < 0)
         {
             return (Stage::Output, errno());
+        }
+        if let Some((from, to)) = order.line
+            && (if from == to { libc::fcntl(from, libc::F_SETFD, 0) } else { libc::dup2(from, to) }) < 0
+        {
+            return (Stage::Line, errno());
         }
         if let Some(score) = order.oom_score
             && let Err(error) = write_oom_score(&score.text)
@@ -678,6 +702,13 @@ unsafe fn execute(order: &Order<'_>) -> c_int {
     result
 }
 
+/// A pipe for a line: where it is read, without ever waiting, where it is written, and under which number that is given.
+fn line(number: u16) -> io::Result<(OwnedFd, OwnedFd, RawFd)> {
+    let (read, write) = io::pipe()?;
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((read.into(), write.into(), number.into()))
+}
+
 /// Whom to become. Who is that user already changes nothing of its groups, for which it would need rights.
 fn ids(account: &Account) -> Ids<'_> {
     let is_itself = account.uid == nix::unistd::geteuid().as_raw() && account.gid == nix::unistd::getegid().as_raw();
@@ -787,6 +818,7 @@ fn pointers<'a>(strings: impl IntoIterator<Item = &'a CString>) -> Vec<*const c_
 mod tests {
     use nix::sys::prctl;
     use ppm_core::attributes::User;
+    use ppm_core::probe::Voice;
     use ppm_core::spec::Command;
 
     use super::*;
@@ -801,10 +833,11 @@ mod tests {
         let user = Some(Box::new(User::parse("65534:65534").unwrap()));
         let command =
             Command { path: "/bin/true".to_owned(), attributes: Attributes { user, ..Attributes::default() }, ..Command::default() };
-        let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null, told: Vec::new() };
+        let launch =
+            Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null, voice: Voice::default(), told: Vec::new() };
         let mut spawner = Spawner::new(std::iter::empty(), None, Terminal::None).unwrap();
         prctl::set_dumpable(true).unwrap();
-        let Pid(pid) = spawner.spawn(&launch, Cause::Request, None).unwrap().pid;
+        let Pid(pid) = spawner.spawn(&launch, Cause::Request, None, None).unwrap().pid;
         assert_eq!(prctl::get_dumpable(), Ok(true));
         nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
     }

@@ -305,6 +305,9 @@ pub struct ServiceRow {
     pub next_start: Option<NextStart>,
     /// The schedule as written.
     pub schedule: Option<String>,
+    /// What it says of itself (`STATUS=` of sd_notify); missing: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_text: Option<String>,
 }
 
 /// One service in full: the row and how it is configured.
@@ -346,6 +349,12 @@ pub struct InfoRow {
     pub needed_by: Vec<String>,
     /// Where it comes from: `file:line` of the configuration, or `ppm add`.
     pub source: String,
+    /// How it is found out whether it is ready, and what came of that, as `tcp 8080: after 1.8s`; missing: it need not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<String>,
+    /// How it is found out whether it is well, as `tcp 8080 every 10s: ok 2s ago, next in 8s`; missing: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
 }
 
 /// A service that another needs.

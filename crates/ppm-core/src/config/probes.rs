@@ -8,18 +8,22 @@ use super::read::Reader;
 use super::tree::Value;
 use super::value::write_duration;
 use crate::names;
-use crate::probe::{Check, Health, Page, Readiness, SHORTEST};
+use crate::probe::{Channel, Check, DESCRIPTORS, Health, Page, Readiness, SHORTEST};
 use crate::spec::{InvalidSpec, shown};
 use crate::target::Target;
 
 /// The keys of which one is written.
-const CHECKS: [&str; 4] = ["tcp", "http", "command", "file"];
+const CHECKS: [&str; 5] = ["tcp", "http", "command", "file", "notify"];
 
 impl Reader {
     /// When a service is ready.
     pub(super) fn ready(&mut self, field: Field<'_>, called: &str) -> Option<Readiness> {
-        let map = self.probe_map(field, called, "ready.", "write `ready: {tcp: 8080}`")?;
+        if self.is_notify(field) {
+            return Some(Readiness::new(Check::Notify(Channel::Socket)));
+        }
+        let map = self.probe_map(field, called, "ready.", "write `ready: {tcp: 8080}`, or `ready: notify`")?;
         let mut ready = Readiness::new(self.check(field, &map, &READY_KEYS)?);
+        self.refuse_beside_notify(&map, &ready.check, &["interval"]);
         self.set(map.get("interval"), &mut ready.interval, Self::interval);
         self.set(map.get("timeout"), &mut ready.timeout, |reader, field| {
             reader.duration(field).map(|timeout| (!timeout.is_zero()).then_some(timeout))
@@ -30,8 +34,17 @@ impl Reader {
 
     /// When a service is well.
     pub(super) fn health(&mut self, field: Field<'_>, called: &str) -> Option<Health> {
-        let map = self.probe_map(field, called, "health.", "write `health: {http: \"http://127.0.0.1:8080/health\"}`")?;
+        if self.is_notify(field) {
+            return Some(Health::new(Check::Notify(Channel::Socket)));
+        }
+        let map =
+            self.probe_map(field, called, "health.", "write `health: {http: \"http://127.0.0.1:8080/health\"}`, or `health: notify`")?;
         let mut health = Health::new(self.check(field, &map, &HEALTH_KEYS)?);
+        if let (Check::Notify(Channel::Descriptor(_)), Some(field)) = (&health.check, map.get("notify")) {
+            self.wrong_type(field, "`true`").hint =
+                Some("that a service is well is said to the socket in NOTIFY_SOCKET: WATCHDOG=1".into());
+        }
+        self.refuse_beside_notify(&map, &health.check, &["interval", "retries"]);
         self.set(map.get("interval"), &mut health.interval, Self::interval);
         self.set(map.get("timeout"), &mut health.timeout, Self::interval);
         self.set(map.get("retries"), &mut health.retries, |reader, field| reader.whole(field, 1, u32::MAX));
@@ -39,9 +52,21 @@ impl Reader {
         Some(health)
     }
 
+    fn is_notify(&self, field: Field<'_>) -> bool {
+        field.node.value.as_text() == Some("notify")
+    }
+
+    /// Who speaks itself is not asked.
+    fn refuse_beside_notify(&mut self, map: &Map<'_>, check: &Check, keys: &[&str]) {
+        for field in keys.iter().filter_map(|key| map.get(key)).filter(|_| check.is_its_own_word()) {
+            let complaint = self.complain(field.key.at, format!("`{}` means nothing beside `notify`", field.name()));
+            complaint.hint = Some("leave it out: nobody is asked, the service says it itself".into());
+        }
+    }
+
     fn probe_map<'a>(&mut self, field: Field<'a>, called: &str, prefix: &'static str, hint: &str) -> Option<Map<'a>> {
         let Value::Map(entries) = &field.node.value else {
-            self.wrong_type(field, "a map").hint = Some(hint.to_owned());
+            self.wrong_type(field, "a map or `notify`").hint = Some(hint.to_owned());
             return None;
         };
         Some(Map { place: format!(" in `{}` of {called}", field.name()), prefix, entries })
@@ -57,7 +82,8 @@ impl Reader {
                     |key: &str| keys.iter().all(|known| known.name != key || !known.is_read) && names::similar(key, CHECKS).is_some();
                 if !map.entries.iter().any(|(key, _)| is_told(&key.text)) {
                     let message = format!("`{}` does not say what is to be asked", field.name());
-                    self.complain(field.at(), message).hint = Some("write `tcp: 8080`, or one of `http`, `command` and `file`".into());
+                    self.complain(field.at(), message).hint =
+                        Some("write `tcp: 8080`, or one of `http`, `command`, `file` and `notify`".into());
                 }
                 None
             }
@@ -85,8 +111,21 @@ impl Reader {
                 let path = self.text(field, "the absolute path of a file")?;
                 self.valid(field.node.at, Check::file(path))
             }
-            _ => None,
+            _ => self.channel(field).map(Check::Notify),
         }
+    }
+
+    fn channel(&mut self, field: Field<'_>) -> Option<Channel> {
+        if let Value::Bool(true) = field.node.value {
+            return Some(Channel::Socket);
+        }
+        let number = field.node.value.as_int().and_then(|number| u16::try_from(number).ok()).filter(|number| DESCRIPTORS.contains(number));
+        if number.is_none() {
+            let (first, last) = DESCRIPTORS.into_inner();
+            let wanted = format!("`true`, or the number of a descriptor from {first} to {last}");
+            self.wrong_type(field, &wanted).hint = Some("write `true` for the socket of sd_notify(3)".into());
+        }
+        number.map(Channel::Descriptor)
     }
 
     /// A page by its URL, or with how it must answer.

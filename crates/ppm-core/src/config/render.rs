@@ -13,7 +13,7 @@ use crate::dependencies::{Condition, Need, OnDependencyRestart};
 use crate::environment::{EnvValue, Inherit};
 use crate::hook::{self, Hook, HookSpec, Program};
 use crate::logging::{Format, LogChoice, LogKeys};
-use crate::probe::{Check, Health, Page, Readiness};
+use crate::probe::{Channel, Check, Health, Page, Readiness};
 use crate::schedule::{Options, Schedule};
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::watch::WatchSpec;
@@ -220,6 +220,8 @@ fn render_check(check: &Check) -> String {
         }
         Check::Command(words) => list(words),
         Check::File(path) => quoted(path),
+        Check::Notify(Channel::Socket) => "true".to_owned(),
+        Check::Notify(Channel::Descriptor(number)) => number.to_string(),
     };
     format!("{}: {value}", check.key())
 }

@@ -11,9 +11,10 @@ use ppm_protocol::EventKind;
 use super::{Context, Effect, Input, Limit, Live, Next, Run, Service};
 use crate::event::{Launch, Question, Stdin};
 use crate::hook::Hook;
-use crate::probe::{ATTEMPT, Check, Outcome};
+use crate::notification::{Notification, Watchdog};
+use crate::probe::{ATTEMPT, Check, Outcome, Voice};
 use crate::spec::Command;
-use crate::time::{Mono, brief};
+use crate::time::{Mono, Now, brief};
 
 /// So much earlier than a start may a file seem to be that was made after it: file systems use a clock that ticks.
 const TICK_MS: i64 = 20;
@@ -51,6 +52,11 @@ pub enum Stage {
 pub enum Attempt {
     /// There is nothing to be asked.
     None,
+    /// Nobody is asked: its own word is waited for, and no longer than until then.
+    Listening {
+        /// When it has been silent for too long; None: it may be.
+        until: Option<Mono>,
+    },
     /// The next one begins then.
     Due(Mono),
     /// This one is being made.
@@ -67,6 +73,7 @@ impl Probing {
     pub(super) fn deadline(&self) -> Option<Mono> {
         let attempt = match self.attempt {
             Attempt::None => None,
+            Attempt::Listening { until } => until,
             Attempt::Due(at) | Attempt::UnderWay { until: at, .. } => Some(at),
         };
         let (told_at, limit) = match self.stage {
@@ -74,6 +81,16 @@ impl Probing {
             Stage::Ready { .. } => (None, None),
         };
         [attempt, told_at, limit].into_iter().flatten().min()
+    }
+
+    /// It has so much time at least.
+    fn extend(&mut self, time: Mono) {
+        if let Stage::Starting { told_at, limit } = &mut self.stage {
+            told_at.iter_mut().chain(limit).for_each(|at| *at = (*at).max(time));
+        }
+        if let Attempt::Listening { until: Some(until) } = &mut self.attempt {
+            *until = (*until).max(time);
+        }
     }
 
     /// The same while nothing is asked.
@@ -117,6 +134,7 @@ impl Service {
                 let since = crate::time::Timestamp(self.launched.0 - TICK_MS);
                 Question::File { path: path.clone(), since }
             }
+            Check::Notify(_) => return None,
         })
     }
 
@@ -124,7 +142,7 @@ impl Service {
     fn launch_of(&self, words: &[String]) -> Launch {
         let (path, args) = words.split_first().map_or((String::new(), Vec::new()), |(path, args)| (path.clone(), args.to_vec()));
         let command = Command { path, args, ..self.spec.command.clone() };
-        Launch { name: self.spec.name.clone(), command, logger: None, stdin: Stdin::Null, told: Vec::new() }
+        Launch { name: self.spec.name.clone(), command, logger: None, stdin: Stdin::Null, voice: Voice::default(), told: Vec::new() }
     }
 
     /// Where the probes of a run begin.
@@ -133,7 +151,8 @@ impl Service {
         match &self.spec.ready {
             Some(ready) => {
                 let stage = Stage::Starting { told_at: Some(now + ready.start_period), limit: ready.timeout.map(|timeout| now + timeout) };
-                Probing { stage, attempt: Attempt::Due(now), failures: 0 }
+                let attempt = if ready.check.is_its_own_word() { Attempt::Listening { until: None } } else { Attempt::Due(now) };
+                Probing { stage, attempt, failures: 0 }
             }
             None => self.probing_of_ready(ctx, now),
         }
@@ -142,6 +161,10 @@ impl Service {
     /// Where the probes of a run begin that is ready, and was started then.
     fn probing_of_ready(&self, ctx: &Context<'_>, since: Mono) -> Probing {
         let (attempt, leniency) = match &self.spec.health {
+            Some(health) if health.check.is_its_own_word() => {
+                let until = (ctx.now.mono + self.patience.unwrap_or(health.timeout)).max(since + health.start_period);
+                (Attempt::Listening { until: Some(until) }, health.start_period)
+            }
             Some(health) => (Attempt::Due(ctx.now.mono + health.first_delay(ctx.chance)), health.start_period),
             None => (Attempt::None, Duration::ZERO),
         };
@@ -162,7 +185,8 @@ impl Service {
     /// Whatever an input has led to: when it started is kept in mind, and an attempt that was under way and is not any more
     /// is stopped, unless it has just ended by itself.
     pub(super) fn keep_in_step(&mut self, ctx: &Context<'_>, before: Run, input: &Input, out: &mut Vec<Effect>) {
-        if matches!(self.run, Run::Starting { .. }) && before != self.run {
+        let begins = |run: Run| matches!(run, Run::Preparing { .. } | Run::Starting { .. });
+        if begins(self.run) && !begins(before) {
             self.launched = ctx.now.wall;
         }
         let Some(number) = attempt_of(before).filter(|_| attempt_of(before) != attempt_of(self.run)) else { return };
@@ -202,7 +226,63 @@ impl Service {
                 };
                 self.take_outcome(ctx, live, Outcome::Failed(format!("no answer within {}", brief(timeout))), out);
             }
-            Attempt::None | Attempt::Due(_) | Attempt::UnderWay { .. } => {}
+            Attempt::Listening { until: Some(until) } if until <= now => {
+                let patience = self.patience.or(self.spec.health.as_ref().map(|health| health.timeout)).unwrap_or_default();
+                self.not_well(ctx, live, format!("no WATCHDOG=1 within {}", brief(patience)), out);
+            }
+            Attempt::None | Attempt::Listening { .. } | Attempt::Due(_) | Attempt::UnderWay { .. } => {}
+        }
+    }
+
+    /// It has said something of itself, perhaps before it was paused.
+    pub(super) fn notified(&mut self, ctx: &Context<'_>, mut live: Live, said: &Notification, out: &mut Vec<Effect>) {
+        let now = ctx.now.mono;
+        self.note_status(said);
+        self.patience = said.patience.or(self.patience);
+        if let Some(more_time) = said.more_time {
+            live.probing.extend(now + more_time);
+        }
+        let is_its_own_word = |check: Option<&Check>| check.is_some_and(Check::is_its_own_word);
+        let is_starting = matches!(live.probing.stage, Stage::Starting { .. });
+        if said.is_ready && is_starting && is_its_own_word(self.spec.ready.as_ref().map(|ready| &ready.check)) {
+            live.probing = self.probing_of_ready(ctx, live.since);
+            self.tell_ready(ctx, live, out);
+        }
+        let watchdog = self.spec.health.as_ref().filter(|health| health.check.is_its_own_word() && !is_starting);
+        if let (Some(health), true) = (watchdog, said.watchdog == Some(Watchdog::Alive) || said.patience.is_some()) {
+            let until = (now + self.patience.unwrap_or(health.timeout)).max(live.since + health.start_period);
+            live.probing.attempt = Attempt::Listening { until: Some(until) };
+            self.probed = Some((now, Outcome::Passed));
+        }
+        if said.is_stopping || live.leaving.is_some() {
+            live.probing = live.probing.at_rest();
+        }
+        match &mut self.run {
+            Run::Up(own) => *own = live,
+            Run::Paused(own) => *own = Live { probing: live.probing.at_rest(), ..live },
+            Run::Idle
+            | Run::Preparing { .. }
+            | Run::Blocked { .. }
+            | Run::Starting { .. }
+            | Run::Closing { .. }
+            | Run::Stopping { .. }
+            | Run::Killing { .. }
+            | Run::Draining { .. }
+            | Run::Purging { .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. }
+            | Run::Waiting { .. } => {}
+        }
+        let is_triggered = self.spec.voice().watchdog.is_some() && said.watchdog == Some(Watchdog::Trigger);
+        if is_triggered && matches!(self.run, Run::Up(_)) && live.leaving.is_none() {
+            self.not_well(ctx, live, "it asked for it with WATCHDOG=trigger".to_owned(), out);
+        }
+    }
+
+    /// What it says it does.
+    pub(super) fn note_status(&mut self, said: &Notification) {
+        if let Some(status) = &said.status {
+            self.status_text.clone_from(status);
         }
     }
 
@@ -240,15 +320,22 @@ impl Service {
         };
         self.probed = Some((now, outcome));
         if matches!(next.stage, Stage::Ready { .. }) && self.spec.health.as_ref().is_some_and(|health| next.failures >= health.retries) {
-            return self.not_well(ctx, live, next.failures, out);
+            let sentence = format!("{0} of {0} probes failed", next.failures);
+            let why = self.with_last_failure(sentence);
+            return self.not_well(ctx, live, why, out);
         }
         self.run = Run::Up(Live { probing: next, ..live });
     }
 
     fn became_ready(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
         self.run = Run::Up(Live { probing: self.probing_of_ready(ctx, live.since), ..live });
-        let after = brief(ctx.now.mono.since(live.since));
-        self.tell(EventKind::Ready, Some(live.pid), format!("after {after}"), out);
+        self.tell_ready(ctx, live, out);
+    }
+
+    fn tell_ready(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
+        let after = ctx.now.mono.since(live.since);
+        self.ready_after = Some(after);
+        self.tell(EventKind::Ready, Some(live.pid), format!("after {}", brief(after)), out);
         self.begin_hook(Hook::OnReady, out);
     }
 
@@ -258,9 +345,7 @@ impl Service {
         self.end_unwell(ctx, live, EventKind::Unready, why.clone(), why, out);
     }
 
-    fn not_well(&mut self, ctx: &Context<'_>, live: Live, failures: u32, out: &mut Vec<Effect>) {
-        let retries = self.spec.health.as_ref().map_or(failures, |health| health.retries);
-        let why = self.with_last_failure(format!("{failures} of {retries} probes failed"));
+    fn not_well(&mut self, ctx: &Context<'_>, live: Live, why: String, out: &mut Vec<Effect>) {
         self.end_unwell(ctx, live, EventKind::Unhealthy, why.clone(), format!("health: {why}"), out);
     }
 
@@ -276,6 +361,49 @@ impl Service {
             Some((_, Outcome::Failed(why) | Outcome::NotAsked(why))) => format!("{sentence}: {why}"),
             Some((_, Outcome::Passed)) | None => sentence,
         }
+    }
+
+    /// What it says of itself while it runs.
+    pub fn status_text(&self) -> Option<&str> {
+        self.live().map(|_| self.status_text.as_str()).filter(|text| !text.is_empty())
+    }
+
+    /// How it is found out whether it is ready, and what came of that.
+    pub fn readiness_in_words(&self) -> Option<String> {
+        let check = &self.spec.ready.as_ref()?.check;
+        let outcome = match (self.live().map(|live| live.probing.stage), self.ready_after) {
+            (Some(Stage::Ready { .. }), Some(after)) => format!(": after {}", brief(after)),
+            (Some(Stage::Ready { .. }), None) | (None, _) => String::new(),
+            (Some(Stage::Starting { .. }), _) => self.with_last_failure(String::new()),
+        };
+        Some(format!("{check}{outcome}"))
+    }
+
+    /// How it is found out whether it is well, what came of that last, and when it is asked again.
+    pub fn health_in_words(&self, now: Now) -> Option<String> {
+        let health = self.spec.health.as_ref()?;
+        let how = match health.check.is_its_own_word() {
+            true => format!("WATCHDOG=1 within {}", brief(self.patience.unwrap_or(health.timeout))),
+            false => format!("{} every {}", health.check, brief(health.interval)),
+        };
+        let Some(Stage::Ready { .. }) = self.live().map(|live| live.probing.stage) else { return Some(how) };
+        let last = match &self.probed {
+            Some((at, Outcome::Passed)) if self.is_about_health(*at) => format!(": ok {} ago", brief(now.mono.since(*at))),
+            Some((at, Outcome::Failed(why))) => format!(": failed {} ago: {why}", brief(now.mono.since(*at))),
+            Some((at, Outcome::NotAsked(why))) => format!(": not asked {} ago: {why}", brief(now.mono.since(*at))),
+            Some((_, Outcome::Passed)) | None => String::new(),
+        };
+        let next = match self.live().map(|live| live.probing.attempt) {
+            Some(Attempt::Due(at)) => format!(", next in {}", brief(at.since(now.mono))),
+            Some(Attempt::UnderWay { .. }) => ", being asked".to_owned(),
+            Some(Attempt::None | Attempt::Listening { .. }) | None => String::new(),
+        };
+        Some(format!("{how}{last}{next}"))
+    }
+
+    /// Whether what came out then was not that it is ready.
+    fn is_about_health(&self, at: Mono) -> bool {
+        self.live().is_some_and(|live| self.ready_after.is_none_or(|after| live.since + after < at))
     }
 
     /// What is to be said of its probes while it runs, if it is not ready or not well.

@@ -12,7 +12,7 @@ use crate::schema::schema;
 use crate::wrong_files;
 
 /// What only the parser finds wrong: the file, and in which of its services (0: above them).
-const ONLY_THE_PARSER: [(&str, usize); 30] = [
+const ONLY_THE_PARSER: [(&str, usize); 33] = [
     ("command-empty", 6), // a command of nothing but quotes
     ("command-empty", 7), // and in a list
     ("command-nul", 1),
@@ -26,9 +26,12 @@ const ONLY_THE_PARSER: [(&str, usize); 30] = [
     ("depends-on-circle", 5),
     ("expansion", 0), // references in one another
     ("expansion", 1),
-    ("logger-values", 3),    // a NUL
-    ("logger-values", 4),    // a reference
-    ("logger-values", 7),    // how much a size may be
+    ("logger-values", 3), // a NUL
+    ("logger-values", 4), // a reference
+    ("logger-values", 7), // how much a size may be
+    ("notify", 2),        // what goes together
+    ("notify", 5),
+    ("notify", 7),
     ("ready", 11),           // how short an interval may be
     ("schedule-several", 2), // what goes together
     ("schedule-wrong", 1),   // what the fields may be
@@ -66,7 +69,7 @@ fn schema_and_parser_refuse_the_same_parts_of_wrong_files() {
 }
 
 /// What a schema could tell with more effort than it is worth.
-const NOT_IN_A_SCHEMA: [&str; 9] = [
+const NOT_IN_A_SCHEMA: [&str; 11] = [
     "`watch.poll` must be 10ms or more",
     "a `${` is not closed",
     "a NUL character cannot be passed to a program",
@@ -76,6 +79,8 @@ const NOT_IN_A_SCHEMA: [&str; 9] = [
     "`ready.interval` must be 10ms or more",
     "`health.interval` must be 10ms or more",
     "`health.timeout` must be 10ms or more",
+    "`ready.notify` must be `true`, or the number of a descriptor from 3 to 255, found `false`",
+    "`health.notify` must be `true`, or the number of a descriptor from 3 to 255, found `false`",
 ];
 
 #[test]
@@ -86,7 +91,7 @@ fn schema_and_parser_refuse_the_same_values_of_every_key() {
         "10 parsecs", "-5s", "unlimited", "1:2", "0022", "app:web", "app:", ":app", "20MiB", "10MiB/s", "5 /s", "1.5 g", "64kb", "20 MX", "0.5", "10%", "110%", "TERM", "sigrtmin+3", "TE RM", "never", "no", "@daily", "* * * * *", "* * *", "A=B", "a\u{0}",
         [], [null], [0], [300], ["x"], ["a b", "c"], ["* * * * *"], [""], [[]], {}, {"x": "y"}, {"x-note": 1}, {"file": "/x"}, {"A": {"file": ""}},
         {"A": 1.5}, {"A": null}, {"A=B": "c"}, {"path": "x"}, {"policy": "always"}, {"signal": 0}, {"nofile": 1}, {"core": "1:unlimited"}, {"cron": "@daily"}, {"cron": []},
-        {"tcp": 80}, {"tcp": 80, "file": "/x"}, {"tcp": 0}, {"http": {"url": "http://web/"}}, {"http": {"status": 200}}, "http://web", "http://web:80/x", "db:5432", "unix:/x"
+        {"tcp": 80}, {"tcp": 80, "file": "/x"}, {"tcp": 0}, {"http": {"url": "http://web/"}}, {"http": {"status": 200}}, "http://web:80/x", "db:5432", {"notify": true}
     ]);
     for (table, _, place) in TABLES {
         for key in table.keys {

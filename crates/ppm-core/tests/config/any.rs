@@ -11,7 +11,7 @@ use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
 use ppm_core::hook::{self, Hook, HookSpec, Program};
 use ppm_core::logging::{Format, LogChoice, LogKeys};
-use ppm_core::probe::{Check, Health, Page, Readiness, SHORTEST};
+use ppm_core::probe::{Channel, Check, Health, Page, Readiness, SHORTEST};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
 use ppm_core::watch::pattern::Pattern;
@@ -217,9 +217,13 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     }
     service.watch = (chance.below(2) == 0).then(|| Arc::new(any_watch(chance, service.command.workdir.is_some())));
     if chance.below(3) == 0 {
-        let mut ready = Readiness::new(any_check(chance));
+        let descriptor = Check::Notify(Channel::Descriptor(3));
+        let mut ready = Readiness::new(if chance.below(6) == 0 { descriptor } else { any_check(chance) });
         if chance.below(2) == 0 {
-            (ready.interval, ready.start_period) = (SHORTEST + any_duration(chance), any_duration(chance));
+            ready.start_period = any_duration(chance);
+            if !ready.check.is_its_own_word() {
+                ready.interval = SHORTEST + any_duration(chance);
+            }
             ready.timeout = (chance.below(2) == 0).then(|| any_duration(chance)).filter(|timeout| !timeout.is_zero());
         }
         service.ready = Some(Box::new(ready));
@@ -227,8 +231,10 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     if chance.below(3) == 0 {
         let mut health = Health::new(any_check(chance));
         if chance.below(2) == 0 {
-            (health.interval, health.timeout) = (SHORTEST + any_duration(chance), SHORTEST + any_duration(chance));
-            (health.retries, health.start_period) = (u32::try_from(1 + chance.below(5)).unwrap(), any_duration(chance));
+            (health.timeout, health.start_period) = (SHORTEST + any_duration(chance), any_duration(chance));
+            if !health.check.is_its_own_word() {
+                (health.interval, health.retries) = (SHORTEST + any_duration(chance), u32::try_from(1 + chance.below(5)).unwrap());
+            }
         }
         service.health = Some(Box::new(health));
     }
@@ -272,7 +278,8 @@ fn any_check(chance: &mut Chance) -> Check {
     let urls = ["http://127.0.0.1:8080/health", "http://[::1]/?a=%20&b#c", "http://web"];
     let url = Check::http(urls[chance.below(urls.len())]).unwrap();
     let text = Some(any_text(chance)).filter(|text| !text.trim().is_empty());
-    match chance.below(5) {
+    match chance.below(6) {
+        5 => Check::Notify(Channel::Socket),
         0 => Check::tcp(["8080", "1:30", "[::1]:80", "unix:/run/x", "no:1"][chance.below(5)]).unwrap(),
         1 => Check::Http(Page { url, status: None, body: None }),
         2 => Check::Http(Page { url, status: [None, Some(204)][chance.below(2)], body: text }),

@@ -86,6 +86,7 @@ pub enum Fault {
     LetsProbesGoOn,
     HearsLateAnswers,
     TakesFailuresForGood,
+    IsDeaf,
 }
 
 const STAYS: &str = "what is stopped stays so";
@@ -100,7 +101,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 64] = [
+pub const TABLE: [(Fault, &[&str]); 65] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -108,13 +109,13 @@ pub const TABLE: [(Fault, &[&str]); 64] = [
     (Fault::NeverAsksStrays, &["strays are asked too"]),
     (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES, "no child is left behind"]),
     (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
-    (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
+    (Fault::NeverAsks, &[MUST, "only who is to stop is asked", "signals go to the whole service"]),
     (Fault::AsksTheWrongOne, &[OWNED]),
-    (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
+    (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken", "signals go to the whole service"]),
     // The number may be another's by then.
     (Fault::SignalsTheReaped, &[OWNED, "only who is to stop is asked"]),
     (Fault::SpawnsTwice, &["there is one incarnation at most"]),
-    (Fault::RestartsTooEarly, &["a restart comes after its delay", "sigkill comes only when it must"]),
+    (Fault::RestartsTooEarly, &["a restart comes after its delay", "sigkill comes only when it must", SHOWN]),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
     (Fault::ForgetsWhoWaits, &[OWED]),
@@ -123,9 +124,12 @@ pub const TABLE: [(Fault, &[&str]); 64] = [
     (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
     (Fault::LetsOneOverstay, &[MUST, "signals go to the whole service"]),
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
-    (Fault::StartsAfterStop, &[STAYS, SHOWN]),
+    (Fault::StartsAfterStop, &[STAYS, SHOWN, "a start has a cause"]),
     (Fault::StartsAtItsRemoval, &[STAYS]),
-    (Fault::LosesAnExit, &[SHOWN, MUST, "only what is gone is removed", OWED, "ticks make progress", IN_TIME]),
+    (
+        Fault::LosesAnExit,
+        &[SHOWN, MUST, "only what is gone is removed", OWED, "ticks make progress", IN_TIME, "the daemon leaves when all have ended"],
+    ),
     (Fault::AnswersTwice, &[ONCE]),
     (Fault::ForgetsAnAnswer, &[ONCE]),
     (Fault::ForgetsWhoWaitsForTheRemoved, &[ONCE]),
@@ -178,6 +182,17 @@ pub const TABLE: [(Fault, &[&str]); 64] = [
             "only who is to stop is asked",
             "only what runs is probed",
             PROBED,
+        ],
+    ),
+    (
+        Fault::IsDeaf,
+        &[
+            "what is ready was found so",
+            MUST,
+            PROBED,
+            "only who is to stop is asked",
+            "only what runs is probed",
+            "an attempt that is not wanted is stopped",
         ],
     ),
     (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED, HAS_ITS_NEEDS]),
@@ -274,6 +289,7 @@ impl Planted {
             (Some(Fault::TakesFailuresForGood), Event::Probed { id, attempt, .. }) => {
                 vec![Event::Probed { id: *id, attempt: *attempt, outcome: Outcome::Passed }]
             }
+            (Some(Fault::IsDeaf), Event::Notified { .. }) => Vec::new(),
             (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
             (Some(Fault::ForgetsLateStrays), Event::Strayed { .. }) => Vec::new(),
             _ => vec![event.clone()],
@@ -495,7 +511,14 @@ fn is_removal(action: &Action) -> bool {
 
 fn spawn_of(id: ServiceId, cause: Cause) -> Action {
     let command = ppm_core::spec::Command::default();
-    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null, told: Vec::new() };
+    let launch = ppm_core::event::Launch {
+        name: "x".to_owned(),
+        command,
+        logger: None,
+        stdin: Stdin::Null,
+        voice: Default::default(),
+        told: Vec::new(),
+    };
     Action::Spawn { id, part: Part::Main, launch: Arc::new(launch), cause }
 }
 

@@ -54,6 +54,7 @@ impl Judge {
                     known.probes.go_on(&known.spec, now.mono);
                 }
             }),
+            Event::Notified { id, notification } => self.with(*id, |known| known.says(now.mono, notification)),
             Event::Probed { id, attempt, outcome } => self.with(*id, |known| {
                 if known.is_probed() && known.probes.asked.is_some_and(|(asked, _)| asked == *attempt) {
                     known.probed(now.mono, outcome);

@@ -711,9 +711,10 @@ fn check_changes(known: &Known, turn: &Turn<'_>, interval: Duration) -> Verdict 
 /// Whatever runs is probed in time, and nothing else.
 fn check_probes(known: &Known, turn: &Turn<'_>) -> Verdict {
     let text = || format!("{known:?} at {:?}, sleeps until {:?}", turn.now, turn.deadline);
-    let is_in_vain = known.probes.asked.is_some() && !known.is_probed() || known.must_give_up.is_some();
+    let is_wanted = known.is_probed() && known.probes.is_wanted(&known.spec);
+    let is_in_vain = known.probes.asked.is_some() && !is_wanted || known.must_give_up.is_some();
     rule(!is_in_vain, "an attempt that is not wanted is stopped", text)?;
-    let wake = known.probes.wake(&known.spec).filter(|_| known.is_probed() && known.probes.is_wanted(&known.spec));
+    let wake = known.probes.wake(&known.spec).filter(|_| known.is_probed());
     rule(wake.is_none_or(|at| turn.deadline.is_some_and(|deadline| deadline <= at)), "what runs is probed in time", text)
 }
 

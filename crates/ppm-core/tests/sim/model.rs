@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ppm_core::event::{Cause, Pid, ServiceId};
 use ppm_core::hook::Hook;
+use ppm_core::notification::Notification;
 use ppm_core::probe::Outcome;
 use ppm_core::schedule::{Missed, Options, Overlap, Retry};
 use ppm_core::spec::{RestartWhen, ServiceSpec};
@@ -199,12 +200,24 @@ impl Known {
         }
     }
 
-    /// What has come due of its probes with a tick.
+    /// It says something of itself.
+    pub fn says(&mut self, now: Mono, said: &Notification) {
+        if self.process.is_some_and(|process| !process.is_ending()) {
+            let was_ready = self.probes.ready;
+            self.overstays |= self.probes.says(&self.spec, now, said) && self.is_probed();
+            if self.probes.ready && !was_ready {
+                self.owes(Hook::OnReady);
+            }
+        }
+    }
+
+    /// What has come due with a tick.
     pub fn times_out(&mut self, now: Mono) {
+        self.overstays |= self.limit().is_some_and(|limit| limit <= now); // also if it is only now to stay
         if !self.is_probed() {
             return;
         }
-        if self.probes.is_never_ready(now) {
+        if self.probes.is_never_ready(now) || self.probes.is_silent(&self.spec, now) {
             self.overstays = true;
         } else if self.probes.too_late(&self.spec).is_some_and(|at| at <= now) {
             self.must_give_up = self.probes.asked.map(|(number, _)| number);

@@ -80,12 +80,14 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
         let ready = Readiness::new(probe::Check::tcp("80").unwrap());
         let (interval, start_period) = (dice.pick_ms(&[10, 200, 3000]), dice.pick_ms(&[0, 100, 30_000]));
         let timeout = dice.one_in(3).then(|| dice.pick_ms(&[20, 1000, 5000]));
-        Box::new(Readiness { interval, timeout, start_period, ..ready })
+        let check = if dice.one_in(3) { probe::Check::Notify(probe::Channel::Socket) } else { ready.check };
+        Box::new(Readiness { check, interval, timeout, start_period })
     });
     spec.health = dice.one_in(3).then(|| {
         let health = Health::new(probe::Check::tcp("80").unwrap());
         let (interval, timeout) = (dice.pick_ms(&[10, 500, 10_000]), dice.pick_ms(&[10, 300, 2000]));
-        Box::new(Health { interval, timeout, retries: *dice.pick(&[1, 2, 3]), start_period: dice.pick_ms(&[0, 0, 3000]), ..health })
+        let check = if dice.one_in(3) { probe::Check::Notify(probe::Channel::Socket) } else { health.check };
+        Box::new(Health { check, interval, timeout, retries: *dice.pick(&[1, 2, 3]), start_period: dice.pick_ms(&[0, 0, 3000]) })
     });
     spec.essential = dice.one_in(8);
     let memory = LogKeys { memory: Some(4096), ..LogKeys::default() };

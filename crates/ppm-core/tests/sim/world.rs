@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ppm_core::event::{Action, Event, Group, NoStart, Part, Pid, ServiceId, Tree, Whose};
 use ppm_core::hook::Hook;
+use ppm_core::notification::Notification;
 use ppm_core::probe::Outcome;
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::Reach;
@@ -68,6 +69,10 @@ enum Happening {
     },
     NotRead {
         read: u64,
+    },
+    Says {
+        pid: Pid,
+        birth: u64,
     },
     /// Also when nobody wants to know any more.
     Answered {
@@ -371,7 +376,11 @@ impl World {
         match happening {
             Happening::Born { of: Tree { id, part }, pid } => {
                 self.unborn -= 1;
-                self.processes.get_mut(&pid)?.told = true;
+                let process = self.processes.get_mut(&pid)?;
+                process.told = true;
+                let birth = process.birth;
+                let soon = if self.calm { Duration::ZERO } else { self.dice.up_to_ms(3000) };
+                self.plan(now, soon, Happening::Says { pid, birth });
                 Some(Event::Spawned { id, part, pid })
             }
             Happening::NotBorn { of: Tree { id, part } } => {
@@ -422,6 +431,25 @@ impl World {
                 let alive = |(_, pid): &&(Whose, Pid)| *pid == DAEMON || self.exists(*pid, Reach::Leader);
                 let usages = whose.iter().filter(alive).map(|(whose, _)| (*whose, Usage { at: now, ..Usage::default() })).collect();
                 Some(Event::Sampled { sample, usages })
+            }
+            Happening::Says { pid, birth } => {
+                let Tree { id, part } = self.of(pid, birth).filter(|process| !process.reaped)?.of;
+                if part != Part::Main {
+                    return None;
+                }
+                if !self.calm && !self.dice.one_in(4) {
+                    let later = self.dice.up_to_ms(2500);
+                    self.plan(now, later, Happening::Says { pid, birth });
+                }
+                let message = match self.dice.roll(if self.calm { 1 } else { 12 }) {
+                    0..=3 => "READY=1",
+                    4 => "READY=1\nWATCHDOG=1\nWATCHDOG_USEC=700000",
+                    5 => "EXTEND_TIMEOUT_USEC=2000000",
+                    6 => "STOPPING=1",
+                    7 => "WATCHDOG=trigger",
+                    _ => "WATCHDOG=1",
+                };
+                Some(Event::Notified { id, notification: Notification::parse(message.as_bytes()) })
             }
             Happening::Answered { id, attempt } => {
                 let luck = if self.calm { 0 } else { self.dice.roll(self.luck) };

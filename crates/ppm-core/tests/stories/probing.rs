@@ -1,7 +1,8 @@
 //! Services that are probed: when they are ready, and whether they stay well.
 
 use ppm_core::event::{Action, Cause, Question};
-use ppm_core::probe::{Check, Health, Outcome, Readiness};
+use ppm_core::notification::Notification;
+use ppm_core::probe::{Channel, Check, Health, Outcome, Readiness};
 use ppm_protocol::message::{Await, Goal, Targets};
 use ppm_protocol::{ErrorCode, EventKind, Request, Signal, Status};
 
@@ -220,6 +221,72 @@ fn who_is_paused_before_it_is_ready_has_all_its_time_when_it_goes_on() {
     let story = story(ready(probed(), |ready| ready.timeout = Some(1.s()))).starts().probes(1).paused().stops_probe(1);
     let story = story.after(60.s()).quiet().resumed().probes(2).after(999.ms()).quiet();
     story.after(1.ms()).stops_probe(2).asks_to_stop(Signal::TERM);
+}
+
+/// It says that it is ready, and that it is well.
+fn speaks() -> Make {
+    let notify = || Check::Notify(Channel::Socket);
+    svc().with(|spec| {
+        spec.ready = Some(Box::new(Readiness::new(notify())));
+        spec.health = Some(Box::new(Health::new(notify())));
+    })
+}
+
+impl Story {
+    fn says(self, message: &str) -> Story {
+        let id = self.id();
+        self.event(ppm_core::event::Event::Notified { id, notification: Notification::parse(message.as_bytes()) })
+    }
+}
+
+#[test]
+fn a_service_is_ready_when_it_says_so() {
+    let story = story(speaks()).starts().shows_ready(false).is(Status::Running, "waiting to be ready").request(await_ready());
+    let story = story.after(2.s()).says("STATUS=reading").quiet().row(|row| assert_eq!(row.status_text.as_deref(), Some("reading")));
+    let story = story.says("READY=1\nSTATUS=").replies(done()).shows_ready(true).row(|row| assert_eq!(row.status_text, None));
+    story.told(&[(EventKind::Started, "boot"), (EventKind::Ready, "after 2s")]);
+}
+
+#[test]
+fn who_is_probed_otherwise_is_not_ready_because_it_says_so() {
+    story(probed()).starts().probes(1).says("READY=1").shows_ready(false);
+}
+
+#[test]
+fn a_service_that_falls_silent_is_ended() {
+    let story = story(speaks()).starts().says("READY=1").after(29.s()).says("WATCHDOG=1").after(29.s()).says("WATCHDOG=1").quiet();
+    let story = story.after(30.s()).asks_to_stop(Signal::TERM).exits(code(0));
+    let story = story.is(Status::Crashed, "health: no WATCHDOG=1 within 30s, retry 1 in 1s");
+    story.starts_after(1.s()).after(3600.s()).quiet(); // silence before it is ready is no silence
+}
+
+#[test]
+fn a_service_may_ask_for_more_time_and_for_its_own_end() {
+    let make = || ready(speaks(), |ready| ready.timeout = Some(10.s()));
+    let told = story(make()).starts().after(9.s()).says("EXTEND_TIMEOUT_USEC=5000000").after(4999.ms()).quiet().after(1.ms());
+    told.asks_to_stop(Signal::TERM);
+    let told = story(make()).starts().says("READY=1\nWATCHDOG_USEC=2000000").after(1999.ms()).quiet().after(1.ms());
+    told.asks_to_stop(Signal::TERM).exits(code(0)).is(Status::Crashed, "health: no WATCHDOG=1 within 2s, retry 1 in 1s");
+    let told = story(make()).starts().says("READY=1").says("WATCHDOG=trigger").asks_to_stop(Signal::TERM).exits(code(0));
+    told.is(Status::Crashed, "health: it asked for it with WATCHDOG=trigger, retry 1 in 1s");
+}
+
+#[test]
+fn who_ends_by_itself_is_not_asked_any_more() {
+    story(speaks()).starts().says("READY=1").says("STOPPING=1").after(60.s()).quiet().exits(code(0)).is(Status::Finished, "exit code 0");
+}
+
+#[test]
+fn what_was_said_before_a_pause_counts_after_it() {
+    let story = story(speaks()).starts().paused().says("READY=1").shows_ready(false).after(3600.s()).quiet();
+    story.resumed().shows_ready(true).after(30.s()).asks_to_stop(Signal::TERM);
+}
+
+#[test]
+fn what_a_service_is_given_at_its_start_is_changed_by_a_restart() {
+    let reload = Request::Reload(ppm_protocol::message::ReadAgain { plan: false });
+    let story = story(svc()).starts().request(reload).reads(speaks()).asks_to_stop(Signal::TERM).exits(code(0)).starts();
+    story.replies(|reply| assert!(reply.is_ok())).shows_ready(false);
 }
 
 #[test]

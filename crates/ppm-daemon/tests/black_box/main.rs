@@ -15,6 +15,7 @@ mod hooks;
 mod hostile;
 mod logs;
 mod needing;
+mod notify;
 mod probes;
 mod reap;
 mod reload;

@@ -97,6 +97,7 @@ pub fn values() -> BTreeMap<String, Line> {
     for goal in [Goal::Ready, Goal::Finished, Goal::Stopped] {
         put(format!("request-wait-{goal}"), Line::Call(2, Request::Wait(await_all(goal))));
     }
+    put("reply-info-probed".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_the_probed()])));
     put("reply-info-user".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_a_user()])));
     put("reply-info-needs".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_one_among_others()])));
     put("reply-list-none".to_owned(), reply(Method::List, Answer::Services(Vec::new())));
@@ -429,6 +430,7 @@ fn row(id: u32, name: &str, status: Status) -> ServiceRow {
         reason: String::new(),
         next_start: None,
         schedule: None,
+        status_text: None,
     }
 }
 
@@ -492,8 +494,19 @@ fn info() -> InfoRow {
         limits: Vec::new(),
         nice: None,
         oom_score_adj: None,
+        readiness: None,
+        health: None,
         needs: Vec::new(),
         needed_by: Vec::new(),
+    }
+}
+
+fn info_of_the_probed() -> InfoRow {
+    InfoRow {
+        row: ServiceRow { status_text: Some("serving 3 clients".to_owned()), ..running() },
+        readiness: Some("tcp 8080: after 1.8s".to_owned()),
+        health: Some("http://127.0.0.1:8080/health every 10s: ok 2s ago, next in 8s".to_owned()),
+        ..info()
     }
 }
 

@@ -66,7 +66,9 @@ fn facts(service: &InfoRow, look: &Look) -> Vec<(&'static str, String)> {
         some("env", Some(service.env.join(" ")).filter(|names| !names.is_empty())),
         some("from", Some(service.source.clone())),
         some("active", (!row.active).then(|| "no: it is not started again by itself".to_owned())),
-        some("ready", row.pid.map(|_| if row.ready { "yes" } else { "not yet" }.to_owned())),
+        some("ready", readiness(service)),
+        some("health", service.health.clone()),
+        some("says", row.status_text.clone()),
         some("started", row.started_at.map(time)),
         some("ended", row.ended_at.map(time)),
         some("last exit", row.exit.map(|exit| exit.to_string())),
@@ -79,6 +81,18 @@ fn facts(service: &InfoRow, look: &Look) -> Vec<(&'static str, String)> {
         some("next start", row.next_start.map(|next| format!("{}, {}", time(next.at), units::until(next.at, *look.now)))),
     ];
     all.into_iter().flatten().collect()
+}
+
+/// Whether it is ready, and how that is found out.
+fn readiness(service: &InfoRow) -> Option<String> {
+    let how = service.readiness.as_deref();
+    match (service.row.pid, service.row.ready) {
+        (None, _) => how.map(str::to_owned),
+        (Some(_), ready) => {
+            let ready = if ready { "yes" } else { "not yet" };
+            Some(how.map_or(ready.to_owned(), |how| format!("{ready}, {how}")))
+        }
+    }
 }
 
 /// A service that must be there before it starts, and whether it is.
@@ -117,6 +131,8 @@ mod tests {
             limits: vec![],
             nice: None,
             oom_score_adj: None,
+            readiness: None,
+            health: None,
             needs: vec![],
             needed_by: vec![],
         }

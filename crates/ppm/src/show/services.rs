@@ -65,10 +65,15 @@ pub fn mark(service: &ServiceRow) -> (char, Style) {
 /// The reason, and what comes next.
 pub fn note<'a>(service: &'a ServiceRow, look: &Look) -> Cow<'a, str> {
     let next = service.next_start.and_then(|next| upcoming(next, &service.reason, look));
-    match next {
-        Some(next) if service.reason.is_empty() => next.into(),
-        Some(next) => format!("{}; {next}", service.reason).into(),
+    let reason = match service.status_text.as_deref() {
+        Some(text) if service.ready || service.reason.is_empty() => text.into(), // better than how it was started
+        Some(text) => Cow::from(format!("{}; {text}", service.reason)),
         None => service.reason.as_str().into(),
+    };
+    match next {
+        Some(next) if reason.is_empty() => next.into(),
+        Some(next) => format!("{reason}; {next}").into(),
+        None => reason,
     }
 }
 
@@ -112,6 +117,7 @@ pub mod tests {
             reason: reason.to_owned(),
             next_start: None,
             schedule: None,
+            status_text: None,
         }
     }
 
