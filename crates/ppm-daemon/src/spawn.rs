@@ -241,8 +241,11 @@ impl Spawner {
         let account = user.map(|user| account::find(user, &|path| files::read_if_there(path.as_bytes()))).transpose()?;
         let mut start = Start { launch, account, own: Resolved::default(), path: DEFAULT_PATH.into() };
         let cause = cause.to_string();
+        let replica = launch.command.replica.map(|replica| replica.to_string());
+        let mut told = vec![("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", cause.as_str())];
+        told.extend(replica.as_deref().map(|replica| ("PPM_REPLICA", replica)));
         let help = Help {
-            told: &[("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", cause.as_str())],
+            told: &told,
             inherited: &|name| match start.hides(name) {
                 true => start.who().find(|(own, _)| own.as_bytes() == name).map(|(_, value)| value.to_vec()),
                 false => self.variable(name),

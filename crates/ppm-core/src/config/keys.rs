@@ -5,6 +5,7 @@
 //! descriptions does not contain them. Invariant: every example and every default is read without complaint.
 
 use crate::attributes::Unit;
+use crate::config::replicas::MOST_REPLICAS;
 use crate::schedule::MAX_EXPRESSIONS;
 
 /// A kind of map.
@@ -375,7 +376,13 @@ pub const SERVICE: Table = Table {
             "500",
         ),
         later("hooks"),
-        later("replicas"),
+        here(
+            "replicas",
+            Kind::Whole(1, MOST_REPLICAS),
+            Otherwise("it is one, under its own name"),
+            "So many services alike, `web-1`, `web-2` and so on, each with its number in `PPM_REPLICA`; `web` means all of them. An `id` is that of the first.",
+            "3",
+        ),
     ],
 };
 

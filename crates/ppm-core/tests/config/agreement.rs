@@ -12,7 +12,7 @@ use crate::schema::schema;
 use crate::wrong_files;
 
 /// What only the parser finds wrong: the file, and in which of its services (0: above them).
-const ONLY_THE_PARSER: [(&str, usize); 27] = [
+const ONLY_THE_PARSER: [(&str, usize); 32] = [
     ("command-empty", 6), // a command of nothing but quotes
     ("command-empty", 7), // and in a list
     ("command-nul", 1),
@@ -26,10 +26,15 @@ const ONLY_THE_PARSER: [(&str, usize); 27] = [
     ("depends-on-circle", 5),
     ("expansion", 0), // references in one another
     ("expansion", 1),
-    ("logger-values", 3),    // a NUL
-    ("logger-values", 4),    // a reference
-    ("logger-values", 7),    // how much a size may be
-    ("ready", 11),           // how short an interval may be
+    ("logger-values", 3), // a NUL
+    ("logger-values", 4), // a reference
+    ("logger-values", 7), // how much a size may be
+    ("ready", 11),        // how short an interval may be
+    ("replicas", 1),      // what the others are, and what replicas are called
+    ("replicas", 3),
+    ("replicas", 4),
+    ("replicas", 5),
+    ("replicas", 8),
     ("schedule-several", 2), // what goes together
     ("schedule-wrong", 1),   // what the fields may be
     ("schedule-wrong", 3),

@@ -106,7 +106,7 @@ pub const TABLE: [(Fault, &[&str]); 54] = [
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
     (Fault::ForgetsWhoWaits, &[OWED]),
-    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES]),
+    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES, HAS_ITS_NEEDS]),
     // Who makes up for what is long past may do so before.
     (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
     (Fault::LetsOneOverstay, &[MUST]),

@@ -18,6 +18,7 @@ use ppm_protocol::{EventKind, EventRow, Signal};
 use crate::calls::Calls;
 use crate::model::{Known, PATIENCE, Wish};
 use crate::needs::{HAS_ITS_NEEDS, OUTLIVES_NOBODY};
+use crate::rolling::Roll;
 use crate::world::World;
 
 /// How long a shutdown waits for what got the last SIGKILL.
@@ -96,6 +97,8 @@ pub struct Judge {
     /// Kills by the kernel that no death was laid to.
     pub blamable: u64,
     pub followers: BTreeMap<From, Vec<String>>,
+    /// Restarts of several, one after the other.
+    pub rolls: BTreeMap<From, Roll>,
     pub main: Option<(ServiceId, Main)>,
     /// How the command of the command line ended, when it was removed.
     pub code_of_removed: Option<u8>,
@@ -132,6 +135,7 @@ impl Judge {
             oom_kills: None,
             blamable: 0,
             followers: BTreeMap::new(),
+            rolls: BTreeMap::new(),
             main: known.values().find(|known| known.name() == MAIN).map(|known| known.id).zip(main),
             known,
             code_of_removed: None,
@@ -157,6 +161,7 @@ impl Judge {
     pub fn watch(&mut self, turn: &Turn<'_>, world: &World, supervisor: &Supervisor) -> Verdict {
         self.begin(turn)?;
         self.hear(turn.now, turn.event);
+        self.roll_on();
         self.mourn(turn.now);
         if turn.ticks {
             self.known.values_mut().for_each(|known| known.times_out(turn.now.mono));
@@ -252,6 +257,7 @@ impl Judge {
                 rule(holds, "only living processes are read", || format!("{whose:?} of {running:?}"))
             }
             Action::Respond { to, result } => {
+                self.rolls.remove(to);
                 let Some(call) = self.calls.take(to) else {
                     return rule(false, "every call is answered once", || format!("{to:?} has no open call"));
                 };
