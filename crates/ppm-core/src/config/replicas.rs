@@ -71,7 +71,7 @@ impl Reader {
 }
 
 /// Of what a service of this name would be a replica.
-pub(super) fn replicated<'a>(name: &'a str, count: impl Fn(&str) -> Option<u32>) -> Option<&'a str> {
+pub(super) fn replicated(name: &str, count: impl Fn(&str) -> Option<u32>) -> Option<&str> {
     let (of, number) = name.rsplit_once('-')?;
     let number: u32 = number.parse().ok()?;
     (name == replica_name(of, number) && (1..=count(of)?).contains(&number)).then_some(of)
