@@ -352,8 +352,14 @@ fn progress_to_renewal(service: &Service, attempts: u64, starts: u64) -> Progres
         _ if service.starts() > starts && service.is_staying() && service.is_ready() => Progress::Done,
         _ if !service.is_active() => Progress::Failed("it was stopped by another request".to_owned()),
         Run::Blocked { .. } if is_stopped => Progress::Failed(dependencies::in_words(service.missing())),
-        Run::Up(_) | Run::Paused(_) | Run::Starting { .. } | Run::Blocked { .. } => Progress::Pending,
-        Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => Progress::Pending,
+        Run::Up(_) | Run::Paused(_) | Run::Preparing { .. } | Run::Starting { .. } | Run::Blocked { .. } => Progress::Pending,
+        Run::Closing { .. }
+        | Run::Stopping { .. }
+        | Run::Killing { .. }
+        | Run::Draining { .. }
+        | Run::Purging { .. }
+        | Run::Finishing { .. }
+        | Run::Cleaning { .. } => Progress::Pending,
         Run::Idle | Run::Waiting { .. } if service.attempts() > attempts => Progress::Failed(service.last_in_words()),
         Run::Idle | Run::Waiting { .. } => Progress::Failed("it was rescheduled by another request".to_owned()),
     }
@@ -361,17 +367,23 @@ fn progress_to_renewal(service: &Service, attempts: u64, starts: u64) -> Progres
 
 /// Whether nobody ends it any more: a start overtook the stop before there was anything to be stopped (R23).
 fn is_wanted_as_it_runs(service: &Service) -> bool {
-    service.is_active() && (service.is_staying() || matches!(service.run(), Run::Starting { .. }))
+    let comes = matches!(service.run(), Run::Preparing { .. } | Run::Starting { .. });
+    service.is_active() && (service.is_staying() || comes)
 }
 
 /// Whether a process that is not paused, or not resumed, will be.
 fn hope_for_a_pause(run: Run) -> Progress {
     match run {
         Run::Up(_) | Run::Paused(_) => Progress::Pending,
-        Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => {
-            Progress::Failed("it is being stopped".to_owned())
+        Run::Closing { .. }
+        | Run::Stopping { .. }
+        | Run::Killing { .. }
+        | Run::Draining { .. }
+        | Run::Purging { .. }
+        | Run::Finishing { .. } => Progress::Failed("it is being stopped".to_owned()),
+        Run::Idle | Run::Blocked { .. } | Run::Preparing { .. } | Run::Starting { .. } | Run::Cleaning { .. } | Run::Waiting { .. } => {
+            Progress::Failed("it is not running".to_owned())
         }
-        Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Waiting { .. } => Progress::Failed("it is not running".to_owned()),
     }
 }
 
@@ -382,7 +394,7 @@ fn progress_to(service: &Service, goal: Goal) -> Progress {
         Goal::Finished => !service.is_busy() && service.status() == Status::Finished,
         Goal::Stopped => !service.is_busy(),
     };
-    let is_at_rest = service.run() == Run::Idle || service.is_hopeless();
+    let is_at_rest = service.run() == Run::Idle && !service.is_busy() || service.is_hopeless();
     let nothing_is_coming = is_at_rest && service.plan().is_none() && !service.awaits_boot();
     match (reached, nothing_is_coming) {
         (true, _) => Progress::Done,

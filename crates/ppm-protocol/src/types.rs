@@ -529,6 +529,8 @@ pub enum EventKind {
     Skipped,
     /// It ran longer than its schedule allows and was asked to end.
     TimedOut,
+    /// A program that it has run at this turn of its life failed.
+    HookFailed,
     /// It is ready, as its probe has found.
     Ready,
     /// It is still not ready.
@@ -561,6 +563,7 @@ words!(EventKind {
     GaveUp = "gave_up",
     Skipped = "skipped",
     TimedOut = "timed_out",
+    HookFailed = "hook_failed",
     Ready = "ready",
     Unready = "unready",
     Unhealthy = "unhealthy",
@@ -587,6 +590,7 @@ impl fmt::Display for EventKind {
             EventKind::GaveUp => "gave up",
             EventKind::Skipped => "skipped",
             EventKind::TimedOut => "timed out",
+            EventKind::HookFailed => "hook failed",
             EventKind::Ready => "ready",
             EventKind::Unready => "not ready",
             EventKind::Unhealthy => "unhealthy",

@@ -110,7 +110,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 21] = [
+const EVENTS: [EventKind; 22] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -126,6 +126,7 @@ const EVENTS: [EventKind; 21] = [
     EventKind::GaveUp,
     EventKind::Skipped,
     EventKind::TimedOut,
+    EventKind::HookFailed,
     EventKind::Ready,
     EventKind::Unready,
     EventKind::Unhealthy,
@@ -260,6 +261,7 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::GaveUp => (Crashed, Crashed, None, "gave up after 5 retries"),
         EventKind::Skipped => (Running, Running, Some(4242), "the run before lasts since 1h 2m"),
         EventKind::TimedOut => (Running, Running, Some(4242), "it ran longer than 20m"),
+        EventKind::HookFailed => (Running, Running, None, "post_start: exit code 1"),
         EventKind::Ready => (Running, Running, Some(4242), "after 1.8s"),
         EventKind::Unready => (Running, Running, Some(4242), "not ready after 30s: connection refused"),
         EventKind::Unhealthy => (Running, Running, Some(4242), "3 of 3 probes failed: connection refused"),

@@ -92,6 +92,7 @@ fn what(event: &EventRow) -> String {
         | EventKind::GaveUp
         | EventKind::Skipped
         | EventKind::TimedOut
+        | EventKind::HookFailed
         | EventKind::Ready
         | EventKind::Unready
         | EventKind::Unhealthy
