@@ -387,7 +387,7 @@ impl Supervisor {
     }
 
     /// Whoever waited for its end to end too.
-    fn concern_needs(&mut self, id: ServiceId) {
+    pub(crate) fn concern_needs(&mut self, id: ServiceId) {
         let (mut seen, mut left) = (BTreeSet::from([id]), vec![id]);
         while let Some(id) = left.pop() {
             let Some(service) = self.service(id) else { continue };

@@ -523,6 +523,7 @@ impl Supervisor {
     }
 
     fn remove(&mut self, now: Now, id: ServiceId) {
+        self.concern_needs(id); // who waits for others by way of it waits no more
         let Some(Entry { service, .. }) = self.services.remove(&id) else { return };
         self.names.remove(&service.spec().name);
         self.dependencies.remove(id, service.spec());

@@ -212,7 +212,10 @@ impl Planted {
             config.services.iter_mut().for_each(|spec| spec.essential = false);
         }
         if self.fault == Some(Fault::EndsTheNeededFirst) {
-            config.services.iter_mut().for_each(|spec| (spec.stop.signal, spec.stop.reach) = (Signal::TERM, Reach::Group));
+            for spec in &mut config.services {
+                (spec.stop.signal, spec.stop.reach) = (Signal::TERM, Reach::Group);
+                (spec.stop_command, spec.hooks) = (None, Default::default());
+            }
         }
         config
     }
