@@ -149,6 +149,12 @@ impl Waiting {
         Some(waiter)
     }
 
+    /// Whether another call has just had this service restarted that had been started so often.
+    fn is_renewed_from(&self, id: ServiceId, before: u64) -> bool {
+        let awaits = |key| self.waiters.get(&key).and_then(|waiter| waiter.left.get(&id));
+        self.of(id).into_iter().any(|key| matches!(awaits(key), Some(Aim::Renewed { starts, .. }) if *starts == before))
+    }
+
     fn of(&self, id: ServiceId) -> Vec<u64> {
         self.awaited.range((id, 0)..=(id, u64::MAX)).map(|(_, key)| *key).collect()
     }
@@ -179,11 +185,14 @@ impl Supervisor {
         };
         let Some(service) = self.service(id) else { return self.roll_on(now, key) };
         let aim = Aim::Renewed { attempts: service.attempts(), starts: service.starts() };
+        let is_under_way = self.waiting.is_renewed_from(id, service.starts());
         if let Some(waiter) = self.waiting.waiters.get_mut(&key) {
             waiter.left.insert(id, aim);
             self.waiting.awaited.insert((id, key));
         }
-        self.step(now, id, &Input::Restart);
+        if !is_under_way {
+            self.step(now, id, &Input::Restart);
+        }
         self.check_waiter(now, id, key);
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ppm_core::event::ServiceId;
+use ppm_core::event::{From, ServiceId};
 
 use crate::judge::Judge;
 use crate::model::{Known, Wish};
@@ -32,12 +32,20 @@ impl Judge {
     /// Goes on with the next where the one before is ready.
     pub fn roll_on(&mut self) {
         let mut rolls = std::mem::take(&mut self.rolls);
-        for roll in rolls.values_mut() {
-            while roll.now.is_none_or(|(id, starts)| self.known.get(&id).is_some_and(|known| known.is_renewed(starts))) {
-                let Some(id) = roll.rest.pop_front() else { break };
-                roll.now = self.known.get(&id).map(|known| (id, known.starts));
+        let calls: Vec<From> = rolls.keys().cloned().collect();
+        for call in calls {
+            loop {
+                let roll = &rolls[&call];
+                let is_done = |(id, starts): (ServiceId, u64)| self.known.get(&id).is_some_and(|known| known.is_renewed(starts));
+                let (true, Some(id)) = (roll.now.is_none_or(is_done), roll.rest.front().copied()) else { break };
+                let now = self.known.get(&id).map(|known| (id, known.starts));
+                let is_under_way = now.is_some() && rolls.values().any(|other| other.now == now);
+                if let Some(roll) = rolls.get_mut(&call) {
+                    roll.rest.pop_front();
+                    roll.now = now;
+                }
                 self.with(id, |known| {
-                    if known.wish != Wish::Gone {
+                    if known.wish != Wish::Gone && !is_under_way {
                         known.wish_restart();
                     }
                 });
