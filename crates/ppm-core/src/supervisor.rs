@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::dependencies::{Dependencies, Needs};
 use crate::event::{Action, Cause, ClientId, Event, From, Notice, Part, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
+use crate::guests::Guests;
 use crate::hook::Hook;
 use crate::journal::{Actor, Journal, event_row};
 use crate::logging::LogKeys;
@@ -136,6 +137,7 @@ pub struct Supervisor {
     pub(crate) journal: Journal,
     pub(crate) waiting: Waiting,
     pub(crate) sampling: Sampling,
+    pub(crate) guests: Guests,
     pub(crate) reading: Reading,
     pub(crate) dependencies: Dependencies,
     uids: BTreeMap<ClientId, u32>,
@@ -182,6 +184,7 @@ impl Supervisor {
             journal: Journal::default(),
             waiting: Waiting::default(),
             sampling: Sampling::default(),
+            guests: Guests::default(),
             reading: Reading::default(),
             dependencies: Dependencies::default(),
             uids: BTreeMap::new(),
@@ -232,7 +235,10 @@ impl Supervisor {
                 self.requested(now, from, request);
                 self.acting = None;
             }
-            Event::Disconnected { client } => self.disconnected(client),
+            Event::Disconnected { client } => {
+                self.disconnected(client);
+                self.dismiss_guest(now, client);
+            }
             Event::Spawned { id, part: Part::Main, pid } => self.step(now, id, &Input::Spawned(pid)),
             Event::Spawned { id, part: Part::Hook(hook), pid } => {
                 self.hooks.insert(pid, (id, hook));
@@ -258,6 +264,8 @@ impl Supervisor {
             Event::Strayed { id, part: Part::Main } => self.step(now, id, &Input::Strayed),
             Event::Strayed { id, part: Part::Hook(hook) } => self.step(now, id, &Input::Hook(hook, HookInput::Strayed)),
             Event::Probed { id, attempt, outcome } => self.step(now, id, &Input::Probed(attempt, outcome)),
+            Event::Executed { client, outcome } => self.executed(now, client, outcome),
+            Event::GuestEnded { client, exit } => self.guest_ended(client, exit),
             Event::Alone => self.alone(now),
             Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
@@ -288,7 +296,7 @@ impl Supervisor {
             Phase::Running | Phase::Over => None,
         };
         let clock = (self.checks_clock() && !self.plans.is_empty()).then_some(self.clock.next);
-        let deadlines = [at_once, service, phase, clock, self.waiting.deadline(), self.sampling.deadline()];
+        let deadlines = [at_once, service, phase, clock, self.waiting.deadline(), self.sampling.deadline(), self.guests.deadline()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -393,6 +401,7 @@ impl Supervisor {
         self.start_nothing();
         self.farewell = Farewell::begin(now.mono);
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
+        self.dismiss_guests(now);
         self.step_all(now, &Input::Stop);
     }
 
@@ -425,6 +434,7 @@ impl Supervisor {
             }
         }
         self.time_out_waiters(now);
+        self.expel_guests(now);
         self.sample_again(now);
         if matches!(self.phase, Phase::Stopping { kill_at } | Phase::Sweeping { kill_at } if kill_at <= now.mono) {
             self.kill_everything(now);
@@ -650,7 +660,8 @@ impl Supervisor {
         let left: Vec<&str> = self.services().filter(|service| service.is_busy()).map(|service| service.spec().name.as_str()).collect();
         let notice = self.farewell.tell(now.mono, &left);
         self.actions.extend(notice.map(Action::Announce));
-        for to in self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls()) {
+        let calls = self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls());
+        for to in calls.chain(self.guests.take_calls()) {
             let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
             self.actions.push(Action::Respond { to, result: Err(error) });
         }
