@@ -15,6 +15,7 @@ mod render;
 mod replicas;
 mod tree;
 pub(crate) mod value;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

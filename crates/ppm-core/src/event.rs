@@ -20,6 +20,7 @@ use crate::supervisor::Supervisor;
 use crate::target::Target;
 use crate::time::{Now, Timestamp};
 use crate::usage::Usage;
+use crate::watch::{Changes, WatchSpec};
 
 /// A service's number, 1 or greater; never given to another service while the daemon lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -216,6 +217,13 @@ pub enum Event {
         /// One entry for each of those asked for that could be read.
         usages: Vec<(Whose, Usage)>,
     },
+    /// Files changed that are watched for a service ([`Action::Watch`]).
+    FilesChanged {
+        /// Which.
+        id: ServiceId,
+        /// What changed, all of it together.
+        changes: Changes,
+    },
     /// The configuration asked for with [`Action::ReadConfig`].
     ConfigRead {
         /// The action's.
@@ -309,6 +317,21 @@ pub enum Action {
         running: Vec<Running>,
         /// How much to read.
         detail: Detail,
+    },
+    /// Watch files for a service, in place of those that were watched for it before; tells of every change by
+    /// [`Event::FilesChanged`] until [`Action::Unwatch`].
+    Watch {
+        /// The service.
+        id: ServiceId,
+        /// What it runs in: paths may begin at its folder and refer to its variables.
+        launch: Arc<Launch>,
+        /// Which files.
+        watch: Arc<WatchSpec>,
+    },
+    /// Watch nothing for this service any more.
+    Unwatch {
+        /// The service.
+        id: ServiceId,
     },
     /// Keep in mind, also when the daemon has ended, that this planned time of a service has come.
     Remember {
@@ -518,6 +541,8 @@ pub enum Cause {
     Backoff,
     /// It ended before, and shall always run.
     Restart,
+    /// Files changed that are watched for it.
+    Watch,
 }
 
 impl fmt::Display for Cause {
@@ -532,6 +557,7 @@ impl fmt::Display for Cause {
             Cause::Missed => "missed",
             Cause::Backoff => "backoff",
             Cause::Restart => "restart",
+            Cause::Watch => "watch",
         })
     }
 }

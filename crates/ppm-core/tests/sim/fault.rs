@@ -66,6 +66,9 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
+    WatchesOn,
+    ForgetsChanges,
+    ActsTooSoonOnChanges,
     StartsUnprepared,
     RunsAHookTwice,
     ForgetsAHook,
@@ -91,17 +94,18 @@ const OWED: &str = "a start that is owed comes";
 const OWNED: &str = "signals reach only what is owned";
 const MUST: &str = "who is to stop is asked";
 const OUTLIVES: &str = "nothing of a service outlives its run";
+const WATCHED: &str = "what is wanted is watched, and nothing else";
 const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 60] = [
+pub const TABLE: [(Fault, &[&str]); 63] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
     (Fault::SparesStrays, &["signals go to the whole service"]),
     (Fault::NeverAsksStrays, &["strays are asked too"]),
-    (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES]),
+    (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES, "no child is left behind"]),
     (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
     (Fault::AsksTheWrongOne, &[OWNED]),
@@ -116,7 +120,7 @@ pub const TABLE: [(Fault, &[&str]); 60] = [
     (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES, HAS_ITS_NEEDS]),
     // Who makes up for what is long past may do so before.
     (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
-    (Fault::LetsOneOverstay, &[MUST]),
+    (Fault::LetsOneOverstay, &[MUST, "signals go to the whole service"]),
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
     (Fault::StartsAfterStop, &[STAYS, SHOWN]),
     (Fault::StartsAtItsRemoval, &[STAYS]),
@@ -139,7 +143,7 @@ pub const TABLE: [(Fault, &[&str]); 60] = [
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
-    (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended", "the shutdown ends in time"]),
+    (Fault::OutlivesTheEssential, &[MUST, SHOWN, WATCHED, "the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
     (Fault::StartsUnprepared, &["nothing starts unprepared", SHOWN]),
@@ -148,11 +152,14 @@ pub const TABLE: [(Fault, &[&str]); 60] = [
     (Fault::NeverAsksHooks, &[MUST, "only who is to stop is asked"]),
     (Fault::NeverKillsHooks, &[IN_TIME, MUST]),
     (Fault::AsksBesideTheHook, &["the signal comes after the hooks", "only who is to stop is asked"]),
+    (Fault::WatchesOn, &[WATCHED]),
+    (Fault::ForgetsChanges, &["something is done about changed files", SHOWN]),
+    (Fault::ActsTooSoonOnChanges, &["changed files are not acted upon too soon", "only who is to stop is asked"]),
     (Fault::StartsBeforeItsNeeds, &[HAS_ITS_NEEDS]),
     (Fault::WaitsForNothing, &["who waits has a reason", "a start has a cause"]),
     (Fault::ForgetsTheBlocked, &[OWED, "a hook has its turn"]),
     (Fault::ForgetsTheNeeded, &[OWED]),
-    (Fault::EndsTheNeededFirst, &[OUTLIVES_NOBODY]),
+    (Fault::EndsTheNeededFirst, &[OUTLIVES_NOBODY, "the signal comes after the hooks"]),
     (
         Fault::NeverProbes,
         &["only who is to stop is asked", PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"],
@@ -171,7 +178,7 @@ pub const TABLE: [(Fault, &[&str]); 60] = [
             PROBED,
         ],
     ),
-    (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED]),
+    (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED, HAS_ITS_NEEDS]),
 ];
 
 /// The client that the faults themselves use.
@@ -208,6 +215,9 @@ impl Planted {
     /// What the core is made to be, instead of this.
     pub fn is_made(&self, config: Config) -> Config {
         let mut config = config;
+        if self.fault == Some(Fault::ActsTooSoonOnChanges) {
+            config.settings.watch_restart_interval /= 2;
+        }
         if self.fault == Some(Fault::OutlivesTheEssential) {
             config.services.iter_mut().for_each(|spec| spec.essential = false);
         }
@@ -257,6 +267,7 @@ impl Planted {
                 self.count += 1;
                 vec![Event::OomKills { kills: kills + self.count as u64 }]
             }
+            (Some(Fault::ForgetsChanges), Event::FilesChanged { .. }) if self.now_and_then(3) => Vec::new(),
             (Some(Fault::HearsLateAnswers), Event::Probed { id, attempt, outcome }) => {
                 let attempt = self.probes.get(id).copied().unwrap_or(*attempt);
                 vec![Event::Probed { id: *id, attempt, outcome: outcome.clone() }]
@@ -286,6 +297,7 @@ impl Planted {
                     !matches!(action, Action::Kill { signal: Signal::KILL, .. } | Action::KillStrays { signal: Signal::KILL, .. })
                 });
             }
+            Fault::WatchesOn => actions.retain(|action| !matches!(action, Action::Unwatch { .. })),
             Fault::NeverAsks => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::TERM, .. })),
             Fault::NeverAsksHooks => {
                 actions.retain(|action| !matches!(action, Action::Kill { part: Part::Hook(_), signal: Signal::TERM, .. }));

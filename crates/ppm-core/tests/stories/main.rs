@@ -28,4 +28,5 @@ mod stats;
 mod stopping;
 mod strays;
 mod waiting;
+mod watching;
 mod why;

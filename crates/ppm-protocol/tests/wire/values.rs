@@ -113,7 +113,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 22] = [
+const EVENTS: [EventKind; 23] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -135,6 +135,7 @@ const EVENTS: [EventKind; 22] = [
     EventKind::Unhealthy,
     EventKind::Deactivated,
     EventKind::Changed,
+    EventKind::FilesChanged,
     EventKind::Blocked,
 ];
 
@@ -274,6 +275,7 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::Unhealthy => (Running, Running, Some(4242), "3 of 3 probes failed: connection refused"),
         EventKind::Deactivated => (Finished, Finished, None, "stopped by request"),
         EventKind::Changed => (Running, Running, None, "stop: 5s -> 10s"),
+        EventKind::FilesChanged => (Running, Running, Some(4242), "modified web.conf: SIGHUP"),
         EventKind::Blocked => (Created, Created, None, "waiting for db"),
         EventKind::Other(word) => panic!("a daemon of ours does not say {word}"),
     };
