@@ -116,7 +116,7 @@ pub const TABLE: [(Fault, &[&str]); 63] = [
     (Fault::RestartsTooEarly, &["a restart comes after its delay", "sigkill comes only when it must"]),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
-    (Fault::ForgetsWhoWaits, &[OWED]),
+    (Fault::ForgetsWhoWaits, &[OWED, "a hook has its turn"]),
     (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES, HAS_ITS_NEEDS]),
     // Who makes up for what is long past may do so before.
     (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
