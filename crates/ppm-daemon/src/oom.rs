@@ -19,9 +19,7 @@ pub struct Counter {
 impl Counter {
     /// Finds it, if there is one.
     pub fn find() -> Counter {
-        let read = |path: &str| files::read(path.as_bytes()).ok();
-        let file = read("/proc/self/cgroup").zip(read("/proc/self/mountinfo"));
-        Counter { file: file.and_then(|(groups, mounts)| locate(&groups, &mounts)) }
+        Counter { file: group_file("memory", "memory.oom_control", "memory.events") }
     }
 
     /// The count by now.
@@ -31,12 +29,18 @@ impl Counter {
     }
 }
 
-/// The file of the control group that counts, by `cgroup` and `mountinfo` of proc(5). Where both versions are in use,
-/// memory is the business of the one that has the controller, version 1.
-fn locate(groups: &[u8], mounts: &[u8]) -> Option<PathBuf> {
+/// A file of the daemon's control group, of this controller in version 1, or of version 2.
+pub fn group_file(controller: &str, version_1: &str, version_2: &str) -> Option<PathBuf> {
+    let read = |path: &str| files::read(path.as_bytes()).ok();
+    locate(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?, controller.as_bytes(), [version_1, version_2])
+}
+
+/// The same, by `cgroup` and `mountinfo` of proc(5). Where both versions are in use, it is the business of the one that has
+/// the controller, version 1.
+fn locate(groups: &[u8], mounts: &[u8], controller: &[u8], names: [&str; 2]) -> Option<PathBuf> {
     let groups: Vec<Vec<&[u8]>> = lines(groups).map(|line| line.splitn(3, |byte| *byte == b':').collect()).collect();
     let version_1 = groups.iter().find_map(|fields| match fields.as_slice() {
-        [_, controllers, path] if has(controllers, b"memory") => Some(*path),
+        [_, controllers, path] if has(controllers, controller) => Some(*path),
         _ => None,
     });
     let version_2 = groups.iter().find_map(|fields| match fields.as_slice() {
@@ -44,11 +48,11 @@ fn locate(groups: &[u8], mounts: &[u8]) -> Option<PathBuf> {
         _ => None,
     });
     let (path, kind, file) = match (version_1, version_2) {
-        (Some(path), _) => (path, &b"cgroup"[..], "memory.oom_control"),
-        (None, path) => (path?, &b"cgroup2"[..], "memory.events"),
+        (Some(path), _) => (path, &b"cgroup"[..], names[0]),
+        (None, path) => (path?, &b"cgroup2"[..], names[1]),
     };
     let mount =
-        lines(mounts).filter_map(Mount::read).find(|mount| mount.kind == kind && (kind == b"cgroup2" || has(mount.options, b"memory")))?;
+        lines(mounts).filter_map(Mount::read).find(|mount| mount.kind == kind && (kind == b"cgroup2" || has(mount.options, controller)))?;
     let root = unescaped(mount.root);
     // What is mounted may be the group itself, as in most containers, or one above it.
     let below = path.strip_prefix(root.as_slice()).filter(|below| root == b"/" || below.is_empty() || below.starts_with(b"/"))?;
@@ -119,7 +123,8 @@ mod tests {
     const MOUNTS_2: &str = "30 25 0:26 / /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw,nsdelegate\n";
 
     fn file(groups: &str, mounts: &str) -> Option<String> {
-        locate(groups.as_bytes(), mounts.as_bytes()).map(|path| path.display().to_string())
+        locate(groups.as_bytes(), mounts.as_bytes(), b"memory", ["memory.oom_control", "memory.events"])
+            .map(|path| path.display().to_string())
     }
 
     #[test]

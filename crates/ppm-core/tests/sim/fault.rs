@@ -66,6 +66,7 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
+    QuotesNobody,
     WatchesOn,
     ForgetsChanges,
     ActsTooSoonOnChanges,
@@ -99,7 +100,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 63] = [
+pub const TABLE: [(Fault, &[&str]); 64] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
@@ -145,6 +146,7 @@ pub const TABLE: [(Fault, &[&str]); 63] = [
     (Fault::ExitsBadly, &["the exit code is right"]),
     (Fault::OutlivesTheEssential, &[MUST, SHOWN, WATCHED, "the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
+    (Fault::QuotesNobody, &["last words are of those that ended"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
     (Fault::StartsUnprepared, &["nothing starts unprepared", SHOWN]),
     (Fault::RunsAHookTwice, &["a hook runs once at a time"]),
@@ -445,6 +447,9 @@ impl Planted {
             }
             (Fault::RemovesTheLiving, Action::Announce(Notice::Service(row))) if row.event == EventKind::Stopping => {
                 *row = Arc::new(EventRow { event: EventKind::Removed, ..(**row).clone() });
+            }
+            (Fault::QuotesNobody, Action::TellLives { lives, .. }) => {
+                lives.iter_mut().flat_map(|life| &mut life.output).for_each(|words| words.pid += 1);
             }
             (Fault::ExitsBadly, Action::Exit { code }) => *code ^= 1,
             _ => {}
