@@ -12,6 +12,7 @@ mod probes;
 mod problem;
 mod read;
 mod render;
+mod replicas;
 mod tree;
 pub(crate) mod value;
 mod watch;
@@ -50,7 +51,7 @@ impl Config {
     /// # Errors
     /// The name is taken, or the words are no command.
     pub fn add_main(&mut self, words: &[String]) -> Result<(), InvalidSpec> {
-        if let Some(other) = self.services.iter().find(|service| service.name == MAIN) {
+        if let Some(other) = self.services.iter().find(|service| service.written_name() == MAIN) {
             let message = format!("the command of the command line becomes the service `{MAIN}`, and there is one in {}", other.source);
             return Err(InvalidSpec::new(message).hint("give that service another name, or leave out the command"));
         }
@@ -73,7 +74,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
         return Err(Problems::new(file, vec![Source::new("").problem(Complaint { message, ..Complaint::default() })]));
     }
     let tree = tree::read(text).map_err(|not_yaml| Problems::new(file, vec![not_yaml_problem(&Source::new(text), not_yaml)]))?;
-    let Outcome { mut config, drafts, verbatim, starts, remarks } = read::read(&tree, text, folder_of(file));
+    let Outcome { mut config, drafts, verbatim, starts, remarks, replicas } = read::read(&tree, text, folder_of(file));
     if !drafts.is_empty() {
         return Err(problems(text, file, drafts));
     }
@@ -94,6 +95,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
         let line = |at: &At| found.get(at).map_or(0, |token| token.mark.line);
         config.remarks = remarks.into_iter().map(|(at, remark)| format!("line {}: {remark}", line(&at))).collect();
     }
+    config.services = replicas::expand(config.services, &replicas);
     Ok(config)
 }
 

@@ -139,12 +139,23 @@ impl Needs {
 
 /// What is missing, in words: what it takes somebody to mend comes first and alone.
 pub fn in_words(missing: &[Missing]) -> String {
+    if missing.iter().any(|missing| missing.lack.is_hopeless()) {
+        return format!("cannot start: {}", hopeless_in_words(missing));
+    }
+    format!("waiting for {}", listed(missing.iter()))
+}
+
+/// What of it does not come by itself.
+pub fn hopeless_in_words(missing: &[Missing]) -> String {
+    listed(missing.iter().filter(|missing| missing.lack.is_hopeless()))
+}
+
+fn listed<'a>(missing: impl Iterator<Item = &'a Missing>) -> String {
     const SHOWN: usize = 5;
-    let hopeless: Vec<&Missing> = missing.iter().filter(|missing| missing.lack.is_hopeless()).collect();
-    let (intro, told) = if hopeless.is_empty() { ("waiting for ", missing.iter().collect()) } else { ("cannot start: ", hopeless) };
+    let told: Vec<&Missing> = missing.collect();
     let more = if told.len() > SHOWN { format!(" and {} more", told.len() - SHOWN) } else { String::new() };
     let names: Vec<String> = told.into_iter().take(SHOWN).map(ToString::to_string).collect();
-    format!("{intro}{}{more}", names.join(", "))
+    format!("{}{more}", names.join(", "))
 }
 
 impl fmt::Display for Missing {
@@ -183,6 +194,8 @@ pub fn lack_of(service: &Service, condition: Condition) -> Option<Lack> {
 pub(crate) struct Dependencies {
     /// Who needs the service of this name.
     dependants: BTreeMap<String, BTreeSet<ServiceId>>,
+    /// The replicas of which this is the common name.
+    replicas: BTreeMap<String, BTreeSet<ServiceId>>,
     /// Those for whom something may have changed.
     concerned: BTreeSet<ServiceId>,
     /// Those that nobody has asked for, but somebody needs.
@@ -195,17 +208,18 @@ impl Dependencies {
         for need in &spec.depends_on {
             self.dependants.entry(need.service.clone()).or_default().insert(id);
         }
+        if let Some(of) = &spec.replica_of {
+            self.replicas.entry(of.clone()).or_default().insert(id);
+        }
     }
 
     /// There is no such service any more.
     pub(crate) fn remove(&mut self, id: ServiceId, spec: &ServiceSpec) {
         for need in &spec.depends_on {
-            if let Some(dependants) = self.dependants.get_mut(&need.service) {
-                dependants.remove(&id);
-                if dependants.is_empty() {
-                    self.dependants.remove(&need.service);
-                }
-            }
+            remove_from(&mut self.dependants, &need.service, id);
+        }
+        if let Some(of) = &spec.replica_of {
+            remove_from(&mut self.replicas, of, id);
         }
         self.concerned.remove(&id);
         self.needed.remove(&id);
@@ -227,8 +241,22 @@ impl Dependencies {
         self.needed.clear();
     }
 
+    /// The replicas of which this is the common name.
+    pub(crate) fn replicas(&self, of: &str) -> impl Iterator<Item = ServiceId> {
+        self.replicas.get(of).into_iter().flatten().copied()
+    }
+
     fn of(&self, name: &str) -> impl Iterator<Item = ServiceId> {
         self.dependants.get(name).into_iter().flatten().copied()
+    }
+}
+
+fn remove_from(index: &mut BTreeMap<String, BTreeSet<ServiceId>>, name: &str, id: ServiceId) {
+    if let Some(ids) = index.get_mut(name) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(name);
+        }
     }
 }
 
@@ -310,12 +338,17 @@ impl Supervisor {
         if self.dependencies.dependants.is_empty() {
             return Vec::new();
         }
-        self.service(id).map_or(Vec::new(), |service| self.dependencies.of(&service.spec().name).collect())
+        let Some(spec) = self.service(id).map(Service::spec) else { return Vec::new() };
+        let of_all = spec.replica_of.iter().flat_map(|of| self.dependencies.of(of));
+        self.dependencies.of(&spec.name).chain(of_all).collect()
     }
 
-    /// The services that a name in `depends_on` means.
-    fn ids_of(&self, name: &str) -> Vec<ServiceId> {
-        self.names.get(name).copied().into_iter().collect()
+    /// The services that a name means: that of a service, or of its replicas.
+    pub(crate) fn ids_of(&self, name: &str) -> Vec<ServiceId> {
+        match self.names.get(name) {
+            Some(id) => vec![*id],
+            None => self.dependencies.replicas(name).collect(),
+        }
     }
 
     /// How others saw a service before it took a step; None: nobody looks.
@@ -354,7 +387,7 @@ impl Supervisor {
     }
 
     /// Whoever waited for its end to end too.
-    fn concern_needs(&mut self, id: ServiceId) {
+    pub(crate) fn concern_needs(&mut self, id: ServiceId) {
         let (mut seen, mut left) = (BTreeSet::from([id]), vec![id]);
         while let Some(id) = left.pop() {
             let Some(service) = self.service(id) else { continue };
@@ -371,8 +404,9 @@ impl Supervisor {
     }
 
     /// There is a service of this name, or there is none any more: for whoever needs it, that is news.
-    pub(crate) fn concern_those_who_need(&mut self, name: &str) {
-        let concerned: Vec<ServiceId> = self.dependencies.of(name).collect();
+    pub(crate) fn concern_those_who_need(&mut self, spec: &ServiceSpec) {
+        let of_all = spec.replica_of.iter().flat_map(|of| self.dependencies.of(of));
+        let concerned: Vec<ServiceId> = self.dependencies.of(&spec.name).chain(of_all).collect();
         self.dependencies.concerned.extend(concerned);
     }
 
@@ -468,7 +502,13 @@ impl Supervisor {
             }
         }
         let others = self.services().map(Service::spec).filter(|other| other.name != spec.name);
-        let graph = others.chain([spec]).map(|spec| (spec.name.as_str(), needs_by_name(spec)));
+        let written = |name: &'_ str| {
+            let service = self.ids_of(name).first().and_then(|id| self.service(*id));
+            service.map_or_else(|| name.to_owned(), |service| service.spec().written_name().to_owned())
+        };
+        let links = |spec: &ServiceSpec| -> Vec<String> { spec.depends_on.iter().map(|need| written(&need.service)).collect() };
+        let graph: Vec<(&str, Vec<String>)> = others.chain([spec]).map(|spec| (spec.written_name(), links(spec))).collect();
+        let graph = graph.iter().map(|(name, needs)| (*name, needs.iter().map(String::as_str).collect()));
         match find_cycles(&graph.collect()).first() {
             Some(cycle) => Err(in_a_cycle(cycle)),
             None => Ok(()),
@@ -510,10 +550,6 @@ impl Supervisor {
             Err(format!("indexed are {:?}, not {dependants:?}", self.dependencies.dependants))
         }
     }
-}
-
-fn needs_by_name(spec: &ServiceSpec) -> Vec<&str> {
-    spec.depends_on.iter().map(|need| need.service.as_str()).collect()
 }
 
 /// One that needs itself.

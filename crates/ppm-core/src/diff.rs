@@ -54,6 +54,7 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
         essential,
         depends_on,
         on_dependency_restart,
+        replica_of: _,
         groups,
         source: _,
     } = old;
@@ -128,7 +129,7 @@ impl Changes {
     }
 
     fn command(&mut self, old: &Command, new: &Command) {
-        let Command { path, args, workdir, env, surroundings, attributes } = old;
+        let Command { path, args, workdir, env, surroundings, attributes, replica } = old;
         let before = self.words.len();
         let line = |path: &String, args: &[String]| shell_words::join(std::iter::once(path).chain(args));
         self.compare("command", line(path, args), line(&new.path, &new.args));
@@ -136,6 +137,7 @@ impl Changes {
         self.environment(env, &new.env);
         self.surroundings(surroundings, &new.surroundings);
         self.attributes(attributes, &new.attributes);
+        self.compare("replica", or_none(*replica), or_none(new.replica));
         self.of_process |= self.words.len() > before;
     }
 

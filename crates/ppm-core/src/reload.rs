@@ -303,7 +303,9 @@ impl Supervisor {
         self.set_loggers(&loggers);
         let aims = todo.iter().filter_map(|(id, todo)| Some((*id, self.aim_of_reload(*id, *todo)?))).collect();
         let key = to.map(|to| self.wait_for(to, Kind::Reload(Box::new(outlook)), aims, Vec::new()));
-        for (id, todo) in todo {
+        let order = self.in_order(todo.iter().map(|(id, _)| *id).collect(), &Input::Restart);
+        let todo: BTreeMap<ServiceId, Todo> = todo.into_iter().collect();
+        for (id, todo) in order.into_iter().filter_map(|id| Some((id, *todo.get(&id)?))) {
             match todo {
                 Todo::Nothing => {}
                 Todo::Boot => self.boot_later(id, Cause::Reload),

@@ -51,6 +51,7 @@ impl Supervisor {
             Request::Stats(which) => self.stats(now, from, &which).map(|()| None),
             Request::Add(add) => self.add(now, from, &add).map(|()| None),
             Request::Start(targets) => self.change(now, from, &targets, &Input::Start).map(|()| None),
+            Request::Restart(targets) if targets.rolling => self.roll(now, from, &targets).map(|()| None),
             Request::Restart(targets) => self.change(now, from, &targets, &Input::Restart).map(|()| None),
             Request::Reschedule(targets) => self.change(now, from, &targets, &Input::Reschedule).map(|()| None),
             Request::Stop(targets) => self.change(now, from, &targets, &Input::Stop).map(|()| None),
@@ -189,14 +190,25 @@ impl Supervisor {
 
     fn events(&mut self, from: From, watch: Watch) -> Result<History, RpcError> {
         let last = watch.last.unwrap_or(KEPT).min(KEPT);
-        let history = History { events: self.journal.past(&watch.services, last) };
+        let services = self.with_replicas(&watch.services);
+        let history = History { events: self.journal.past(&services, last) };
         if watch.follow {
             if from.call.is_none() {
                 return Err(RpcError::new(ErrorCode::Invalid, "`events` with `follow` needs an `id`"));
             }
-            self.journal.follow(from, watch.services);
+            self.journal.follow(from, services);
         }
         Ok(history)
+    }
+
+    /// What was typed, with the names of replicas in place of their common one.
+    fn with_replicas(&self, typed: &[String]) -> Vec<String> {
+        let names = |wanted: &String| -> Vec<String> {
+            let replicas = self.dependencies.replicas(wanted).filter_map(|id| self.service(id));
+            let names: Vec<String> = replicas.map(|service| service.spec().name.clone()).collect();
+            if names.is_empty() { vec![wanted.clone()] } else { names }
+        };
+        typed.iter().flat_map(names).collect()
     }
 
     /// What is read of logs is no business of the loop; who may read and what there is to be read is decided here.
@@ -325,6 +337,18 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Restarts one after the other. Whoever asks is waited for: when nobody does any more, it comes to an end.
+    fn roll(&mut self, now: Now, from: From, targets: &Targets) -> Result<(), RpcError> {
+        if !targets.wait {
+            return Err(RpcError::new(ErrorCode::BadParams, "`restart`: `rolling` waits for each, so `wait` must be true"));
+        }
+        let ids = self.suitable(&targets.services, &Input::Restart)?;
+        let rest = self.in_order(ids.clone(), &Input::Start).into();
+        let key = self.wait_for_all(from, Kind::Rolling(rest), ids);
+        self.roll_on(now, key);
+        Ok(())
+    }
+
     fn signal(&mut self, now: Now, from: From, request: &SendSignal) -> Result<(), RpcError> {
         let ids = self.targets(&request.services)?;
         let nobody = |service: &&Service| service.pid().is_none() && !service.is_draining();
@@ -398,6 +422,10 @@ impl Supervisor {
         if let Some(id) = self.names.get(wanted) {
             return Ok(vec![*id]);
         }
+        let replicas = self.ids_of(wanted);
+        if !replicas.is_empty() {
+            return Ok(replicas);
+        }
         if let Some(group) = wanted.strip_prefix('@') {
             let is_member = |service: &&Service| service.spec().groups.iter().any(|own| own == group);
             let members: Vec<ServiceId> = self.services().filter(is_member).map(Service::id).collect();
@@ -435,7 +463,7 @@ impl Supervisor {
     }
 
     fn refuse_taken(&self, name: &str) -> Result<(), RpcError> {
-        let Some(service) = self.names.get(name).and_then(|id| self.service(*id)) else { return Ok(()) };
+        let Some(service) = self.ids_of(name).first().and_then(|id| self.service(*id)) else { return Ok(()) };
         let (state, source) = match service.want() {
             Want::Gone => ("being removed".to_owned(), &service.spec().source),
             Want::Up { .. } | Want::Unasked | Want::Down => (service.status().to_string(), &service.spec().source),

@@ -104,6 +104,8 @@ pub struct ServiceSpec {
     pub depends_on: Vec<Need>,
     /// What becomes of it when one of these is started anew.
     pub on_dependency_restart: OnDependencyRestart,
+    /// The name that means all replicas of it, itself one of them; its number is [`Command::replica`].
+    pub replica_of: Option<String>,
     /// What it can be addressed by together with others: `@frontend`. Each once, in the order they are written.
     pub groups: Vec<String>,
     /// Where it comes from, for people: `file:line`, or `ppm add`.
@@ -126,6 +128,8 @@ pub struct Command {
     pub surroundings: Arc<Surroundings>,
     /// User, umask, limits and priorities.
     pub attributes: Attributes,
+    /// Which of several alike it is, from 1: PPM_REPLICA.
+    pub replica: Option<u32>,
 }
 
 /// Which ends are followed by a restart.
@@ -246,10 +250,27 @@ impl ServiceSpec {
             log: LogChoice::AsLogger,
             essential: false,
             depends_on: Vec::new(),
+            replica_of: None,
             on_dependency_restart: OnDependencyRestart::Keep,
             groups: Vec::new(),
             source: String::new(),
         }
+    }
+
+    /// So many of it, `web-1` and so on, with numbers that follow one another if its own is given.
+    pub fn replicas(self, count: u32) -> impl Iterator<Item = ServiceSpec> {
+        (1..=count).map(move |number| ServiceSpec {
+            name: replica_name(&self.name, number),
+            id: self.id.and_then(|id| id.checked_add(number - 1)),
+            command: Command { replica: Some(number), ..self.command.clone() },
+            replica_of: Some(self.name.clone()),
+            ..self.clone()
+        })
+    }
+
+    /// The name of the service in the configuration: all its replicas have one.
+    pub fn written_name(&self) -> &str {
+        self.replica_of.as_deref().unwrap_or(&self.name)
     }
 
     /// Whether it starts as soon as it is there and wanted, and does not wait for a planned time.
@@ -331,6 +352,11 @@ impl ServiceSpec {
         spec.source = "ppm add".into();
         Ok(spec)
     }
+}
+
+/// What a replica is called.
+pub fn replica_name(of: &str, number: u32) -> String {
+    format!("{of}-{number}")
 }
 
 /// Gives every service without an id the next free number, from 1, in order.

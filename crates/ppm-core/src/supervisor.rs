@@ -390,7 +390,7 @@ impl Supervisor {
         let service = Service::new(id, spec, &context);
         self.names.insert(service.spec().name.clone(), id);
         self.dependencies.insert(id, service.spec());
-        self.concern_those_who_need(&service.spec().name);
+        self.concern_those_who_need(service.spec());
         self.services.insert(id, Entry { service, origin, keys: Keys::default() });
         self.watch(id);
         self.index(id);
@@ -578,10 +578,11 @@ impl Supervisor {
     }
 
     fn remove(&mut self, now: Now, id: ServiceId) {
+        self.concern_needs(id); // who waits for others by way of it waits no more
         let Some(Entry { service, .. }) = self.services.remove(&id) else { return };
         self.names.remove(&service.spec().name);
         self.dependencies.remove(id, service.spec());
-        self.concern_those_who_need(&service.spec().name);
+        self.concern_those_who_need(service.spec());
         if service.spec().log.logger(self.settings.logger.as_ref()).is_some_and(|logger| logger.keeps()) {
             self.actions.push(Action::ForgetOutput { service: service.spec().name.clone() });
         }

@@ -3,15 +3,15 @@
 //! Waiting is keeping the caller and answering later. Invariant: every call is answered exactly once: when all
 //! its services are done, when one of them cannot get there any more, or when its time is up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ppm_protocol::message::{Answer, Goal};
 use ppm_protocol::{Changed, ErrorCode, Failure, Reload, RpcError, ServiceRow, Status};
 
-use crate::dependencies;
+use crate::dependencies::{self, Lack};
 use crate::event::{Action, ClientId, From, ServiceId};
-use crate::service::{Run, STUCK_AFTER, Service};
+use crate::service::{Input, Run, STUCK_AFTER, Service};
 use crate::supervisor::Supervisor;
 use crate::time::{Mono, Now, brief};
 
@@ -22,6 +22,13 @@ pub(crate) enum Aim {
     Asked,
     /// A start that comes after this many tries, or a process that runs anyway.
     Started {
+        /// Tries before.
+        attempts: u64,
+        /// Successful ones before.
+        starts: u64,
+    },
+    /// The same, and being ready.
+    Renewed {
         /// Tries before.
         attempts: u64,
         /// Successful ones before.
@@ -60,6 +67,8 @@ pub(crate) enum Kind {
     Change,
     /// It is answered with the failure at once.
     Await,
+    /// One after the other: these are still to be restarted when all that are awaited are done, unless one has failed.
+    Rolling(VecDeque<ServiceId>),
     /// The others go on; the answer is this, with the failures.
     Reload(Box<Reload>),
 }
@@ -140,6 +149,12 @@ impl Waiting {
         Some(waiter)
     }
 
+    /// Whether another call has just had this service restarted that had been started so often.
+    fn is_renewed_from(&self, id: ServiceId, before: u64) -> bool {
+        let awaits = |key| self.waiters.get(&key).and_then(|waiter| waiter.left.get(&id));
+        self.of(id).into_iter().any(|key| matches!(awaits(key), Some(Aim::Renewed { starts, .. }) if *starts == before))
+    }
+
     fn of(&self, id: ServiceId) -> Vec<u64> {
         self.awaited.range((id, 0)..=(id, u64::MAX)).map(|(_, key)| *key).collect()
     }
@@ -151,6 +166,44 @@ impl Supervisor {
         let services = aims.iter().map(|(id, _)| *id).collect();
         let left = aims.into_iter().collect();
         self.waiting.insert(Waiter { to, kind, services, left, removed: BTreeMap::new(), failed, deadline: None })
+    }
+
+    /// Keeps a call about these services, of which none is awaited yet.
+    pub(crate) fn wait_for_all(&mut self, to: From, kind: Kind, services: Vec<ServiceId>) -> u64 {
+        let (left, removed) = (BTreeMap::new(), BTreeMap::new());
+        self.waiting.insert(Waiter { to, kind, services, left, removed, failed: Vec::new(), deadline: None })
+    }
+
+    /// Restarts the next of a call, or answers it.
+    pub(crate) fn roll_on(&mut self, now: Now, key: u64) {
+        let Some(waiter) = self.waiting.waiters.get_mut(&key) else { return };
+        let Kind::Rolling(rest) = &mut waiter.kind else { return self.finish(now, key) };
+        let next = if waiter.failed.is_empty() { rest.pop_front() } else { None };
+        let Some(id) = next else {
+            let spared: Vec<ServiceId> = rest.drain(..).collect();
+            return self.finish_rolling(now, key, &spared);
+        };
+        let Some(service) = self.service(id) else { return self.roll_on(now, key) };
+        let aim = Aim::Renewed { attempts: service.attempts(), starts: service.starts() };
+        let is_under_way = self.waiting.is_renewed_from(id, service.starts());
+        if let Some(waiter) = self.waiting.waiters.get_mut(&key) {
+            waiter.left.insert(id, aim);
+            self.waiting.awaited.insert((id, key));
+        }
+        if !is_under_way {
+            self.step(now, id, &Input::Restart);
+        }
+        self.check_waiter(now, id, key);
+    }
+
+    fn finish_rolling(&mut self, now: Now, key: u64, spared: &[ServiceId]) {
+        let names: Vec<String> = spared.iter().filter_map(|id| self.service(*id)).map(|service| service.spec().name.clone()).collect();
+        if let Some(waiter) = self.waiting.waiters.get_mut(&key) {
+            let last = waiter.failed.last().map_or(String::new(), |failure| failure.service.clone());
+            let message = format!("it was spared, as `{last}` came first and failed");
+            waiter.failed.extend(names.into_iter().map(|service| Failure { service, message: message.clone() }));
+        }
+        self.finish(now, key);
     }
 
     /// Looks at a call that was just kept: it may be over already, or have no time.
@@ -185,7 +238,9 @@ impl Supervisor {
             let Some(aim) = self.waiting.waiters.get(&key).and_then(|waiter| waiter.left.get(&id)) else { continue };
             let progress = match aim {
                 Aim::Removed | Aim::Over { .. } | Aim::Ended { .. } | Aim::Asked | Aim::Reached(Goal::Stopped) => Progress::Done,
-                Aim::Started { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_) => Progress::Failed("it was removed".to_owned()),
+                Aim::Started { .. } | Aim::Renewed { .. } | Aim::Paused | Aim::Resumed | Aim::Reached(_) => {
+                    Progress::Failed("it was removed".to_owned())
+                }
             };
             self.progress(now, service.spec().name.clone(), id, key, progress);
         }
@@ -244,7 +299,7 @@ impl Supervisor {
         }
         waiter.failed.extend(message.map(|message| Failure { service: name, message }));
         if waiter.left.is_empty() {
-            self.finish(now, key);
+            self.roll_on(now, key);
         }
     }
 
@@ -256,7 +311,7 @@ impl Supervisor {
         };
         let services = waiter.services.iter().filter_map(row).collect();
         let answer = match waiter.kind {
-            Kind::Change | Kind::Await => Answer::Changed(Changed { services, failed: waiter.failed }),
+            Kind::Change | Kind::Rolling(_) | Kind::Await => Answer::Changed(Changed { services, failed: waiter.failed }),
             Kind::Reload(reload) => Answer::Reload(Reload { failed: waiter.failed, ..*reload }),
         };
         self.actions.push(Action::Respond { to: waiter.to, result: Ok(answer) });
@@ -271,11 +326,11 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
     match aim {
         Aim::Asked => Progress::Done,
         Aim::Over { ends } if service.ends() > ends || service.live().is_none() => Progress::Done,
-        Aim::Over { .. } | Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed if service.is_stuck() => {
+        Aim::Over { .. } | Aim::Started { .. } | Aim::Renewed { .. } | Aim::Ended { .. } | Aim::Removed if service.is_stuck() => {
             Progress::Failed(format!("still there {} after SIGKILL", brief(STUCK_AFTER)))
         }
         Aim::Started { .. } if service.is_staying() => Progress::Done,
-        Aim::Started { .. } if service.is_hopeless() => Progress::Failed(dependencies::in_words(service.missing())),
+        Aim::Started { .. } if service.is_hopeless() => Progress::Failed(dependencies::hopeless_in_words(service.missing())),
         Aim::Started { .. } if matches!(service.run(), Run::Blocked { .. }) => Progress::Done,
         Aim::Started { attempts, starts } if service.attempts() > attempts => {
             if service.starts() > starts {
@@ -288,6 +343,7 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
         Aim::Started { .. } if !service.is_about_to_start() && !service.awaits_boot() => {
             Progress::Failed("it was rescheduled by another request".to_owned())
         }
+        Aim::Renewed { attempts, starts } => progress_to_renewal(service, attempts, starts),
         Aim::Ended { ends } if service.ends() > ends || !service.is_busy() => Progress::Done,
         Aim::Ended { .. } if is_wanted_as_it_runs(service) => Progress::Failed("it was started by another request".to_owned()),
         Aim::Paused if matches!(service.run(), Run::Paused(_)) => Progress::Done,
@@ -295,6 +351,26 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
         Aim::Paused | Aim::Resumed => hope_for_a_pause(service.run()),
         Aim::Reached(goal) => progress_to(service, goal),
         Aim::Over { .. } | Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed => Progress::Pending,
+    }
+}
+
+/// How far a restart has come that is over when the service is ready again.
+fn progress_to_renewal(service: &Service, attempts: u64, starts: u64) -> Progress {
+    let is_stopped = service.missing().iter().any(|missing| missing.lack != Lack::Coming);
+    match service.run() {
+        _ if service.starts() > starts && service.is_staying() && service.is_ready() => Progress::Done,
+        _ if !service.is_active() => Progress::Failed("it was stopped by another request".to_owned()),
+        Run::Blocked { .. } if is_stopped => Progress::Failed(dependencies::in_words(service.missing())),
+        Run::Up(_) | Run::Paused(_) | Run::Preparing { .. } | Run::Starting { .. } | Run::Blocked { .. } => Progress::Pending,
+        Run::Closing { .. }
+        | Run::Stopping { .. }
+        | Run::Killing { .. }
+        | Run::Draining { .. }
+        | Run::Purging { .. }
+        | Run::Finishing { .. }
+        | Run::Cleaning { .. } => Progress::Pending,
+        Run::Idle | Run::Waiting { .. } if service.attempts() > attempts => Progress::Failed(service.last_in_words()),
+        Run::Idle | Run::Waiting { .. } => Progress::Failed("it was rescheduled by another request".to_owned()),
     }
 }
 

@@ -155,7 +155,7 @@ fn a_client_that_is_gone_before_the_start_is_known_leaves_nothing_behind() {
 fn it_goes_on_without_its_service_and_ends_with_the_daemon() {
     let mut daemon = Daemon::new();
     daemon.runs(ONE, 7);
-    let remove = Request::Remove(ppm_protocol::message::Targets { services: vec!["web".to_owned()], wait: true });
+    let remove = Request::Remove(ppm_protocol::message::Targets { services: vec!["web".to_owned()], wait: true, rolling: false });
     assert_eq!(kills(&daemon.asked(TWO, remove)), []);
     assert_eq!(kills(&daemon.asked(TWO, Request::Shutdown)), GOODBYE);
     assert_eq!(kills(&daemon.told(Event::Disconnected { client: ONE })), [], "it has been asked already");
@@ -424,8 +424,8 @@ mod attached {
     #[test]
     fn whoever_stops_it_ends_it_and_so_does_the_end_of_the_daemon() {
         for request in [
-            Request::Stop(Targets { services: vec!["import".to_owned()], wait: true }),
-            Request::Remove(Targets { services: vec!["import".to_owned()], wait: true }),
+            Request::Stop(Targets { services: vec!["import".to_owned()], wait: true, rolling: false }),
+            Request::Remove(Targets { services: vec!["import".to_owned()], wait: true, rolling: false }),
             Request::Shutdown,
         ] {
             let mut daemon = Daemon::new();

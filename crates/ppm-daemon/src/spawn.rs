@@ -302,10 +302,12 @@ impl Spawner {
     }
 
     fn with_help<T>(&self, start: &Start<'_>, reason: &str, resolve: impl FnOnce(Help<'_>) -> T) -> T {
+        let replica = start.launch.command.replica.map(|replica| replica.to_string());
         let mut told = vec![("PPM_SERVICE", start.launch.name.as_str()), ("PPM_START_REASON", reason)];
         let watchdog = start.launch.voice.watchdog.map(|patience| patience.as_micros().to_string());
         told.extend(start.socket.map(|socket| ("NOTIFY_SOCKET", socket)));
         told.extend(watchdog.as_deref().map(|micros| ("WATCHDOG_USEC", micros)));
+        told.extend(replica.as_deref().map(|replica| ("PPM_REPLICA", replica)));
         told.extend(start.launch.told.iter().map(|(name, value)| (*name, value.as_str())));
         resolve(Help {
             told: &told,

@@ -64,6 +64,10 @@ pub struct Targets {
     /// Answer when it is done (default), or at once.
     #[serde(default = "yes")]
     pub wait: bool,
+    /// For `restart`: one after the other, the next only when the one before is ready; the first that does not come to be
+    /// is the last.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub rolling: bool,
 }
 
 /// A service to add. Everything but `name` and `command` may be left out.
@@ -674,6 +678,10 @@ fn yes() -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_yes(yes: &bool) -> bool {
     *yes
+}
+
+fn is_no(value: &bool) -> bool {
+    !value
 }
 
 /// What a request failed of.

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub use arguments::{
-    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Log, Named, Probe, Reload, Run, Shown, SignalTo, Until, Wait,
-    period,
+    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Log, Named, Probe, Reload, Restarting, Run, Shown, SignalTo,
+    Until, Wait, period,
 };
 
 /// A section of help text under a heading, one line an entry.
@@ -205,7 +205,7 @@ pub enum Ask {
     Stop(Changing),
     /// Stop services that run, and start them
     #[command(after_help = section!["Examples", "ppm restart web", "ppm restart all"])]
-    Restart(Changing),
+    Restart(Restarting),
     /// Make services run at their next planned time, not now
     #[command(visible_alias = "schedule")]
     #[command(after_help = section!["Examples", "ppm reschedule cleanup"])]

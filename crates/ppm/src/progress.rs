@@ -160,7 +160,7 @@ mod tests {
     fn only_what_is_done_to_several_and_waited_for_is_worth_a_word() {
         let deed = |services: &[&str], wait| {
             let services = services.iter().map(|name| (*name).to_owned()).collect();
-            Deed::of(&Request::Stop(Targets { services, wait })).map(|(deed, _)| deed)
+            Deed::of(&Request::Stop(Targets { services, wait, rolling: false })).map(|(deed, _)| deed)
         };
         assert_eq!(deed(&["a", "b"], true), Some(Deed::Stop));
         assert_eq!(deed(&["web-*"], true), Some(Deed::Stop));

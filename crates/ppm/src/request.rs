@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ppm_protocol::Request;
 use ppm_protocol::message::{AddService, Await, Execute, Goal, ReadAgain, ReadStats, RunService, Selection, SendSignal, Targets, Watch};
 
-use crate::cli::{Add, Ask, Changing, Events, Often, Shown, Until, Wait};
+use crate::cli::{Add, Ask, Changing, Events, Often, Restarting, Shown, Until, Wait};
 use crate::failure::{Code, Failure, io_words};
 use crate::log;
 use crate::show::Look;
@@ -28,7 +28,7 @@ pub fn meant(ask: Ask, here: impl Fn() -> io::Result<PathBuf>, look: &Look) -> R
         Ask::Rm(changing) => Request::Remove(targets(changing)),
         Ask::Start(changing) => Request::Start(targets(changing)),
         Ask::Stop(changing) => Request::Stop(targets(changing)),
-        Ask::Restart(changing) => Request::Restart(targets(changing)),
+        Ask::Restart(Restarting { changing, rolling }) => Request::Restart(Targets { rolling, ..targets(changing) }),
         Ask::Reschedule(changing) => Request::Reschedule(targets(changing)),
         Ask::Pause(changing) => Request::Pause(targets(changing)),
         Ask::Resume(changing) => Request::Resume(targets(changing)),
@@ -63,7 +63,7 @@ fn selection(shown: Shown) -> Selection {
 }
 
 fn targets(changing: Changing) -> Targets {
-    Targets { services: changing.services, wait: !changing.no_wait }
+    Targets { services: changing.services, wait: !changing.no_wait, rolling: false }
 }
 
 fn watch(events: Events) -> Watch {
@@ -156,9 +156,10 @@ mod tests {
 
     #[test]
     fn what_changes_services_waits_unless_told_not_to() {
-        let targets = |wait| Targets { services: names(&["web", "db"]), wait };
+        let targets = |wait| Targets { services: names(&["web", "db"]), wait, rolling: false };
         assert_eq!(request("ppm stop web db"), Request::Stop(targets(true)));
         assert_eq!(request("ppm stop web db --no-wait"), Request::Stop(targets(false)));
+        assert_eq!(request("ppm restart --rolling web db"), Request::Restart(Targets { rolling: true, ..targets(true) }));
         assert_eq!(request("ppm rm web db"), Request::Remove(targets(true)));
         assert_eq!(request("ppm schedule web db"), Request::Reschedule(targets(true)));
         assert_eq!(request("ppm kill 15 web"), Request::Signal(SendSignal { services: names(&["web"]), signal: Signal::TERM }));

@@ -5,6 +5,7 @@
 //! descriptions does not contain them. Invariant: every example and every default is read without complaint.
 
 use crate::attributes::Unit;
+use crate::config::replicas::MOST_REPLICAS;
 use crate::schedule::MAX_EXPRESSIONS;
 
 /// A kind of map.
@@ -401,7 +402,13 @@ pub const SERVICE: Table = Table {
             "Programs that are run at turns of its life, with its user, variables, folder and limits.",
             "{pre_start: [./migrate, --wait], on_crash: {command: ./tell-somebody, timeout: 10s}}",
         ),
-        later("replicas"),
+        here(
+            "replicas",
+            Kind::Whole(1, MOST_REPLICAS),
+            Otherwise("it is one, under its own name"),
+            "So many services alike, `web-1`, `web-2` and so on, each with its number in `PPM_REPLICA`; `web` means all of them. An `id` is that of the first.",
+            "3",
+        ),
     ],
 };
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::field::{Field, describe};
 use super::read::Reader;
+use super::replicas::replicated;
 use super::tree::{At, Value};
 use crate::dependencies::{self, Condition, Need, OnDependencyRestart};
 use crate::names;
@@ -86,12 +87,14 @@ impl Reader {
     /// Looks whether all that is needed is there, and whether anybody needs itself.
     pub(super) fn check_links(&mut self, names: &BTreeSet<&str>) {
         let links = std::mem::take(&mut self.links);
+        let replicated = std::mem::take(&mut self.replicated);
         let mut graph: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for link in &links {
-            if link.by == link.service {
+            let service = replicated_of(&link.service, &replicated).unwrap_or(&link.service);
+            if link.by == service {
                 self.complain_of(link.at, dependencies::on_itself(&link.by));
-            } else if names.contains(link.service.as_str()) {
-                graph.entry(&link.by).or_default().push(&link.service);
+            } else if names.contains(service) {
+                graph.entry(&link.by).or_default().push(service);
             } else if !link.by.is_empty() {
                 let near = names::similar(&link.service, names.iter().copied());
                 let label = near.map_or_else(|| "no such service".to_owned(), |near| format!("did you mean `{near}`?"));
@@ -101,7 +104,9 @@ impl Reader {
         }
         for cycle in dependencies::find_cycles(&graph) {
             let (first, last) = (cycle.first().copied(), cycle.last().copied());
-            let closes = |link: &&Link| Some(link.by.as_str()) == last && Some(link.service.as_str()) == first;
+            let closes = |link: &&Link| {
+                Some(link.by.as_str()) == last && first == Some(replicated_of(&link.service, &replicated).unwrap_or(&link.service))
+            };
             if let Some(link) = links.iter().find(closes) {
                 self.complain_of(link.at, dependencies::in_a_cycle(&cycle));
             }
@@ -111,6 +116,11 @@ impl Reader {
     fn complain_of(&mut self, at: At, InvalidSpec { message, hint }: InvalidSpec) {
         self.complain(at, message).hint = hint;
     }
+}
+
+/// The service as it is written of which this is a replica.
+fn replicated_of<'a>(name: &'a str, counts: &BTreeMap<String, u32>) -> Option<&'a str> {
+    replicated(name, |of| counts.get(of).copied())
 }
 
 /// Words of other supervisors.

@@ -14,6 +14,7 @@ use super::env::Env;
 use super::field::{Draft, Field, Map, describe};
 use super::keys;
 use super::needs::Link;
+use super::replicas::Several;
 use super::tree::{At, Node, Tree, Value};
 use crate::attributes::{Attributes, Limit, Resource, User, read_umask};
 use crate::environment::Surroundings;
@@ -43,6 +44,8 @@ pub(super) struct Outcome {
     pub verbatim: Vec<Verbatim>,
     /// Of each service that was read, the scalar it begins with.
     pub starts: Vec<At>,
+    /// Of each service that was read, how many there are to be.
+    pub replicas: Vec<Option<u32>>,
     /// What is right but may be meant otherwise.
     pub remarks: Vec<(At, String)>,
 }
@@ -50,7 +53,14 @@ pub(super) struct Outcome {
 /// Reads the tree of a text that stands in this folder.
 pub(super) fn read(tree: &Tree, text: &str, folder: &str) -> Outcome {
     let canonical = !UNUSUAL.iter().any(|unusual| text.contains(unusual));
-    let mut reader = Reader { outcome: Outcome::default(), canonical, folder: folder.to_owned(), links: Vec::new() };
+    let mut reader = Reader {
+        outcome: Outcome::default(),
+        canonical,
+        folder: folder.to_owned(),
+        links: Vec::new(),
+        several: Vec::new(),
+        replicated: BTreeMap::new(),
+    };
     for key in &tree.duplicates {
         reader.complain(key.at, format!("the key `{}` is there twice", shown(&key.text)));
     }
@@ -65,6 +75,9 @@ pub(super) struct Reader {
     pub canonical: bool,
     /// Where paths begin that are not absolute.
     pub folder: String,
+    /// Services that are to be several, and how many, by name, when they have been looked at.
+    pub several: Vec<Several>,
+    pub replicated: BTreeMap<String, u32>,
     /// What services need, by where it is written.
     pub links: Vec<Link>,
 }
@@ -146,6 +159,7 @@ impl Reader {
             }
             self.service(node.at, &called, &map, settings);
         }
+        self.check_replicas(&names, &ids);
         self.check_links(&names.into_keys().collect());
     }
 
@@ -190,6 +204,10 @@ impl Reader {
         }
         if let Some(field) = map.get("hooks") {
             self.hooks(field, called, &mut service.hooks);
+        }
+        self.outcome.replicas.push(None);
+        if let Some(field) = map.get("replicas") {
+            self.replicas(field, &service);
         }
         self.outcome.config.services.push(service);
         self.outcome.starts.push(at);

@@ -51,10 +51,32 @@ pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a Se
     }
     let mut services = services.into_iter().peekable();
     line(&mut out, "services", if services.peek().is_some() { "" } else { "[]" });
+    let services: Vec<&ServiceSpec> = services.collect();
+    let mut replicas: BTreeMap<&str, Vec<&ServiceSpec>> = BTreeMap::new();
+    for service in &services {
+        if let Some(of) = &service.replica_of {
+            replicas.entry(of).or_default().push(service);
+        }
+    }
     for service in services {
-        render_service(&mut out, service, settings);
+        let all = service.replica_of.as_deref().and_then(|of| replicas.get(of)).filter(|all| are_whole(all));
+        match all.map(Vec::as_slice) {
+            None => render_service(&mut out, service, settings),
+            Some(all @ [first, ..]) if first.name == service.name => {
+                let (of, count) = (service.written_name().to_owned(), u32::try_from(all.len()).ok());
+                let id = service.id.filter(|id| all.iter().zip(*id..).all(|(service, id)| service.id == Some(id)));
+                render_service(&mut out, &ServiceSpec { name: of, id, ..service.clone() }, settings);
+                line(&mut out, "    replicas", &count.unwrap_or(u32::MAX).to_string());
+            }
+            Some(_) => {} // it is written with the first
+        }
     }
     out
+}
+
+/// Whether these are all replicas of a service, in their order, so that they can be written as one.
+fn are_whole(replicas: &[&ServiceSpec]) -> bool {
+    replicas.iter().zip(1..).all(|(service, number)| service.command.replica == Some(number))
 }
 
 fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) {

@@ -12,7 +12,7 @@ use crate::schema::schema;
 use crate::wrong_files;
 
 /// What only the parser finds wrong: the file, and in which of its services (0: above them).
-const ONLY_THE_PARSER: [(&str, usize); 33] = [
+const ONLY_THE_PARSER: [(&str, usize); 38] = [
     ("command-empty", 6), // a command of nothing but quotes
     ("command-empty", 7), // and in a list
     ("command-nul", 1),
@@ -32,7 +32,12 @@ const ONLY_THE_PARSER: [(&str, usize); 33] = [
     ("notify", 2),        // what goes together
     ("notify", 5),
     ("notify", 7),
-    ("ready", 11),           // how short an interval may be
+    ("ready", 11),   // how short an interval may be
+    ("replicas", 1), // what the others are, and what replicas are called
+    ("replicas", 3),
+    ("replicas", 4),
+    ("replicas", 5),
+    ("replicas", 8),
     ("schedule-several", 2), // what goes together
     ("schedule-wrong", 1),   // what the fields may be
     ("schedule-wrong", 3),

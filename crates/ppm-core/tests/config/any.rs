@@ -152,6 +152,10 @@ pub fn any_config(chance: &mut Chance) -> Config {
         let needs = (0..by).filter(|_| chance.below(2) == 0).collect::<Vec<_>>().into_iter().map(|on| need(on, chance)).collect();
         services[by].depends_on = needs;
     }
+    if chance.below(4) == 0 {
+        let one = ServiceSpec { name: "many".to_owned(), id: Some(1000), ..any_service(chance, &settings, 9) };
+        services.extend(one.replicas(u32::try_from(1 + chance.below(3)).unwrap()));
+    }
     assign_ids(&mut services);
     Config { settings, services, ..Config::default() }
 }

@@ -216,6 +216,7 @@ impl Call {
         let is_idle = known.is_none_or(|known| known.is_all_gone());
         let has_ended = is_idle || known.is_some_and(|known| known.ends > ends);
         match &self.request {
+            Request::Restart(targets) if targets.rolling => known.is_some_and(|known| known.is_renewed(starts)),
             Request::Start(targets) | Request::Restart(targets) => !targets.wait || has_started,
             Request::Add(add) => !add.wait || !add.start || add.schedule.is_some() || has_started,
             Request::Stop(targets) => !targets.wait || has_ended,

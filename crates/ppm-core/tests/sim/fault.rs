@@ -118,8 +118,8 @@ pub const TABLE: [(Fault, &[&str]); 65] = [
     (Fault::RestartsTooEarly, &["a restart comes after its delay", "sigkill comes only when it must", SHOWN]),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
-    (Fault::ForgetsWhoWaits, &[OWED]),
-    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES]),
+    (Fault::ForgetsWhoWaits, &[OWED, "a hook has its turn"]),
+    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES, HAS_ITS_NEEDS]),
     // Who makes up for what is long past may do so before.
     (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
     (Fault::LetsOneOverstay, &[MUST, "signals go to the whole service"]),
@@ -239,7 +239,10 @@ impl Planted {
             config.services.iter_mut().for_each(|spec| spec.essential = false);
         }
         if self.fault == Some(Fault::EndsTheNeededFirst) {
-            config.services.iter_mut().for_each(|spec| (spec.stop.signal, spec.stop.reach) = (Signal::TERM, Reach::Group));
+            for spec in &mut config.services {
+                (spec.stop.signal, spec.stop.reach) = (Signal::TERM, Reach::Group);
+                (spec.stop_command, spec.hooks) = (None, Default::default());
+            }
         }
         config
     }

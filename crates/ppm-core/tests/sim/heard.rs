@@ -91,6 +91,7 @@ impl Judge {
     fn disconnected(&mut self, client: ClientId) {
         self.calls.forget(client);
         self.followers.retain(|from, _| from.client != client);
+        self.rolls.retain(|from, _| from.client != client);
     }
 
     fn signalled(&mut self, now: Now, signal: Signal) {
@@ -179,6 +180,13 @@ impl Judge {
             self.known.insert(known.id, known);
             self.next_id += 1;
         }
+        if let Request::Restart(targets) = request
+            && targets.rolling
+        {
+            let roll = self.rolls(ids);
+            self.rolls.insert(from.clone(), roll);
+            return;
+        }
         for id in ids {
             let was_to_end = self.known.get(&id).is_some_and(|known| known.is_up() && !known.is_probed());
             match request {
@@ -244,6 +252,7 @@ impl Judge {
     fn refuses(&self, request: &Request, ids: &[ServiceId]) -> bool {
         let is_any_unfit = || ids.iter().filter_map(|id| self.known.get(id)).any(|known| !suits(request, known));
         match request {
+            Request::Restart(targets) if targets.rolling && !targets.wait => true,
             Request::Start(_) | Request::Restart(_) | Request::Reschedule(_) => self.ending.is_some() || is_any_unfit(),
             Request::Reload(again) => !again.plan && self.ending.is_some(),
             Request::Log(log) => {

@@ -21,6 +21,7 @@ use crate::calls::Calls;
 use crate::hooks::check_hooks;
 use crate::model::{Known, PATIENCE, Wish};
 use crate::needs::{HAS_ITS_NEEDS, OUTLIVES_NOBODY};
+use crate::rolling::Roll;
 use crate::world::World;
 
 /// How long a shutdown waits for what got the last SIGKILL.
@@ -101,6 +102,8 @@ pub struct Judge {
     /// Kills by the kernel that no death was laid to.
     pub blamable: u64,
     pub followers: BTreeMap<From, Vec<String>>,
+    /// Restarts of several, one after the other.
+    pub rolls: BTreeMap<From, Roll>,
     pub main: Option<(ServiceId, Main)>,
     /// For which services files are watched.
     pub watched: BTreeSet<ServiceId>,
@@ -139,6 +142,7 @@ impl Judge {
             oom_kills: None,
             blamable: 0,
             followers: BTreeMap::new(),
+            rolls: BTreeMap::new(),
             main: known.values().find(|known| known.name() == MAIN).map(|known| known.id).zip(main),
             known,
             watched: BTreeSet::new(),
@@ -165,6 +169,7 @@ impl Judge {
     pub fn watch(&mut self, turn: &Turn<'_>, world: &World, supervisor: &Supervisor) -> Verdict {
         self.begin(turn)?;
         self.hear(turn.now, turn.event);
+        self.roll_on();
         self.mourn(turn.now);
         if turn.ticks {
             let interval = self.settings.watch_restart_interval;
@@ -310,6 +315,7 @@ impl Judge {
     }
 
     fn see_answer(&mut self, now: Now, to: &From, result: &Result<Answer, RpcError>) -> Verdict {
+        self.rolls.remove(to);
         let Some(call) = self.calls.take(to) else {
             return rule(false, "every call is answered once", || format!("{to:?} has no open call"));
         };

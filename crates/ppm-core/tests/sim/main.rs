@@ -17,6 +17,7 @@ mod judge;
 mod model;
 mod needs;
 mod probed;
+mod rolling;
 mod whims;
 mod world;
 

@@ -55,6 +55,12 @@ impl Judge {
         self.known.values().filter(move |known| known.spec.depends_on.iter().any(|need| need.service == name))
     }
 
+    /// How many stand one upon the other below it.
+    pub fn depth(&self, known: &Known) -> usize {
+        let needs = known.spec.depends_on.iter().filter_map(|need| self.named(&need.service));
+        needs.map(|below| self.depth(below) + 1).max().unwrap_or(0)
+    }
+
     /// Those that need it, directly or by way of services that do not run, and are ending.
     pub fn holders(&self, known: &Known) -> Vec<&Known> {
         let (mut seen, mut left, mut found) = (BTreeSet::from([known.id]), vec![known], Vec::new());

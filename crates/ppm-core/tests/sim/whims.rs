@@ -142,7 +142,7 @@ pub fn request(dice: &mut Dice) -> Request {
         6 | 7 => Request::Remove(targets(dice)),
         8..=10 => Request::Start(targets(dice)),
         11..=13 => Request::Stop(targets(dice)),
-        14..=16 => Request::Restart(targets(dice)),
+        14..=16 => Request::Restart(restart(dice)),
         17 | 24 | 25 => Request::Reschedule(targets(dice)),
         18 => Request::Pause(targets(dice)),
         19 => Request::Resume(targets(dice)),
@@ -179,7 +179,11 @@ fn selection(dice: &mut Dice) -> Selection {
 }
 
 fn targets(dice: &mut Dice) -> Targets {
-    Targets { services: words(dice), wait: !dice.one_in(4) }
+    Targets { services: words(dice), wait: !dice.one_in(4), rolling: false }
+}
+
+fn restart(dice: &mut Dice) -> Targets {
+    Targets { rolling: dice.one_in(4), ..targets(dice) }
 }
 
 fn add(dice: &mut Dice) -> AddService {

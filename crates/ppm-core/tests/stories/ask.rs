@@ -10,7 +10,7 @@ fn words(services: &str) -> Vec<String> {
 }
 
 fn targets(services: &str) -> Targets {
-    Targets { services: words(services), wait: true }
+    Targets { services: words(services), wait: true, rolling: false }
 }
 
 pub fn start(services: &str) -> Request {
@@ -23,6 +23,10 @@ pub fn stop(services: &str) -> Request {
 
 pub fn restart(services: &str) -> Request {
     Request::Restart(targets(services))
+}
+
+pub fn roll(services: &str) -> Request {
+    Request::Restart(Targets { rolling: true, ..targets(services) })
 }
 
 pub fn reschedule(services: &str) -> Request {

@@ -2,12 +2,12 @@
 
 use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
 use ppm_core::event::{Cause, Event};
-use ppm_core::spec::RestartWhen;
-use ppm_protocol::message::AddService;
+use ppm_core::spec::{RestartWhen, ServiceSpec};
+use ppm_protocol::message::{AddService, Targets};
 use ppm_protocol::{ErrorCode, EventKind, Request, Signal, Status};
 
-use crate::ask::{add, no_wait, remove, reschedule, restart, start, stop};
-use crate::story::{Make, Span, by, changed, code, done, failed, named, refused, story};
+use crate::ask::{add, no_wait, remove, reschedule, restart, roll, start, stop};
+use crate::story::{Cast, Make, Span, by, changed, code, done, failed, named, refused, sig, story};
 
 /// What this service needs: `db`, `db:ready`.
 fn needs(make: Make, others: &str) -> Make {
@@ -105,7 +105,7 @@ fn that_it_can_never_start_is_told_and_mended_by_whoever_starts_what_it_needs() 
         .is(Status::Created, "cannot start: migrate has crashed")
         .told(&[(EventKind::Blocked, "waiting for migrate"), (EventKind::Blocked, "cannot start: migrate has crashed")])
         .request(start("web"))
-        .replies(failed("cannot start: migrate has crashed"))
+        .replies(failed("migrate has crashed"))
         .on("migrate")
         .request(start("migrate"))
         .starts()
@@ -121,12 +121,7 @@ fn that_it_can_never_start_is_told_and_mended_by_whoever_starts_what_it_needs() 
 #[test]
 fn one_that_has_ended_is_never_ready_again_by_itself() {
     let job = named("job").restart(RestartWhen::Never);
-    story([web("job:ready").no_autostart(), job])
-        .on("job")
-        .starts()
-        .exits(code(0))
-        .request(start("web"))
-        .replies(failed("cannot start: job has ended"));
+    story([web("job:ready").no_autostart(), job]).on("job").starts().exits(code(0)).request(start("web")).replies(failed("job has ended"));
 }
 
 #[test]
@@ -288,7 +283,7 @@ fn what_is_removed_is_waited_for_until_it_is_there_again() {
         .replies(done())
         .on("web")
         .request(start("web"))
-        .replies(failed("cannot start: there is no service db"))
+        .replies(failed("there is no service db"))
         .is(Status::Created, "cannot start: there is no service db")
         .request(Request::Add(add("db")))
         .on("db")
@@ -366,4 +361,135 @@ fn a_conditions_kind_does_not_matter_for_the_end() {
     };
     ends(Condition::Started).exits(code(0)).replies(done());
     ends(Condition::Ready).exits(code(0)).replies(done());
+}
+
+/// Three alike.
+fn replicas(make: Make, count: u32) -> Vec<ServiceSpec> {
+    make.0.replicas(count).collect()
+}
+
+#[test]
+fn the_name_of_replicas_means_all_of_them() {
+    let mut cast = replicas(named("web").no_autostart(), 3);
+    cast.extend(needs(named("proxy"), "web").no_autostart().list());
+    story(cast)
+        .request(start("proxy"))
+        .replies(waits("waiting for web-1, web-2, web-3"))
+        .on("web-1")
+        .starts_by(Cause::Needed)
+        .on("web-2")
+        .starts_by(Cause::Needed)
+        .on("proxy")
+        .is(Status::Created, "waiting for web-3")
+        .on("web-3")
+        .starts_by(Cause::Needed)
+        .on("proxy")
+        .starts()
+        .request(stop("web"))
+        .on("web-1")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .on("web-2")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .on("web-3")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .replies(changed(|changed| assert_eq!(changed.services.len(), 3)))
+        .request(Request::Add(add("web")))
+        .replies(refused(ErrorCode::NameTaken, "there is a service `web` already (Finished, from test.yml:1)"));
+}
+
+#[test]
+fn of_replicas_only_what_is_too_many_is_stopped() {
+    let cast = |count| replicas(named("web"), count);
+    story(cast(3))
+        .on("web-1")
+        .starts()
+        .on("web-2")
+        .starts()
+        .on("web-3")
+        .starts()
+        .event(Event::Signalled(sig("HUP")))
+        .reads(cast(2))
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .vanished()
+        .event(Event::Signalled(sig("HUP")))
+        .reads(cast(4))
+        .starts()
+        .on("web-4")
+        .starts();
+}
+
+#[test]
+fn a_rolling_restart_takes_the_next_when_the_last_is_ready() {
+    story(replicas(named("web"), 3))
+        .on("web-1")
+        .starts()
+        .on("web-2")
+        .starts()
+        .on("web-3")
+        .starts()
+        .request(roll("web"))
+        .on("web-1")
+        .asks_to_stop(Signal::TERM)
+        .quiet()
+        .exits(code(0))
+        .spawns()
+        .quiet()
+        .comes_up()
+        .on("web-2")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .starts()
+        .on("web-3")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .starts()
+        .replies(done());
+}
+
+#[test]
+fn a_rolling_restart_ends_with_the_first_that_fails() {
+    let failures = |changed: &ppm_protocol::Changed| {
+        let failed: Vec<(&str, &str)> = changed.failed.iter().map(|failure| (failure.service.as_str(), failure.message.as_str())).collect();
+        assert_eq!(failed, [("web-1", "exec: no such file: web"), ("web-2", "it was spared, as `web-1` came first and failed")]);
+    };
+    story(replicas(named("web"), 2))
+        .on("web-1")
+        .starts()
+        .on("web-2")
+        .starts()
+        .request(roll("web"))
+        .on("web-1")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .fails_to_start("exec: no such file: web")
+        .replies(changed(failures))
+        .on("web-2")
+        .is(Status::Running, "started with the daemon")
+        .request(stop("web-1"))
+        .replies(done())
+        .request(Request::Restart(Targets { services: vec!["web".to_owned()], wait: false, rolling: true }))
+        .replies(refused(ErrorCode::BadParams, "`restart`: `rolling` waits for each, so `wait` must be true"));
+}
+
+#[test]
+fn a_rolling_restart_begins_with_what_is_needed() {
+    story([web("db"), named("db")])
+        .on("db")
+        .starts()
+        .on("web")
+        .starts()
+        .request(roll("all"))
+        .on("db")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .starts()
+        .on("web")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .starts()
+        .replies(done());
 }

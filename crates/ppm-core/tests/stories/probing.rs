@@ -197,7 +197,7 @@ fn health_is_asked_for_when_the_service_is_ready() {
 
 #[test]
 fn a_probe_ends_with_its_service_and_its_answer_means_nothing_then() {
-    let stop = || Request::Stop(Targets { services: vec!["svc".to_owned()], wait: false });
+    let stop = || Request::Stop(Targets { services: vec!["svc".to_owned()], wait: false, rolling: false });
     let story = story(health(watched(), |health| health.retries = 1)).starts().comes_to_probe(1);
     let story = story.request(stop()).replies(done()).asks_to_stop(Signal::TERM).stops_probe(1).probe_ends(1, refuses()).exits(code(0));
     story.is(Status::Finished, "stopped by request").probe_ends(1, refuses()).is(Status::Finished, "stopped by request");

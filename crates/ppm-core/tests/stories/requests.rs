@@ -188,7 +188,7 @@ fn what_has_no_schedule_cannot_be_rescheduled() {
 
 #[test]
 fn a_call_that_waits_is_answered_once_for_all_its_services() {
-    let both = Targets { services: vec!["a".to_owned(), "b".to_owned(), "a".to_owned()], wait: true };
+    let both = Targets { services: vec!["a".to_owned(), "b".to_owned(), "a".to_owned()], wait: true, rolling: false };
     story([named("a"), named("b")])
         .starts()
         .on("b")

@@ -111,6 +111,12 @@ impl<const N: usize> Cast for [Make; N] {
     }
 }
 
+impl Cast for Vec<ServiceSpec> {
+    fn list(self) -> Vec<ServiceSpec> {
+        self
+    }
+}
+
 /// Begins a story: the daemon has just started with these services, and none of them has.
 pub fn story(cast: impl Cast) -> Story {
     story_with(Settings::default(), cast)

@@ -59,3 +59,20 @@ fn several_are_stopped_and_restarted_in_their_order() {
     assert_eq!(ends(&order(&daemon, 14))[3..], ["- app", "- db"]);
     assert_eq!(daemon.row("web")["restarts"], 1);
 }
+
+#[test]
+fn replicas_know_their_numbers_and_are_restarted_one_after_the_other() {
+    let script = "trap 'echo - $PPM_REPLICA >> order; exit 0' TERM
+        echo + $PPM_REPLICA >> order; touch ready.$PPM_REPLICA; while :; do sleep 0.02; done";
+    let ready = json!({"command": ["sh", "-c", "test -e ready.$PPM_REPLICA"], "interval": "10ms"});
+    let web = shell("web", script, &json!({"replicas": 3, "ready": ready}));
+    let daemon = Setup::new().services(&[web]).start();
+    daemon.call("wait", &json!({"services": ["web"], "for": "ready"}));
+    let rows = daemon.call("restart", &json!({"services": ["web"], "rolling": true}));
+    assert_eq!(rows["failed"], json!([]));
+    let lines = order(&daemon, 9);
+    let restarts: Vec<&str> = lines[3..].iter().map(String::as_str).collect();
+    assert_eq!(restarts, ["- 1", "+ 1", "- 2", "+ 2", "- 3", "+ 3"]);
+    let yaml = daemon.call("configuration", &json!({}))["yaml"].as_str().unwrap().to_owned();
+    assert!(yaml.contains("name: web\n    id: 1\n") && yaml.contains("replicas: 3\n"), "{yaml}");
+}

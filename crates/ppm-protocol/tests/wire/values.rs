@@ -67,6 +67,8 @@ pub fn values() -> BTreeMap<String, Line> {
     put("request-add-watch".to_owned(), Line::Call(1, Request::Add(AddService { watch, ..add_least() })));
     put("request-add-least".to_owned(), Line::Call(-1, Request::Add(add_least())));
     put("request-events-all".to_owned(), Line::Call(i64::MAX, Request::Events(Watch::default())));
+    let rolling = Targets { services: vec!["web".to_owned()], wait: true, rolling: true };
+    put("request-restart-rolling".to_owned(), Line::Call(1, Request::Restart(rolling)));
     put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
     put("request-stats-cheap".to_owned(), Line::Call(4, Request::Stats(ReadStats { pss: false, ..ReadStats::default() })));
     put("request-wait-forever".to_owned(), Line::Call(0, Request::Wait(Await { timeout_ms: None, ..await_all(Goal::Running) })));
@@ -150,7 +152,7 @@ const EVENTS: [EventKind; 23] = [
 
 fn request(method: Method) -> Request {
     let selection = || Selection { services: vec!["web".to_owned(), "worker-*".to_owned()] };
-    let targets = || Targets { services: vec!["web".to_owned()], wait: true };
+    let targets = || Targets { services: vec!["web".to_owned()], wait: true, rolling: false };
     match method {
         Method::Hello => Request::Hello,
         Method::List => Request::List(selection()),
@@ -158,7 +160,7 @@ fn request(method: Method) -> Request {
         Method::Add => Request::Add(add_all()),
         Method::Remove => Request::Remove(targets()),
         Method::Start => Request::Start(targets()),
-        Method::Stop => Request::Stop(Targets { services: vec!["all".to_owned()], wait: false }),
+        Method::Stop => Request::Stop(Targets { services: vec!["all".to_owned()], wait: false, rolling: false }),
         Method::Restart => Request::Restart(targets()),
         Method::Reschedule => Request::Reschedule(targets()),
         Method::Pause => Request::Pause(targets()),

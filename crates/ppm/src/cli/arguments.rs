@@ -47,6 +47,16 @@ pub struct Changing {
     pub no_wait: bool,
 }
 
+/// `ppm restart`.
+#[derive(Args, Debug)]
+pub struct Restarting {
+    #[command(flatten)]
+    pub changing: Changing,
+    /// One after the other: the next only when the one before is ready; stops at the first that fails
+    #[arg(long, conflicts_with = "no_wait")]
+    pub rolling: bool,
+}
+
 /// Services that must be named.
 #[derive(Args, Debug)]
 pub struct Named {

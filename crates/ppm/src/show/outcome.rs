@@ -118,7 +118,7 @@ mod tests {
     use ppm_protocol::types::Failure as Failed;
 
     fn targets(wait: bool) -> Targets {
-        Targets { services: vec!["web".to_owned()], wait }
+        Targets { services: vec!["web".to_owned()], wait, rolling: false }
     }
 
     fn line(request: &Request, service: ServiceRow) -> String {
