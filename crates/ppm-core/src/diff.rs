@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use ppm_protocol::ReloadAction;
 
 use crate::attributes::{Attributes, Resource, write_umask};
-use crate::config::write_duration;
+use crate::config::{write_duration, write_size};
 use crate::environment::{EnvValue, Surroundings};
 use crate::logging::{LogKeys, Logger};
 use crate::schedule::{Options, Schedule};
@@ -33,8 +33,8 @@ struct Changes {
 /// the old and the new keys for all services.
 pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>, Option<&LogKeys>)) -> (ReloadAction, Vec<String>) {
     let mut changes = Changes::default();
-    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, log, essential, groups, source: _ } =
-        old;
+    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, log, essential, .. } = old;
+    let ServiceSpec { max_memory, groups, .. } = old;
     changes.command(command, &new.command);
     changes.schedule(schedule.as_ref(), new.schedule.as_ref());
     changes.restart(restart, &new.restart);
@@ -43,6 +43,7 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
     changes.compare("success_exit_codes", format!("{success_exit_codes:?}"), format!("{:?}", new.success_exit_codes));
     changes.logger(log.logger(loggers.0), new.log.logger(loggers.1));
     changes.compare("essential", essential, &new.essential);
+    changes.compare("max_memory", or_none(max_memory.map(write_size)), or_none(new.max_memory.map(write_size)));
     changes.compare("groups", groups.join(" "), new.groups.join(" "));
     if new.id.is_some() && *id != new.id {
         let number = |id: Option<u32>| id.map_or(String::new(), |id| id.to_string());

@@ -338,6 +338,10 @@ pub struct Running {
 /// How much of each process is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
+    /// What stands in the first of them: resident memory and time on processors.
+    Rss,
+    /// The same, and the proportional memory.
+    Pss,
     /// What stands in a few short files.
     Cheap,
     /// Also the proportional memory, for which the kernel looks at every page.
@@ -381,6 +385,8 @@ pub enum Cause {
     Backoff,
     /// It ended before, and shall always run.
     Restart,
+    /// It had outgrown its `max_memory`.
+    Memory,
 }
 
 impl fmt::Display for Cause {
@@ -392,6 +398,7 @@ impl fmt::Display for Cause {
             Cause::Missed => "missed",
             Cause::Backoff => "backoff",
             Cause::Restart => "restart",
+            Cause::Memory => "memory",
         })
     }
 }

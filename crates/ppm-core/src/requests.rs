@@ -471,6 +471,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Fire
         | Input::ClockSet(_)
         | Input::Replan
+        | Input::Outgrew { .. }
         | Input::Tick
         | Input::Spawned(_)
         | Input::SpawnFailed(_)

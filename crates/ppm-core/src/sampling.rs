@@ -20,7 +20,7 @@ use crate::usage::{self, Usage};
 const WINDOW: Duration = Duration::from_millis(200);
 
 /// A run: its main process, and when that was started. Of two runs with the same number the second is another.
-type Run = (Pid, Mono);
+pub(crate) type Run = (Pid, Mono);
 
 /// The last reading of somebody, and of which run.
 type Bases = BTreeMap<Whose, (Run, Usage)>;
@@ -111,6 +111,9 @@ impl Supervisor {
 
     /// A reading is there: it is the second, or the second follows.
     pub(crate) fn sampled(&mut self, now: Now, sample: u64, usages: Vec<(Whose, Usage)>) {
+        if self.memory_read(now, sample, &usages) {
+            return;
+        }
         let Some(mut job) = self.sampling.jobs.remove(&sample) else { return };
         let readings = self.readings(&job.runs, usages);
         self.sampling.last.extend(readings.clone());
@@ -141,11 +144,23 @@ impl Supervisor {
 
     fn ask_for_sample(&mut self, sample: u64) {
         let Some(job) = self.sampling.jobs.get(&sample) else { return };
-        let runs: BTreeMap<Whose, Run> = job.whose.iter().filter_map(|whose| Some((*whose, self.run_of(*whose)?))).collect();
-        let whose = job.whose.iter().filter(|whose| runs.contains_key(whose)).copied().collect();
         let detail = if job.stage == Stage::Last { job.wanted } else { Detail::Cheap };
-        self.actions.push(Action::Sample { sample, whose, running: self.running(), detail });
+        let runs = self.have_read(sample, &job.whose.clone(), detail);
         self.sampling.jobs.entry(sample).and_modify(|job| job.runs = runs);
+    }
+
+    /// Has those read who run, under a number of its own: gives it, and the runs.
+    pub(crate) fn ask_to_read(&mut self, whose: &[Whose], detail: Detail) -> (u64, BTreeMap<Whose, Run>) {
+        let sample = self.sampling.next;
+        self.sampling.next += 1;
+        (sample, self.have_read(sample, whose, detail))
+    }
+
+    fn have_read(&mut self, sample: u64, whose: &[Whose], detail: Detail) -> BTreeMap<Whose, Run> {
+        let runs: BTreeMap<Whose, Run> = whose.iter().filter_map(|whose| Some((*whose, self.run_of(*whose)?))).collect();
+        let whose = whose.iter().filter(|whose| runs.contains_key(whose)).copied().collect();
+        self.actions.push(Action::Sample { sample, whose, running: self.running(), detail });
+        runs
     }
 
     fn running(&self) -> Vec<Running> {
@@ -153,7 +168,7 @@ impl Supervisor {
         self.services().filter_map(running).collect()
     }
 
-    fn run_of(&self, whose: Whose) -> Option<Run> {
+    pub(crate) fn run_of(&self, whose: Whose) -> Option<Run> {
         match whose {
             None => Some((self.pid, self.started.mono)),
             Some(id) => self.service(id)?.live().map(|live| (live.pid, live.since)),

@@ -162,6 +162,13 @@ pub enum Limit {
     Until(Mono),
     /// It has lasted this long, which was too long, and was asked to end.
     Passed(Duration),
+    /// It has used so many bytes of so many that it may, and was asked to end.
+    Outgrown {
+        /// Used.
+        used: u64,
+        /// `max_memory`.
+        max: u64,
+    },
 }
 
 /// How the last run ended.
@@ -194,6 +201,13 @@ pub enum How {
     Overran(Option<Duration>),
     /// It was asked to end, since it had lasted this long, which was too long.
     TimedOut(Duration),
+    /// It was asked to end, since it used so many bytes of so many that it may.
+    Outgrew {
+        /// Used.
+        used: u64,
+        /// `max_memory`.
+        max: u64,
+    },
     /// It could not be started, for this cause.
     NotStarted(NoStart),
 }
@@ -208,7 +222,8 @@ impl End {
             (
                 How::Finished | How::Crashed | How::OutOfMemory | How::Obeyed | How::DiedStopping | How::Overran(_) | How::TimedOut(_),
                 None,
-            ) => 0,
+            )
+            | (How::Outgrew { .. }, None) => 0,
         }
     }
 }
@@ -253,6 +268,13 @@ pub enum Input {
     ClockSet(i64),
     /// The zone of schedules is another: plan again.
     Replan,
+    /// All its processes together use so many bytes, which is more than it may.
+    Outgrew {
+        /// Used.
+        used: u64,
+        /// `max_memory`.
+        max: u64,
+    },
     /// Its deadline may have passed.
     Tick,
     /// The spawn came to a successful exec.
@@ -476,6 +498,18 @@ impl Service {
                 out.push(Effect::Kill(live.pid, *signal, Reach::Leader));
             }
             (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::PassOn(_)) => {}
+
+            (Run::Up(live) | Run::Paused(live), Input::Outgrew { used, max }) => self.outgrew(ctx, live, *used, *max, out),
+            (
+                Run::Idle
+                | Run::Starting { .. }
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Waiting { .. },
+                Input::Outgrew { .. },
+            ) => {} // what was measured is ending, or has ended
 
             (Run::Idle | Run::Starting { .. }, Input::Tick) => {}
             (Run::Up(live) | Run::Paused(live), Input::Tick) => {
@@ -753,14 +787,24 @@ impl Service {
         self.begin_stop(ctx, live, Next::Policy, out);
     }
 
-    /// The main process ended after it was asked to, by its user or because it lasted too long.
+    /// It uses more memory than it may: it is asked to end like everybody, and comes back at once.
+    fn outgrew(&mut self, ctx: &Context<'_>, live: Live, used: u64, max: u64, out: &mut Vec<Effect>) {
+        let live = Live { limit: Limit::Outgrown { used, max }, ..live };
+        self.tell(EventKind::OverMemory, Some(live.pid), view::memory(used, max), out);
+        self.begin_stop(ctx, live, Next::Start(Cause::Memory), out);
+    }
+
+    /// The main process ended after it was asked to, by its user or because it lasted too long or used too much.
     fn stopped(&mut self, ctx: &Context<'_>, live: Live, exit: Exit, left: Group, how: How, out: &mut Vec<Effect>) {
         match live.limit {
             Limit::Passed(limit) if self.is_active() => {
                 self.record(ctx, exit, left, How::TimedOut(limit), live.pid, out);
                 self.crashes = self.crashes.saturating_add(1);
             }
-            Limit::Passed(_) | Limit::None | Limit::Until(_) => self.record(ctx, exit, left, how, live.pid, out),
+            Limit::Outgrown { used, max } if self.is_active() => {
+                self.record(ctx, exit, left, How::Outgrew { used, max }, live.pid, out);
+            }
+            Limit::Passed(_) | Limit::Outgrown { .. } | Limit::None | Limit::Until(_) => self.record(ctx, exit, left, how, live.pid, out),
         }
     }
 
@@ -876,7 +920,7 @@ impl Service {
         let keep = self.spec.schedule.as_ref().map_or(runs::USUAL, |schedule| schedule.options.history);
         let planned = match cause {
             Cause::Schedule | Cause::Missed => self.fired.map(|plan| plan.at),
-            Cause::Boot | Cause::Request | Cause::Backoff | Cause::Restart => None,
+            Cause::Boot | Cause::Request | Cause::Backoff | Cause::Restart | Cause::Memory => None,
         };
         self.runs.begin(keep, Record { cause, planned, started: ctx.now.wall, end: None });
     }
@@ -962,7 +1006,7 @@ impl Service {
             (How::Finished, RestartWhen::Always) => (policy.interval, Cause::Restart),
             (How::Finished, RestartWhen::Never | RestartWhen::OnFailure)
             | (How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::NotStarted(_), RestartWhen::Never)
-            | (How::Obeyed | How::DiedStopping | How::Overran(_), _) => return,
+            | (How::Obeyed | How::DiedStopping | How::Overran(_) | How::Outgrew { .. }, _) => return,
         };
         let until = end.at + delay;
         self.run = Run::Waiting { until, cause };

@@ -83,6 +83,8 @@ pub struct ServiceSpec {
     pub log: LogChoice,
     /// Whether its end, when nothing starts it again and nobody asked for it, ends the daemon.
     pub essential: bool,
+    /// How many bytes of memory all its processes together may use before it is started anew; None: any.
+    pub max_memory: Option<u64>,
     /// What it can be addressed by together with others: `@frontend`. Each once, in the order they are written.
     pub groups: Vec<String>,
     /// Where it comes from, for people: `file:line`, or `ppm add`.
@@ -219,6 +221,7 @@ impl ServiceSpec {
             schedule: None,
             log: LogChoice::AsLogger,
             essential: false,
+            max_memory: None,
             groups: Vec::new(),
             source: String::new(),
         }

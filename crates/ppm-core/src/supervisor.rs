@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::event::{Action, ClientId, Event, From, Notice, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
 use crate::journal::{Actor, Journal, event_row};
+use crate::max_memory::MemoryWatch;
 use crate::oom::OomKills;
 use crate::planning::Plan;
 use crate::reload::Reading;
@@ -105,6 +106,7 @@ struct Keys {
     deadline: Option<Mono>,
     plan: Option<Timestamp>,
     busy: bool,
+    limited: bool,
 }
 
 /// The clock as it was when it was last looked at.
@@ -133,6 +135,7 @@ pub struct Supervisor {
     pub(crate) journal: Journal,
     pub(crate) waiting: Waiting,
     pub(crate) sampling: Sampling,
+    pub(crate) memory: MemoryWatch,
     pub(crate) reading: Reading,
     uids: BTreeMap<ClientId, u32>,
     /// Who is behind what is being handled.
@@ -176,6 +179,7 @@ impl Supervisor {
             journal: Journal::default(),
             waiting: Waiting::default(),
             sampling: Sampling::default(),
+            memory: MemoryWatch::default(),
             reading: Reading::default(),
             uids: BTreeMap::new(),
             acting: None,
@@ -267,7 +271,7 @@ impl Supervisor {
             Phase::Running | Phase::Over => None,
         };
         let clock = (self.checks_clock() && !self.plans.is_empty()).then_some(self.clock.next);
-        let deadlines = [boot, service, phase, clock, self.waiting.deadline(), self.sampling.deadline()];
+        let deadlines = [boot, service, phase, clock, self.waiting.deadline(), self.sampling.deadline(), self.memory.deadline()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -395,6 +399,7 @@ impl Supervisor {
         }
         self.time_out_waiters(now);
         self.sample_again(now);
+        self.look_at_memory(now);
         if matches!(self.phase, Phase::Stopping { kill_at } | Phase::Sweeping { kill_at } if kill_at <= now.mono) {
             self.kill_everything(now);
         }
@@ -443,7 +448,8 @@ impl Supervisor {
     /// Brings the indices in line with a service that may have changed.
     pub(crate) fn index(&mut self, id: ServiceId) {
         let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
-        let new = Keys { pid: service.pid(), deadline: service.deadline(), plan: service.plan(), busy: service.is_busy() };
+        let limited = service.spec().max_memory.is_some() && matches!(service.run(), Run::Up(_) | Run::Paused(_));
+        let new = Keys { pid: service.pid(), deadline: service.deadline(), plan: service.plan(), busy: service.is_busy(), limited };
         let old = std::mem::replace(keys, new);
         if old.pid != new.pid {
             old.pid.map(|pid| self.pids.remove(&pid));
@@ -456,6 +462,9 @@ impl Supervisor {
         if old.plan != new.plan {
             old.plan.map(|at| self.plans.remove(&(at, id)));
             new.plan.map(|at| self.plans.insert((at, id)));
+        }
+        if old.limited != new.limited {
+            self.memory.set_limited(id, new.limited);
         }
         self.busy = self.busy + usize::from(new.busy) - usize::from(old.busy);
     }
@@ -494,6 +503,7 @@ impl Supervisor {
         self.tell(row);
         self.journal.forget(id.0);
         self.sampling.forget(id);
+        self.memory.forget(id);
         self.answer_waiters_of_removed(now, &service);
     }
 
@@ -694,6 +704,10 @@ impl Supervisor {
         self.waiting.check_invariants()?;
         if let Some(id) = self.sampling.kept().find(|id| !self.services.contains_key(id)) {
             return Err(format!("a reading of {id:?} is kept, which is no more"));
+        }
+        let limited = self.services().filter(|service| service.spec().max_memory.is_some() && service.pid().is_some());
+        if self.memory.count() > limited.count() {
+            return Err("the memory of somebody is watched who has no limit, or no process".to_owned());
         }
         let busy = self.services().filter(|service| service.is_busy()).count();
         if busy != self.busy {

@@ -176,10 +176,16 @@ fn cpu_clock(pid: Pid) -> Option<Duration> {
 /// Adds what stands in files of its own; None: it is gone.
 fn closer(seen: &Seen, detail: Detail) -> Option<Figures> {
     let pid = seen.fact.pid;
-    let (io_read, io_write) = told(read_io(Path::new(&format!("/proc/{pid}/io"))))?.unzip();
     let is_dead = seen.figures.threads == 0;
-    let fds = if is_dead { None } else { told(count_descriptors(pid))? };
-    let pss = if is_dead || detail < Detail::Full { None } else { told(read_pss(pid))? };
+    let (of_files, of_pages) = match detail {
+        Detail::Rss => return Some(seen.figures),
+        Detail::Pss => (false, true),
+        Detail::Cheap => (true, false),
+        Detail::Full => (true, true),
+    };
+    let (io_read, io_write) = if of_files { told(read_io(Path::new(&format!("/proc/{pid}/io"))))?.unzip() } else { (None, None) };
+    let fds = if of_files && !is_dead { told(count_descriptors(pid))? } else { None };
+    let pss = if of_pages && !is_dead { told(read_pss(pid))? } else { None };
     Some(Figures { io_read, io_write, pss, fds, ..seen.figures })
 }
 

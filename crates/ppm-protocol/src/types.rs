@@ -512,6 +512,8 @@ pub enum EventKind {
     Skipped,
     /// It ran longer than its schedule allows and was asked to end.
     TimedOut,
+    /// It used more memory than it may, and was asked to end.
+    OverMemory,
     /// It is no longer wanted.
     Deactivated,
     /// Its configuration is another now.
@@ -536,6 +538,7 @@ words!(EventKind {
     GaveUp = "gave_up",
     Skipped = "skipped",
     TimedOut = "timed_out",
+    OverMemory = "over_memory",
     Deactivated = "deactivated",
     Changed = "changed",
 });
@@ -558,6 +561,7 @@ impl fmt::Display for EventKind {
             EventKind::GaveUp => "gave up",
             EventKind::Skipped => "skipped",
             EventKind::TimedOut => "timed out",
+            EventKind::OverMemory => "over memory",
             EventKind::Deactivated => "deactivated",
             EventKind::Changed => "changed",
             EventKind::Other(word) => return word.fmt(f),

@@ -149,7 +149,7 @@ fn size_unit(unit: &str) -> Option<(u32, bool)> {
 }
 
 /// Writes a size in the largest unit that holds it without a rest.
-pub(super) fn write_size(bytes: u64) -> String {
+pub(crate) fn write_size(bytes: u64) -> String {
     let (mut rest, mut unit) = (bytes, None);
     for letter in SIZE_UNITS {
         if rest == 0 || !rest.is_multiple_of(1024) {

@@ -6,6 +6,7 @@ use super::{End, How, Limit, Live, Next, Run, Service, Want};
 use crate::event::{Cause, Group, Pid, ServiceId};
 use crate::planning::Plan;
 use crate::runs::Runs;
+use crate::size;
 use crate::spec::ServiceSpec;
 use crate::time::{Mono, Now, Timestamp, brief};
 
@@ -21,7 +22,7 @@ impl Service {
             Run::Waiting { until, .. } => Some(until),
             Run::Up(live) | Run::Paused(live) => match live.limit {
                 Limit::Until(at) => Some(at),
-                Limit::None | Limit::Passed(_) => None,
+                Limit::None | Limit::Passed(_) | Limit::Outgrown { .. } => None,
             },
             Run::Idle | Run::Starting { .. } => None,
         }
@@ -102,6 +103,7 @@ impl Service {
                 Some(How::Crashed | How::OutOfMemory | How::DiedStopping | How::Overran(_) | How::TimedOut(_) | How::NotStarted(_)) => {
                     Status::Crashed
                 }
+                Some(How::Outgrew { .. }) => Status::Crashed,
             },
         }
     }
@@ -155,6 +157,7 @@ impl Service {
                 Cause::Schedule => "started by its schedule".to_owned(),
                 Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),
                 Cause::Backoff | Cause::Restart => format!("restarted after {}", self.last_in_words()),
+                Cause::Memory => format!("restarted: {}", self.last_in_words()),
             },
             Run::Paused(_) => "paused by a stop signal".to_owned(),
             Run::Stopping { kill_at, .. } => format!("stopping: {} sent, SIGKILL in {}", self.spec.stop.signal, until(kill_at)),
@@ -256,6 +259,7 @@ impl Service {
             (How::Overran(Some(grace)), _) => format!("killed: did not stop within {}", brief(*grace)),
             (How::Overran(None), _) => "killed: no time was left to wait for it".to_owned(),
             (How::TimedOut(limit), _) => format!("ran longer than {}", brief(*limit)),
+            (How::Outgrew { used, max }, _) => memory(*used, *max),
             (How::NotStarted(error), _) => error.why.clone(),
             (How::Finished | How::Crashed | How::DiedStopping, None) => String::new(),
         }
@@ -273,4 +277,9 @@ impl Service {
             (Some(_), _) => self.last_in_words(),
         }
     }
+}
+
+/// So much memory of so much.
+pub(super) fn memory(used: u64, max: u64) -> String {
+    format!("memory: {} of {}", size::brief(used), size::brief(max))
 }

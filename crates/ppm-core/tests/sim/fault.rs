@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, Running, ServiceId, Stdin};
+use ppm_core::event::{Action, Cause, ClientId, Detail, Event, From, Group, Notice, Pid, Running, ServiceId, Stdin, Whose};
 use ppm_core::spec::Reach;
 use ppm_core::supervisor::Main;
 use ppm_core::time::{Mono, Now, Timestamp};
+use ppm_core::usage::Usage;
 use ppm_protocol::message::{Answer, Targets};
 use ppm_protocol::{Changed, EventKind, Exit, Request, Signal};
 
@@ -61,6 +62,9 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
+    NeverLooksAtMemory,
+    SparesTheOutgrown,
+    EndsTheModest,
 }
 
 const STAYS: &str = "what is stopped stays so";
@@ -73,14 +77,14 @@ const OUTLIVES: &str = "nothing of a service outlives its run";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 44] = [
+pub const TABLE: [(Fault, &[&str]); 47] = [
     (Fault::NeverKills, &[IN_TIME]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
     (Fault::SparesStrays, &["signals go to the whole service"]),
     (Fault::NeverAsksStrays, &["strays are asked too"]),
     (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES]),
-    (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
+    (Fault::NeverSweeps, &["the daemon leaves when all have ended", "no child is left behind"]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
     (Fault::AsksTheWrongOne, &[OWNED]),
     (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
@@ -120,6 +124,9 @@ pub const TABLE: [(Fault, &[&str]); 44] = [
     (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
+    (Fault::NeverLooksAtMemory, &["memory is looked at in time"]),
+    (Fault::SparesTheOutgrown, &[MUST]),
+    (Fault::EndsTheModest, &["only who is to stop is asked"]),
 ];
 
 /// The client that the faults themselves use.
@@ -186,6 +193,8 @@ impl Planted {
                 self.count += 1;
                 vec![Event::OomKills { kills: kills + self.count as u64 }]
             }
+            (Some(Fault::SparesTheOutgrown), Event::Sampled { sample, usages }) => vec![with_memory(*sample, usages, 0)],
+            (Some(Fault::EndsTheModest), Event::Sampled { sample, usages }) => vec![with_memory(*sample, usages, u64::MAX)],
             (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
             (Some(Fault::ForgetsLateStrays), Event::Strayed { .. }) => Vec::new(),
             _ => vec![event.clone()],
@@ -204,6 +213,7 @@ impl Planted {
                     !matches!(action, Action::Kill { signal: Signal::KILL, .. } | Action::KillStrays { signal: Signal::KILL, .. })
                 });
             }
+            Fault::NeverLooksAtMemory => actions.retain(|action| !matches!(action, Action::Sample { detail: Detail::Rss, .. })),
             Fault::NeverAsks => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::TERM, .. })),
             Fault::SparesStrays => actions.retain(|action| !matches!(action, Action::KillStrays { .. })),
             Fault::NeverAsksStrays => actions.retain(|action| !matches!(action, Action::AskStrays { .. })),
@@ -317,6 +327,12 @@ impl Planted {
         self.count += 1;
         self.count.is_multiple_of(every)
     }
+}
+
+/// The same, but with this much proportional memory.
+fn with_memory(sample: u64, usages: &[(Whose, Usage)], bytes: u64) -> Event {
+    let usages = usages.iter().map(|(whose, usage)| (*whose, Usage { pss: usage.pss.map(|_| bytes), ..*usage })).collect();
+    Event::Sampled { sample, usages }
 }
 
 fn is_exit(action: &Action) -> bool {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use ppm_core::event::{Action, Cause, Event, From, Notice, Pid, Running, ServiceId, Whose};
+use ppm_core::event::{Action, Cause, Detail, Event, From, Notice, Pid, Running, ServiceId, Whose};
+use ppm_core::max_memory::EVERY;
 use ppm_core::names::glob_matches;
 use ppm_core::schedule::{Missed, Overlap};
 use ppm_core::service::STRAYS_AFTER;
@@ -46,6 +47,16 @@ pub type Verdict = Result<(), Violation>;
 /// Breaks the rule unless it holds.
 pub fn rule(holds: bool, rule: &'static str, detail: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(Violation { rule, detail: detail() }) }
+}
+
+/// A look at memory that is under way.
+#[derive(Debug)]
+pub struct Look {
+    pub sample: u64,
+    /// How close.
+    pub detail: Detail,
+    /// At whom, and since when they run.
+    pub runs: Vec<(ServiceId, Mono)>,
 }
 
 /// An event and what followed from it.
@@ -92,6 +103,7 @@ pub struct Judge {
     pub oom_kills: Option<u64>,
     /// Kills by the kernel that no death was laid to.
     pub blamable: u64,
+    pub look: Option<Look>,
     pub followers: BTreeMap<From, Vec<String>>,
     pub main: Option<(ServiceId, Main)>,
     /// How the command of the command line ended, when it was removed.
@@ -127,6 +139,7 @@ impl Judge {
             gone_back: 0,
             oom_kills: None,
             blamable: 0,
+            look: None,
             followers: BTreeMap::new(),
             main: known.values().find(|known| known.name() == MAIN).map(|known| known.id).zip(main),
             known,
@@ -185,6 +198,7 @@ impl Judge {
                 known.clock_set(by);
             }
             known.fires = None;
+            known.outgrows = false;
             let comes_twice = turn.ticks && known.looks_at_plan(turn.now);
             rule(!comes_twice, "no planned time comes twice", || format!("{known:?}"))?;
             known.overstays = turn.ticks && known.limit().is_some_and(|limit| limit <= turn.now.mono);
@@ -219,7 +233,10 @@ impl Judge {
                 rule(world.exists(*pid, *reach), "signals reach only what is owned", || format!("{signal} to {pid}, which is not"))?;
                 self.see_kill(now, *pid, *signal, *reach)
             }
-            Action::Sample { whose, running, .. } => {
+            Action::Sample { sample, whose, running, detail } => {
+                if matches!(detail, Detail::Rss | Detail::Pss) {
+                    self.see_look(now, *sample, whose, *detail)?;
+                }
                 let is_known = |one: &Running| self.known.get(&one.id).is_some_and(|known| known.process.is_some_and(|p| p.pid == one.pid));
                 let runs = |whose: &Whose| whose.is_none_or(|id| running.iter().any(|one| one.id == id));
                 let holds = running.iter().all(is_known) && whose.iter().all(runs);
@@ -280,7 +297,7 @@ impl Judge {
         let window = known.restart_window().filter(|(of, _, _)| *of == cause);
         match cause {
             Cause::Boot => rule(known.boots, "a start has a cause", text)?,
-            Cause::Request => rule(known.coming == Some(cause), "a start has a cause", text)?,
+            Cause::Request | Cause::Memory => rule(known.coming == Some(cause), "a start has a cause", text)?,
             Cause::Schedule | Cause::Missed => {
                 rule(known.coming == Some(cause) || known.fires == Some(cause), "a start has a cause", text)?
             }
@@ -336,9 +353,14 @@ impl Judge {
             if signal == stop && process.asked.is_none() && reach == known.spec.stop.reach {
                 let fires = known.wish == Wish::Up && known.fires.is_some() && overlap == Overlap::Restart;
                 let overstays = known.wish == Wish::Up && known.overstays;
-                let reason = known.wish != Wish::Up || known.coming.is_some() || fires || overstays;
+                let outgrows = known.wish == Wish::Up && known.outgrows;
+                let reason = known.wish != Wish::Up || known.coming.is_some() || fires || overstays || outgrows;
                 rule(reason, "only who is to stop is asked", text)?;
                 process.asked = Some(now.mono);
+                if outgrows && known.coming.is_none() {
+                    known.coming = Some(Cause::Memory);
+                    process.outgrew = true;
+                }
                 process.timed_out = overstays && known.coming.is_none();
                 if fires && known.coming.is_none() {
                     known.coming = known.fires;
@@ -365,6 +387,19 @@ impl Judge {
             _ => rule(false, "only who is to stop is asked", text)?,
         }
         rule(reach == Reach::Group, "signals go to the whole service", text)
+    }
+
+    /// Only who has a limit and runs is looked at, one look at a time.
+    fn see_look(&mut self, now: Now, sample: u64, whose: &[Whose], detail: Detail) -> Verdict {
+        let known: Vec<&Known> = whose.iter().filter_map(|whose| self.known.get(&(*whose)?)).collect();
+        let fits = known.len() == whose.len() && known.iter().all(|known| known.is_watched());
+        rule(fits && self.look.is_none(), "memory is looked at where it is limited", || format!("{whose:?}, beside {:?}", self.look))?;
+        let runs = known.iter().filter_map(|known| Some((known.id, known.process?.since))).collect();
+        self.look = Some(Look { sample, detail, runs });
+        for id in whose.iter().flatten() {
+            self.with(*id, |known| known.process.iter_mut().for_each(|process| process.looked_at = now.mono));
+        }
+        Ok(())
     }
 
     fn see_strays_asked(&mut self, now: Now, id: ServiceId, signal: Signal) -> Verdict {
@@ -460,6 +495,10 @@ impl Judge {
         for known in self.known.values_mut() {
             known.meets();
             check_ending(known, now, turn.deadline, is_killing)?;
+            let looks_by = known.process.filter(|_| known.is_watched() && self.look.is_none()).map(|process| process.looked_at + EVERY);
+            rule(looks_by.is_none_or(|at| turn.deadline.is_some_and(|deadline| deadline <= at)), "memory is looked at in time", || {
+                format!("{known:?}, sleeps until {:?}", turn.deadline)
+            })?;
             let late = known.left.filter(|left| left.strayed && left.killed.is_some_and(|at| at < now));
             let hit = self.to_strays.contains(&(known.id, Signal::KILL.number()));
             rule(late.is_none() || hit, "sigkill comes in time", || format!("not to those that turned up of {known:?}"))?;
@@ -536,6 +575,7 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
     if let Some(process) = known.process {
         let must_end =
             known.wish != Wish::Up || known.coming.is_some() || known.may_be_cut_short() && process.since < now || known.overstays;
+        let must_end = must_end || known.outgrows;
         rule(!must_end || process.is_ending(), "who is to stop is asked", text)?;
         rule(!is_killing || process.killed.is_some(), "sigkill comes in time", text)?;
         rule(known.limit().is_none_or(wakes_by), "who is to stop is asked", text)?;

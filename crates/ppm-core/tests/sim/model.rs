@@ -29,6 +29,10 @@ pub struct Process {
     pub killed: Option<Mono>,
     /// It was asked to end because it had lasted too long.
     pub timed_out: bool,
+    /// It was asked to end because it used too much memory.
+    pub outgrew: bool,
+    /// When its memory was looked at last, or its limit known first.
+    pub looked_at: Mono,
     /// What it was asked for may still follow, or a planned run that waits.
     pub by_policy: bool,
 }
@@ -62,6 +66,7 @@ pub enum End {
     Good,
     Crash,
     TimedOut,
+    Outgrew,
     Obeyed,
     Disobeyed,
 }
@@ -89,6 +94,8 @@ pub struct Known {
     pub fires: Option<Cause>,
     /// It has lasted too long with this turn.
     pub overstays: bool,
+    /// It was seen to use too much memory with this turn.
+    pub outgrows: bool,
     /// A planned run that waits for the end of the one before.
     pub queued: Option<Cause>,
     /// The last planned time that has come, and when the run was to begin.
@@ -115,6 +122,7 @@ impl Known {
             plan,
             fires: None,
             overstays: false,
+            outgrows: false,
             queued: None,
             fired: None,
         }
@@ -164,6 +172,11 @@ impl Known {
     pub fn limit(&self) -> Option<Mono> {
         let process = self.process.filter(|process| !process.is_ending())?;
         Some(process.since + self.options().timeout?)
+    }
+
+    /// Whether its memory is to be looked at.
+    pub fn is_watched(&self) -> bool {
+        self.spec.max_memory.is_some() && self.process.is_some_and(|process| !process.is_ending())
     }
 
     pub fn may_be_cut_short(&self) -> bool {
@@ -267,6 +280,8 @@ impl Known {
             strays_asked: false,
             killed: None,
             timed_out: false,
+            outgrew: false,
+            looked_at: now,
             by_policy: true,
         });
         self.queued = None;
@@ -290,6 +305,7 @@ impl Known {
         let overran = process.killed.is_some() && exit == Exit::Signal(Signal::KILL);
         let end = match (process.is_ending(), good && !overran) {
             _ if process.timed_out && self.is_wanted() => End::TimedOut,
+            _ if process.outgrew && self.is_wanted() => End::Outgrew,
             (false, true) => End::Good,
             (false, false) => End::Crash,
             (true, true) => End::Obeyed,
@@ -298,7 +314,7 @@ impl Known {
         match end {
             End::Good => self.crashes = 0,
             End::Crash | End::TimedOut => self.crashes += 1,
-            End::Obeyed | End::Disobeyed => {}
+            End::Outgrew | End::Obeyed | End::Disobeyed => {}
         }
         let follows = process.by_policy && self.coming.is_none() && (process.timed_out || !process.is_ending());
         let mut by_policy = follows;
@@ -357,9 +373,8 @@ impl Known {
                 Some((Cause::Backoff, last.at + plain, last.at + most))
             }
             (End::Good, RestartWhen::Always) => Some((Cause::Restart, last.at + policy.interval, last.at + policy.interval)),
-            (End::Crash | End::TimedOut | End::Good, RestartWhen::Never | RestartWhen::OnFailure) | (End::Obeyed | End::Disobeyed, _) => {
-                None
-            }
+            (End::Crash | End::TimedOut | End::Good, RestartWhen::Never | RestartWhen::OnFailure)
+            | (End::Outgrew | End::Obeyed | End::Disobeyed, _) => None,
         }
     }
 
@@ -380,7 +395,7 @@ impl Known {
         match self.last.map(|last| last.end) {
             None => Status::Created,
             Some(End::Good | End::Obeyed) => Status::Finished,
-            Some(End::Crash | End::TimedOut | End::Disobeyed) => Status::Crashed,
+            Some(End::Crash | End::TimedOut | End::Outgrew | End::Disobeyed) => Status::Crashed,
         }
     }
 

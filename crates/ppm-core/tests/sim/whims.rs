@@ -12,6 +12,9 @@ use crate::dice::Dice;
 
 const NAMES: [&str; 6] = ["a", "b", "web-1", "web-2", "db", "x.y"];
 const NONSENSE: [&str; 14] = ["nope", "", "a b", "*", "web-*", "z*", "all", "1", "2", "4294967295", "-1", "[", "ppm-daemon", "?"];
+/// What a service may use that has a limit; the world knows amounts around it.
+pub const MAX_MEMORY: u64 = 1000;
+
 const SIGNALS: [&str; 7] = ["HUP", "USR1", "TERM", "KILL", "STOP", "CONT", "RTMIN+3"];
 
 pub fn settings(dice: &mut Dice) -> Settings {
@@ -53,6 +56,7 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     let schedules = ["*/10 * * * * *", "*/10 * * * * *", "* * * * *", "5 3 * * *", "@every 25s", "0 0 0 1 1 * 2020"];
     let text = if dice.one_in(2) { "" } else { *dice.pick(&schedules) };
     spec.essential = dice.one_in(8);
+    spec.max_memory = dice.one_in(6).then_some(MAX_MEMORY);
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ppm_core::event::{Action, Event, Group, NoStart, Pid, ServiceId, Whose};
+use ppm_core::event::{Action, Detail, Event, Group, NoStart, Pid, ServiceId, Whose};
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::Reach;
 use ppm_core::time::Mono;
@@ -14,6 +14,7 @@ use ppm_core::usage::Usage;
 use ppm_protocol::{Exit, Signal};
 
 use crate::dice::Dice;
+use crate::whims::MAX_MEMORY;
 
 /// The daemon's own process.
 pub const DAEMON: Pid = Pid(1);
@@ -60,6 +61,7 @@ enum Happening {
     Read {
         sample: u64,
         whose: Vec<(Whose, Pid)>,
+        detail: Detail,
     },
     NotRead {
         read: u64,
@@ -228,11 +230,11 @@ impl World {
             Action::KillStrays { id, signal } => self.signal_strays(now, *id, &[*signal]),
             Action::AskStrays { id, signal } => self.signal_strays(now, *id, &[*signal, Signal::CONT]),
             Action::Sweep { signal } => self.sweep(now, *signal),
-            Action::Sample { sample, whose, running, .. } => {
+            Action::Sample { sample, whose, running, detail } => {
                 let delay = self.dice.up_to_ms(20);
                 let pid = |whose: &Whose| whose.map_or(Some(DAEMON), |id| running.iter().find(|one| one.id == id).map(|one| one.pid));
                 let whose = whose.iter().filter_map(|whose| Some((*whose, pid(whose)?))).collect();
-                self.plan(now, delay, Happening::Read { sample: *sample, whose });
+                self.plan(now, delay, Happening::Read { sample: *sample, whose, detail: *detail });
             }
             Action::ReadConfig { read, .. } => {
                 let delay = self.dice.up_to_ms(200);
@@ -370,9 +372,10 @@ impl World {
                 process.reported = process.stopped;
                 Some(if process.stopped { Event::Paused { pid } } else { Event::Resumed { pid } })
             }
-            Happening::Read { sample, whose } => {
+            Happening::Read { sample, whose, detail } => {
                 let alive = |(_, pid): &&(Whose, Pid)| *pid == DAEMON || self.exists(*pid, Reach::Leader);
-                let usages = whose.iter().filter(alive).map(|(whose, _)| (*whose, Usage { at: now, ..Usage::default() })).collect();
+                let alive: Vec<Whose> = whose.iter().filter(alive).map(|(whose, _)| *whose).collect();
+                let usages = alive.into_iter().map(|whose| (whose, self.usage(now, detail))).collect();
                 Some(Event::Sampled { sample, usages })
             }
             Happening::NotRead { read } => {
@@ -380,6 +383,14 @@ impl World {
                 Some(Event::ConfigRead { read, config })
             }
         }
+    }
+
+    /// Mostly well below what a service may use that has a limit, sometimes near it, or above.
+    fn usage(&mut self, now: Mono, detail: Detail) -> Usage {
+        let rss = MAX_MEMORY / 100 * *self.dice.pick(&[10, 50, 85, 95, 120, 150]);
+        let pss = *self.dice.pick(&[None, Some(rss), Some(rss), Some(rss / 2), Some(MAX_MEMORY)]);
+        let pss = pss.filter(|_| matches!(detail, Detail::Pss | Detail::Full));
+        Usage { at: now, rss, pss: pss.map(|pss| pss.min(rss)), ..Usage::default() }
     }
 
     fn of(&mut self, pid: Pid, birth: u64) -> Option<&mut Process> {

@@ -13,6 +13,7 @@ mod essential;
 mod events;
 mod leftovers;
 mod logging;
+mod memory;
 mod pausing;
 mod planning;
 mod reload;

@@ -103,7 +103,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 17] = [
+const EVENTS: [EventKind; 18] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -119,6 +119,7 @@ const EVENTS: [EventKind; 17] = [
     EventKind::GaveUp,
     EventKind::Skipped,
     EventKind::TimedOut,
+    EventKind::OverMemory,
     EventKind::Deactivated,
     EventKind::Changed,
 ];
@@ -249,6 +250,7 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::GaveUp => (Crashed, Crashed, None, "gave up after 5 retries"),
         EventKind::Skipped => (Running, Running, Some(4242), "the run before lasts since 1h 2m"),
         EventKind::TimedOut => (Running, Running, Some(4242), "it ran longer than 20m"),
+        EventKind::OverMemory => (Running, Running, Some(4242), "memory: 601 MiB of 512 MiB"),
         EventKind::Deactivated => (Finished, Finished, None, "stopped by request"),
         EventKind::Changed => (Running, Running, None, "stop: 5s -> 10s"),
         EventKind::Other(word) => panic!("a daemon of ours does not say {word}"),

@@ -92,6 +92,7 @@ fn what(event: &EventRow) -> String {
         | EventKind::GaveUp
         | EventKind::Skipped
         | EventKind::TimedOut
+        | EventKind::OverMemory
         | EventKind::Deactivated
         | EventKind::Changed
         | EventKind::Other(_) => event.reason.as_str(),
