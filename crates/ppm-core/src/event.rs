@@ -375,6 +375,8 @@ pub enum Stdin {
 pub enum Cause {
     /// The daemon started.
     Boot,
+    /// The configuration was read again and has it now.
+    Reload,
     /// Somebody asked for it.
     Request,
     /// Its planned time came.
@@ -393,6 +395,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Cause::Boot => "boot",
+            Cause::Reload => "reload",
             Cause::Request => "request",
             Cause::Schedule => "schedule",
             Cause::Missed => "missed",

@@ -15,7 +15,7 @@ use crate::advice;
 use crate::config::{Config, Problems};
 use crate::diff;
 use crate::environment::Surroundings;
-use crate::event::{Action, ClientId, From, Notice, ServiceId, Stdin, Text};
+use crate::event::{Action, Cause, ClientId, From, Notice, ServiceId, Stdin, Text};
 use crate::journal::{Actor, event_row};
 use crate::logging::Logger;
 use crate::service::{Context, Input, Service, Want};
@@ -306,7 +306,7 @@ impl Supervisor {
         for (id, todo) in todo {
             match todo {
                 Todo::Nothing => {}
-                Todo::Boot => self.boot_later(id),
+                Todo::Boot => self.boot_later(id, Cause::Reload),
                 Todo::Restart => self.step(now, id, &Input::Restart),
                 Todo::Remove => self.step(now, id, &Input::Remove),
             }

@@ -465,7 +465,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         Input::Pause => Aim::Paused,
         Input::Resume => Aim::Resumed,
         Input::Reschedule
-        | Input::Boot
+        | Input::Boot(_)
         | Input::Signal(_)
         | Input::KillNow
         | Input::Fire

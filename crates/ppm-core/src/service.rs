@@ -240,8 +240,8 @@ pub fn exit_code(exit: Exit) -> u8 {
 /// What a service is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The daemon starts, and its services with it.
-    Boot,
+    /// The daemon starts, and its services with it; or the configuration has it now.
+    Boot(Cause),
     /// Wanted: a running service.
     Start,
     /// Wanted: a freshly started service.
@@ -394,8 +394,8 @@ impl Service {
     /// THE TABLE: every input in every run. No `_`: a new input must be answered everywhere.
     pub fn step(&mut self, ctx: &Context<'_>, input: &Input, out: &mut Vec<Effect>) {
         match (self.run, input) {
-            (Run::Idle, Input::Boot) => self.boot(out),
-            (_, Input::Boot) => {} // a command was quicker
+            (Run::Idle, Input::Boot(cause)) => self.boot(*cause, out),
+            (_, Input::Boot(_)) => {} // a command was quicker
 
             (_, Input::Start | Input::Restart | Input::Reschedule) if self.want == Want::Gone => {}
             (_, Input::Fire) if self.plan().is_none() => never!(self, input, out),
@@ -674,9 +674,9 @@ impl Service {
         self.fired = Some(Plan { fire: planned.fire, at: planned.fire });
     }
 
-    fn boot(&mut self, out: &mut Vec<Effect>) {
+    fn boot(&mut self, cause: Cause, out: &mut Vec<Effect>) {
         if self.awaits_boot() {
-            self.launch(Cause::Boot, out);
+            self.launch(cause, out);
         }
     }
 
@@ -920,7 +920,7 @@ impl Service {
         let keep = self.spec.schedule.as_ref().map_or(runs::USUAL, |schedule| schedule.options.history);
         let planned = match cause {
             Cause::Schedule | Cause::Missed => self.fired.map(|plan| plan.at),
-            Cause::Boot | Cause::Request | Cause::Backoff | Cause::Restart | Cause::Memory => None,
+            Cause::Boot | Cause::Reload | Cause::Request | Cause::Backoff | Cause::Restart | Cause::Memory => None,
         };
         self.runs.begin(keep, Record { cause, planned, started: ctx.now.wall, end: None });
     }

@@ -15,7 +15,7 @@ use ppm_protocol::{ErrorCode, EventRow, Exit, RpcError, Signal};
 use crate::advice;
 use crate::chance::Chance;
 use crate::config::Config;
-use crate::event::{Action, ClientId, Event, From, Notice, Pid, Planned, ServiceId, Stdin};
+use crate::event::{Action, Cause, ClientId, Event, From, Notice, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
 use crate::journal::{Actor, Journal, event_row};
 use crate::max_memory::MemoryWatch;
@@ -145,7 +145,7 @@ pub struct Supervisor {
     deadlines: BTreeSet<(Mono, ServiceId)>,
     plans: BTreeSet<(Timestamp, ServiceId)>,
     busy: usize,
-    boot: VecDeque<ServiceId>,
+    boot: VecDeque<(ServiceId, Cause)>,
     clock: ClockWatch,
     interrupts: u32,
     farewell: Farewell,
@@ -209,7 +209,7 @@ impl Supervisor {
                 supervisor.recall(now, id, planned);
             }
             supervisor.main = supervisor.main.or(main.map(|main| (id, main)));
-            supervisor.boot.push_back(id);
+            supervisor.boot.push_back((id, Cause::Boot));
         }
         supervisor
     }
@@ -355,13 +355,13 @@ impl Supervisor {
     }
 
     /// Starts a service with the next ticks, if it is still wanted then.
-    pub(crate) fn boot_later(&mut self, id: ServiceId) {
-        self.boot.push_back(id);
+    pub(crate) fn boot_later(&mut self, id: ServiceId, cause: Cause) {
+        self.boot.push_back((id, cause));
     }
 
     /// Whatever it would have started for, it is to wait for its planned time now.
     pub(crate) fn boot_no_more(&mut self, id: ServiceId) {
-        self.boot.retain(|waiting| *waiting != id);
+        self.boot.retain(|(waiting, _)| *waiting != id);
     }
 
     /// Begins the end of everything.
@@ -382,8 +382,8 @@ impl Supervisor {
 
     fn tick(&mut self, now: Now) {
         for _ in 0..DUE_PER_TICK {
-            let Some(id) = self.boot.pop_front() else { break };
-            self.step(now, id, &Input::Boot);
+            let Some((id, cause)) = self.boot.pop_front() else { break };
+            self.step(now, id, &Input::Boot(cause));
         }
         for _ in 0..DUE_PER_TICK {
             match self.deadlines.first().copied() {

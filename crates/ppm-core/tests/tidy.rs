@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 /// Every dependency there may be, and why it costs less than it saves.
 const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm-protocol", "jiff", "times on the wire are RFC 3339"),
+    ("ppm-protocol", "memchr", "finds the ends of lines; comes with serde_json"),
     ("ppm-protocol", "serde", "the values on the wire"),
     ("ppm-protocol", "serde_json", "the lines on the wire"),
     ("ppm-core", "cron", "reads the numeric fields of a schedule"),

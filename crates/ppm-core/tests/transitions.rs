@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use ppm_core::event::{Group, NoStart, Pid, ServiceId};
+use ppm_core::event::{Cause, Group, NoStart, Pid, ServiceId};
 use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
 use ppm_core::service::{Context, Effect, Input, Live, Next, Run, Service, Want};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
@@ -181,7 +181,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
     let signal = |name: &str| Exit::Signal(name.parse().unwrap());
     let exited = |exit, group| Input::Exited(exit, group);
     vec![
-        ("Boot", Input::Boot),
+        ("Boot", Input::Boot(Cause::Boot)),
         ("Start", Input::Start),
         ("Restart", Input::Restart),
         ("Reschedule", Input::Reschedule),

@@ -37,6 +37,10 @@ impl Lines {
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.read);
         self.read = 0;
+        if bytes.len() > self.buffer.capacity() - self.buffer.len() {
+            // A line that has grown will grow on: room for thrice as much more, so that little is moved.
+            self.buffer.reserve(bytes.len().max(self.limit.min(3 * self.buffer.len())));
+        }
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -45,7 +49,7 @@ impl Lines {
         loop {
             let start = self.read;
             let unseen = start + self.scanned;
-            let Some(found) = self.buffer[unseen..].iter().position(|byte| *byte == b'\n') else {
+            let Some(found) = memchr::memchr(b'\n', &self.buffer[unseen..]) else {
                 return self.unfinished();
             };
             let length = self.scanned + found;

@@ -1,15 +1,19 @@
 //! Commands that need no daemon, from arguments to exit code.
 
 use std::env;
+use std::path::Path;
 
 use clap::CommandFactory;
 use jiff::tz::TimeZone;
+use ppm_core::config;
 use ppm_protocol::Checked;
 use serde_json::json;
 
 use crate::check::{self, Wrong};
-use crate::cli::{Alone, Check, Cli, Completions, Cron, Probe};
+use crate::cli::{Alone, Check, Cli, Completions, Cron, Doctor, Probe};
 use crate::cron;
+use crate::doctor::facts::{self, Facts};
+use crate::doctor::{self, Configured, Verdict};
 use crate::failure::{Code, Failure, Stop};
 use crate::probe::{Illness, Sign};
 use crate::show;
@@ -18,10 +22,11 @@ use crate::streams::Streams;
 /// What a configuration may hold; ppm-core's tests keep it equal to what is read.
 const SCHEMA: &str = include_str!("../../../data/config.schema.json");
 
-/// Does what is asked, and tells what went wrong.
-pub fn perform(streams: &Streams, alone: Alone) -> Code {
+/// Does what is asked, and tells what went wrong. `socket` is the one asked for.
+pub fn perform(streams: &Streams, alone: Alone, socket: Option<&Path>) -> Code {
     streams.end(match alone {
         Alone::Check(typed) => check(streams, typed),
+        Alone::Doctor(typed) => doctor(streams, typed, socket),
         Alone::Cron(typed) => cron(streams, &typed),
         Alone::Probe(typed) => probe(streams, &typed),
         Alone::Schema => streams.print(SCHEMA).map(|()| Code::Done),
@@ -56,6 +61,26 @@ fn right(streams: &Streams, checked: &Checked, file: &str) -> Result<Code, Stop>
         }
     }
     Ok(Code::Done)
+}
+
+fn doctor(streams: &Streams, typed: Doctor, socket: Option<&Path>) -> Result<Code, Stop> {
+    let env = |name: &str| env::var_os(name);
+    let is_named = typed.file.is_some() || env("PPM_CONFIG").is_some_and(|path| !path.is_empty());
+    let configured = match check::read(typed.file, env).map_err(Wrong::from).and_then(|source| Ok((check::parse(&source)?, source.name))) {
+        Ok((config, name)) => Configured::As(name, Box::new(config)),
+        Err(_) if !is_named && !config::candidates(env).iter().any(|path| path.exists()) => Configured::Nothing,
+        Err(wrong) => Configured::Wrong(wrong.failures.first().map_or(String::new(), |failure| failure.message.clone())),
+    };
+    let path = ppm_protocol::socket::path(socket, env, nix::unistd::geteuid().as_raw());
+    let findings = doctor::examine(&Facts::gather(path, env), &configured, typed.grace, facts::place_made);
+    if streams.json {
+        streams.print_json(&json!({ "checks": findings }))?;
+    } else if !streams.quiet {
+        streams.print(&show::doctor::findings(&findings, &streams.look))?;
+    }
+    let bearable = if typed.strict { Verdict::Ok } else { Verdict::Warning };
+    let is_well = findings.iter().all(|finding| finding.verdict <= bearable);
+    Ok(if is_well { Code::Done } else { Code::Failed })
 }
 
 fn cron(streams: &Streams, typed: &Cron) -> Result<Code, Stop> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ppm_core::advice::{self, Misfit};
-use ppm_core::config::{self, MAX_FILE, Problems};
+use ppm_core::config::{self, Config, MAX_FILE, Problems};
 use ppm_protocol::Checked;
 use serde::Serialize;
 
@@ -71,9 +71,14 @@ pub fn read(asked: Option<PathBuf>, env: impl Fn(&str) -> Option<OsString>) -> R
     }
 }
 
+/// What the configuration says, if it is right.
+pub fn parse(source: &Source) -> Result<Config, Wrong> {
+    config::parse(&source.text, &source.name).map_err(wrong)
+}
+
 /// Whether the configuration is right and, if a grace is given, can be stopped within it.
 pub fn check(source: &Source, grace: Option<Duration>) -> Result<Checked, Wrong> {
-    let config = config::parse(&source.text, &source.name).map_err(wrong)?;
+    let config = parse(source)?;
     let misfits = grace.map_or(Vec::new(), |grace| advice::misfits(&config, grace));
     if !misfits.is_empty() {
         let (problems, failures) = misfits.into_iter().map(|own| misfit(own, &source.name)).unzip();

@@ -8,12 +8,13 @@ mod arguments;
 mod manual;
 pub mod usage;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub use arguments::{
-    Add, Changing, Check, Completions, Cron, Daemon, Events, Log, Named, Probe, Reload, Shown, SignalTo, Until, Wait, period,
+    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Log, Named, Probe, Reload, Shown, SignalTo, Until, Wait, period,
 };
 
 /// A section of help text under a heading, one line an entry.
@@ -74,6 +75,30 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The same, knowing only what is asked often: the definition of all the commands takes longer to build than these take.
+#[derive(Debug, Parser)]
+struct Brief {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Often,
+}
+
+impl Cli {
+    /// Reads the arguments, the program's own name first.
+    ///
+    /// # Errors
+    /// What was typed is none of the commands, or help was asked for.
+    pub fn read(args: &[OsString]) -> Result<Cli, clap::Error> {
+        let is_often = args.get(1).and_then(|word| word.to_str()).is_some_and(Often::has_subcommand);
+        // Whoever is not understood is told so by the whole definition.
+        match is_often.then(|| Brief::try_parse_from(args)) {
+            Some(Ok(Brief { globals, command })) => Ok(Cli { globals, command: Command::Ask(Ask::Often(command)) }),
+            Some(Err(_)) | None => Cli::try_parse_from(args),
+        }
+    }
 }
 
 /// Options that mean the same everywhere.
@@ -139,18 +164,9 @@ pub enum Command {
 /// What is asked of the daemon.
 #[derive(Debug, Subcommand)]
 pub enum Ask {
-    /// Show services in full; without SERVICE, the table of 'ls'
-    #[command(visible_alias = "status")]
-    #[command(after_help = concat!(
-        section!["Examples", "ppm info", "ppm info web", "ppm status -q web || ppm start web"],
-        "\n\n",
-        section!["Exit codes", "3  with SERVICE: one of them is not running", "4  no such service"],
-    ))]
-    Info(Shown),
-    /// List services in a table
-    #[command(visible_aliases = ["list", "ps"])]
-    #[command(after_help = section!["Examples", "ppm ls", "ppm ls 'web-*'", "ppm ls -q", "ppm ls --json"])]
-    Ls(Shown),
+    /// What is asked often.
+    #[command(flatten)]
+    Often(Often),
     /// Add a service and start it
     #[command(visible_alias = "add-service")]
     #[command(after_help = concat!(
@@ -247,20 +263,6 @@ pub enum Ask {
         section!["Exit codes", "4  no such service"],
     ))]
     Why(Named),
-    /// Tell whether all services that should run do and are ready
-    #[command(visible_alias = "is-ready")]
-    #[command(after_help = concat!(
-        section!["Examples", "ppm health", "ppm health web db -q", "HEALTHCHECK CMD [\"ppm\", \"health\"]"],
-        "\n\n",
-        section![
-            "Exit codes",
-            "0  all is well",
-            "3  some are not: they are printed with the reason",
-            "4  no such service",
-            "6  the daemon cannot be reached",
-        ],
-    ))]
-    Health(Shown),
     /// Show what happened to services, and what happens
     #[command(after_help = section![
         "Examples",
@@ -304,6 +306,37 @@ pub enum Ask {
     Version,
 }
 
+/// What people ask many times a day, and machines every few seconds.
+#[derive(Debug, Subcommand)]
+pub enum Often {
+    /// Show services in full; without SERVICE, the table of 'ls'
+    #[command(visible_alias = "status")]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm info", "ppm info web", "ppm status -q web || ppm start web"],
+        "\n\n",
+        section!["Exit codes", "3  with SERVICE: one of them is not running", "4  no such service"],
+    ))]
+    Info(Shown),
+    /// List services in a table
+    #[command(visible_aliases = ["list", "ps"])]
+    #[command(after_help = section!["Examples", "ppm ls", "ppm ls 'web-*'", "ppm ls -q", "ppm ls --json"])]
+    Ls(Shown),
+    /// Tell whether all services that should run do and are ready
+    #[command(visible_alias = "is-ready")]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm health", "ppm health web db -q", "HEALTHCHECK CMD [\"ppm\", \"health\"]"],
+        "\n\n",
+        section![
+            "Exit codes",
+            "0  all is well",
+            "3  some are not: they are printed with the reason",
+            "4  no such service",
+            "6  the daemon cannot be reached",
+        ],
+    ))]
+    Health(Shown),
+}
+
 /// What needs no daemon.
 #[derive(Debug, Subcommand)]
 pub enum Alone {
@@ -320,6 +353,23 @@ pub enum Alone {
         section!["Exit codes", "0   it is right", "78  it is wrong, or there is none"],
     ))]
     Check(Check),
+    /// Look whether the daemon can do its work here, in an image or a container
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm doctor",
+            "ppm doctor ppm.yml --grace 30s",
+            "docker run --rm --read-only image ppm doctor --strict",
+            "ppm doctor --json",
+        ],
+        "\n\n",
+        section![
+            "Exit codes",
+            "0  nothing keeps the daemon or a service of the configuration from running",
+            "1  something does; with --strict also where something will not work as well",
+        ],
+    ))]
+    Doctor(Doctor),
     /// Explain a schedule and show its next runs
     #[command(after_help = concat!(
         section![
@@ -372,7 +422,6 @@ mod tests {
     use clap::CommandFactory;
     use clap::error::ErrorKind;
     use ppm_protocol::Signal;
-    use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
     /// The README's commands, as they stand there.
@@ -389,7 +438,8 @@ mod tests {
     ];
 
     fn typed(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(shell_words::split(line).unwrap())
+        let words: Vec<OsString> = shell_words::split(line).unwrap().into_iter().map(OsString::from).collect();
+        Cli::read(&words)
     }
 
     fn ask(line: &str) -> Ask {
@@ -463,6 +513,29 @@ mod tests {
             assert_eq!(globals.socket, Some(PathBuf::from("/x")));
         }
         assert_eq!(typed("ppm ls --color never").unwrap().globals.color, ColorChoice::Never);
+    }
+
+    #[test]
+    fn what_is_asked_often_is_understood_the_same_without_the_rest() {
+        let lines = [
+            "ls",
+            "list -q web",
+            "ps --json 'web-*' 3",
+            "info",
+            "status web --utc",
+            "health --socket /x @front",
+            "is-ready -q",
+            "ls --wide --color never",
+        ];
+        for line in lines {
+            let words = shell_words::split(&format!("ppm {line}")).unwrap();
+            let whole = Cli::try_parse_from(&words).unwrap();
+            let brief = Brief::try_parse_from(&words).unwrap();
+            assert_eq!(format!("{:?}", whole.globals), format!("{:?}", brief.globals), "{line}");
+            assert_eq!(format!("{:?}", whole.command), format!("Ask(Often({:?}))", brief.command), "{line}");
+        }
+        assert_eq!(refused("ppm ls --sokcet /x"), ErrorKind::UnknownArgument);
+        assert_eq!(refused("ppm ls --help"), ErrorKind::DisplayHelp);
     }
 
     #[test]

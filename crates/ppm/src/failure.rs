@@ -220,7 +220,8 @@ pub fn io_words(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), |number| words(Errno::from_raw(number)))
 }
 
-fn words(error: Errno) -> String {
+/// The same of an errno(3).
+pub fn words(error: Errno) -> String {
     if error == Errno::ENOENT {
         return "no such file".to_owned();
     }

@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod client;
 mod cron;
+mod doctor;
 mod elsewhere;
 mod failure;
 mod log;
@@ -24,7 +25,6 @@ mod zone;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::cli::{Cli, Command};
@@ -35,13 +35,13 @@ use crate::streams::Streams;
 /// Does what the arguments say, the program's own name first, and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    match Cli::try_parse_from(&args) {
+    match Cli::read(&args) {
         Ok(Cli { globals, command }) => match command {
             Command::Daemon(daemon) => {
                 ppm_daemon::run(&ppm_daemon::Options { config: daemon.config, socket: globals.socket, command: daemon.command })
             }
             Command::Ask(ask) => Session::new(&globals).perform(ask).into(),
-            Command::Alone(alone) => alone::perform(&Streams::new(&globals), alone).into(),
+            Command::Alone(alone) => alone::perform(&Streams::new(&globals), alone, globals.socket.as_deref()).into(),
         },
         Err(error) => not_understood(&error, &args).into(),
     }

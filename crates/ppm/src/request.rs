@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ppm_protocol::Request;
 use ppm_protocol::message::{AddService, Await, Goal, ReadAgain, ReadStats, Selection, SendSignal, Targets, Watch};
 
-use crate::cli::{Add, Ask, Changing, Events, Shown, Until, Wait};
+use crate::cli::{Add, Ask, Changing, Events, Often, Shown, Until, Wait};
 use crate::failure::{Code, Failure, io_words};
 use crate::log;
 use crate::show::Look;
@@ -20,9 +20,10 @@ const EVENTS: usize = 100;
 /// the present and the zone.
 pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>, look: &Look) -> Result<Request, Failure> {
     Ok(match ask {
-        Ask::Info(shown) if shown.services.is_empty() => Request::List(Selection::default()),
-        Ask::Info(shown) => Request::Info(selection(shown)),
-        Ask::Ls(shown) => Request::List(selection(shown)),
+        Ask::Often(Often::Info(shown)) if shown.services.is_empty() => Request::List(Selection::default()),
+        Ask::Often(Often::Info(shown)) => Request::Info(selection(shown)),
+        Ask::Often(Often::Ls(shown)) => Request::List(selection(shown)),
+        Ask::Often(Often::Health(shown)) => Request::Health(selection(shown)),
         Ask::Add(add) => Request::Add(service(add, here)?),
         Ask::Rm(changing) => Request::Remove(targets(changing)),
         Ask::Start(changing) => Request::Start(targets(changing)),
@@ -38,7 +39,6 @@ pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>, look: &Look) 
         Ask::Reload(reload) => Request::Reload(ReadAgain { plan: reload.plan }),
         Ask::Runs(named) => Request::Runs(Selection { services: named.services }),
         Ask::Why(named) => Request::Why(Selection { services: named.services }),
-        Ask::Health(shown) => Request::Health(selection(shown)),
         Ask::Events(events) => Request::Events(watch(events)),
         Ask::Log(log) => Request::Log(log::request(log, look)?),
         Ask::Wait(wait) => Request::Wait(patience(wait)),

@@ -283,6 +283,9 @@ impl Session {
     fn version(&self, answer: Option<&RawValue>) -> Result<Code, Stop> {
         let daemon: Option<Greeting> = answer.map(|answer| self.read(answer)).transpose()?;
         let version = env!("CARGO_PKG_VERSION");
+        if let Some(daemon) = daemon.as_ref().map(|greeting| show::text::clean(&greeting.version)).filter(|daemon| *daemon != version) {
+            self.streams.warn(&[format!("this ppm is {version}, the daemon {daemon}; start the daemon anew to use what is new")]);
+        }
         if self.streams.json {
             self.streams.print_line(&serde_json::json!({ "version": version, "protocol": PROTOCOL, "daemon": daemon }))?;
         } else {

@@ -10,16 +10,18 @@ use jiff::tz::TimeZone;
 /// Where the zones lie that `TZ` names.
 const DATABASE: &str = "/usr/share/zoneinfo";
 
-/// The zone that `TZ` names, else the system's.
+/// The zone that `TZ` names, else the system's, else UTC.
 pub fn local(tz: Option<&str>) -> TimeZone {
+    find(tz).unwrap_or(TimeZone::UTC)
+}
+
+/// The same, if there is one.
+pub fn find(tz: Option<&str>) -> Option<TimeZone> {
     let Some(name) = tz.map(|name| name.strip_prefix(':').unwrap_or(name)) else {
-        return file(Path::new("/etc/localtime")).unwrap_or(TimeZone::UTC);
+        return file(Path::new("/etc/localtime"));
     };
     // Joining a path that begins at the root gives that path.
-    file(&Path::new(DATABASE).join(name))
-        .or_else(|| TimeZone::get(name).ok())
-        .or_else(|| TimeZone::posix(name).ok())
-        .unwrap_or(TimeZone::UTC)
+    file(&Path::new(DATABASE).join(name)).or_else(|| TimeZone::get(name).ok()).or_else(|| TimeZone::posix(name).ok())
 }
 
 fn file(path: &Path) -> Option<TimeZone> {

@@ -81,6 +81,13 @@ impl Mark {
     pub(super) fn char_in(self, text: &str) -> Option<char> {
         Source::new(text).line(self.line).chars().nth(self.column.saturating_sub(1))
     }
+
+    /// Whether nothing stands there or after it.
+    pub(super) fn is_behind(self, text: &str) -> bool {
+        let source = Source::new(text);
+        let rest_of_line: String = source.line(self.line).chars().skip(self.column.saturating_sub(1)).collect();
+        rest_of_line.trim().is_empty() && source.lines.iter().skip(self.line).all(|line| line.trim().is_empty())
+    }
 }
 
 impl<'a> Source<'a> {

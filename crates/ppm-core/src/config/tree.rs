@@ -485,6 +485,9 @@ fn bad_syntax(shown: &str, mark: Option<Mark>, text: &str) -> NotYaml {
     if context.contains("quoted scalar") && problem.contains("end of stream") {
         return NotYaml { mark: begin.or(mark), ..NotYaml::new("not valid YAML: the quote that begins here is not closed") };
     }
+    if context.contains("flow ") && mark.is_some_and(|mark| mark.is_behind(text)) {
+        return NotYaml { mark: begin.or(mark), ..NotYaml::new("not valid YAML: the bracket that begins here is not closed") };
+    }
     if mark.is_some_and(|mark| mark.char_in(text) == Some('\t')) {
         return not_yaml.hint("indent with spaces, YAML does not allow tabs there");
     }

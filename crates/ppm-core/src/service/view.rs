@@ -153,6 +153,7 @@ impl Service {
             Run::Starting { .. } => "starting".to_owned(),
             Run::Up(live) => match live.cause {
                 Cause::Boot => "started with the daemon".to_owned(),
+                Cause::Reload => "started with the configuration that was read again".to_owned(),
                 Cause::Request => "started by request".to_owned(),
                 Cause::Schedule => "started by its schedule".to_owned(),
                 Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),

@@ -296,7 +296,7 @@ impl Judge {
         rule(known.is_wanted() && !is_ending, "what is stopped stays so", text)?;
         let window = known.restart_window().filter(|(of, _, _)| *of == cause);
         match cause {
-            Cause::Boot => rule(known.boots, "a start has a cause", text)?,
+            Cause::Boot | Cause::Reload => rule(known.boots, "a start has a cause", text)?,
             Cause::Request | Cause::Memory => rule(known.coming == Some(cause), "a start has a cause", text)?,
             Cause::Schedule | Cause::Missed => {
                 rule(known.coming == Some(cause) || known.fires == Some(cause), "a start has a cause", text)?

@@ -116,7 +116,7 @@ fn services_come_and_go_with_the_file() {
         .announces("reload: added new; removed svc")
         .asks_to_stop(Signal::TERM)
         .on("new")
-        .starts_by(Cause::Boot)
+        .starts_by(Cause::Reload)
         .row(|row| assert_eq!(row.id, 2))
         .on("svc")
         .exits(code(0))
@@ -336,7 +336,7 @@ fn a_client_that_is_gone_gets_no_answer_but_its_reload_is_done() {
         .reads([svc(), named("new")])
         .announces("reload: added new")
         .on("new")
-        .starts_by(Cause::Boot);
+        .starts_by(Cause::Reload);
 }
 
 /// Of two that read at once the earlier could come to its end last, and bring the older file back.
@@ -350,7 +350,7 @@ fn a_reload_that_comes_while_another_reads_is_begun_after_it() {
         .reads([svc(), named("new")])
         .announces("reload: added new")
         .on("new")
-        .starts_by(Cause::Boot)
+        .starts_by(Cause::Reload)
         .answers("first", reloaded(&[("svc", ReloadAction::Keep, ""), ("new", ReloadAction::Add, "")]))
         .reads_again()
         .announces("reload: nothing has changed")
@@ -369,7 +369,7 @@ fn a_reload_that_waits_is_done_also_when_both_who_asked_are_gone() {
         .reads([svc(), named("new")])
         .announces("reload: added new")
         .on("new")
-        .starts_by(Cause::Boot)
+        .starts_by(Cause::Reload)
         .quiet();
 }
 
@@ -440,7 +440,7 @@ fn what_a_reload_does_is_done_in_the_name_of_who_asked_for_it_even_if_they_have_
         .look(|story| assert_eq!(behind(story, EventKind::Stopping), (Some(1000), None)))
         .look(|story| assert_eq!(behind(story, EventKind::Added), (Some(1000), None)))
         .on("new")
-        .starts_by(Cause::Boot);
+        .starts_by(Cause::Reload);
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn who_has_outgrown_max_memory_is_started_anew_and_who_shares_its_pages_is_not()
         "x=$(head -c 20000000 /dev/zero | tr '\\0' a); for n in 1 2 3 4; do (sleep 1000 & wait) & done; sleep 0; echo > ready; wait";
     let service = |name: &str, script: &str, max: &str| json!({"name": name, "command": ["bash", "-c", script], "max_memory": max});
     let shared = service("shared", shares, "64MiB");
-    let daemon = Setup::new().services(&[shared.clone()]).start();
+    let daemon = Setup::new().services(std::slice::from_ref(&shared)).start();
     daemon.lines_in("ready");
     until("its pages are shared", || (number(&usage(&daemon, "shared"), "memory_rss") > 64 << 20).then_some(()));
     let mut events = daemon.events();

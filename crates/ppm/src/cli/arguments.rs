@@ -191,6 +191,20 @@ pub struct Check {
     pub grace: Option<Duration>,
 }
 
+/// `ppm doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// The configuration, '-' for stdin [env: PPM_CONFIG] [default: the one that 'ppm daemon' would find]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How long the container is given to stop: docker gives 10s, kubernetes 30s
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
+    pub grace: Duration,
+    /// Fail where something will not work as well, too
+    #[arg(long)]
+    pub strict: bool,
+}
+
 /// `ppm cron`.
 #[derive(Args, Debug)]
 pub struct Cron {

@@ -5,6 +5,7 @@
 //! printed needs colour to be understood.
 
 pub mod cron;
+pub mod doctor;
 pub mod events;
 pub mod failure;
 pub mod health;

@@ -1,4 +1,4 @@
-//! Commands that need no daemon: check, probe, completions.
+//! Commands that need no daemon: check, doctor, probe, completions.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -248,4 +248,37 @@ fn a_reader_who_has_gone_ends_these_quietly_too_r57() {
         assert_eq!(output.status.code(), Some(code), "{args}");
         assert!(!String::from_utf8(output.stderr).unwrap().contains("pipe"), "{args}");
     }
+}
+
+#[test]
+fn the_doctor_tells_what_keeps_a_container_from_running_and_what_does_not() {
+    let folder = folder(&[("ppm.yml", RIGHT), ("wrong.yml", WRONG), ("slow.yml", "shutdown_timeout: 20s\n")]);
+    let doctor =
+        |args: &str| ppm(args).current_dir(folder.path()).env("PPM_SOCKET", folder.path().join("ppm.sock")).env("TZ", "UTC").assert();
+    let out = doctor("doctor ppm.yml").code(0).stderr_eq("").get_output().stdout.clone();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains("ok       configuration  ppm.yml: 2 services, all right\n"), "{out}");
+    assert!(out.contains("/ppm.sock: can be made\n"), "{out}");
+    doctor("doctor wrong.yml -q").code(1).stdout_eq("").stderr_eq("");
+    doctor("doctor slow.yml -q").code(0);
+    doctor("doctor slow.yml -q --strict").code(1);
+    doctor("doctor slow.yml -q --strict --grace 30s").code(0);
+    doctor("doctor none.yml -q").code(1);
+    let json = doctor("doctor slow.yml --json").code(0).get_output().stdout.clone();
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let stopping = json["checks"].as_array().unwrap().iter().find(|check| check["about"] == "stopping").unwrap();
+    assert_eq!(
+        (&stopping["verdict"], &stopping["found"]),
+        (&"warning".into(), &"the shutdown timeout (20s) does not fit into a grace of 10s".into())
+    );
+    doctor("doctor ppm.yml -q --socket no/such/ppm.sock").code(1);
+}
+
+#[test]
+fn without_a_configuration_the_doctor_looks_at_the_rest() {
+    let folder = folder(&[]);
+    let out =
+        ppm("doctor").current_dir(folder.path()).env("HOME", folder.path()).env_remove("PPM_CONFIG").assert().get_output().stdout.clone();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains("ok       configuration  there is none; the daemon starts without services\n"), "{out}");
 }

@@ -6,10 +6,11 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "daemon",
     "info",
     "ls",
+    "health",
     "add",
     "rm",
     "start",
@@ -25,13 +26,13 @@ const COMMANDS: [&str; 29] = [
     "reload",
     "runs",
     "why",
-    "health",
     "events",
     "log",
     "wait",
     "shutdown",
     "version",
     "check",
+    "doctor",
     "cron",
     "probe",
     "schema",

@@ -447,7 +447,8 @@ fn shutdown_returns_when_the_daemon_has_gone() {
 #[test]
 fn the_version_is_told_with_and_without_a_daemon() {
     let daemon = Daemon::answering(call("hello", ""), result(r#"{"protocol":1,"version":"9.8.7","pid":1}"#));
-    daemon.ppm("version").assert().code(0).stdout_eq("ppm     [..]\ndaemon  9.8.7 (pid 1)\n");
+    let warning = "warning: this ppm is [..], the daemon 9.8.7; start the daemon anew to use what is new\n";
+    daemon.ppm("version").assert().code(0).stderr_eq(warning).stdout_eq("ppm     [..]\ndaemon  9.8.7 (pid 1)\n");
     daemon.finish();
 
     let folder = tempfile::tempdir().unwrap();
