@@ -14,6 +14,7 @@ use crate::attributes::{Attributes, Resource, write_umask};
 use crate::config::{write_duration, write_size};
 use crate::environment::{EnvValue, Surroundings};
 use crate::logging::{LogKeys, Logger};
+use crate::probe::{Check, Health, Readiness};
 use crate::schedule::{Options, Schedule};
 use crate::spec::{Command, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::zone;
@@ -33,8 +34,23 @@ struct Changes {
 /// the old and the new keys for all services.
 pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>, Option<&LogKeys>)) -> (ReloadAction, Vec<String>) {
     let mut changes = Changes::default();
-    let ServiceSpec { name: _, id, command, autostart, restart, success_exit_codes, stop, schedule, log, essential, .. } = old;
-    let ServiceSpec { max_memory, groups, .. } = old;
+    let ServiceSpec {
+        name: _,
+        id,
+        command,
+        autostart,
+        restart,
+        success_exit_codes,
+        stop,
+        schedule,
+        ready,
+        health,
+        log,
+        essential,
+        max_memory,
+        groups,
+        source: _,
+    } = old;
     changes.command(command, &new.command);
     changes.schedule(schedule.as_ref(), new.schedule.as_ref());
     changes.restart(restart, &new.restart);
@@ -42,6 +58,8 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
     changes.compare("autostart", autostart, &new.autostart);
     changes.compare("success_exit_codes", format!("{success_exit_codes:?}"), format!("{:?}", new.success_exit_codes));
     changes.logger(log.logger(loggers.0), new.log.logger(loggers.1));
+    changes.ready(ready.as_deref(), new.ready.as_deref());
+    changes.health(health.as_deref(), new.health.as_deref());
     changes.compare("essential", essential, &new.essential);
     changes.compare("max_memory", or_none(max_memory.map(write_size)), or_none(new.max_memory.map(write_size)));
     changes.compare("groups", groups.join(" "), new.groups.join(" "));
@@ -179,6 +197,39 @@ impl Changes {
                 (true, true) => self.words.push("log".to_owned()),
                 (old, new) => self.of_process |= self.compare("log", is_captured(old), is_captured(new)),
             }
+        }
+    }
+
+    fn ready(&mut self, old: Option<&Readiness>, new: Option<&Readiness>) {
+        let (Some(old), Some(new)) = (old, new) else {
+            self.compare("ready", or_none(old.map(|old| &old.check)), or_none(new.map(|new| &new.check)));
+            return;
+        };
+        let Readiness { check, interval, timeout, start_period } = old;
+        let limit = |limit: Option<Duration>| limit.map_or("off".to_owned(), write_duration);
+        self.check("ready", check, &new.check);
+        self.compare("ready.interval", write_duration(*interval), write_duration(new.interval));
+        self.compare("ready.timeout", limit(*timeout), limit(new.timeout));
+        self.compare("ready.start_period", write_duration(*start_period), write_duration(new.start_period));
+    }
+
+    fn health(&mut self, old: Option<&Health>, new: Option<&Health>) {
+        let (Some(old), Some(new)) = (old, new) else {
+            self.compare("health", or_none(old.map(|old| &old.check)), or_none(new.map(|new| &new.check)));
+            return;
+        };
+        let Health { check, interval, timeout, retries, start_period } = old;
+        self.check("health", check, &new.check);
+        self.compare("health.interval", write_duration(*interval), write_duration(new.interval));
+        self.compare("health.timeout", write_duration(*timeout), write_duration(new.timeout));
+        self.compare("health.retries", retries, &new.retries);
+        self.compare("health.start_period", write_duration(*start_period), write_duration(new.start_period));
+    }
+
+    /// Named in short; what the short name leaves out may differ too.
+    fn check(&mut self, key: &str, old: &Check, new: &Check) {
+        if !self.compare(key, old.to_string(), new.to_string()) && old != new {
+            self.words.push(format!("{key}: {old} is asked otherwise"));
         }
     }
 

@@ -12,11 +12,13 @@ use ppm_protocol::{EventRow, Exit, Request, RpcError, RpcId, Signal};
 
 use crate::config::Config;
 use crate::logging::Logger;
+use crate::probe::{Outcome, Page};
 use crate::reload::NoConfig;
 use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
+use crate::target::Target;
 use crate::time::{Now, Timestamp};
-use crate::usage::Usage;
+use crate::usage::{Container, Usage};
 
 /// A service's number, 1 or greater; never given to another service while the daemon lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,12 +152,23 @@ pub enum Event {
         /// Which.
         pid: Pid,
     },
+    /// An attempt asked for with [`Action::Probe`] has ended.
+    Probed {
+        /// The service.
+        id: ServiceId,
+        /// The action's.
+        attempt: u64,
+        /// What came of it.
+        outcome: Outcome,
+    },
     /// The sample asked for with [`Action::Sample`].
     Sampled {
         /// The action's.
         sample: u64,
         /// One entry for each of those asked for that could be read.
         usages: Vec<(Whose, Usage)>,
+        /// The container, where the daemon's own usage was asked for.
+        container: Option<Container>,
     },
     /// The configuration asked for with [`Action::ReadConfig`].
     ConfigRead {
@@ -215,6 +228,22 @@ pub enum Action {
     Sweep {
         /// The signal.
         signal: Signal,
+    },
+    /// Find out something about a service, once; answered by [`Event::Probed`], unless it is stopped before.
+    Probe {
+        /// The service.
+        id: ServiceId,
+        /// To be given back; never used twice for a service.
+        attempt: u64,
+        /// What.
+        question: Question,
+    },
+    /// Nobody wants to know any more what comes of an attempt.
+    StopProbe {
+        /// The service.
+        id: ServiceId,
+        /// Which.
+        attempt: u64,
     },
     /// Read what services use with all of their processes; answered by [`Event::Sampled`].
     Sample {
@@ -359,6 +388,29 @@ pub struct Launch {
     pub logger: Option<Logger>,
     /// What it reads.
     pub stdin: Stdin,
+}
+
+/// What a probe is to find out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether a connection is taken there.
+    Connection(Target),
+    /// Whether a page answers as it should.
+    Page(Page),
+    /// Whether this program ends with 0.
+    Command {
+        /// It, and its surroundings.
+        launch: Arc<Launch>,
+        /// Why the service was started that it looks at.
+        cause: Cause,
+    },
+    /// Whether there is a file that was made or changed at this time or later.
+    File {
+        /// Its absolute path.
+        path: String,
+        /// The time.
+        since: Timestamp,
+    },
 }
 
 /// Where a service's standard input comes from.

@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod advice;
+pub mod answer;
 pub mod attributes;
 pub mod backoff;
 pub mod chance;
@@ -23,6 +24,7 @@ pub mod max_memory;
 pub mod names;
 pub mod oom;
 pub mod planning;
+pub mod probe;
 pub mod reload;
 mod requests;
 pub mod rotate;
@@ -33,6 +35,7 @@ pub mod service;
 pub mod size;
 pub mod spec;
 pub mod supervisor;
+pub mod target;
 pub mod time;
 pub mod usage;
 mod waiting;

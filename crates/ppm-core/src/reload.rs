@@ -342,7 +342,12 @@ impl Supervisor {
     fn change_service(&mut self, now: Now, step: Step) -> (ServiceId, Todo) {
         match step.target {
             Target::Stays(id, spec, origin) => {
+                let (ready, health) = (spec.ready.clone(), spec.health.clone());
+                let is_probed_otherwise = self.service(id).is_some_and(|old| (&old.spec().ready, &old.spec().health) != (&ready, &health));
                 self.configure(now, id, spec, origin);
+                if is_probed_otherwise {
+                    self.step(now, id, &Input::Reprobe);
+                }
                 if step.row.action != ReloadAction::Keep {
                     self.tell_of(now, id, EventKind::Changed, step.row.changes.join(", "));
                 }

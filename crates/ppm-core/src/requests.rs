@@ -480,7 +480,9 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Drained
         | Input::Strayed
         | Input::WasPaused
-        | Input::WasResumed => Aim::Asked,
+        | Input::WasResumed
+        | Input::Probed(..)
+        | Input::Reprobe => Aim::Asked,
     }
 }
 

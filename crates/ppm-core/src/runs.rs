@@ -83,7 +83,7 @@ impl Outcome {
     pub fn of(how: &How) -> Outcome {
         match how {
             How::Finished => Outcome::Finished,
-            How::Crashed | How::OutOfMemory => Outcome::Crashed,
+            How::Crashed | How::OutOfMemory | How::Unwell(_) => Outcome::Crashed,
             How::Obeyed | How::DiedStopping | How::Overran(_) | How::Outgrew { .. } => Outcome::Stopped,
             How::TimedOut(_) => Outcome::TimedOut,
             How::NotStarted(_) => Outcome::NotStarted,

@@ -19,9 +19,13 @@
 //! session of their own, job control, a daemon), have to be looked for, and are asked a moment later, so that a service
 //! that ends at once costs nothing (R21).
 //!
+//! While it is `Up` it is probed, until it is ready, and from then on whether it is well. How far that has come is a part of
+//! [`Live`], so that it ends with the run.
+//!
 //! Invariants: at most one incarnation (R24): only a run without any process leads to `Starting`. The last command
 //! wins (R23). A timer is a field of the run that needs it, so leaving the run cancels it. Nothing here waits.
 
+mod probing;
 mod view;
 
 use std::time::Duration;
@@ -34,10 +38,13 @@ use crate::event::{Cause, Group, Launch, NoStart, Pid, Planned, ServiceId, Stdin
 use crate::journal::LONGEST_REASON;
 use crate::logging::LogKeys;
 use crate::planning::{Due, Plan, Planner};
+use crate::probe::Outcome as Probed;
 use crate::runs::{self, Ended, Outcome, Record, Runs};
 use crate::schedule::{Missed, Overlap, Retry};
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
+
+pub use probing::{Attempt, Probing, Stage};
 
 /// After SIGKILL a process is gone at once, unless the kernel holds it (R25); after this long that is told.
 pub const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -151,6 +158,8 @@ pub struct Live {
     pub limit: Limit,
     /// A planned run that waits for its end (`overlap: queue`).
     pub queued: Option<Cause>,
+    /// How far its probes have come.
+    pub probing: Probing,
 }
 
 /// How long a run may last.
@@ -169,6 +178,8 @@ pub enum Limit {
         /// `max_memory`.
         max: u64,
     },
+    /// It did not become ready in time, or was not well, and was asked to end.
+    Unwell,
 }
 
 /// How the last run ended.
@@ -208,6 +219,8 @@ pub enum How {
         /// `max_memory`.
         max: u64,
     },
+    /// It was asked to end, since its probes failed; in words.
+    Unwell(String),
     /// It could not be started, for this cause.
     NotStarted(NoStart),
 }
@@ -220,7 +233,14 @@ impl End {
             (_, Some(exit)) => exit_code(exit),
             (How::NotStarted(error), None) => error.code,
             (
-                How::Finished | How::Crashed | How::OutOfMemory | How::Obeyed | How::DiedStopping | How::Overran(_) | How::TimedOut(_),
+                How::Finished
+                | How::Crashed
+                | How::OutOfMemory
+                | How::Obeyed
+                | How::DiedStopping
+                | How::Overran(_)
+                | How::TimedOut(_)
+                | How::Unwell(_),
                 None,
             )
             | (How::Outgrew { .. }, None) => 0,
@@ -291,6 +311,10 @@ pub enum Input {
     WasPaused,
     /// The main process goes on.
     WasResumed,
+    /// An attempt to probe it has ended.
+    Probed(u64, Probed),
+    /// It is to be probed otherwise.
+    Reprobe,
 }
 
 /// What follows from an input.
@@ -304,6 +328,10 @@ pub enum Effect {
     KillStrays(Signal),
     /// Ask the strays to end that have not been asked.
     AskStrays(Signal),
+    /// Probe it: the attempt of this number.
+    Probe(u64),
+    /// Nobody wants to know any more what comes of this attempt.
+    StopProbe(u64),
     /// Tell of it.
     Told {
         /// What happened.
@@ -365,6 +393,14 @@ pub struct Service {
     /// Planned runs that were left out since the run before lasted; of this run.
     skips: u32,
     advised: bool,
+    /// When its last start was begun.
+    launched: Timestamp,
+    /// Attempts to probe it, over all its runs: so a number is never used twice.
+    probes: u64,
+    /// What came of the last one of this run.
+    probed: Option<(Mono, Probed)>,
+    /// Why this run was asked to end, where that was for its probes.
+    unwell: String,
 }
 
 impl Service {
@@ -388,11 +424,16 @@ impl Service {
             runs: Runs::default(),
             skips: 0,
             advised: false,
+            launched: ctx.now.wall,
+            probes: 0,
+            probed: None,
+            unwell: String::new(),
         }
     }
 
     /// THE TABLE: every input in every run. No `_`: a new input must be answered everywhere.
     pub fn step(&mut self, ctx: &Context<'_>, input: &Input, out: &mut Vec<Effect>) {
+        let before = self.run;
         match (self.run, input) {
             (Run::Idle, Input::Boot(cause)) => self.boot(*cause, out),
             (_, Input::Boot(_)) => {} // a command was quicker
@@ -515,6 +556,8 @@ impl Service {
             (Run::Up(live) | Run::Paused(live), Input::Tick) => {
                 if matches!(live.limit, Limit::Until(at) if at <= ctx.now.mono) {
                     self.time_out(ctx, live, out);
+                } else if matches!(self.run, Run::Up(_)) {
+                    self.probe_what_is_due(ctx, live, out);
                 }
             }
             (Run::Stopping { live, strays_at, kill_at, then }, Input::Tick) => {
@@ -619,12 +662,13 @@ impl Service {
             ) => never!(self, input, out),
 
             (Run::Up(live), Input::WasPaused) => {
-                self.run = Run::Paused(live);
+                self.run = Run::Paused(Live { probing: live.probing.at_rest(), ..live });
                 self.tell(EventKind::Paused, Some(live.pid), "paused by a stop signal".to_owned(), out);
             }
             (Run::Paused(live), Input::WasResumed) => {
                 self.run = Run::Up(live);
                 self.tell(EventKind::Resumed, Some(live.pid), String::new(), out);
+                self.probe_anew(ctx, live);
             }
             // The kernel tells of stops and continues as levels, not as a history (R16).
             (Run::Paused(_) | Run::Stopping { .. } | Run::Killing { .. }, Input::WasPaused) => {}
@@ -633,7 +677,22 @@ impl Service {
                 Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. },
                 Input::WasPaused | Input::WasResumed,
             ) => never!(self, input, out),
+
+            (Run::Up(live), Input::Probed(attempt, outcome)) => self.attempt_ended(ctx, live, *attempt, outcome, out),
+            (Run::Up(live), Input::Reprobe) => self.probe_anew(ctx, live),
+            (
+                Run::Idle
+                | Run::Starting { .. }
+                | Run::Paused(_)
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Waiting { .. },
+                Input::Probed(..) | Input::Reprobe,
+            ) => {}
         }
+        self.keep_in_step(ctx, before, input, out);
     }
 
     /// What is needed to start it with this input, where this `logger` holds for all services.
@@ -801,10 +860,17 @@ impl Service {
                 self.record(ctx, exit, left, How::TimedOut(limit), live.pid, out);
                 self.crashes = self.crashes.saturating_add(1);
             }
+            Limit::Unwell if self.is_active() => {
+                let why = std::mem::take(&mut self.unwell);
+                self.record(ctx, exit, left, How::Unwell(why), live.pid, out);
+                self.crashes = self.crashes.saturating_add(1);
+            }
             Limit::Outgrown { used, max } if self.is_active() => {
                 self.record(ctx, exit, left, How::Outgrew { used, max }, live.pid, out);
             }
-            Limit::Passed(_) | Limit::Outgrown { .. } | Limit::None | Limit::Until(_) => self.record(ctx, exit, left, how, live.pid, out),
+            Limit::Passed(_) | Limit::Outgrown { .. } | Limit::Unwell | Limit::None | Limit::Until(_) => {
+                self.record(ctx, exit, left, how, live.pid, out)
+            }
         }
     }
 
@@ -888,8 +954,9 @@ impl Service {
     fn spawned(&mut self, ctx: &Context<'_>, pid: Pid, cause: Cause, out: &mut Vec<Effect>) {
         let timeout = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.timeout);
         let limit = timeout.map_or(Limit::None, |timeout| Limit::Until(ctx.now.mono + timeout));
-        let live = Live { pid, since: ctx.now.mono, cause, limit, queued: None };
+        let live = Live { pid, since: ctx.now.mono, cause, limit, queued: None, probing: self.first_probing(ctx) };
         self.run = Run::Up(live);
+        self.probed = None;
         self.attempts += 1;
         self.starts += 1;
         self.started = Some(ctx.now.wall);
@@ -995,7 +1062,10 @@ impl Service {
             return;
         }
         let (delay, cause) = match (&end.how, policy.when) {
-            (How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::NotStarted(_), RestartWhen::OnFailure | RestartWhen::Always) => {
+            (
+                How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::Unwell(_) | How::NotStarted(_),
+                RestartWhen::OnFailure | RestartWhen::Always,
+            ) => {
                 if policy.max_retries > 0 && self.crashes > policy.max_retries {
                     self.gave_up = true;
                     let reason = self.reason_at_rest();
@@ -1005,7 +1075,7 @@ impl Service {
             }
             (How::Finished, RestartWhen::Always) => (policy.interval, Cause::Restart),
             (How::Finished, RestartWhen::Never | RestartWhen::OnFailure)
-            | (How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::NotStarted(_), RestartWhen::Never)
+            | (How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::Unwell(_) | How::NotStarted(_), RestartWhen::Never)
             | (How::Obeyed | How::DiedStopping | How::Overran(_) | How::Outgrew { .. }, _) => return,
         };
         let until = end.at + delay;

@@ -16,6 +16,7 @@ use crate::attributes::{Attributes, User};
 use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::logging::{LogChoice, LogKeys};
 use crate::names;
+use crate::probe::{Health, Readiness};
 use crate::schedule::Schedule;
 
 /// How many services a daemon takes: far more than a container holds, few enough to bound its memory.
@@ -79,6 +80,10 @@ pub struct ServiceSpec {
     pub stop: StopPolicy,
     /// When it starts by the wall clock.
     pub schedule: Option<Schedule>,
+    /// When it is ready; None: as soon as it runs.
+    pub ready: Option<Box<Readiness>>,
+    /// When it is well; None: as long as it runs.
+    pub health: Option<Box<Health>>,
     /// What becomes of its output.
     pub log: LogChoice,
     /// Whether its end, when nothing starts it again and nobody asked for it, ends the daemon.
@@ -219,6 +224,8 @@ impl ServiceSpec {
             success_exit_codes: vec![0],
             stop: StopPolicy::default(),
             schedule: None,
+            ready: None,
+            health: None,
             log: LogChoice::AsLogger,
             essential: false,
             max_memory: None,

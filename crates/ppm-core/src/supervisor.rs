@@ -241,8 +241,9 @@ impl Supervisor {
             Event::Resumed { pid } => self.step_owner(now, pid, &Input::WasResumed),
             Event::Drained { id } => self.step(now, id, &Input::Drained),
             Event::Strayed { id } => self.step(now, id, &Input::Strayed),
+            Event::Probed { id, attempt, outcome } => self.step(now, id, &Input::Probed(attempt, outcome)),
             Event::Alone => self.alone(now),
-            Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
+            Event::Sampled { sample, usages, container } => self.sampled(now, sample, usages, container),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
             Event::Signalled(signal) => {
                 self.acting = Some(Actor::Signal(signal));
@@ -433,6 +434,10 @@ impl Supervisor {
                 Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { id, pid, signal, reach }),
                 Effect::KillStrays(signal) => self.actions.push(Action::KillStrays { id, signal }),
                 Effect::AskStrays(signal) => self.actions.push(Action::AskStrays { id, signal }),
+                Effect::Probe(attempt) => {
+                    self.actions.extend(service.question().map(|question| Action::Probe { id, attempt, question }));
+                }
+                Effect::StopProbe(attempt) => self.actions.push(Action::StopProbe { id, attempt }),
                 Effect::EndDaemon => self.exit_code = self.exit_code.or_else(|| service.last().map(End::code)),
                 Effect::Advise(text) => self.actions.push(Action::Announce(Notice::Warning(text))),
                 Effect::Impossible(text) => self.actions.push(Action::Announce(Notice::Impossible(text))),

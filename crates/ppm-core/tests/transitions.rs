@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_core::event::{Cause, Group, NoStart, Pid, ServiceId};
+use ppm_core::probe::{Check, Health, Outcome, Readiness};
 use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
-use ppm_core::service::{Context, Effect, Input, Live, Next, Run, Service, Want};
+use ppm_core::service::{Attempt, Context, Effect, Input, Live, Next, Run, Service, Stage, Want};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::time::{Mono, Now, Timestamp, brief};
 use ppm_protocol::{Exit, Signal, Status};
@@ -105,6 +106,17 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
                 (spec.essential, spec.restart.when) = (true, RestartWhen::Never);
                 spec.schedule = Some(Schedule::parse("* * * * *").unwrap());
             }),
+        ),
+        (
+            "ready: {tcp: 80, timeout: 10s, start_period: 5s}",
+            with(|spec| {
+                let ready = Readiness::new(Check::tcp("80").unwrap());
+                spec.ready = Some(Box::new(Readiness { timeout: Some(10 * STEP), start_period: 5 * STEP, ..ready }));
+            }),
+        ),
+        (
+            "health: {tcp: 80, retries: 2}",
+            with(|spec| spec.health = Some(Box::new(Health { retries: 2, ..Health::new(Check::tcp("80").unwrap()) }))),
         ),
         ("success_exit_codes: [0, 1]", with(|spec| spec.success_exit_codes = vec![0, 1])),
         (
@@ -215,6 +227,10 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Strayed", Input::Strayed),
         ("WasPaused", Input::WasPaused),
         ("WasResumed", Input::WasResumed),
+        ("Probed, passed", Input::Probed(0, Outcome::Passed)),
+        ("Probed, failed", Input::Probed(0, Outcome::Failed("connection refused".to_owned()))),
+        ("Probed, not asked", Input::Probed(0, Outcome::NotAsked("too many open files".to_owned()))),
+        ("Reprobe", Input::Reprobe),
     ]
 }
 
@@ -227,6 +243,10 @@ fn try_cell(service: &Service, at: Mono, name: &'static str, input: &Input) -> (
         _ => at + STEP,
     };
     let before = service;
+    let input = &match input {
+        Input::Probed(_, outcome) => Input::Probed(attempt_of(service).unwrap_or(99), outcome.clone()),
+        other => other.clone(),
+    };
     let mut service = service.clone();
     let mut effects = Vec::new();
     let step = catch_unwind(AssertUnwindSafe(|| {
@@ -264,8 +284,8 @@ fn state_of(service: &Service) -> State {
         Run::Idle if is_given_up(service) => (1, "Idle, gave up".to_owned()),
         Run::Idle => (1, "Idle, ran before".to_owned()),
         Run::Starting { .. } => (2, "Starting".to_owned()),
-        Run::Up(live) => (3, format!("Up{}", queued(live))),
-        Run::Paused(live) => (4, format!("Paused{}", queued(live))),
+        Run::Up(live) => (3, format!("Up{}{}", queued(live), probed(live))),
+        Run::Paused(live) => (4, format!("Paused{}{}", queued(live), probed(live))),
         Run::Stopping { strays_at, then, .. } => (5, format!("Stopping{}{}", strays(strays_at), cause(then))),
         Run::Killing { then, stuck_at: Some(_), .. } => (6, format!("Killing{}", cause(then))),
         Run::Killing { then, stuck_at: None, .. } => (7, format!("Killing, stuck{}", cause(then))),
@@ -283,12 +303,48 @@ fn queued(live: Live) -> &'static str {
     if live.queued.is_some() { ", one waits" } else { "" }
 }
 
+/// How far its probes have come, as far as states are told apart by it.
+fn probed(live: Live) -> String {
+    let stage = match live.probing.stage {
+        Stage::Starting { told_at: Some(_), .. } => ", not ready",
+        Stage::Starting { told_at: None, .. } => ", not ready, which was told",
+        Stage::Ready { .. } => "",
+    };
+    let attempt = match live.probing.attempt {
+        Attempt::None => "",
+        Attempt::Due(_) => ", probe due",
+        Attempt::UnderWay { .. } => ", probed",
+    };
+    let failures = match (live.probing.stage, live.probing.failures) {
+        (Stage::Ready { .. }, failures @ 1..) => format!(", failed {failures}"),
+        (Stage::Ready { .. } | Stage::Starting { .. }, _) => String::new(),
+    };
+    format!("{stage}{attempt}{failures}")
+}
+
+/// The same, with its times.
+fn probed_in_full(live: Live, at: Mono) -> String {
+    let until = |time: Mono| brief(time.since(at));
+    let times = match (live.probing.attempt, live.probing.stage) {
+        (Attempt::Due(due), _) | (Attempt::UnderWay { until: due, .. }, _) => format!(" {}", until(due)),
+        (Attempt::None, _) => String::new(),
+    };
+    format!("{}{times}", probed(live))
+}
+
+fn attempt_of(service: &Service) -> Option<u64> {
+    match service.live()?.probing.attempt {
+        Attempt::UnderWay { number, .. } => Some(number),
+        Attempt::None | Attempt::Due(_) => None,
+    }
+}
+
 /// Whose leftovers these are: what comes next depends on it.
 fn after(service: &Service) -> &'static str {
     use ppm_core::service::How;
     match service.last().map(|end| &end.how) {
         Some(How::Finished) => " after a good end",
-        Some(How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::NotStarted(_)) => " after a crash",
+        Some(How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::Unwell(_) | How::NotStarted(_)) => " after a crash",
         Some(How::Obeyed | How::DiedStopping | How::Overran(_) | How::Outgrew { .. }) => " after a stop",
         None => " after nothing",
     }
@@ -318,8 +374,8 @@ fn in_words(service: &Service, at: Mono) -> String {
     let run = match service.run() {
         Run::Idle => "Idle".to_owned(),
         Run::Starting { cause } => format!("Starting {cause}"),
-        Run::Up(live) => format!("Up{}", queued(live)),
-        Run::Paused(live) => format!("Paused{}", queued(live)),
+        Run::Up(live) => format!("Up{}{}", queued(live), probed_in_full(live, at)),
+        Run::Paused(live) => format!("Paused{}{}", queued(live), probed_in_full(live, at)),
         Run::Stopping { strays_at, kill_at, then: next, .. } => {
             format!("Stopping {}{}{}", strays(strays_at), until(kill_at), then(next))
         }
@@ -362,6 +418,8 @@ fn effect_in_words(effect: &Effect) -> String {
         Effect::AskStrays(signal) => format!("{} to strays not asked", signal.to_string().trim_start_matches("SIG")),
         Effect::Told { kind, reason, .. } if reason.is_empty() => format!("tell {kind}"),
         Effect::Told { kind, reason, .. } => format!("tell {kind}: {reason:?}"),
+        Effect::Probe(_) => "probe".to_owned(),
+        Effect::StopProbe(_) => "stop the probe".to_owned(),
         Effect::EndDaemon => "end the daemon".to_owned(),
         Effect::Advise(_) => "advise".to_owned(),
         Effect::Impossible(text) => panic!("in a test the impossible is a panic: {text}"),

@@ -12,7 +12,7 @@ use ppm_core::event::{Event, Group, Pid, ServiceId};
 use ppm_core::kin::{Birth, Kin, descendants};
 use ppm_core::oom::may_be_one;
 use ppm_core::spec::Reach;
-use ppm_protocol::Signal;
+use ppm_protocol::{Exit, Signal};
 
 use crate::census::Census;
 use crate::expenses::Expenses;
@@ -41,6 +41,10 @@ pub struct Children {
     census: Option<Census>,
     /// The runs of which nothing is left, by their main processes.
     pub over: Vec<Pid>,
+    /// Programs beside main processes, each the leader of a group that ends with it.
+    programs: BTreeSet<Pid>,
+    /// Those of them that have ended.
+    pub ended: Vec<(Pid, Exit)>,
     /// What was taken from the kernel and not told yet.
     events: VecDeque<Event>,
     leftovers: BTreeMap<ServiceId, Leftover>,
@@ -99,6 +103,8 @@ impl Children {
             kin: Kin::new(me),
             census,
             over: Vec::new(),
+            programs: BTreeSet::new(),
+            ended: Vec::new(),
             events: VecDeque::new(),
             leftovers: BTreeMap::new(),
             wanted: Vec::new(),
@@ -125,6 +131,20 @@ impl Children {
         of_another
     }
 
+    /// A program was started beside a main process, as leader of a group that is to end with it.
+    pub fn started_beside(&mut self, pid: Pid) {
+        self.programs.insert(pid);
+    }
+
+    /// Kills such a program and its group, if it has not ended.
+    pub fn kill_program(&self, pid: Pid) {
+        if self.programs.contains(&pid)
+            && let Err(error) = reap::signal(pid, Signal::KILL, Reach::Group)
+        {
+            tracing::warn!("cannot send SIGKILL to process {pid}: {error}");
+        }
+    }
+
     /// Takes what has changed from the kernel, for [`Children::next_event`].
     pub fn take(&mut self, names: Names<'_>) -> Taken {
         let mut taken = Taken::All;
@@ -133,6 +153,11 @@ impl Children {
         let mut count = 0;
         while let Some((change, owner)) = self.next_change() {
             let is_told = match change {
+                Change::Exited(pid, exit, _) if self.programs.remove(&pid) => {
+                    self.kin.reaped(pid);
+                    self.ended.push((pid, exit));
+                    false
+                }
                 Change::Exited(pid, exit, spent) => {
                     let led = self.kin.reaped(pid);
                     led.into_iter().for_each(|id| self.expenses.close(id));
@@ -183,9 +208,12 @@ impl Children {
 
     /// The next change of a child; with the end of an orphan, the service that it belonged to.
     fn next_change(&mut self) -> Option<(Change, Option<ServiceId>)> {
-        let (kin, census, expenses) = (&self.kin, &mut self.census, &self.expenses);
+        let (kin, census, expenses, programs) = (&self.kin, &mut self.census, &self.expenses, &self.programs);
         let mut owner = None;
         let change = reap::next(|pid| {
+            if programs.contains(&pid) {
+                let _ = reap::signal(pid, Signal::KILL, Reach::Group); // who may not be killed is left to the end of the service
+            }
             owner = if kin.led_by(pid).is_some() { None } else { expenses.owner(pid, kin, census.as_mut()) };
         })?;
         Some((change, owner))

@@ -8,8 +8,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{ClientId, Event, turn};
+use ppm_core::event::{ClientId, Event, ServiceId, turn};
 use ppm_core::oom::may_be_one;
+use ppm_core::probe::Outcome;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
@@ -54,6 +55,8 @@ pub enum Wake {
     Streamed(ClientId),
     /// A sample was read.
     Sampled(Box<Sample>),
+    /// An attempt to probe a service has ended.
+    Probed(ServiceId, u64, Outcome),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
     /// What must outlive the daemon was written, or could not be.
@@ -216,6 +219,10 @@ impl Driver {
             Wake::Sampled(sample) => {
                 let event = self.hands.sampled(*sample);
                 self.tell(event);
+            }
+            Wake::Probed(id, attempt, outcome) => {
+                self.hands.prober.ended(id, attempt);
+                self.tell(Event::Probed { id, attempt, outcome });
             }
             Wake::Remembered(outcome) => self.hands.memory.written(outcome),
             Wake::ConfigRead(read, config) => {

@@ -4,6 +4,7 @@
 //! leave. `ppm daemon` and the small binary `ppm-daemon` both call it.
 
 mod census;
+mod cgroup;
 mod children;
 mod clock;
 mod control;
@@ -16,6 +17,7 @@ mod log;
 mod logs;
 mod memory;
 mod oom;
+mod prober;
 mod reap;
 mod sampler;
 mod shell;

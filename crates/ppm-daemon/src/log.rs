@@ -116,6 +116,9 @@ fn tell_service(row: &EventRow) {
         EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut | EventKind::OverMemory => {
             tracing::warn!("{name}: {}: {reason}", row.event)
         }
+        EventKind::Ready => tracing::info!("{name}: ready {reason}"),
+        EventKind::Unready => tracing::warn!("{name}: {reason}"),
+        EventKind::Unhealthy => tracing::warn!("{name}: unhealthy: {reason}"),
         EventKind::GaveUp => tracing::error!("{name}: {reason}"),
         EventKind::Paused | EventKind::Resumed => tracing::info!("{name}: {}", row.event),
         EventKind::Drained | EventKind::Planned | EventKind::Deactivated | EventKind::Other(_) => {

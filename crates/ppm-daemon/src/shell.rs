@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, ServiceId, Shell};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, Question, ServiceId, Shell};
 use ppm_protocol::End;
 use ppm_protocol::message::{Notification, ReadLog};
 use tokio::sync::mpsc;
@@ -16,7 +16,8 @@ use crate::log;
 use crate::log::Past;
 use crate::logs::{Logs, Sinks, Stored};
 use crate::memory::Memory;
-use crate::sampler::{Question, Sample, Sampler};
+use crate::prober::Prober;
+use crate::sampler::{self, Sample, Sampler};
 use crate::spawn::{Spawner, Started, in_words};
 
 /// More readers of logs than this are refused: each is a thread.
@@ -35,6 +36,8 @@ pub struct Hands {
     pub memory: Memory,
     /// The output of services that is captured.
     pub logs: Logs,
+    /// The probes of services.
+    pub prober: Prober,
     /// What the daemon itself has said.
     pub past: Past,
     /// What came of actions, to be told to the supervisor next.
@@ -54,6 +57,7 @@ impl Hands {
             exit: None,
             memory,
             logs: Logs::default(),
+            prober: Prober::new(inbox.clone()),
             past,
             readers: 0,
             outcomes: VecDeque::new(),
@@ -86,6 +90,9 @@ impl Hands {
         for run in std::mem::take(&mut self.children.over) {
             self.logs.ended(run);
         }
+        for (pid, exit) in std::mem::take(&mut self.children.ended) {
+            self.prober.program_ended(pid, exit);
+        }
     }
 
     /// A reading has ended: the next may begin.
@@ -95,10 +102,10 @@ impl Hands {
 
     /// A sample was read: the next may begin.
     pub fn sampled(&mut self, sample: Sample) -> Event {
-        let Sample { sample, usages, escaped, ledger } = sample;
+        let Sample { sample, usages, container, escaped, ledger } = sample;
         self.children.expenses.watch_out_for(escaped);
         self.sampler.ended(ledger, &self.children.expenses);
-        Event::Sampled { sample, usages }
+        Event::Sampled { sample, usages, container }
     }
 
     fn spawn(&mut self, id: ServiceId, launch: &Launch, cause: Cause) -> Result<(), NoStart> {
@@ -113,6 +120,26 @@ impl Hands {
         }
         self.outcomes.push_back(Event::Spawned { id, pid });
         Ok(())
+    }
+
+    fn probe(&mut self, id: ServiceId, attempt: u64, question: Question) {
+        match question {
+            Question::Connection(target) => self.prober.connect(id, attempt, target),
+            Question::Page(page) => self.prober.get(id, attempt, page),
+            Question::File { path, since } => self.prober.look_for(id, attempt, path, since),
+            Question::Command { launch, cause } => {
+                let spawner = &mut self.spawner;
+                if let Some(pid) = self.prober.run(id, attempt, |output| spawner.spawn_beside(&launch, cause, output)) {
+                    self.children.started_beside(pid);
+                }
+            }
+        }
+    }
+
+    fn stop_probe(&mut self, id: ServiceId, attempt: u64) {
+        if let Some(pid) = self.prober.stop(id, attempt) {
+            self.children.kill_program(pid);
+        }
     }
 
     /// A stream to a client has ended.
@@ -168,8 +195,10 @@ impl Shell for Hands {
             Action::KillStrays { id, signal } => self.children.kill_strays(id, signal),
             Action::AskStrays { id, signal } => self.children.ask_strays(id, signal),
             Action::Sweep { signal } => self.children.sweep(signal),
+            Action::Probe { id, attempt, question } => self.probe(id, attempt, question),
+            Action::StopProbe { id, attempt } => self.stop_probe(id, attempt),
             Action::Sample { sample, whose, running, detail } => {
-                self.sampler.add(Question { sample, whose, running, detail }, &self.children.expenses);
+                self.sampler.add(sampler::Question { sample, whose, running, detail }, &self.children.expenses);
             }
             Action::Remember { service, planned } => self.memory.remember(service, planned),
             Action::ReadConfig { read, text } => {

@@ -165,6 +165,15 @@ impl Spawner {
 
     /// Starts the program as leader of its own session; the error is for people: stage and cause.
     pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Started, NoStart> {
+        self.start(launch, cause, None)
+    }
+
+    /// Starts a program that looks after a service, in the same way; it writes there.
+    pub fn spawn_beside(&mut self, launch: &Launch, cause: Cause, output: &OwnedFd) -> Result<Pid, NoStart> {
+        self.start(launch, cause, Some(output)).map(|started| started.pid)
+    }
+
+    fn start(&mut self, launch: &Launch, cause: Cause, output: Option<&OwnedFd>) -> Result<Started, NoStart> {
         let start = self.prepare(launch, cause)?;
         let command = &launch.command;
         let programs = start.programs();
@@ -193,7 +202,11 @@ impl Spawner {
             argv: argv_ptr.as_ptr(),
             envp: envp_ptr.as_ptr(),
             workdir: workdir.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
-            output: pipes.as_ref().map(|pipes| pipes.write.each_ref().map(AsRawFd::as_raw_fd)),
+            output: pipes
+                .as_ref()
+                .map(|pipes| pipes.write.each_ref())
+                .or(output.map(|output| [output, output]))
+                .map(|both| both.map(AsRawFd::as_raw_fd)),
             oom_score: oom_score.as_ref(),
             limits: &limits,
             nice: nice.map(c_int::from),

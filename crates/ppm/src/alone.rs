@@ -15,7 +15,9 @@ use crate::cron;
 use crate::doctor::facts::{self, Facts};
 use crate::doctor::{self, Configured, Verdict};
 use crate::failure::{Code, Failure, Stop};
-use crate::probe::{Illness, Sign};
+use ppm_core::answer::Illness;
+
+use crate::probe::{self, Sign};
 use crate::show;
 use crate::streams::Streams;
 
@@ -98,7 +100,7 @@ fn cron(streams: &Streams, typed: &Cron) -> Result<Code, Stop> {
 }
 
 fn probe(streams: &Streams, typed: &Probe) -> Result<Code, Stop> {
-    let outcome = typed.target.probe(typed.timeout);
+    let outcome = probe::probe(&typed.target, typed.timeout);
     if streams.json {
         let (status, error) = match &outcome {
             Ok(Sign::Status(status)) => (Some(status.code), None),

@@ -59,6 +59,8 @@ pub enum Stage {
 pub enum Absent {
     /// It must be written.
     Required,
+    /// Exactly one of the keys of its table that are so must be written.
+    OneOf,
     /// This value, as YAML.
     Value(&'static str),
     /// In words.
@@ -106,8 +108,12 @@ pub enum Kind {
     Zone,
     /// The path of a file; references are expanded.
     File,
-    /// The absolute path of a folder, as it is.
+    /// An absolute path, as it is.
     Absolute,
+    /// A port, `host:port` or `unix:PATH`.
+    Place,
+    /// The URL of a page.
+    Url,
     /// The absolute path of a folder; references are expanded.
     Folder,
     /// One of these words.
@@ -135,7 +141,7 @@ const fn later(name: &'static str) -> Key {
     Key { name, stage: Stage::Later }
 }
 
-use Absent::{Otherwise, Required, Value};
+use Absent::{OneOf, Otherwise, Required, Value};
 
 const ENV_FILE: Kind = Kind::OrNothing(&Kind::Either(&[Kind::File, Kind::List(&Kind::File, 0, ANY)]));
 const ENV: Kind = Kind::OrNothing(&Kind::Env);
@@ -323,8 +329,20 @@ pub const SERVICE: Table = Table {
         ),
         later("depends_on"),
         later("on_dependency_restart"),
-        later("ready"),
-        later("health"),
+        here(
+            "ready",
+            Kind::Map(&READY),
+            Otherwise("it is ready as soon as it runs"),
+            "When it is ready, so that what depends on it may start.",
+            "{tcp: 8080}",
+        ),
+        here(
+            "health",
+            Kind::Map(&HEALTH),
+            Otherwise("it is well as long as it runs"),
+            "Whether it is still well once it is ready; if it is not, it is ended, and started again as `restart` says.",
+            "{http: \"http://127.0.0.1:8080/health\"}",
+        ),
         later("watch"),
         here(
             "max_memory",
@@ -396,6 +414,95 @@ pub const STOP: Table = Table {
         here("timeout", Kind::Duration, Value("5s"), "How long after the signal it is killed.", "20s"),
         here("group", Kind::Boolean, Value("true"), "Whether the signal goes to all its processes, or to the main one alone.", "false"),
         later("command"),
+    ],
+};
+
+const TCP: Key =
+    here("tcp", Kind::Place, OneOf, "It takes a connection: a port of this machine, `host:port` or `unix:PATH`. Nothing is sent.", "8080");
+const HTTP: Key = here(
+    "http",
+    Kind::Either(&[Kind::Url, Kind::Map(&PAGE)]),
+    OneOf,
+    "A page answers with a status from 200 to 399; a redirect is an answer like any other.",
+    "\"http://127.0.0.1:8080/health\"",
+);
+const COMMAND_CHECK: Key = here(
+    "command",
+    Kind::Either(&[Kind::Text, Kind::List(&Kind::AnyText, 1, ANY)]),
+    OneOf,
+    "A program ends with 0. It runs as the service does: user, folder, variables, limits; when its time is up it is killed, with all it has started.",
+    "pg_isready",
+);
+const FILE_CHECK: Key = here(
+    "file",
+    Kind::Absolute,
+    OneOf,
+    "A file, or anything else of this name, was made or changed since the service was started.",
+    "/run/app/ready",
+);
+
+/// `ready` as a map.
+pub const READY: Table = Table {
+    name: "ready",
+    notes: Notes::Refused,
+    keys: &[
+        TCP,
+        HTTP,
+        COMMAND_CHECK,
+        FILE_CHECK,
+        later("log"),
+        later("listen"),
+        later("notify"),
+        here(
+            "interval",
+            Kind::Duration,
+            Value("1s"),
+            "How long after an attempt that failed the next is made, at the most: the first follow sooner, after 50ms, 100ms and so on.",
+            "5s",
+        ),
+        here(
+            "timeout",
+            Kind::Duration,
+            Value("0s"),
+            "How long it may take to become ready: then it is ended, which counts as a crash. `0s`: as long as it takes. One attempt takes 2s at the most.",
+            "1m",
+        ),
+        here("start_period", Kind::Duration, Value("30s"), "How long it may take before it is told that it is not ready.", "2m"),
+    ],
+};
+
+/// `health` as a map.
+pub const HEALTH: Table = Table {
+    name: "health",
+    notes: Notes::Refused,
+    keys: &[
+        TCP,
+        HTTP,
+        COMMAND_CHECK,
+        FILE_CHECK,
+        later("listen"),
+        later("notify"),
+        here("interval", Kind::Duration, Value("10s"), "How long after an attempt the next is made.", "30s"),
+        here("timeout", Kind::Duration, Value("2s"), "How long one attempt may take; longer is a failure.", "5s"),
+        here("retries", Kind::Whole(1, u32::MAX), Value("3"), "After so many failures in a row it is ended.", "1"),
+        here(
+            "start_period",
+            Kind::Duration,
+            Value("0s"),
+            "How long after its start failures do not count, unless an attempt has succeeded.",
+            "1m",
+        ),
+    ],
+};
+
+/// `http` of a probe as a map.
+pub const PAGE: Table = Table {
+    name: "page",
+    notes: Notes::Refused,
+    keys: &[
+        here("url", Kind::Url, Required, "The page.", "\"http://127.0.0.1:8080/health\""),
+        here("status", Kind::Whole(100, 999), Otherwise("any from 200 to 399"), "The status that it must answer with.", "204"),
+        here("body", Kind::Text, Otherwise("any"), "A text that must be in the first 64 KiB of the answer.", "'\"status\":\"UP\"'"),
     ],
 };
 
@@ -583,6 +690,9 @@ pub(super) static TOP_KEYS: [Known; TOP.keys.len()] = known(&TOP);
 pub(super) static SERVICE_KEYS: [Known; SERVICE.keys.len()] = known(&SERVICE);
 pub(super) static COMMAND_KEYS: [Known; COMMAND.keys.len()] = known(&COMMAND);
 pub(super) static RESTART_KEYS: [Known; RESTART.keys.len()] = known(&RESTART);
+pub(super) static READY_KEYS: [Known; READY.keys.len()] = known(&READY);
+pub(super) static HEALTH_KEYS: [Known; HEALTH.keys.len()] = known(&HEALTH);
+pub(super) static PAGE_KEYS: [Known; PAGE.keys.len()] = known(&PAGE);
 pub(super) static STOP_KEYS: [Known; STOP.keys.len()] = known(&STOP);
 pub(super) static LIMITS_KEYS: [Known; LIMITS.keys.len()] = known(&LIMITS);
 pub(super) static SCHEDULE_KEYS: [Known; SCHEDULE.keys.len()] = known(&SCHEDULE);

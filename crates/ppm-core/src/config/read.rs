@@ -165,6 +165,8 @@ impl Reader {
         self.set(map.get("autostart"), &mut service.autostart, Self::boolean);
         self.set(map.get("success_exit_codes"), &mut service.success_exit_codes, Self::exit_codes);
         self.set(map.get("schedule"), &mut service.schedule, |reader, field| reader.schedule(field, called).map(Some));
+        self.set(map.get("ready"), &mut service.ready, |reader, field| reader.ready(field, called).map(|ready| Some(Box::new(ready))));
+        self.set(map.get("health"), &mut service.health, |reader, field| reader.health(field, called).map(|health| Some(Box::new(health))));
         self.set(map.get("log"), &mut service.log, |reader, field| reader.log(field, called, settings));
         self.set(map.get("groups"), &mut service.groups, Self::groups);
         self.attributes(map, called, &mut service.command.attributes);
@@ -196,24 +198,37 @@ impl Reader {
     }
 
     fn command(&mut self, field: Field<'_>, called: &str) -> Option<(Command, Env)> {
-        let words = match &field.node.value {
-            Value::Text(line) => self.split(field.node.at, line)?,
-            Value::List(_) => self.arguments(field)?,
+        match &field.node.value {
             Value::Map(entries) => {
                 let map = Map { place: format!(" in `command` of {called}"), prefix: "command.", entries };
-                return self.command_map(field, &map);
+                self.command_map(field, &map)
+            }
+            Value::Text(_) | Value::List(_) => {
+                let mut words = self.words(field)?.into_iter();
+                Some((Command { path: words.next()?, args: words.collect(), ..Command::default() }, Env::new()))
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
                 self.wrong_type(field, "text, a list or a map");
+                None
+            }
+        }
+    }
+
+    /// A program and its arguments, as text or as a list.
+    pub(super) fn words(&mut self, field: Field<'_>) -> Option<Vec<String>> {
+        let words = match &field.node.value {
+            Value::Text(line) => self.split(field.node.at, line)?,
+            Value::List(_) => self.arguments(field)?,
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Map(_) => {
+                self.wrong_type(field, "text or a list");
                 return None;
             }
         };
-        let mut words = words.into_iter();
-        let Some(path) = words.next() else {
+        let Some(path) = words.first() else {
             return self.missing(field.at(), "the command is empty".into(), "write a program and its arguments");
         };
-        self.valid(field.node.at, spec::check_program(&path))?;
-        Some((Command { path, args: words.collect(), ..Command::default() }, Env::new()))
+        self.valid(field.node.at, spec::check_program(path))?;
+        Some(words)
     }
 
     /// Splits a line like a shell does; no shell is run and nothing is expanded.

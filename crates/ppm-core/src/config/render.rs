@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::value::{write_duration, write_size};
 use crate::attributes::{Attributes, Limit, Unit, write_umask};
 use crate::environment::{EnvValue, Inherit};
 use crate::logging::{Format, LogChoice, LogKeys};
+use crate::probe::{Check, Health, Page, Readiness};
 use crate::schedule::{Options, Schedule};
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
 use crate::zone;
@@ -97,6 +99,12 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
     if let Some(schedule) = &service.schedule {
         field("schedule", &render_schedule(schedule));
     }
+    if let Some(ready) = &service.ready {
+        field("ready", &render_ready(ready));
+    }
+    if let Some(health) = &service.health {
+        field("health", &render_health(health));
+    }
     match &service.log {
         LogChoice::AsLogger => {}
         LogChoice::Inherit => field("log", "false"),
@@ -127,6 +135,46 @@ fn render_schedule(schedule: &Schedule) -> String {
     differ("on_start", options.on_start != default.on_start, options.on_start.to_string());
     differ("history", options.history != default.history, options.history.to_string());
     if texts.len() == 1 && entries.len() == 1 { cron } else { format!("{{{}}}", entries.join(", ")) }
+}
+
+fn render_ready(ready: &Readiness) -> String {
+    let Readiness { check, interval, timeout, start_period } = ready;
+    let default = Readiness::new(check.clone());
+    let mut entries = vec![render_check(check)];
+    let mut differ =
+        |key: &str, differs: bool, value: Duration| entries.extend(differs.then(|| format!("{key}: {}", write_duration(value))));
+    differ("interval", *interval != default.interval, *interval);
+    differ("timeout", *timeout != default.timeout, timeout.unwrap_or_default());
+    differ("start_period", *start_period != default.start_period, *start_period);
+    format!("{{{}}}", entries.join(", "))
+}
+
+fn render_health(health: &Health) -> String {
+    let Health { check, interval, timeout, retries, start_period } = health;
+    let default = Health::new(check.clone());
+    let mut entries = vec![render_check(check)];
+    let mut differ = |key: &str, differs: bool, value: String| entries.extend(differs.then(|| format!("{key}: {value}")));
+    differ("interval", *interval != default.interval, write_duration(*interval));
+    differ("timeout", *timeout != default.timeout, write_duration(*timeout));
+    differ("retries", *retries != default.retries, retries.to_string());
+    differ("start_period", *start_period != default.start_period, write_duration(*start_period));
+    format!("{{{}}}", entries.join(", "))
+}
+
+fn render_check(check: &Check) -> String {
+    let value = match check {
+        Check::Tcp(target) => text_or_number(target.place()),
+        Check::Http(Page { url, status: None, body: None }) => double_quoted(&url.to_string()),
+        Check::Http(Page { url, status, body }) => {
+            let mut entries = vec![format!("url: {}", double_quoted(&url.to_string()))];
+            entries.extend(status.map(|status| format!("status: {status}")));
+            entries.extend(body.as_ref().map(|body| format!("body: {}", quoted(body))));
+            format!("{{{}}}", entries.join(", "))
+        }
+        Check::Command(words) => list(words),
+        Check::File(path) => quoted(path),
+    };
+    format!("{}: {value}", check.key())
 }
 
 fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) {

@@ -2,7 +2,7 @@
 
 use ppm_protocol::{Exit, NextStart, Status, Why};
 
-use super::{End, How, Limit, Live, Next, Run, Service, Want};
+use super::{End, How, Limit, Live, Next, Run, Service, Stage, Want};
 use crate::event::{Cause, Group, Pid, ServiceId};
 use crate::planning::Plan;
 use crate::runs::Runs;
@@ -20,10 +20,8 @@ impl Service {
             Run::Killing { stuck_at, .. } => stuck_at,
             Run::Purging { look_at, .. } => Some(look_at),
             Run::Waiting { until, .. } => Some(until),
-            Run::Up(live) | Run::Paused(live) => match live.limit {
-                Limit::Until(at) => Some(at),
-                Limit::None | Limit::Passed(_) | Limit::Outgrown { .. } => None,
-            },
+            Run::Up(live) => limit_of(live).into_iter().chain(live.probing.deadline()).min(),
+            Run::Paused(live) => limit_of(live),
             Run::Idle | Run::Starting { .. } => None,
         }
     }
@@ -100,17 +98,23 @@ impl Service {
             Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
                 None => Status::Created,
                 Some(How::Finished | How::Obeyed) => Status::Finished,
-                Some(How::Crashed | How::OutOfMemory | How::DiedStopping | How::Overran(_) | How::TimedOut(_) | How::NotStarted(_)) => {
-                    Status::Crashed
-                }
-                Some(How::Outgrew { .. }) => Status::Crashed,
+                Some(
+                    How::Crashed
+                    | How::OutOfMemory
+                    | How::DiedStopping
+                    | How::Overran(_)
+                    | How::TimedOut(_)
+                    | How::Unwell(_)
+                    | How::Outgrew { .. }
+                    | How::NotStarted(_),
+                ) => Status::Crashed,
             },
         }
     }
 
-    /// Whether dependants may start: as soon as it runs.
+    /// Whether dependants may start: as soon as its probe has found it ready, without one as soon as it runs.
     pub fn is_ready(&self) -> bool {
-        matches!(self.run, Run::Up(_))
+        matches!(self.run, Run::Up(live) if matches!(live.probing.stage, Stage::Ready { .. }))
     }
 
     /// Whether the daemon will start it as soon as its turn comes.
@@ -151,14 +155,9 @@ impl Service {
         match self.run {
             Run::Idle => self.reason_at_rest(),
             Run::Starting { .. } => "starting".to_owned(),
-            Run::Up(live) => match live.cause {
-                Cause::Boot => "started with the daemon".to_owned(),
-                Cause::Reload => "started with the configuration that was read again".to_owned(),
-                Cause::Request => "started by request".to_owned(),
-                Cause::Schedule => "started by its schedule".to_owned(),
-                Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),
-                Cause::Backoff | Cause::Restart => format!("restarted after {}", self.last_in_words()),
-                Cause::Memory => format!("restarted: {}", self.last_in_words()),
+            Run::Up(live) => match (self.complaint(live), live.cause) {
+                (Some(complaint), _) => complaint,
+                (None, cause) => self.start_in_words(cause),
             },
             Run::Paused(_) => "paused by a stop signal".to_owned(),
             Run::Stopping { kill_at, .. } => format!("stopping: {} sent, SIGKILL in {}", self.spec.stop.signal, until(kill_at)),
@@ -176,6 +175,18 @@ impl Service {
                 format!("{}, retry {} in {}", self.last_in_words(), self.crashes, until(at))
             }
             Run::Waiting { until: at, .. } => format!("{}, restart in {}", self.last_in_words(), until(at)),
+        }
+    }
+
+    fn start_in_words(&self, cause: Cause) -> String {
+        match cause {
+            Cause::Boot => "started with the daemon".to_owned(),
+            Cause::Reload => "started with the configuration that was read again".to_owned(),
+            Cause::Request => "started by request".to_owned(),
+            Cause::Schedule => "started by its schedule".to_owned(),
+            Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),
+            Cause::Backoff | Cause::Restart => format!("restarted after {}", self.last_in_words()),
+            Cause::Memory => format!("restarted: {}", self.last_in_words()),
         }
     }
 
@@ -261,6 +272,7 @@ impl Service {
             (How::Overran(None), _) => "killed: no time was left to wait for it".to_owned(),
             (How::TimedOut(limit), _) => format!("ran longer than {}", brief(*limit)),
             (How::Outgrew { used, max }, _) => memory(*used, *max),
+            (How::Unwell(why), _) => why.clone(),
             (How::NotStarted(error), _) => error.why.clone(),
             (How::Finished | How::Crashed | How::DiedStopping, None) => String::new(),
         }
@@ -277,6 +289,13 @@ impl Service {
             }
             (Some(_), _) => self.last_in_words(),
         }
+    }
+}
+
+fn limit_of(live: Live) -> Option<Mono> {
+    match live.limit {
+        Limit::Until(at) => Some(at),
+        Limit::None | Limit::Passed(_) | Limit::Outgrown { .. } | Limit::Unwell => None,
     }
 }
 

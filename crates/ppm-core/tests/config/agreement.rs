@@ -12,7 +12,7 @@ use crate::schema::schema;
 use crate::wrong_files;
 
 /// What only the parser finds wrong: the file, and in which of its services (0: above them).
-const ONLY_THE_PARSER: [(&str, usize); 24] = [
+const ONLY_THE_PARSER: [(&str, usize); 25] = [
     ("command-empty", 6), // a command of nothing but quotes
     ("command-empty", 7), // and in a list
     ("command-nul", 1),
@@ -27,6 +27,7 @@ const ONLY_THE_PARSER: [(&str, usize); 24] = [
     ("logger-values", 7), // how much a size may be
     ("max-memory", 2),    // how little a size may be
     ("max-memory", 3),
+    ("ready", 11),           // how short an interval may be
     ("schedule-several", 2), // what goes together
     ("schedule-wrong", 1),   // what the fields may be
     ("schedule-wrong", 3),
@@ -60,7 +61,14 @@ fn schema_and_parser_refuse_the_same_parts_of_wrong_files() {
 }
 
 /// What a schema could tell with more effort than it is worth.
-const NOT_IN_A_SCHEMA: [&str; 3] = ["a `${` is not closed", "a NUL character cannot be passed to a program", "the program's name is empty"];
+const NOT_IN_A_SCHEMA: [&str; 6] = [
+    "a `${` is not closed",
+    "a NUL character cannot be passed to a program",
+    "the program's name is empty",
+    "`ready.interval` must be 10ms or more",
+    "`health.interval` must be 10ms or more",
+    "`health.timeout` must be 10ms or more",
+];
 
 #[test]
 fn schema_and_parser_refuse_the_same_values_of_every_key() {
@@ -69,7 +77,8 @@ fn schema_and_parser_refuse_the_same_values_of_every_key() {
         null, true, 0, 1, 65, 300, -1, 1.5, -0.5, 5_000_000_000_u64, "", " ", "x", "a b", "/x", "${X}", "${X", "$X", "all", "7", "@x", "-x", "10s", "1h 30m",
         "10 parsecs", "-5s", "unlimited", "1:2", "0022", "app:web", "app:", ":app", "20MiB", "1.5 g", "64kb", "20 MX", "0.5", "10%", "110%", "TERM", "sigrtmin+3", "TE RM", "never", "no", "@daily", "* * * * *", "* * *", "A=B", "a\u{0}",
         [], [null], [0], [300], ["x"], ["a b", "c"], ["* * * * *"], [""], [[]], {}, {"x": "y"}, {"x-note": 1}, {"file": "/x"}, {"A": {"file": ""}},
-        {"A": 1.5}, {"A": null}, {"A=B": "c"}, {"path": "x"}, {"policy": "always"}, {"signal": 0}, {"nofile": 1}, {"core": "1:unlimited"}, {"cron": "@daily"}, {"cron": []}
+        {"A": 1.5}, {"A": null}, {"A=B": "c"}, {"path": "x"}, {"policy": "always"}, {"signal": 0}, {"nofile": 1}, {"core": "1:unlimited"}, {"cron": "@daily"}, {"cron": []},
+        {"tcp": 80}, {"tcp": 80, "file": "/x"}, {"tcp": 0}, {"http": {"url": "http://web/"}}, {"http": {"status": 200}}, "http://web", "http://web:80/x", "db:5432", "unix:/x"
     ]);
     for (table, _, place) in TABLES {
         for key in table.keys {

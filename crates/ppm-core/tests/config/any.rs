@@ -9,6 +9,7 @@ use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
 use ppm_core::logging::{Format, LogChoice, LogKeys};
+use ppm_core::probe::{Check, Health, Page, Readiness, SHORTEST};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
 use ppm_core::zone;
@@ -203,8 +204,37 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     if chance.below(2) == 0 {
         service.success_exit_codes = vec![0, i32::try_from(1 + chance.below(100)).unwrap(), 143];
     }
+    if chance.below(3) == 0 {
+        let mut ready = Readiness::new(any_check(chance));
+        if chance.below(2) == 0 {
+            (ready.interval, ready.start_period) = (SHORTEST + any_duration(chance), any_duration(chance));
+            ready.timeout = (chance.below(2) == 0).then(|| any_duration(chance)).filter(|timeout| !timeout.is_zero());
+        }
+        service.ready = Some(Box::new(ready));
+    }
+    if chance.below(3) == 0 {
+        let mut health = Health::new(any_check(chance));
+        if chance.below(2) == 0 {
+            (health.interval, health.timeout) = (SHORTEST + any_duration(chance), SHORTEST + any_duration(chance));
+            (health.retries, health.start_period) = (u32::try_from(1 + chance.below(5)).unwrap(), any_duration(chance));
+        }
+        service.health = Some(Box::new(health));
+    }
     service.schedule = (chance.below(2) == 0).then(|| any_schedule(chance));
     service
+}
+
+fn any_check(chance: &mut Chance) -> Check {
+    let urls = ["http://127.0.0.1:8080/health", "http://[::1]/?a=%20&b#c", "http://web"];
+    let url = Check::http(urls[chance.below(urls.len())]).unwrap();
+    let text = Some(any_text(chance)).filter(|text| !text.trim().is_empty());
+    match chance.below(5) {
+        0 => Check::tcp(["8080", "1:30", "[::1]:80", "unix:/run/x", "no:1"][chance.below(5)]).unwrap(),
+        1 => Check::Http(Page { url, status: None, body: None }),
+        2 => Check::Http(Page { url, status: [None, Some(204)][chance.below(2)], body: text }),
+        3 => Check::Command(vec!["/bin/x".to_owned(), any_text(chance)]),
+        _ => Check::File(format!("/{}", any_text(chance))),
+    }
 }
 
 fn any_attributes(chance: &mut Chance) -> Attributes {

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::fs;
 
 use ppm_core::attributes::Unit;
-use ppm_core::config::keys::{Absent, COMMAND, FILE, Key, Kind, LIMITS, LOGGER, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table};
+use ppm_core::config::keys::{
+    Absent, COMMAND, FILE, HEALTH, Key, Kind, LIMITS, LOGGER, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
+};
 use ppm_core::config::{self, Config};
 use serde_json::{Value, json};
 
@@ -17,7 +19,7 @@ const BEGIN: &str = "<!-- From here on written by a test from the table of keys:
 type Place = fn(Value) -> Value;
 
 /// All tables, with a heading, and where they stand.
-pub const TABLES: [(&Table, &str, Place); 9] = [
+pub const TABLES: [(&Table, &str, Place); 12] = [
     (&TOP, "Top", |keys| keys),
     (&SERVICE, "Service", |keys| json!({"services": [keys]})),
     (&COMMAND, "`command`", |keys| json!({"services": [{"name": "web", "command": keys}]})),
@@ -25,6 +27,9 @@ pub const TABLES: [(&Table, &str, Place); 9] = [
     (&RESTART, "`restart`", |keys| json!({"services": [{"name": "web", "command": "a", "restart": keys}]})),
     (&STOP, "`stop`", |keys| json!({"services": [{"name": "web", "command": "a", "stop": keys}]})),
     (&SCHEDULE, "`schedule`", |keys| json!({"services": [{"name": "web", "command": "a", "schedule": keys}]})),
+    (&READY, "`ready`", |keys| json!({"services": [{"name": "web", "command": "a", "ready": keys}]})),
+    (&HEALTH, "`health`", |keys| json!({"services": [{"name": "web", "command": "a", "health": keys}]})),
+    (&PAGE, "`http` of `ready` and `health`", |keys| json!({"services": [{"name": "web", "command": "a", "health": {"http": keys}}]})),
     (&LOGGER, "`logger`", |keys| json!({"logger": keys})),
     (&FILE, "Values from files", |keys| json!({"services": [{"name": "web", "command": "a", "env": {"PASSWORD": keys}}]})),
 ];
@@ -44,7 +49,7 @@ fn every_example_is_read_and_every_default_means_the_same_as_nothing() {
             let Stage::Here { absent, example, .. } = key.stage else { continue };
             let read = |value: Option<&str>| read_whole(&place(keys(table, key, value.map(|value| written(key, value)))));
             let with = read(Some(example));
-            if !matches!(absent, Absent::Required) {
+            if !matches!(absent, Absent::Required | Absent::OneOf) {
                 assert_ne!(with, read(None), "the example of {} changes nothing", key.name);
             }
             if let Absent::Value(default) = absent {
@@ -67,7 +72,10 @@ fn keys_that_are_not_supported_yet_are_refused_by_name() {
 
 /// A table with this key, if it has a value, and with all keys that it must have.
 pub fn keys(table: &Table, key: &Key, value: Option<Value>) -> Value {
-    let is_required = |key: &&Key| matches!(key.stage, Stage::Here { absent: Absent::Required, .. });
+    let is_one_of = |key: &Key| matches!(key.stage, Stage::Here { absent: Absent::OneOf, .. });
+    let first = table.keys.iter().find(|first| is_one_of(first) && !is_one_of(key)).map(|first| first.name);
+    let is_required =
+        |key: &&Key| matches!(key.stage, Stage::Here { absent: Absent::Required, .. }) || first.is_some_and(|first| key.name == first);
     let required = table.keys.iter().filter(is_required).map(|key| match key.stage {
         Stage::Here { example, .. } => (key.name.to_owned(), written(key, example)),
         Stage::Later => panic!("{} cannot be required", key.name),
@@ -101,6 +109,7 @@ fn reference() -> String {
             };
             let default = match absent {
                 Absent::Required => "must be there".to_owned(),
+                Absent::OneOf => "one of these".to_owned(),
                 Absent::Value(value) => format!("`{value}`"),
                 Absent::Otherwise(words) => (*words).to_owned(),
             };
@@ -116,6 +125,8 @@ fn reference() -> String {
 fn in_words(kind: &Kind) -> String {
     match kind {
         Kind::Text | Kind::AnyText => "text".to_owned(),
+        Kind::Place => "port or place".to_owned(),
+        Kind::Url => "URL".to_owned(),
         Kind::Name => "name".to_owned(),
         Kind::Group => "group".to_owned(),
         Kind::Variable => "name".to_owned(),

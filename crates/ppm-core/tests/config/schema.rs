@@ -2,7 +2,7 @@
 
 use ppm_core::attributes::Unit;
 use ppm_core::config::keys::{
-    ANY, Absent, COMMAND, FILE, Kind, LIMITS, LOGGER, Notes, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
+    ANY, Absent, COMMAND, FILE, HEALTH, Kind, LIMITS, LOGGER, Notes, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
 };
 use ppm_core::schedule::Schedule;
 use ppm_protocol::Signal;
@@ -41,10 +41,11 @@ pub fn schema() -> Value {
     let version = env!("CARGO_PKG_VERSION");
     let minor = version.rsplit_once('.').unwrap().0;
     let mut schema = table(&TOP);
-    let mut definitions: Map<String, Value> = [&SERVICE, &COMMAND, &LIMITS, &RESTART, &STOP, &SCHEDULE, &LOGGER, &FILE]
-        .into_iter()
-        .map(|own| (own.name.to_owned(), table(own)))
-        .collect();
+    let mut definitions: Map<String, Value> =
+        [&SERVICE, &COMMAND, &LIMITS, &RESTART, &STOP, &SCHEDULE, &READY, &HEALTH, &PAGE, &LOGGER, &FILE]
+            .into_iter()
+            .map(|own| (own.name.to_owned(), table(own)))
+            .collect();
     definitions.insert("duration".to_owned(), duration());
     definitions.insert("env".to_owned(), env());
     let about = json!({
@@ -65,13 +66,14 @@ pub fn value_of(yaml: &str) -> Value {
 }
 
 fn table(table: &Table) -> Value {
-    let (mut properties, mut required) = (Map::new(), Vec::new());
+    let (mut properties, mut required, mut one_of) = (Map::new(), Vec::new(), Vec::new());
     for key in table.keys {
         let Stage::Here { kind, absent, about, example } = &key.stage else { continue };
         let mut schema = json!({"description": about, "examples": [value_of(example)]});
         add(&mut schema, kind_of(kind));
         match absent {
             Absent::Required => required.push(key.name),
+            Absent::OneOf => one_of.push(json!({"required": [key.name]})),
             Absent::Value(yaml) => schema["default"] = value_of(yaml),
             Absent::Otherwise(_) => {}
         }
@@ -80,6 +82,9 @@ fn table(table: &Table) -> Value {
     let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
     if !required.is_empty() {
         schema["required"] = json!(required);
+    }
+    if !one_of.is_empty() {
+        schema["oneOf"] = json!(one_of);
     }
     if table.notes == Notes::Allowed {
         schema["patternProperties"] = json!({"^x-": {"description": "Means nothing: for notes, and for anchors."}});
@@ -108,6 +113,8 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Zone => json!({"type": "string"}),
         Kind::Cron => json!({"type": "string", "pattern": cron()}),
         Kind::File => json!({"type": "string", "pattern": r"\S"}),
+        Kind::Place => json!({"type": ["string", "integer"], "minimum": 1, "maximum": u16::MAX, "pattern": place()}),
+        Kind::Url => json!({"type": "string", "pattern": r"^http://([^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?([/?#][!-~]*)?$"}),
         Kind::Absolute => json!({"type": "string", "pattern": "^/"}),
         Kind::Folder => json!({"type": "string", "pattern": r"^(/|\$\{)"}),
         Kind::Word(words) => json!({"type": "string", "enum": words}),
@@ -176,6 +183,12 @@ fn limit(unit: Unit) -> Value {
     };
     let value = format!(r"(\s*unlimited\s*|{amount})");
     json!({"type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": format!("^{value}(:{value})?$")})
+}
+
+/// A port, a host and a port, or the path of a socket.
+fn place() -> String {
+    let port = r"\+?0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+    format!(r"^(([^\s:/@?#\[\]]+:|\[[0-9A-Fa-f:.]+\]:)?{port}|unix:[^\s]+)$")
 }
 
 /// Five to seven fields, or a nickname.

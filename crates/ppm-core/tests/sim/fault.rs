@@ -3,11 +3,13 @@
 //! The judge sees the events as they were and the actions as they became. Each fault says by which rules it may be
 //! found; one that is not found, or by another rule, is a hole in the judge.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::config::Config;
 use ppm_core::event::{Action, Cause, ClientId, Detail, Event, From, Group, Notice, Pid, Running, ServiceId, Stdin, Whose};
+use ppm_core::probe::Outcome;
 use ppm_core::spec::Reach;
 use ppm_core::supervisor::Main;
 use ppm_core::time::{Mono, Now, Timestamp};
@@ -65,6 +67,11 @@ pub enum Fault {
     NeverLooksAtMemory,
     SparesTheOutgrown,
     EndsTheModest,
+    NeverProbes,
+    ProbesTwice,
+    LetsProbesGoOn,
+    HearsLateAnswers,
+    TakesFailuresForGood,
 }
 
 const STAYS: &str = "what is stopped stays so";
@@ -74,11 +81,13 @@ const OWED: &str = "a start that is owed comes";
 const OWNED: &str = "signals reach only what is owned";
 const MUST: &str = "who is to stop is asked";
 const OUTLIVES: &str = "nothing of a service outlives its run";
+const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 47] = [
-    (Fault::NeverKills, &[IN_TIME]),
+pub const TABLE: [(Fault, &[&str]); 52] = [
+    // Whoever is killed is asked no more, strays neither.
+    (Fault::NeverKills, &[IN_TIME, "strays are asked too"]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
     (Fault::SparesStrays, &["signals go to the whole service"]),
@@ -102,7 +111,7 @@ pub const TABLE: [(Fault, &[&str]); 47] = [
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
     (Fault::StartsAfterStop, &[STAYS, SHOWN]),
     (Fault::StartsAtItsRemoval, &[STAYS]),
-    (Fault::LosesAnExit, &[SHOWN, MUST, "only what is gone is removed", OWED, "ticks make progress"]),
+    (Fault::LosesAnExit, &[SHOWN, MUST, "only what is gone is removed", OWED, "ticks make progress", IN_TIME]),
     (Fault::AnswersTwice, &[ONCE]),
     (Fault::ForgetsAnAnswer, &[ONCE]),
     (Fault::ForgetsWhoWaitsForTheRemoved, &[ONCE]),
@@ -113,11 +122,11 @@ pub const TABLE: [(Fault, &[&str]); 47] = [
     (Fault::ReadsTheReaped, &["only living processes are read"]),
     (Fault::RemovesTheLiving, &["only what is gone is removed"]),
     (Fault::ForgetsAFollower, &["who follows hears it all"]),
-    (Fault::OversleepsDeadlines, &["strays are asked too", IN_TIME, OWED, "the shutdown ends in time"]),
+    (Fault::OversleepsDeadlines, &["strays are asked too", IN_TIME, OWED, "the shutdown ends in time", PROBED]),
     (Fault::SpinsAtDeadlines, &["ticks make progress"]),
     (Fault::ExitsEarly, &["no child is left behind"]),
     (Fault::LeavesStrangers, &["no child is left behind", "the exit code is right", ONCE]),
-    (Fault::ExitsUnasked, &["the daemon ends only when asked to", "the exit code is right"]),
+    (Fault::ExitsUnasked, &["the daemon ends only when asked to", "the exit code is right", "no child is left behind"]),
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
@@ -127,6 +136,11 @@ pub const TABLE: [(Fault, &[&str]); 47] = [
     (Fault::NeverLooksAtMemory, &["memory is looked at in time"]),
     (Fault::SparesTheOutgrown, &[MUST]),
     (Fault::EndsTheModest, &["only who is to stop is asked"]),
+    (Fault::NeverProbes, &[PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"]),
+    (Fault::ProbesTwice, &["only what runs is probed"]),
+    (Fault::LetsProbesGoOn, &["an attempt that is not wanted is stopped"]),
+    (Fault::HearsLateAnswers, &["what is ready was found so", MUST, "only who is to stop is asked", "only what runs is probed", PROBED]),
+    (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED]),
 ];
 
 /// The client that the faults themselves use.
@@ -140,6 +154,8 @@ pub struct Planted {
     reaped: Option<Pid>,
     alive: Vec<Pid>,
     answered: Option<From>,
+    /// The last attempt of each service.
+    probes: BTreeMap<ServiceId, u64>,
 }
 
 impl Planted {
@@ -193,8 +209,15 @@ impl Planted {
                 self.count += 1;
                 vec![Event::OomKills { kills: kills + self.count as u64 }]
             }
-            (Some(Fault::SparesTheOutgrown), Event::Sampled { sample, usages }) => vec![with_memory(*sample, usages, 0)],
-            (Some(Fault::EndsTheModest), Event::Sampled { sample, usages }) => vec![with_memory(*sample, usages, u64::MAX)],
+            (Some(Fault::SparesTheOutgrown), Event::Sampled { sample, usages, .. }) => vec![with_memory(*sample, usages, 0)],
+            (Some(Fault::EndsTheModest), Event::Sampled { sample, usages, .. }) => vec![with_memory(*sample, usages, u64::MAX)],
+            (Some(Fault::HearsLateAnswers), Event::Probed { id, attempt, outcome }) => {
+                let attempt = self.probes.get(id).copied().unwrap_or(*attempt);
+                vec![Event::Probed { id: *id, attempt, outcome: outcome.clone() }]
+            }
+            (Some(Fault::TakesFailuresForGood), Event::Probed { id, attempt, .. }) => {
+                vec![Event::Probed { id: *id, attempt: *attempt, outcome: Outcome::Passed }]
+            }
             (Some(Fault::AnswersTheGone), Event::Disconnected { .. }) => Vec::new(),
             (Some(Fault::ForgetsLateStrays), Event::Strayed { .. }) => Vec::new(),
             _ => vec![event.clone()],
@@ -205,6 +228,9 @@ impl Planted {
     pub fn does(&mut self, event: &Event, actions: Vec<Action>) -> Vec<Action> {
         let mut actions: Vec<Action> =
             actions.into_iter().filter(|action| !matches!(action, Action::Respond { to, .. } if to.client == GHOST)).collect();
+        let probes =
+            actions.iter().filter_map(|action| if let Action::Probe { id, attempt, .. } = action { Some((*id, *attempt)) } else { None });
+        self.probes.extend(probes);
         let Some(fault) = self.fault else { return actions };
         let has = |actions: &[Action], is: fn(&Action) -> bool| actions.iter().any(is);
         match fault {
@@ -242,6 +268,12 @@ impl Planted {
             Fault::ForgetsAFollower => actions.retain(|action| !matches!(action, Action::Notify { .. })),
             Fault::KeepsSignalsFromMain if matches!(event, Event::Signalled(signal) if signal.number() > 20) => {
                 actions.retain(|action| !matches!(action, Action::Kill { reach: Reach::Leader, .. }));
+            }
+            Fault::NeverProbes => actions.retain(|action| !matches!(action, Action::Probe { .. })),
+            Fault::LetsProbesGoOn => actions.retain(|action| !matches!(action, Action::StopProbe { .. })),
+            Fault::ProbesTwice => {
+                let probe = actions.iter().find(|action| matches!(action, Action::Probe { .. })).cloned();
+                actions.extend(probe);
             }
             Fault::NeverExits => actions.retain(|action| !matches!(action, Action::Exit { .. })),
             Fault::SignalsTheReaped => {
@@ -332,7 +364,7 @@ impl Planted {
 /// The same, but with this much proportional memory.
 fn with_memory(sample: u64, usages: &[(Whose, Usage)], bytes: u64) -> Event {
     let usages = usages.iter().map(|(whose, usage)| (*whose, Usage { pss: usage.pss.map(|_| bytes), ..*usage })).collect();
-    Event::Sampled { sample, usages }
+    Event::Sampled { sample, usages, container: None }
 }
 
 fn is_exit(action: &Action) -> bool {

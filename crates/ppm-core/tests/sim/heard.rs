@@ -35,9 +35,20 @@ impl Judge {
             Event::Strayed { id } => self.with(*id, |known| known.strayed(now.mono)),
             Event::Alone => self.ending.iter_mut().for_each(|ending| ending.alone = true),
             Event::Paused { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = true)),
-            Event::Resumed { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = false)),
+            Event::Resumed { pid } => self.with_process(*pid, |known| {
+                let was_paused = known.process.is_some_and(|process| process.paused && !process.is_ending());
+                known.process.iter_mut().for_each(|process| process.paused = false);
+                if was_paused {
+                    known.probes.go_on(&known.spec, now.mono);
+                }
+            }),
+            Event::Probed { id, attempt, outcome } => self.with(*id, |known| {
+                if known.is_up() && known.probes.asked.is_some_and(|(asked, _)| asked == *attempt) {
+                    known.probed(now.mono, outcome);
+                }
+            }),
             Event::Signalled(signal) => self.signalled(now, *signal),
-            Event::Sampled { sample, usages } => self.memory_read(*sample, usages),
+            Event::Sampled { sample, usages, .. } => self.memory_read(*sample, usages),
             Event::OomKills { kills } => {
                 self.blamable += kills.saturating_sub(self.oom_kills.unwrap_or(*kills));
                 self.oom_kills = Some(*kills);

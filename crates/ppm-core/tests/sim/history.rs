@@ -243,7 +243,8 @@ impl History {
             service.is_active() && service.spec().max_memory.is_some()
                 || service.is_active() && service.spec().schedule.as_ref().is_some_and(|schedule| schedule.options.timeout.is_some())
         });
-        if self.is_over() || is_planned || is_limited {
+        let is_watched = self.supervisor.services().any(|service| service.is_active() && service.spec().health.is_some());
+        if self.is_over() || is_planned || is_limited || is_watched {
             return Ok(()); // what is planned goes on for ever, and so does what lasts too long again and again
         }
         rule(self.world.next().is_none() && self.wake().is_none(), "without anything from outside it comes to rest", || {

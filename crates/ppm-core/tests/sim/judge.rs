@@ -167,6 +167,9 @@ impl Judge {
         self.begin(turn)?;
         self.hear(turn.now, turn.event);
         self.mourn(turn.now);
+        if turn.ticks {
+            self.known.values_mut().for_each(|known| known.times_out(turn.now.mono));
+        }
         for (at, action) in turn.actions.iter().enumerate() {
             rule(!self.exited, "the exit is the last action", || format!("{action:?}"))?;
             self.see(turn.now, action, world)?;
@@ -199,6 +202,7 @@ impl Judge {
             }
             known.fires = None;
             known.outgrows = false;
+            known.must_give_up = None;
             let comes_twice = turn.ticks && known.looks_at_plan(turn.now);
             rule(!comes_twice, "no planned time comes twice", || format!("{known:?}"))?;
             known.overstays = turn.ticks && known.limit().is_some_and(|limit| limit <= turn.now.mono);
@@ -232,6 +236,24 @@ impl Judge {
                 })?;
                 rule(world.exists(*pid, *reach), "signals reach only what is owned", || format!("{signal} to {pid}, which is not"))?;
                 self.see_kill(now, *pid, *signal, *reach)
+            }
+            Action::Probe { id, attempt, .. } => {
+                let Some(known) = self.known.get_mut(id) else {
+                    return rule(false, "only what runs is probed", || format!("{id:?} is not known"));
+                };
+                let fine = known.is_up() && known.probes.asked.is_none() && known.probes.is_wanted(&known.spec);
+                rule(fine && *attempt > known.probes.last, "only what runs is probed", || format!("attempt {attempt}: {known:?}"))?;
+                (known.probes.asked, known.probes.last) = (Some((*attempt, now.mono)), *attempt);
+                Ok(())
+            }
+            Action::StopProbe { id, attempt } => {
+                let Some(known) = self.known.get_mut(id) else { return Ok(()) };
+                let is_under_way = known.probes.asked.is_some_and(|(asked, _)| asked == *attempt);
+                let is_late = known.must_give_up.take_if(|late| late == attempt).is_some();
+                if is_under_way {
+                    known.probes.asked = None;
+                }
+                rule(is_under_way || is_late, "an attempt that is not wanted is stopped", || format!("{attempt}: {known:?}"))
             }
             Action::Sample { sample, whose, running, detail } => {
                 if matches!(detail, Detail::Rss | Detail::Pss) {
@@ -499,6 +521,7 @@ impl Judge {
             rule(looks_by.is_none_or(|at| turn.deadline.is_some_and(|deadline| deadline <= at)), "memory is looked at in time", || {
                 format!("{known:?}, sleeps until {:?}", turn.deadline)
             })?;
+            check_probes(known, turn)?;
             let late = known.left.filter(|left| left.strayed && left.killed.is_some_and(|at| at < now));
             let hit = self.to_strays.contains(&(known.id, Signal::KILL.number()));
             rule(late.is_none() || hit, "sigkill comes in time", || format!("not to those that turned up of {known:?}"))?;
@@ -554,6 +577,8 @@ impl Judge {
             let pid = known.process.map(|process| process.pid);
             let is = (known.status(), pid, known.is_wanted(), known.crashes_at(now.mono), known.starts);
             rule(shown == is || self.exited, "what is shown is true", || format!("{shown:?}, not {is:?}: {known:?}"))?;
+            let is_ready = known.is_up() && known.probes.ready;
+            rule(service.is_ready() == is_ready || self.exited, "what is ready was found so", || format!("{known:?}"))?;
         }
         let pending: BTreeSet<&From> = supervisor.pending().into_iter().collect();
         let open: BTreeSet<&From> = self.calls.open().collect();
@@ -595,6 +620,15 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
         rule(wakes_by(due), "sigkill comes in time", text)?;
     }
     Ok(())
+}
+
+/// Whatever runs is probed in time, and nothing else.
+fn check_probes(known: &Known, turn: &Turn<'_>) -> Verdict {
+    let text = || format!("{known:?} at {:?}, sleeps until {:?}", turn.now, turn.deadline);
+    let is_in_vain = known.probes.asked.is_some() && !known.is_up() || known.must_give_up.is_some();
+    rule(!is_in_vain, "an attempt that is not wanted is stopped", text)?;
+    let wake = known.probes.wake(&known.spec).filter(|_| known.is_up() && known.probes.is_wanted(&known.spec));
+    rule(wake.is_none_or(|at| turn.deadline.is_some_and(|deadline| deadline <= at)), "what runs is probed in time", text)
 }
 
 /// Whoever is to start does so in time.

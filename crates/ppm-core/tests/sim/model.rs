@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use ppm_core::event::{Cause, Pid, ServiceId};
+use ppm_core::probe::Outcome;
 use ppm_core::schedule::{Missed, Options, Overlap, Retry};
 use ppm_core::spec::{RestartWhen, ServiceSpec};
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::{Exit, Signal, Status};
+
+use crate::probed::Probes;
 
 /// How long what got SIGKILL is waited for before it is told that it does not die.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -100,6 +103,9 @@ pub struct Known {
     pub queued: Option<Cause>,
     /// The last planned time that has come, and when the run was to begin.
     pub fired: Option<(Timestamp, Timestamp)>,
+    pub probes: Probes,
+    /// An attempt that has taken too long with this turn.
+    pub must_give_up: Option<u64>,
 }
 
 impl Known {
@@ -125,6 +131,31 @@ impl Known {
             outgrows: false,
             queued: None,
             fired: None,
+            probes: Probes::none(),
+            must_give_up: None,
+        }
+    }
+
+    /// Its process runs, and nobody has asked it to end, or paused it.
+    pub fn is_up(&self) -> bool {
+        self.process.is_some_and(|process| !process.is_ending() && !process.paused)
+    }
+
+    /// An attempt to probe it ended.
+    pub fn probed(&mut self, now: Mono, outcome: &Outcome) {
+        self.overstays |= self.probes.hears(&self.spec, now, outcome) && self.is_up();
+    }
+
+    /// What has come due of its probes with a tick.
+    pub fn times_out(&mut self, now: Mono) {
+        if !self.is_up() {
+            return;
+        }
+        if self.probes.is_never_ready(now) {
+            self.overstays = true;
+        } else if self.probes.too_late(&self.spec).is_some_and(|at| at <= now) {
+            self.must_give_up = self.probes.asked.map(|(number, _)| number);
+            self.probed(now, &Outcome::Failed(String::new()));
         }
     }
 
@@ -285,6 +316,7 @@ impl Known {
             by_policy: true,
         });
         self.queued = None;
+        self.probes.begin(&self.spec, now);
     }
 
     pub fn did_not_come_up(&mut self, now: Mono, code: u8) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ppm_core::probe::{self, Health, Readiness};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::supervisor::Main;
@@ -55,6 +56,17 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     spec.stop.reach = *dice.pick(&[Reach::Group, Reach::Group, Reach::Leader]);
     let schedules = ["*/10 * * * * *", "*/10 * * * * *", "* * * * *", "5 3 * * *", "@every 25s", "0 0 0 1 1 * 2020"];
     let text = if dice.one_in(2) { "" } else { *dice.pick(&schedules) };
+    spec.ready = dice.one_in(3).then(|| {
+        let ready = Readiness::new(probe::Check::tcp("80").unwrap());
+        let (interval, start_period) = (dice.pick_ms(&[10, 200, 3000]), dice.pick_ms(&[0, 100, 30_000]));
+        let timeout = dice.one_in(3).then(|| dice.pick_ms(&[20, 1000, 5000]));
+        Box::new(Readiness { interval, timeout, start_period, ..ready })
+    });
+    spec.health = dice.one_in(3).then(|| {
+        let health = Health::new(probe::Check::tcp("80").unwrap());
+        let (interval, timeout) = (dice.pick_ms(&[10, 500, 10_000]), dice.pick_ms(&[10, 300, 2000]));
+        Box::new(Health { interval, timeout, retries: *dice.pick(&[1, 2, 3]), start_period: dice.pick_ms(&[0, 0, 3000]), ..health })
+    });
     spec.essential = dice.one_in(8);
     spec.max_memory = dice.one_in(6).then_some(MAX_MEMORY);
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ppm_core::event::{Action, Detail, Event, Group, NoStart, Pid, ServiceId, Whose};
+use ppm_core::probe::Outcome;
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::Reach;
 use ppm_core::time::Mono;
@@ -65,6 +66,11 @@ enum Happening {
     },
     NotRead {
         read: u64,
+    },
+    /// Also when nobody wants to know any more.
+    Answered {
+        id: ServiceId,
+        attempt: u64,
     },
 }
 
@@ -240,6 +246,11 @@ impl World {
                 let delay = self.dice.up_to_ms(200);
                 self.plan(now, delay, Happening::NotRead { read: *read });
             }
+            Action::Probe { id, attempt, .. } => {
+                let delay = if !self.calm && self.dice.one_in(5) { self.dice.up_to_ms(5000) } else { self.dice.up_to_ms(20) };
+                self.plan(now, delay, Happening::Answered { id: *id, attempt: *attempt });
+            }
+            Action::StopProbe { .. } => {}
             Action::Remember { .. } | Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
             Action::SetLogger { .. } | Action::ForgetOutput { .. } | Action::ReadLog { .. } | Action::ReopenLogs => {}
         }
@@ -376,7 +387,17 @@ impl World {
                 let alive = |(_, pid): &&(Whose, Pid)| *pid == DAEMON || self.exists(*pid, Reach::Leader);
                 let alive: Vec<Whose> = whose.iter().filter(alive).map(|(whose, _)| *whose).collect();
                 let usages = alive.into_iter().map(|whose| (whose, self.usage(now, detail))).collect();
-                Some(Event::Sampled { sample, usages })
+                Some(Event::Sampled { sample, usages, container: None })
+            }
+            Happening::Answered { id, attempt } => {
+                let luck = if self.calm { 0 } else { self.dice.roll(self.luck) };
+                let outcome = match luck {
+                    0 => Outcome::Passed,
+                    1 => Outcome::Failed("connection refused".to_owned()),
+                    2 => Outcome::NotAsked("too many open files".to_owned()),
+                    _ => Outcome::Passed,
+                };
+                Some(Event::Probed { id, attempt, outcome })
             }
             Happening::NotRead { read } => {
                 let config = Err(NoConfig::Unreadable("no such file".to_owned()));

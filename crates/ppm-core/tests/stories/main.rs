@@ -16,6 +16,7 @@ mod logging;
 mod memory;
 mod pausing;
 mod planning;
+mod probing;
 mod reload;
 mod requests;
 mod restarting;

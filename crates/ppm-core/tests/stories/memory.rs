@@ -25,7 +25,7 @@ fn look(mut story: Story, detail: Detail, seen: &[(Whose, u64, Option<u64>)]) ->
     assert_eq!((found, whose), (detail, seen.iter().map(|(whose, ..)| *whose).collect::<Vec<_>>()));
     let usage = |rss: u64, pss: Option<u64>| Usage { rss: rss * MIB, pss: pss.map(|pss| pss * MIB), ..Usage::default() };
     let usages = seen.iter().map(|(whose, rss, pss)| (*whose, usage(*rss, *pss))).collect();
-    story.event(Event::Sampled { sample, usages })
+    story.event(Event::Sampled { sample, usages, container: None })
 }
 
 /// Resident memory first, and then the proportional.
@@ -114,7 +114,8 @@ fn a_look_waits_for_the_one_before() {
     let asked = story.take("a look", |action| matches!(action, Action::Sample { .. }));
     let Action::Sample { sample, .. } = asked else { unreachable!() };
     let story = story.after(1.m()).quiet();
-    let story = story.event(Event::Sampled { sample, usages: vec![(SVC, Usage { rss: MIB, ..Usage::default() })] }).after(1.ms());
+    let story =
+        story.event(Event::Sampled { sample, usages: vec![(SVC, Usage { rss: MIB, ..Usage::default() })], container: None }).after(1.ms());
     look(story, Detail::Rss, &[(SVC, 1, None)]).quiet();
 }
 
@@ -126,7 +127,7 @@ fn what_was_measured_of_the_run_before_is_not_held_against_the_next() {
     let Action::Sample { sample, .. } = asked else { unreachable!() };
     let story = story.exits(code(1)).after(1.s()).spawns().event(Event::Spawned { id: ServiceId(1), pid: Pid(100) });
     let usages = vec![(SVC, Usage { rss: 601 * MIB, pss: Some(601 * MIB), ..Usage::default() })];
-    let story = story.event(Event::Sampled { sample, usages }).after(1.s());
+    let story = story.event(Event::Sampled { sample, usages, container: None }).after(1.s());
     look(story, Detail::Rss, &[(SVC, 1, None)]).quiet().is(Status::Running, "restarted after exit code 1");
 }
 
@@ -136,7 +137,7 @@ fn r51_memory_that_cannot_be_read_is_told_once() {
     let unread = |mut story: Story| {
         let asked = story.take("a look", |action| matches!(action, Action::Sample { .. }));
         let Action::Sample { sample, .. } = asked else { unreachable!() };
-        story.event(Event::Sampled { sample, usages: Vec::new() })
+        story.event(Event::Sampled { sample, usages: Vec::new(), container: None })
     };
     let story = unread(story.after(2.s())).announces("svc: its memory cannot be read: `max_memory` has no effect");
     unread(story.after(2.s())).quiet().is(Status::Running, "started with the daemon");

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ppm_protocol::message::{AddService, Answer, Await, Check, Goal, ReadAgain, ReadLog, ReadStats, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::types::ContainerRow;
 use ppm_protocol::{
     Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, Health, HealthRow, History,
     InfoRow, Life, LogLine, LogSources, Method, NextStart, PlanEvent, PlanRow, Reload, ReloadAction, ReloadRow, Reply, Request, RpcError,
@@ -58,6 +59,7 @@ pub fn values() -> BTreeMap<String, Line> {
     put("request-add-least".to_owned(), Line::Call(-1, Request::Add(add_least())));
     put("request-events-all".to_owned(), Line::Call(i64::MAX, Request::Events(Watch::default())));
     put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
+    put("reply-stats-container".to_owned(), reply(Method::Stats, Answer::Stats(stats_of_container())));
     put("request-stats-cheap".to_owned(), Line::Call(4, Request::Stats(ReadStats { pss: false, ..ReadStats::default() })));
     put("request-wait-forever".to_owned(), Line::Call(0, Request::Wait(Await { timeout_ms: None, ..await_all(Goal::Running) })));
     let within = Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: Some(30_000) };
@@ -103,7 +105,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 18] = [
+const EVENTS: [EventKind; 21] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -120,6 +122,9 @@ const EVENTS: [EventKind; 18] = [
     EventKind::Skipped,
     EventKind::TimedOut,
     EventKind::OverMemory,
+    EventKind::Ready,
+    EventKind::Unready,
+    EventKind::Unhealthy,
     EventKind::Deactivated,
     EventKind::Changed,
 ];
@@ -251,6 +256,9 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::Skipped => (Running, Running, Some(4242), "the run before lasts since 1h 2m"),
         EventKind::TimedOut => (Running, Running, Some(4242), "it ran longer than 20m"),
         EventKind::OverMemory => (Running, Running, Some(4242), "memory: 601 MiB of 512 MiB"),
+        EventKind::Ready => (Running, Running, Some(4242), "after 1.8s"),
+        EventKind::Unready => (Running, Running, Some(4242), "not ready after 30s: connection refused"),
+        EventKind::Unhealthy => (Running, Running, Some(4242), "3 of 3 probes failed: connection refused"),
         EventKind::Deactivated => (Finished, Finished, None, "stopped by request"),
         EventKind::Changed => (Running, Running, None, "stop: 5s -> 10s"),
         EventKind::Other(word) => panic!("a daemon of ours does not say {word}"),
@@ -506,7 +514,24 @@ fn stats() -> StatsRow {
         threads: Some(12),
         fds: Some(112),
         uptime_ms: Some(273_600_000),
+        memory_limit: None,
+        container: None,
     }
+}
+
+fn stats_of_container() -> Vec<StatsRow> {
+    let container = ContainerRow {
+        cpu_percent: Some(14.1),
+        cores: Some(2.0),
+        memory: Some(242_221_056),
+        memory_limit: Some(536_870_912),
+        tasks: Some(27),
+        tasks_limit: None,
+        pressure_cpu: Some(1.53),
+        pressure_memory: Some(0.0),
+        pressure_io: None,
+    };
+    vec![StatsRow { memory_limit: Some(268_435_456), ..stats() }, StatsRow { container: Some(container), ..stats_of_daemon() }]
 }
 
 fn stats_of_nothing() -> StatsRow {

@@ -13,7 +13,9 @@ use clap_complete::Shell;
 use ppm_protocol::Signal;
 use regex_lite::Regex;
 
-use crate::probe::Target;
+use ppm_core::target::Target;
+
+use crate::probe;
 
 /// `ppm daemon`.
 #[derive(Args, Debug)]
@@ -32,6 +34,34 @@ pub struct Shown {
     /// Names, ids, globs ('web-*'), groups ('@front') or 'all'; none means all
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
+}
+
+/// `ppm stats`.
+#[derive(Args, Clone, Debug)]
+pub struct Stats {
+    /// Names, ids, globs ('web-*'), groups ('@front') or 'all'; none means all
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Show it again and again, until interrupted; without PSS, which is costly to read
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How often, with --follow
+    #[arg(long, value_name = "TIME", value_parser = pause, default_value = "10s")]
+    pub interval: Duration,
+    /// Those that use most of it first
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub sort: Option<Most>,
+}
+
+/// What services use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Most {
+    /// Processor
+    Cpu,
+    /// Resident memory
+    Memory,
+    /// Reading from and writing to storage
+    Io,
 }
 
 /// Services to change.
@@ -226,7 +256,7 @@ pub struct Cron {
 #[derive(Args, Debug)]
 pub struct Probe {
     /// http://HOST[:PORT][/PATH], tcp://HOST:PORT or unix:PATH
-    #[arg(value_name = "URL", value_parser = Target::read)]
+    #[arg(value_name = "URL", value_parser = probe::read)]
     pub target: Target,
     /// Give up after this long: 2s, 500ms, or seconds
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = period)]
@@ -279,4 +309,11 @@ pub fn period(text: &str) -> Result<Duration, String> {
         return Duration::try_from_secs_f64(seconds).map_err(|_| no());
     }
     humantime::parse_duration(text).map_err(|_| no())
+}
+
+/// A time that leaves the daemon something else to do.
+fn pause(text: &str) -> Result<Duration, String> {
+    const LEAST: Duration = Duration::from_millis(200);
+    let time = period(text)?;
+    if time < LEAST { Err(format!("'{text}' is too often\nwrite 200ms or more")) } else { Ok(time) }
 }

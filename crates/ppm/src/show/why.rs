@@ -93,6 +93,9 @@ fn what(event: &EventRow) -> String {
         | EventKind::Skipped
         | EventKind::TimedOut
         | EventKind::OverMemory
+        | EventKind::Ready
+        | EventKind::Unready
+        | EventKind::Unhealthy
         | EventKind::Deactivated
         | EventKind::Changed
         | EventKind::Other(_) => event.reason.as_str(),

@@ -171,7 +171,7 @@ fn a_server_is_well_or_not_by_its_answer() {
     for (answer, code, stderr) in [
         ("HTTP/1.1 200 OK\r\n\r\n", 0, ""),
         ("HTTP/1.1 503 Service Unavailable\r\n\r\n", 1, "error: http://[..]/health: it answered 503 Service Unavailable\n"),
-        ("no\u{1b}[2J\n", 1, "error: http://[..]/health: it does not speak HTTP: it said 'no[..]u{1b}[2J'\n"),
+        ("no\u{1b}[2J\n", 1, "error: http://[..]/health: it does not speak HTTP: it said `no[..]u{1b}[2J`\n"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/health", listener.local_addr().unwrap());
