@@ -7,6 +7,7 @@ mod env;
 mod field;
 pub mod keys;
 mod log;
+mod needs;
 mod probes;
 mod problem;
 mod read;

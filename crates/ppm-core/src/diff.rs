@@ -12,6 +12,7 @@ use ppm_protocol::ReloadAction;
 
 use crate::attributes::{Attributes, Resource, write_umask};
 use crate::config::{write_duration, write_size};
+use crate::dependencies::Need;
 use crate::environment::{EnvValue, Surroundings};
 use crate::logging::{LogKeys, Logger};
 use crate::probe::{Check, Health, Readiness};
@@ -48,6 +49,8 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
         log,
         essential,
         max_memory,
+        depends_on,
+        on_dependency_restart,
         groups,
         source: _,
     } = old;
@@ -62,6 +65,8 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
     changes.health(health.as_deref(), new.health.as_deref());
     changes.compare("essential", essential, &new.essential);
     changes.compare("max_memory", or_none(max_memory.map(write_size)), or_none(new.max_memory.map(write_size)));
+    changes.compare("depends_on", needs_in_words(depends_on), needs_in_words(&new.depends_on));
+    changes.compare("on_dependency_restart", on_dependency_restart.name(), new.on_dependency_restart.name());
     changes.compare("groups", groups.join(" "), new.groups.join(" "));
     if new.id.is_some() && *id != new.id {
         let number = |id: Option<u32>| id.map_or(String::new(), |id| id.to_string());
@@ -239,6 +244,11 @@ impl Changes {
         self.compare("stop.timeout", write_duration(timeout), write_duration(new.timeout));
         self.compare("stop.group", reach == Reach::Group, new.reach == Reach::Group);
     }
+}
+
+fn needs_in_words(needs: &[Need]) -> String {
+    let needs: Vec<String> = needs.iter().map(|need| format!("{} {}", need.service, need.condition.name())).collect();
+    if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") }
 }
 
 fn or_none(value: Option<impl Display>) -> String {

@@ -431,6 +431,10 @@ pub enum Cause {
     Reload,
     /// Somebody asked for it.
     Request,
+    /// A service needs it that is to start.
+    Needed,
+    /// What it needs was started anew.
+    Dependency,
     /// Its planned time came.
     Schedule,
     /// Its planned time had passed, and is made up for.
@@ -449,6 +453,8 @@ impl fmt::Display for Cause {
             Cause::Boot => "boot",
             Cause::Reload => "reload",
             Cause::Request => "request",
+            Cause::Needed => "needed",
+            Cause::Dependency => "dependency",
             Cause::Schedule => "schedule",
             Cause::Missed => "missed",
             Cause::Backoff => "backoff",

@@ -12,6 +12,7 @@ pub mod attributes;
 pub mod backoff;
 pub mod chance;
 pub mod config;
+pub mod dependencies;
 pub mod diff;
 pub mod environment;
 pub mod event;

@@ -13,6 +13,7 @@ use ppm_protocol::{Checked, ErrorCode, EventKind, Reload, ReloadAction, ReloadRo
 
 use crate::advice;
 use crate::config::{Config, Problems};
+use crate::dependencies::Needs;
 use crate::diff;
 use crate::environment::Surroundings;
 use crate::event::{Action, Cause, ClientId, From, Notice, ServiceId, Stdin, Text};
@@ -366,9 +367,12 @@ impl Supervisor {
     /// Gives a service another form under its number.
     pub(crate) fn configure(&mut self, now: Now, id: ServiceId, spec: ServiceSpec, origin: Origin) {
         if let Some(entry) = self.services.get_mut(&id) {
-            let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
+            let needs = &Needs::NONE;
+            let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs, out_of_memory: false };
+            let old = entry.service.spec().clone();
             entry.origin = origin;
             entry.service.configure(ServiceSpec { id: Some(id.0), ..spec }, &context);
+            self.change_needs(id, &old);
         }
         self.index(id);
     }

@@ -138,6 +138,8 @@ impl Supervisor {
                 env: spec.command.env.keys().cloned().collect(),
                 restart: restart_in_words(spec),
                 stop: stop_in_words(spec.stop),
+                needs: spec.depends_on.iter().map(|need| self.need_row(need)).collect(),
+                needed_by: self.names_of_dependants(service.id()),
                 source: spec.source.clone(),
             }
         };
@@ -243,6 +245,10 @@ impl Supervisor {
             RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
         })?;
         spec.autostart = add.start;
+        self.check_needs(&spec).map_err(|invalid| {
+            let data = invalid.hint.map(|hint| serde_json::json!({ "hint": hint }));
+            RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
+        })?;
         if let Some(id) = self.names.get(&spec.name).copied().filter(|id| add.replace && self.is_staying(*id)) {
             self.replace(now, from, add, id, spec);
             return Ok(());
@@ -293,7 +299,7 @@ impl Supervisor {
         let aims: Vec<(ServiceId, Aim)> =
             ids.iter().filter_map(|id| Some((*id, if targets.wait { aim_of(self.service(*id)?, input) } else { Aim::Asked }))).collect();
         let key = self.wait_for(from, Kind::Change, aims, Vec::new());
-        for id in ids {
+        for id in self.in_order(ids, input) {
             if *input == Input::Reschedule {
                 self.boot_no_more(id);
             }
@@ -417,7 +423,7 @@ impl Supervisor {
         let Some(service) = self.names.get(name).and_then(|id| self.service(*id)) else { return Ok(()) };
         let (state, source) = match service.want() {
             Want::Gone => ("being removed".to_owned(), &service.spec().source),
-            Want::Up { .. } | Want::Down => (service.status().to_string(), &service.spec().source),
+            Want::Up { .. } | Want::Unasked | Want::Down => (service.status().to_string(), &service.spec().source),
         };
         let data = serde_json::json!({ "service": name });
         let message = format!("there is a service `{name}` already ({state}, from {source})");
@@ -466,6 +472,8 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         Input::Resume => Aim::Resumed,
         Input::Reschedule
         | Input::Boot(_)
+        | Input::Needed
+        | Input::Needs
         | Input::Signal(_)
         | Input::KillNow
         | Input::Fire

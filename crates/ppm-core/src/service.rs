@@ -7,6 +7,7 @@
 //! | run | there is | ends with |
 //! |---|---|---|
 //! | `Idle` | nothing, nothing is coming | a start |
+//! | `Blocked` | nothing, a start waits for what it needs | what it needs, or a stop |
 //! | `Starting` | a spawn under way | its outcome |
 //! | `Up`, `Paused` | the main process | its exit, or a stop |
 //! | `Stopping` | the main process, asked to end | its exit, or `kill_at` |
@@ -18,6 +19,9 @@
 //! A service is all of its processes. Its group gets a signal at once; its strays, those that have left the group (a
 //! session of their own, job control, a daemon), have to be looked for, and are asked a moment later, so that a service
 //! that ends at once costs nothing (R21).
+//!
+//! What a service needs of others is looked at whenever it starts, whatever for. One that is to end while others end that
+//! need it goes on until they have ended ([`Live::leaving`]): nobody outlives what it needs.
 //!
 //! While it is `Up` it is probed, until it is ready, and from then on whether it is well. How far that has come is a part of
 //! [`Live`], so that it ends with the run.
@@ -34,6 +38,7 @@ use jiff::tz::TimeZone;
 use ppm_protocol::{EventKind, Exit, Signal};
 
 use crate::backoff;
+use crate::dependencies::{self, Missing, Needs, OnDependencyRestart};
 use crate::event::{Cause, Group, Launch, NoStart, Pid, Planned, ServiceId, Stdin};
 use crate::journal::LONGEST_REASON;
 use crate::logging::LogKeys;
@@ -60,7 +65,9 @@ pub enum Want {
         /// The next planned run, for a service with a schedule that will fire again.
         plan: Option<Plan>,
     },
-    /// Not to run.
+    /// Not to run, as nobody has asked for it yet: one that needs it has it started.
+    Unasked,
+    /// Not to run, as its user has said.
     Down,
     /// Not to be: it is removed as soon as nothing of it is left. Never changes again.
     Gone,
@@ -71,6 +78,11 @@ pub enum Want {
 pub enum Run {
     /// No process, and none is coming by a delay.
     Idle,
+    /// No process: it waits for what it needs.
+    Blocked {
+        /// Why it starts then.
+        cause: Cause,
+    },
     /// A spawn is under way.
     Starting {
         /// Why it starts.
@@ -158,6 +170,8 @@ pub struct Live {
     pub limit: Limit,
     /// A planned run that waits for its end (`overlap: queue`).
     pub queued: Option<Cause>,
+    /// It is to end as soon as those have that need it and are ending, and this comes then.
+    pub leaving: Option<Next>,
     /// How far its probes have come.
     pub probing: Probing,
 }
@@ -225,6 +239,16 @@ pub enum How {
     NotStarted(NoStart),
 }
 
+impl Live {
+    /// When it will have lasted too long; None: never, or it is to end anyway.
+    pub fn lasts_until(self) -> Option<Mono> {
+        match (self.leaving, self.limit) {
+            (None, Limit::Until(at)) => Some(at),
+            (Some(_), _) | (None, Limit::None | Limit::Passed(_) | Limit::Outgrown { .. } | Limit::Unwell) => None,
+        }
+    }
+}
+
 impl End {
     /// The exit code that tells of it to whoever started the daemon: its own, 128 + n for signal n, and the shell's for
     /// what could not be executed (R28).
@@ -272,6 +296,10 @@ pub enum Input {
     Stop,
     /// Wanted: no service.
     Remove,
+    /// Somebody needs it: wanted, unless its user has said otherwise.
+    Needed,
+    /// What it needs, or who needs it, has changed: [`Context::needs`].
+    Needs,
     /// Wanted: a paused process.
     Pause,
     /// Wanted: a process that goes on.
@@ -360,6 +388,8 @@ pub struct Context<'a> {
     pub zone: &'a TimeZone,
     /// Uniform over all of u64.
     pub chance: u64,
+    /// What it needs of others, and others of it.
+    pub needs: &'a Needs,
     /// Whether a main process that ended was killed by the kernel because memory was short.
     pub out_of_memory: bool,
 }
@@ -389,6 +419,8 @@ pub struct Service {
     ended: Option<Timestamp>,
     /// The last planned run whose time has come.
     fired: Option<Plan>,
+    /// What it waits for, while it is [`Run::Blocked`].
+    missing: Vec<Missing>,
     runs: Runs,
     /// Planned runs that were left out since the run before lasted; of this run.
     skips: u32,
@@ -406,7 +438,7 @@ pub struct Service {
 impl Service {
     /// A service that has never run. Wanted up if `autostart`, but nothing starts before [`Input::Boot`] or a command.
     pub fn new(id: ServiceId, spec: ServiceSpec, ctx: &Context<'_>) -> Service {
-        let want = if spec.autostart { Want::Up { plan: first_plan(&spec, ctx) } } else { Want::Down };
+        let want = if spec.autostart { Want::Up { plan: first_plan(&spec, ctx) } } else { Want::Unasked };
         Service {
             id,
             spec,
@@ -421,6 +453,7 @@ impl Service {
             started: None,
             ended: None,
             fired: None,
+            missing: Vec::new(),
             runs: Runs::default(),
             skips: 0,
             advised: false,
@@ -435,29 +468,63 @@ impl Service {
     pub fn step(&mut self, ctx: &Context<'_>, input: &Input, out: &mut Vec<Effect>) {
         let before = self.run;
         match (self.run, input) {
-            (Run::Idle, Input::Boot(cause)) => self.boot(*cause, out),
+            (Run::Idle, Input::Boot(cause)) => self.boot(ctx, *cause, out),
             (_, Input::Boot(_)) => {} // a command was quicker
 
             (_, Input::Start | Input::Restart | Input::Reschedule) if self.want == Want::Gone => {}
             (_, Input::Fire) if self.plan().is_none() => never!(self, input, out),
 
+            (Run::Idle, Input::Needed) if self.want == Want::Unasked => {
+                self.wish_up(ctx);
+                self.launch(ctx, Cause::Needed, out);
+            }
+            (_, Input::Needed) => {} // it is wanted already, or its user has stopped it since
+            (Run::Blocked { cause }, Input::Needs) => self.look_again(ctx, cause, out),
+            (Run::Up(live) | Run::Paused(live), Input::Needs) => self.follow(ctx, live, out),
+            (
+                Run::Idle
+                | Run::Starting { .. }
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Waiting { .. },
+                Input::Needs,
+            ) => {}
+
             (Run::Idle | Run::Waiting { .. }, Input::Start | Input::Restart) => {
                 self.wish_up(ctx);
-                self.launch(Cause::Request, out);
+                self.launch(ctx, Cause::Request, out);
+            }
+            (Run::Blocked { .. }, Input::Start | Input::Restart) => {
+                self.wish_up(ctx);
+                self.run = Run::Blocked { cause: Cause::Request };
+                self.look_again(ctx, Cause::Request, out);
             }
             (Run::Starting { .. }, Input::Start | Input::Restart) => self.wish_up(ctx),
-            (Run::Up(_) | Run::Paused(_), Input::Start) => self.wish_up(ctx),
+            (Run::Up(live) | Run::Paused(live), Input::Start) => {
+                self.wish_up(ctx);
+                if live.leaving == Some(Next::Rest) {
+                    self.stay(ctx, live);
+                }
+            }
             (Run::Up(live) | Run::Paused(live), Input::Restart) => {
                 self.wish_up(ctx);
-                self.begin_stop(ctx, live, Next::Start(Cause::Request), out);
+                self.leave(ctx, live, Next::Start(Cause::Request), out);
             }
             (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Start | Input::Restart) => {
                 self.wish_up(ctx);
                 self.and_then(Next::Start(Cause::Request));
             }
 
-            (Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_), Input::Reschedule) => self.wish_up(ctx),
-            (Run::Waiting { .. }, Input::Reschedule) => {
+            (Run::Idle | Run::Starting { .. }, Input::Reschedule) => self.wish_up(ctx),
+            (Run::Up(live) | Run::Paused(live), Input::Reschedule) => {
+                self.wish_up(ctx);
+                if live.leaving.is_some() {
+                    self.stay(ctx, live);
+                }
+            }
+            (Run::Waiting { .. } | Run::Blocked { .. }, Input::Reschedule) => {
                 self.wish_up(ctx);
                 self.run = Run::Idle;
             }
@@ -467,14 +534,14 @@ impl Service {
             }
 
             (Run::Idle, Input::Stop | Input::Remove | Input::KillNow) => self.wish_down(input, out),
-            (Run::Waiting { .. }, Input::Stop | Input::Remove | Input::KillNow) => {
+            (Run::Waiting { .. } | Run::Blocked { .. }, Input::Stop | Input::Remove | Input::KillNow) => {
                 self.wish_down(input, out);
                 self.run = Run::Idle;
             }
             (Run::Starting { .. }, Input::Stop | Input::Remove | Input::KillNow) => self.wish_down(input, out),
             (Run::Up(live) | Run::Paused(live), Input::Stop | Input::Remove) => {
                 self.wish_down(input, out);
-                self.begin_stop(ctx, live, Next::Rest, out);
+                self.leave(ctx, live, Next::Rest, out);
             }
             (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Stop | Input::Remove) => {
                 self.wish_down(input, out);
@@ -496,10 +563,17 @@ impl Service {
             (Run::Idle | Run::Waiting { .. }, Input::Fire) => {
                 if let Some(cause) = self.take_plan(ctx, out) {
                     self.begin_anew();
-                    self.launch(cause, out);
+                    self.launch(ctx, cause, out);
                 }
             }
-            (Run::Starting { .. }, Input::Fire) => drop(self.take_plan(ctx, out)), // this start is the run
+            // This start is the run, or the one that follows.
+            (
+                Run::Starting { .. }
+                | Run::Blocked { .. }
+                | Run::Up(Live { leaving: Some(_), .. })
+                | Run::Paused(Live { leaving: Some(_), .. }),
+                Input::Fire,
+            ) => drop(self.take_plan(ctx, out)),
             (Run::Up(live) | Run::Paused(live), Input::Fire) => {
                 if let Some(cause) = self.take_plan(ctx, out) {
                     self.overlap(ctx, live, cause, out);
@@ -521,6 +595,7 @@ impl Service {
             (Run::Up(live) | Run::Paused(live), Input::Resume) => signal_all(live.pid, Signal::CONT, out),
             (
                 Run::Idle
+                | Run::Blocked { .. }
                 | Run::Starting { .. }
                 | Run::Stopping { .. }
                 | Run::Killing { .. }
@@ -533,16 +608,20 @@ impl Service {
                 signal_all(live.pid, *signal, out);
             }
             (Run::Draining { group, .. } | Run::Purging { group, .. }, Input::Signal(signal)) => signal_all(group, *signal, out),
-            (Run::Idle | Run::Starting { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
+            (Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
             // Not to its group: what it tells the others itself they would hear twice.
             (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::PassOn(signal)) => {
                 out.push(Effect::Kill(live.pid, *signal, Reach::Leader));
             }
-            (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::PassOn(_)) => {}
+            (
+                Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. },
+                Input::PassOn(_),
+            ) => {}
 
             (Run::Up(live) | Run::Paused(live), Input::Outgrew { used, max }) => self.outgrew(ctx, live, *used, *max, out),
             (
                 Run::Idle
+                | Run::Blocked { .. }
                 | Run::Starting { .. }
                 | Run::Stopping { .. }
                 | Run::Killing { .. }
@@ -552,11 +631,11 @@ impl Service {
                 Input::Outgrew { .. },
             ) => {} // what was measured is ending, or has ended
 
-            (Run::Idle | Run::Starting { .. }, Input::Tick) => {}
+            (Run::Idle | Run::Blocked { .. } | Run::Starting { .. }, Input::Tick) => {}
             (Run::Up(live) | Run::Paused(live), Input::Tick) => {
-                if matches!(live.limit, Limit::Until(at) if at <= ctx.now.mono) {
+                if is_due(ctx, live.lasts_until()) {
                     self.time_out(ctx, live, out);
-                } else if matches!(self.run, Run::Up(_)) {
+                } else if matches!(self.run, Run::Up(_)) && live.leaving.is_none() {
                     self.probe_what_is_due(ctx, live, out);
                 }
             }
@@ -595,7 +674,7 @@ impl Service {
             }
             (Run::Waiting { until, cause }, Input::Tick) => {
                 if until <= ctx.now.mono {
-                    self.launch(cause, out);
+                    self.launch(ctx, cause, out);
                 }
             }
 
@@ -603,6 +682,7 @@ impl Service {
             (Run::Starting { cause }, Input::SpawnFailed(error)) => self.spawn_failed(ctx, cause, error, out),
             (
                 Run::Idle
+                | Run::Blocked { .. }
                 | Run::Up(_)
                 | Run::Paused(_)
                 | Run::Stopping { .. }
@@ -637,9 +717,10 @@ impl Service {
                     Group::Left => self.kill_group(ctx, live.pid, then, out),
                 }
             }
-            (Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. }, Input::Exited(..)) => {
-                never!(self, input, out)
-            }
+            (
+                Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. },
+                Input::Exited(..),
+            ) => never!(self, input, out),
 
             (Run::Draining { then, .. } | Run::Purging { then, .. }, Input::Drained) => {
                 self.tell(EventKind::Drained, None, "what it left behind has ended".to_owned(), out);
@@ -652,6 +733,7 @@ impl Service {
             (Run::Purging { .. }, Input::Strayed) => out.push(Effect::KillStrays(Signal::KILL)),
             (
                 Run::Idle
+                | Run::Blocked { .. }
                 | Run::Starting { .. }
                 | Run::Up(_)
                 | Run::Paused(_)
@@ -674,7 +756,7 @@ impl Service {
             (Run::Paused(_) | Run::Stopping { .. } | Run::Killing { .. }, Input::WasPaused) => {}
             (Run::Up(_) | Run::Stopping { .. } | Run::Killing { .. }, Input::WasResumed) => {}
             (
-                Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. },
+                Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. },
                 Input::WasPaused | Input::WasResumed,
             ) => never!(self, input, out),
 
@@ -682,6 +764,7 @@ impl Service {
             (Run::Up(live), Input::Reprobe) => self.probe_anew(ctx, live),
             (
                 Run::Idle
+                | Run::Blocked { .. }
                 | Run::Starting { .. }
                 | Run::Paused(_)
                 | Run::Stopping { .. }
@@ -733,9 +816,9 @@ impl Service {
         self.fired = Some(Plan { fire: planned.fire, at: planned.fire });
     }
 
-    fn boot(&mut self, cause: Cause, out: &mut Vec<Effect>) {
+    fn boot(&mut self, ctx: &Context<'_>, cause: Cause, out: &mut Vec<Effect>) {
         if self.awaits_boot() {
-            self.launch(cause, out);
+            self.launch(ctx, cause, out);
         }
     }
 
@@ -804,7 +887,7 @@ impl Service {
         match overlap {
             Overlap::Restart => {
                 self.advise(ctx, live, out);
-                self.begin_stop(ctx, live, Next::Start(cause), out);
+                self.leave(ctx, live, Next::Start(cause), out);
             }
             Overlap::Queue if live.queued.is_none() => {
                 if let Some(live) = self.live_mut() {
@@ -846,8 +929,12 @@ impl Service {
         self.begin_stop(ctx, live, Next::Policy, out);
     }
 
-    /// It uses more memory than it may: it is asked to end like everybody, and comes back at once.
+    /// It uses more memory than it may: it is asked to end like everybody, and comes back at once. While others that need it
+    /// are ending it has to wait for them; it is looked at again soon.
     fn outgrew(&mut self, ctx: &Context<'_>, live: Live, used: u64, max: u64, out: &mut Vec<Effect>) {
+        if live.leaving.is_some() || ctx.needs.is_held {
+            return;
+        }
         let live = Live { limit: Limit::Outgrown { used, max }, ..live };
         self.tell(EventKind::OverMemory, Some(live.pid), view::memory(used, max), out);
         self.begin_stop(ctx, live, Next::Start(Cause::Memory), out);
@@ -898,7 +985,9 @@ impl Service {
     fn live_mut(&mut self) -> Option<&mut Live> {
         match &mut self.run {
             Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. } => Some(live),
-            Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. } => None,
+            Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. } => {
+                None
+            }
         }
     }
 
@@ -906,20 +995,79 @@ impl Service {
     fn and_then(&mut self, next: Next) {
         match &mut self.run {
             Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => *then = next,
-            Run::Idle | Run::Starting { .. } | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => {}
+            Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => {}
         }
     }
 
-    fn launch(&mut self, cause: Cause, out: &mut Vec<Effect>) {
-        self.run = Run::Starting { cause };
+    /// Starts it, or has it wait for what it needs.
+    fn launch(&mut self, ctx: &Context<'_>, cause: Cause, out: &mut Vec<Effect>) {
         self.gave_up = false;
-        out.push(Effect::Spawn(cause));
+        self.missing.clone_from(&ctx.needs.missing);
+        if self.missing.is_empty() {
+            self.run = Run::Starting { cause };
+            out.push(Effect::Spawn(cause));
+        } else {
+            self.run = Run::Blocked { cause };
+            self.tell(EventKind::Blocked, None, dependencies::in_words(&self.missing), out);
+        }
+    }
+
+    /// What it needs may be there now. That it will not be there by itself is told; all else is shown to who asks.
+    fn look_again(&mut self, ctx: &Context<'_>, cause: Cause, out: &mut Vec<Effect>) {
+        let was_hopeless = self.is_hopeless();
+        if ctx.needs.missing.is_empty() {
+            return self.launch(ctx, cause, out);
+        }
+        self.missing.clone_from(&ctx.needs.missing);
+        if self.is_hopeless() && !was_hopeless {
+            self.tell(EventKind::Blocked, None, dependencies::in_words(&self.missing), out);
+        }
+    }
+
+    /// Those who need it may have ended, or what it needs may have been started anew.
+    fn follow(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
+        match live.leaving {
+            Some(next) if !ctx.needs.is_held => self.begin_stop(ctx, live, next, out),
+            Some(_) => {}
+            None if ctx.needs.is_outdated && self.spec.on_dependency_restart == OnDependencyRestart::Restart => {
+                self.leave(ctx, live, Next::Start(Cause::Dependency), out);
+            }
+            None => {}
+        }
+    }
+
+    /// It is to end: at once, or when those have ended that need it and are ending.
+    fn leave(&mut self, ctx: &Context<'_>, live: Live, next: Next, out: &mut Vec<Effect>) {
+        if !ctx.needs.is_held {
+            return self.begin_stop(ctx, live, next, out);
+        }
+        if let Some(live) = self.live_mut() {
+            (live.leaving, live.probing) = (Some(next), live.probing.at_rest());
+        }
+    }
+
+    /// It was to end later, and is not to any more.
+    fn stay(&mut self, ctx: &Context<'_>, live: Live) {
+        let live = Live { leaving: None, ..live };
+        match self.run {
+            Run::Paused(_) => self.run = Run::Paused(live),
+            Run::Up(_) => self.probe_anew(ctx, live),
+            Run::Idle
+            | Run::Blocked { .. }
+            | Run::Starting { .. }
+            | Run::Stopping { .. }
+            | Run::Killing { .. }
+            | Run::Draining { .. }
+            | Run::Purging { .. }
+            | Run::Waiting { .. } => {}
+        }
     }
 
     /// The polite signal, then SIGCONT for all: a stopped process does not hear the first before the second, and one
     /// that hears it alone may wait for others that are stopped (R20).
     fn begin_stop(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
         let stop = self.spec.stop;
+        let live = Live { leaving: None, ..live };
         out.push(Effect::Kill(live.pid, stop.signal, stop.reach));
         out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group));
         let strays_at = (stop.reach == Reach::Group).then_some(ctx.now.mono + STRAYS_AFTER);
@@ -954,7 +1102,7 @@ impl Service {
     fn spawned(&mut self, ctx: &Context<'_>, pid: Pid, cause: Cause, out: &mut Vec<Effect>) {
         let timeout = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.timeout);
         let limit = timeout.map_or(Limit::None, |timeout| Limit::Until(ctx.now.mono + timeout));
-        let live = Live { pid, since: ctx.now.mono, cause, limit, queued: None, probing: self.first_probing(ctx) };
+        let live = Live { pid, since: ctx.now.mono, cause, limit, queued: None, leaving: None, probing: self.first_probing(ctx) };
         self.run = Run::Up(live);
         self.probed = None;
         self.attempts += 1;
@@ -964,7 +1112,7 @@ impl Service {
         self.note_run(ctx, cause);
         self.tell(EventKind::Started, Some(pid), cause.to_string(), out);
         if !self.is_active() {
-            self.begin_stop(ctx, live, Next::Rest, out);
+            self.leave(ctx, live, Next::Rest, out);
         }
     }
 
@@ -987,7 +1135,8 @@ impl Service {
         let keep = self.spec.schedule.as_ref().map_or(runs::USUAL, |schedule| schedule.options.history);
         let planned = match cause {
             Cause::Schedule | Cause::Missed => self.fired.map(|plan| plan.at),
-            Cause::Boot | Cause::Reload | Cause::Request | Cause::Backoff | Cause::Restart | Cause::Memory => None,
+            Cause::Boot | Cause::Reload | Cause::Request | Cause::Needed | Cause::Dependency => None,
+            Cause::Backoff | Cause::Restart | Cause::Memory => None,
         };
         self.runs.begin(keep, Record { cause, planned, started: ctx.now.wall, end: None });
     }
@@ -1005,7 +1154,7 @@ impl Service {
         };
         self.record(ctx, exit, group, how, live.pid, out);
         self.crashes = if good { 0 } else { self.crashes.saturating_add(1) };
-        let then = self.after_the_end(ctx, live, Next::Policy, out);
+        let then = self.after_the_end(ctx, live, live.leaving.unwrap_or(Next::Policy), out);
         match group {
             Group::Empty => self.settle(ctx, then, out),
             Group::Left => {
@@ -1044,8 +1193,8 @@ impl Service {
     /// No process: the want, the last command, and the policy decide what comes next.
     fn decide(&mut self, ctx: &Context<'_>, then: Next, out: &mut Vec<Effect>) {
         match (self.want, then) {
-            (Want::Down | Want::Gone, _) | (Want::Up { .. }, Next::Rest) => {}
-            (Want::Up { .. }, Next::Start(cause)) => self.launch(cause, out),
+            (Want::Unasked | Want::Down | Want::Gone, _) | (Want::Up { .. }, Next::Rest) => {}
+            (Want::Up { .. }, Next::Start(cause)) => self.launch(ctx, cause, out),
             (Want::Up { .. }, Next::Policy) => {
                 self.follow_policy(ctx, out);
                 if self.spec.essential && self.next_start(ctx.now).is_none() {

@@ -13,6 +13,7 @@ use ppm_protocol::Signal;
 use ppm_protocol::message::AddService;
 
 use crate::attributes::{Attributes, User};
+use crate::dependencies::{Need, OnDependencyRestart};
 use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::logging::{LogChoice, LogKeys};
 use crate::names;
@@ -90,6 +91,10 @@ pub struct ServiceSpec {
     pub essential: bool,
     /// How many bytes of memory all its processes together may use before it is started anew; None: any.
     pub max_memory: Option<u64>,
+    /// What must be there before it starts, as written; each service once.
+    pub depends_on: Vec<Need>,
+    /// What becomes of it when one of these is started anew.
+    pub on_dependency_restart: OnDependencyRestart,
     /// What it can be addressed by together with others: `@frontend`. Each once, in the order they are written.
     pub groups: Vec<String>,
     /// Where it comes from, for people: `file:line`, or `ppm add`.
@@ -229,6 +234,8 @@ impl ServiceSpec {
             log: LogChoice::AsLogger,
             essential: false,
             max_memory: None,
+            depends_on: Vec::new(),
+            on_dependency_restart: OnDependencyRestart::Keep,
             groups: Vec::new(),
             source: String::new(),
         }
@@ -276,6 +283,7 @@ impl ServiceSpec {
         if let Some(restart) = &add.restart {
             spec.restart.when = restart_when(restart)?;
         }
+        spec.depends_on = add.depends_on.iter().map(|text| Need::parse(text)).collect::<Result<_, _>>()?;
         spec.schedule = add.schedule.as_deref().map(Schedule::parse).transpose()?;
         spec.source = "ppm add".into();
         Ok(spec)

@@ -15,6 +15,7 @@ use ppm_protocol::{ErrorCode, EventRow, Exit, RpcError, Signal};
 use crate::advice;
 use crate::chance::Chance;
 use crate::config::Config;
+use crate::dependencies::{Dependencies, Needs};
 use crate::event::{Action, Cause, ClientId, Event, From, Notice, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
 use crate::journal::{Actor, Journal, event_row};
@@ -137,6 +138,7 @@ pub struct Supervisor {
     pub(crate) sampling: Sampling,
     pub(crate) memory: MemoryWatch,
     pub(crate) reading: Reading,
+    pub(crate) dependencies: Dependencies,
     uids: BTreeMap<ClientId, u32>,
     /// Who is behind what is being handled.
     pub(crate) acting: Option<Actor>,
@@ -181,6 +183,7 @@ impl Supervisor {
             sampling: Sampling::default(),
             memory: MemoryWatch::default(),
             reading: Reading::default(),
+            dependencies: Dependencies::default(),
             uids: BTreeMap::new(),
             acting: None,
             actions: Vec::new(),
@@ -264,7 +267,7 @@ impl Supervisor {
         if self.is_over() {
             return None;
         }
-        let boot = (!self.boot.is_empty()).then_some(Mono(0));
+        let at_once = (!self.boot.is_empty() || self.dependencies.is_due()).then_some(Mono(0));
         let service = self.deadlines.first().map(|(at, _)| *at);
         let phase = match self.phase {
             Phase::Stopping { kill_at } | Phase::Sweeping { kill_at } => Some(kill_at),
@@ -272,7 +275,7 @@ impl Supervisor {
             Phase::Running | Phase::Over => None,
         };
         let clock = (self.checks_clock() && !self.plans.is_empty()).then_some(self.clock.next);
-        let deadlines = [boot, service, phase, clock, self.waiting.deadline(), self.sampling.deadline(), self.memory.deadline()];
+        let deadlines = [at_once, service, phase, clock, self.waiting.deadline(), self.sampling.deadline(), self.memory.deadline()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -303,8 +306,9 @@ impl Supervisor {
 
     /// Gives a service its input, performs the bookkeeping, and tells everybody who should know.
     pub(crate) fn step(&mut self, now: Now, id: ServiceId, input: &Input) {
+        let (needs, standing) = (self.needs_of(id), self.standing(id));
         let Some(entry) = self.services.get_mut(&id) else { return };
-        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: self.out_of_memory };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs: &needs, out_of_memory: self.out_of_memory };
         let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
         let fired = entry.service.fired();
         let was_killed = entry.service.is_being_killed();
@@ -314,6 +318,7 @@ impl Supervisor {
         self.effects = effects;
         self.index(id);
         self.remember(id, fired);
+        self.tell_the_concerned(id, standing);
         if was_busy && self.is_main(id) {
             self.note_end_of_main(id);
         }
@@ -335,7 +340,7 @@ impl Supervisor {
 
     /// Gives a service back what was remembered of it.
     fn recall(&mut self, now: Now, id: ServiceId, planned: &Planned) {
-        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs: &Needs::NONE, out_of_memory: false };
         if let Some(entry) = self.services.get_mut(&id) {
             entry.service.recall(&context, planned);
         }
@@ -347,9 +352,11 @@ impl Supervisor {
         let id = ServiceId(spec.id.or(self.next_id).unwrap_or(u32::MAX));
         spec.id = Some(id.0);
         self.next_id = self.next_id.and_then(|next| Some(next.max(id.0.checked_add(1)?)));
-        let context = Context { now, zone: &self.zone, chance: self.chance.next(), out_of_memory: false };
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs: &Needs::NONE, out_of_memory: false };
         let service = Service::new(id, spec, &context);
         self.names.insert(service.spec().name.clone(), id);
+        self.dependencies.insert(id, service.spec());
+        self.concern_those_who_need(&service.spec().name);
         self.services.insert(id, Entry { service, origin, keys: Keys::default() });
         self.index(id);
         id
@@ -370,7 +377,7 @@ impl Supervisor {
         if self.phase != Phase::Running {
             return;
         }
-        self.boot.clear();
+        self.start_nothing();
         self.farewell = Farewell::begin(now.mono);
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
         self.step_all(now, &Input::Stop);
@@ -381,7 +388,13 @@ impl Supervisor {
         self.busy
     }
 
+    fn start_nothing(&mut self) {
+        self.boot.clear();
+        self.dependencies.start_nothing();
+    }
+
     fn tick(&mut self, now: Now) {
+        self.look_at_the_concerned(now, DUE_PER_TICK);
         for _ in 0..DUE_PER_TICK {
             let Some((id, cause)) = self.boot.pop_front() else { break };
             self.step(now, id, &Input::Boot(cause));
@@ -414,8 +427,7 @@ impl Supervisor {
     }
 
     fn step_all(&mut self, now: Now, input: &Input) {
-        let ids: Vec<ServiceId> = self.services.keys().copied().collect();
-        for id in ids {
+        for id in self.in_order(self.services.keys().copied().collect(), input) {
             self.step(now, id, input);
         }
     }
@@ -453,7 +465,7 @@ impl Supervisor {
     /// Brings the indices in line with a service that may have changed.
     pub(crate) fn index(&mut self, id: ServiceId) {
         let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
-        let limited = service.spec().max_memory.is_some() && matches!(service.run(), Run::Up(_) | Run::Paused(_));
+        let limited = service.spec().max_memory.is_some() && matches!(service.run(), Run::Up(_) | Run::Paused(_)) && !service.is_leaving();
         let new = Keys { pid: service.pid(), deadline: service.deadline(), plan: service.plan(), busy: service.is_busy(), limited };
         let old = std::mem::replace(keys, new);
         if old.pid != new.pid {
@@ -476,7 +488,7 @@ impl Supervisor {
 
     fn after_step(&mut self, now: Now, id: ServiceId) {
         let Some(Entry { service, .. }) = self.services.get(&id) else { return };
-        if matches!((self.phase, service.run()), (Phase::Killing { .. }, Run::Stopping { .. })) {
+        if matches!((self.phase, service.run()), (Phase::Killing { .. }, Run::Stopping { .. } | Run::Up(_) | Run::Paused(_))) {
             return self.step(now, id, &Input::KillNow); // its spawn came to an end too late for a polite stop
         }
         self.answer_waiters(now, id);
@@ -501,6 +513,8 @@ impl Supervisor {
     fn remove(&mut self, now: Now, id: ServiceId) {
         let Some(Entry { service, .. }) = self.services.remove(&id) else { return };
         self.names.remove(&service.spec().name);
+        self.dependencies.remove(id, service.spec());
+        self.concern_those_who_need(&service.spec().name);
         if service.spec().log.logger(self.settings.logger.as_ref()).is_some_and(|logger| logger.memory.is_some()) {
             self.actions.push(Action::ForgetOutput { service: service.spec().name.clone() });
         }
@@ -575,7 +589,7 @@ impl Supervisor {
             Phase::Stopping { .. } => {}
             Phase::Sweeping { .. } => self.announce(Notice::Warning("no time left: SIGKILL to what belongs to no service".to_owned())),
         }
-        self.boot.clear();
+        self.start_nothing();
         if self.busy > 0 {
             let names: Vec<&str> =
                 self.services().filter(|service| service.is_busy()).map(|service| service.spec().name.as_str()).collect();
@@ -707,6 +721,7 @@ impl Supervisor {
     /// Says what does not.
     pub fn check_invariants(&self) -> Result<(), String> {
         self.waiting.check_invariants()?;
+        self.check_dependencies()?;
         if let Some(id) = self.sampling.kept().find(|id| !self.services.contains_key(id)) {
             return Err(format!("a reading of {id:?} is kept, which is no more"));
         }

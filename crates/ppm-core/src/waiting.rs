@@ -9,6 +9,7 @@ use std::time::Duration;
 use ppm_protocol::message::{Answer, Goal};
 use ppm_protocol::{Changed, ErrorCode, Failure, Reload, RpcError, ServiceRow, Status};
 
+use crate::dependencies;
 use crate::event::{Action, ClientId, From, ServiceId};
 use crate::service::{Run, STUCK_AFTER, Service};
 use crate::supervisor::Supervisor;
@@ -273,7 +274,9 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
         Aim::Over { .. } | Aim::Started { .. } | Aim::Ended { .. } | Aim::Removed if service.is_stuck() => {
             Progress::Failed(format!("still there {} after SIGKILL", brief(STUCK_AFTER)))
         }
-        Aim::Started { .. } if matches!(service.run(), Run::Up(_) | Run::Paused(_)) => Progress::Done,
+        Aim::Started { .. } if service.is_staying() => Progress::Done,
+        Aim::Started { .. } if service.is_hopeless() => Progress::Failed(dependencies::in_words(service.missing())),
+        Aim::Started { .. } if matches!(service.run(), Run::Blocked { .. }) => Progress::Done,
         Aim::Started { attempts, starts } if service.attempts() > attempts => {
             if service.starts() > starts {
                 Progress::Done
@@ -297,7 +300,7 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
 
 /// Whether nobody ends it any more: a start overtook the stop before there was anything to be stopped (R23).
 fn is_wanted_as_it_runs(service: &Service) -> bool {
-    service.is_active() && matches!(service.run(), Run::Starting { .. } | Run::Up(_) | Run::Paused(_))
+    service.is_active() && (service.is_staying() || matches!(service.run(), Run::Starting { .. }))
 }
 
 /// Whether a process that is not paused, or not resumed, will be.
@@ -307,7 +310,7 @@ fn hope_for_a_pause(run: Run) -> Progress {
         Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => {
             Progress::Failed("it is being stopped".to_owned())
         }
-        Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => Progress::Failed("it is not running".to_owned()),
+        Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Waiting { .. } => Progress::Failed("it is not running".to_owned()),
     }
 }
 
@@ -318,7 +321,8 @@ fn progress_to(service: &Service, goal: Goal) -> Progress {
         Goal::Finished => !service.is_busy() && service.status() == Status::Finished,
         Goal::Stopped => !service.is_busy(),
     };
-    let nothing_is_coming = service.run() == Run::Idle && service.plan().is_none() && !service.awaits_boot();
+    let is_at_rest = service.run() == Run::Idle || service.is_hopeless();
+    let nothing_is_coming = is_at_rest && service.plan().is_none() && !service.awaits_boot();
     match (reached, nothing_is_coming) {
         (true, _) => Progress::Done,
         (false, false) => Progress::Pending,

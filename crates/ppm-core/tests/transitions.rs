@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use ppm_core::dependencies::{Lack, Missing, Needs, OnDependencyRestart};
 use ppm_core::event::{Cause, Group, NoStart, Pid, ServiceId};
 use ppm_core::probe::{Check, Health, Outcome, Readiness};
 use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
@@ -29,6 +30,15 @@ const DEEPEST: usize = 12;
 
 /// The input that comes with short memory.
 const OUT_OF_MEMORY: &str = "Exited KILL, no memory";
+
+/// Inputs that come while others matter.
+const WAITS: &str = "Needs, waits";
+const HOPELESS: &str = "Needs, in vain";
+const OUTDATED: &str = "Needs, renewed";
+const START_WAITS: &str = "Start, waits";
+const RESTART_WAITS: &str = "Restart, waits";
+const STOP_HELD: &str = "Stop, held";
+const RESTART_HELD: &str = "Restart, held";
 
 const CRASHED_BEFORE: &str = ", crashed before";
 
@@ -94,6 +104,8 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
                 spec.schedule = Some(Schedule::parse("* * * * *").unwrap().with(options));
             }),
         ),
+        ("autostart: false", with(|spec| spec.autostart = false)),
+        ("on_dependency_restart: restart", with(|spec| spec.on_dependency_restart = OnDependencyRestart::Restart)),
         ("restart: never", with(|spec| spec.restart.when = RestartWhen::Never)),
         ("restart: always", with(|spec| spec.restart.when = RestartWhen::Always)),
         ("restart: {max_retries: 1}", with(|spec| spec.restart.max_retries = 1)),
@@ -199,6 +211,15 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Reschedule", Input::Reschedule),
         ("Stop", Input::Stop),
         ("Remove", Input::Remove),
+        ("Needed", Input::Needed),
+        ("Needs, all there", Input::Needs),
+        (WAITS, Input::Needs),
+        (HOPELESS, Input::Needs),
+        (OUTDATED, Input::Needs),
+        (START_WAITS, Input::Start),
+        (RESTART_WAITS, Input::Restart),
+        (STOP_HELD, Input::Stop),
+        (RESTART_HELD, Input::Restart),
         ("Pause", Input::Pause),
         ("Resume", Input::Resume),
         ("Signal HUP", Input::Signal(Signal::HUP)),
@@ -250,7 +271,8 @@ fn try_cell(service: &Service, at: Mono, name: &'static str, input: &Input) -> (
     let mut service = service.clone();
     let mut effects = Vec::new();
     let step = catch_unwind(AssertUnwindSafe(|| {
-        let context = Context { out_of_memory: name == OUT_OF_MEMORY, ..context(at) };
+        let needs = needs_of(name);
+        let context = Context { out_of_memory: name == OUT_OF_MEMORY, needs: &needs, ..context(at) };
         service.step(&context, input, &mut effects);
         (service, effects)
     }));
@@ -262,16 +284,29 @@ fn try_cell(service: &Service, at: Mono, name: &'static str, input: &Input) -> (
     (Cell { input: name, next, effects }, Some((service, at)))
 }
 
+/// What it needs of others, or they of it, when this input comes.
+fn needs_of(name: &str) -> Needs {
+    let missing = |lack| vec![Missing { service: "db".to_owned(), lack }];
+    match name {
+        WAITS | START_WAITS | RESTART_WAITS => Needs { missing: missing(Lack::Coming), ..Needs::NONE },
+        HOPELESS => Needs { missing: missing(Lack::Crashed), ..Needs::NONE },
+        OUTDATED => Needs { is_outdated: true, ..Needs::NONE },
+        STOP_HELD | RESTART_HELD => Needs { is_held: true, ..Needs::NONE },
+        _ => Needs::NONE,
+    }
+}
+
 fn context(at: Mono) -> Context<'static> {
     let wall = Timestamp(1_000_000 + i64::try_from(at.0 / 1_000_000).unwrap());
-    Context { now: Now { mono: at, wall }, zone: const { &TimeZone::UTC }, chance: 0, out_of_memory: false }
+    Context { now: Now { mono: at, wall }, zone: const { &TimeZone::UTC }, chance: 0, needs: const { &Needs::NONE }, out_of_memory: false }
 }
 
 fn state_of(service: &Service) -> State {
     let want = match service.want() {
         Want::Up { .. } => 0,
-        Want::Down => 1,
-        Want::Gone => 2,
+        Want::Unasked => 1,
+        Want::Down => 2,
+        Want::Gone => 3,
     };
     let cause = |then| match then {
         Next::Policy => ", then by policy",
@@ -283,9 +318,11 @@ fn state_of(service: &Service) -> State {
         Run::Idle if service.attempts() == 0 => (0, "Idle, never run".to_owned()),
         Run::Idle if is_given_up(service) => (1, "Idle, gave up".to_owned()),
         Run::Idle => (1, "Idle, ran before".to_owned()),
+        Run::Blocked { .. } if service.is_hopeless() => (1, "Blocked in vain".to_owned()),
+        Run::Blocked { .. } => (1, "Blocked".to_owned()),
         Run::Starting { .. } => (2, "Starting".to_owned()),
-        Run::Up(live) => (3, format!("Up{}{}", queued(live), probed(live))),
-        Run::Paused(live) => (4, format!("Paused{}{}", queued(live), probed(live))),
+        Run::Up(live) => (3, format!("Up{}{}{}", queued(live), leaving(live), probed(live))),
+        Run::Paused(live) => (4, format!("Paused{}{}{}", queued(live), leaving(live), probed(live))),
         Run::Stopping { strays_at, then, .. } => (5, format!("Stopping{}{}", strays(strays_at), cause(then))),
         Run::Killing { then, stuck_at: Some(_), .. } => (6, format!("Killing{}", cause(then))),
         Run::Killing { then, stuck_at: None, .. } => (7, format!("Killing, stuck{}", cause(then))),
@@ -301,6 +338,14 @@ fn state_of(service: &Service) -> State {
 
 fn queued(live: Live) -> &'static str {
     if live.queued.is_some() { ", one waits" } else { "" }
+}
+
+fn leaving(live: Live) -> &'static str {
+    match live.leaving {
+        None => "",
+        Some(Next::Rest | Next::Policy) => ", held",
+        Some(Next::Start(_)) => ", held, then start",
+    }
 }
 
 /// How far its probes have come, as far as states are told apart by it.
@@ -357,6 +402,7 @@ fn is_given_up(service: &Service) -> bool {
 fn want_in_words(service: &Service) -> &'static str {
     match service.want() {
         Want::Up { .. } => "Up",
+        Want::Unasked => "Unasked",
         Want::Down => "Down",
         Want::Gone => "Gone",
     }
@@ -373,9 +419,10 @@ fn in_words(service: &Service, at: Mono) -> String {
     let strays = |time: Option<Mono>| time.map_or(String::new(), |at| format!("{}, ", until(at)));
     let run = match service.run() {
         Run::Idle => "Idle".to_owned(),
+        Run::Blocked { cause } => format!("Blocked{} {cause}", if service.is_hopeless() { " in vain" } else { "" }),
         Run::Starting { cause } => format!("Starting {cause}"),
-        Run::Up(live) => format!("Up{}{}", queued(live), probed_in_full(live, at)),
-        Run::Paused(live) => format!("Paused{}{}", queued(live), probed_in_full(live, at)),
+        Run::Up(live) => format!("Up{}{}{}", queued(live), leaving(live), probed_in_full(live, at)),
+        Run::Paused(live) => format!("Paused{}{}{}", queued(live), leaving(live), probed_in_full(live, at)),
         Run::Stopping { strays_at, kill_at, then: next, .. } => {
             format!("Stopping {}{}{}", strays(strays_at), until(kill_at), then(next))
         }

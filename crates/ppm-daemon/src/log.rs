@@ -116,6 +116,8 @@ fn tell_service(row: &EventRow) {
         EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut | EventKind::OverMemory => {
             tracing::warn!("{name}: {}: {reason}", row.event)
         }
+        EventKind::Blocked if row.reason.starts_with("waiting") => tracing::info!("{name}: {reason}"),
+        EventKind::Blocked => tracing::warn!("{name}: {reason}"),
         EventKind::Ready => tracing::info!("{name}: ready {reason}"),
         EventKind::Unready => tracing::warn!("{name}: {reason}"),
         EventKind::Unhealthy => tracing::warn!("{name}: unhealthy: {reason}"),

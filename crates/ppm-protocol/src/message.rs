@@ -88,6 +88,9 @@ pub struct AddService {
     /// Cron-like: 5 to 7 fields, a nickname like `@daily`, or `@every 90s`.
     #[serde(default)]
     pub schedule: Option<String>,
+    /// What must be there before it starts: `db`, or `db:ready`, `db:finished`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
     /// Start it now (default), or only add it.
     #[serde(default = "yes")]
     pub start: bool,

@@ -338,8 +338,25 @@ pub struct InfoRow {
     pub restart: String,
     /// How it is stopped in words, as `SIGTERM, then SIGKILL after 5s`.
     pub stop: String,
+    /// What must be there before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<NeedRow>,
+    /// The services that need it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needed_by: Vec<String>,
     /// Where it comes from: `file:line` of the configuration, or `ppm add`.
     pub source: String,
+}
+
+/// A service that another needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeedRow {
+    /// Its name.
+    pub service: String,
+    /// How far it must have come: `started`, `ready` or `finished`.
+    pub condition: String,
+    /// Whether it has.
+    pub met: bool,
 }
 
 /// Something planned, as `scheduler` shows it.
@@ -551,6 +568,8 @@ pub enum EventKind {
     Unhealthy,
     /// It is no longer wanted.
     Deactivated,
+    /// Its start waits for other services.
+    Blocked,
     /// Its configuration is another now.
     Changed,
     /// What only a newer daemon says.
@@ -578,6 +597,7 @@ words!(EventKind {
     Unready = "unready",
     Unhealthy = "unhealthy",
     Deactivated = "deactivated",
+    Blocked = "blocked",
     Changed = "changed",
 });
 
@@ -604,6 +624,7 @@ impl fmt::Display for EventKind {
             EventKind::Unready => "not ready",
             EventKind::Unhealthy => "unhealthy",
             EventKind::Deactivated => "deactivated",
+            EventKind::Blocked => "blocked",
             EventKind::Changed => "changed",
             EventKind::Other(word) => return word.fmt(f),
         })

@@ -80,6 +80,7 @@ fn service(add: Add, here: impl FnOnce() -> io::Result<PathBuf>) -> Result<AddSe
         env: add.env.into_iter().collect(),
         restart: add.restart,
         schedule: add.schedule,
+        depends_on: add.depends_on,
         start: !add.no_start,
         wait: !add.no_wait,
         replace: add.replace,
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn add_carries_everything_that_was_typed() {
-        let line = "ppm add --name x --env A=1 --env A=2 --schedule '0 3 * * *' --user app:app --restart never --replace --no-start --no-wait -- sh -c 'echo ${A}'";
+        let line = "ppm add --name x --env A=1 --env A=2 --schedule '0 3 * * *' --user app:app --restart never --replace --depends-on db:ready --depends-on cache --no-start --no-wait -- sh -c 'echo ${A}'";
         let expected = AddService {
             name: "x".to_owned(),
             command: names(&["sh", "-c", "echo ${A}"]),
@@ -162,6 +163,7 @@ mod tests {
             env: BTreeMap::from([("A".to_owned(), "2".to_owned())]),
             restart: Some("never".to_owned()),
             schedule: Some("0 3 * * *".to_owned()),
+            depends_on: names(&["db:ready", "cache"]),
             start: false,
             wait: false,
             replace: true,

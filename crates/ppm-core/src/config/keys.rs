@@ -124,6 +124,8 @@ pub enum Kind {
     Map(&'static Table),
     /// Variables and their values.
     Env,
+    /// Services, and how far each must have come.
+    Needs,
     /// A value of one of these kinds.
     Either(&'static [Kind]),
     /// A value of this kind, or nothing, which means an empty one.
@@ -327,8 +329,20 @@ pub const SERVICE: Table = Table {
             "The permissions that files do not get which it makes, in quotes as octal digits.",
             "\"027\"",
         ),
-        later("depends_on"),
-        later("on_dependency_restart"),
+        here(
+            "depends_on",
+            Kind::OrNothing(&Kind::Either(&[Kind::Name, Kind::List(&Kind::Name, 0, ANY), Kind::Needs])),
+            Value("[]"),
+            "The services that must be there before it starts, whatever it starts for, and that end only after it: a list, or a map that says how far each must have come. `started`: it runs, or has run to a good end; `ready`; `finished`: it has run to a good end.",
+            "{db: ready, migrate: finished}",
+        ),
+        here(
+            "on_dependency_restart",
+            Kind::Word(&["keep", "restart"]),
+            Value("keep"),
+            "What becomes of it when one of these services was started anew while it ran: it goes on, or is restarted too.",
+            "restart",
+        ),
         here(
             "ready",
             Kind::Map(&READY),

@@ -13,6 +13,7 @@ use super::Config;
 use super::env::Env;
 use super::field::{Draft, Field, Map, describe};
 use super::keys;
+use super::needs::Link;
 use super::tree::{At, Node, Tree, Value};
 use super::value::write_size;
 use crate::attributes::{Attributes, Limit, Resource, User, read_umask};
@@ -52,7 +53,7 @@ pub(super) struct Outcome {
 /// Reads the tree of a text that stands in this folder.
 pub(super) fn read(tree: &Tree, text: &str, folder: &str) -> Outcome {
     let canonical = !UNUSUAL.iter().any(|unusual| text.contains(unusual));
-    let mut reader = Reader { outcome: Outcome::default(), canonical, folder: folder.to_owned() };
+    let mut reader = Reader { outcome: Outcome::default(), canonical, folder: folder.to_owned(), links: Vec::new() };
     for key in &tree.duplicates {
         reader.complain(key.at, format!("the key `{}` is there twice", shown(&key.text)));
     }
@@ -67,6 +68,8 @@ pub(super) struct Reader {
     pub canonical: bool,
     /// Where paths begin that are not absolute.
     pub folder: String,
+    /// What services need, by where it is written.
+    pub links: Vec<Link>,
 }
 
 impl Reader {
@@ -145,6 +148,7 @@ impl Reader {
             }
             self.service(node.at, &called, &map, settings);
         }
+        self.check_links(&names.into_keys().collect());
     }
 
     fn service(&mut self, at: At, called: &str, map: &Map<'_>, settings: &Settings) {
@@ -169,6 +173,9 @@ impl Reader {
         self.set(map.get("health"), &mut service.health, |reader, field| reader.health(field, called).map(|health| Some(Box::new(health))));
         self.set(map.get("log"), &mut service.log, |reader, field| reader.log(field, called, settings));
         self.set(map.get("groups"), &mut service.groups, Self::groups);
+        let name = service.name.clone();
+        self.set(map.get("depends_on"), &mut service.depends_on, |reader, field| reader.depends_on(field, &name));
+        self.set(map.get("on_dependency_restart"), &mut service.on_dependency_restart, Self::on_dependency_restart);
         self.attributes(map, called, &mut service.command.attributes);
         self.set(map.get("essential"), &mut service.essential, Self::boolean);
         self.set(map.get("max_memory"), &mut service.max_memory, |reader, field| reader.some_memory(field).map(Some));

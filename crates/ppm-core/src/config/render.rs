@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::value::{write_duration, write_size};
 use crate::attributes::{Attributes, Limit, Unit, write_umask};
+use crate::dependencies::{Condition, Need, OnDependencyRestart};
 use crate::environment::{EnvValue, Inherit};
 use crate::logging::{Format, LogChoice, LogKeys};
 use crate::probe::{Check, Health, Page, Readiness};
@@ -110,9 +111,24 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
         LogChoice::Inherit => field("log", "false"),
         LogChoice::Own(keys) => field("log", &log_keys(keys)),
     }
+    if !service.depends_on.is_empty() {
+        field("depends_on", &needs(&service.depends_on));
+    }
+    if service.on_dependency_restart != OnDependencyRestart::default() {
+        field("on_dependency_restart", service.on_dependency_restart.name());
+    }
     if !service.groups.is_empty() {
         field("groups", &list(&service.groups));
     }
+}
+
+/// A list where that says it all.
+fn needs(needs: &[Need]) -> String {
+    if needs.iter().all(|need| need.condition == Condition::Started) {
+        return list(needs.iter().map(|need| &need.service));
+    }
+    let needs: Vec<String> = needs.iter().map(|need| format!("{}: {}", quoted(&need.service), need.condition.name())).collect();
+    format!("{{{}}}", needs.join(", "))
 }
 
 /// The text alone where that says it all.

@@ -86,6 +86,7 @@ fn attempt_of(run: Run) -> Option<u64> {
         Run::Up(Live { probing: Probing { attempt: Attempt::UnderWay { number, .. }, .. }, .. }) => Some(number),
         Run::Up(_)
         | Run::Idle
+        | Run::Blocked { .. }
         | Run::Starting { .. }
         | Run::Paused(_)
         | Run::Stopping { .. }
@@ -145,6 +146,7 @@ impl Service {
     /// Probes begin anew: it goes on after a pause, or is to be probed otherwise. What is ready stays so.
     pub(super) fn probe_anew(&mut self, ctx: &Context<'_>, live: Live) {
         let probing = match live.probing.stage {
+            _ if live.leaving.is_some() => live.probing.at_rest(), // it is to end, whatever they would say
             Stage::Starting { .. } => self.first_probing(ctx),
             Stage::Ready { .. } => self.probing_of_ready(ctx, live.since),
         };

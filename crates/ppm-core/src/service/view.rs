@@ -2,7 +2,8 @@
 
 use ppm_protocol::{Exit, NextStart, Status, Why};
 
-use super::{End, How, Limit, Live, Next, Run, Service, Stage, Want};
+use super::{End, How, Live, Next, Run, Service, Stage, Want};
+use crate::dependencies::{self, Missing};
 use crate::event::{Cause, Group, Pid, ServiceId};
 use crate::planning::Plan;
 use crate::runs::Runs;
@@ -20,9 +21,9 @@ impl Service {
             Run::Killing { stuck_at, .. } => stuck_at,
             Run::Purging { look_at, .. } => Some(look_at),
             Run::Waiting { until, .. } => Some(until),
-            Run::Up(live) => limit_of(live).into_iter().chain(live.probing.deadline()).min(),
-            Run::Paused(live) => limit_of(live),
-            Run::Idle | Run::Starting { .. } => None,
+            Run::Up(live) if live.leaving.is_none() => live.lasts_until().into_iter().chain(live.probing.deadline()).min(),
+            Run::Up(live) | Run::Paused(live) => live.lasts_until(),
+            Run::Idle | Run::Blocked { .. } | Run::Starting { .. } => None,
         }
     }
 
@@ -35,7 +36,7 @@ impl Service {
     pub fn planned(&self) -> Option<Plan> {
         match self.want {
             Want::Up { plan } => plan,
-            Want::Down | Want::Gone => None,
+            Want::Unasked | Want::Down | Want::Gone => None,
         }
     }
 
@@ -61,7 +62,37 @@ impl Service {
 
     /// Whether anything of it runs, or is about to.
     pub fn is_busy(&self) -> bool {
-        !matches!(self.run, Run::Idle | Run::Waiting { .. })
+        !matches!(self.run, Run::Idle | Run::Blocked { .. } | Run::Waiting { .. })
+    }
+
+    /// Whether it is ending, or will as soon as it may, and the kernel lets it.
+    pub fn is_leaving(&self) -> bool {
+        match self.run {
+            Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => !self.is_stuck(),
+            Run::Up(live) | Run::Paused(live) => live.leaving.is_some(),
+            Run::Starting { .. } => !self.is_active(),
+            Run::Idle | Run::Blocked { .. } | Run::Waiting { .. } => false,
+        }
+    }
+
+    /// Whether it runs, and nobody is about to end it.
+    pub fn is_staying(&self) -> bool {
+        matches!(self.run, Run::Up(live) | Run::Paused(live) if live.leaving.is_none())
+    }
+
+    /// Whether its last run came to a good end by itself, and it does not run again.
+    pub fn has_finished(&self) -> bool {
+        !self.is_busy() && matches!(self.last.as_ref().map(|end| &end.how), Some(How::Finished))
+    }
+
+    /// What it waits for; empty where it does not.
+    pub fn missing(&self) -> &[Missing] {
+        if matches!(self.run, Run::Blocked { .. }) { &self.missing } else { &[] }
+    }
+
+    /// Whether it waits for what does not come by itself.
+    pub fn is_hopeless(&self) -> bool {
+        self.missing().iter().any(|missing| missing.lack.is_hopeless())
     }
 
     /// Whether a start is under way, or follows as soon as nothing is left of the run that is ending.
@@ -71,7 +102,8 @@ impl Service {
             Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => {
                 matches!(then, Next::Start(_))
             }
-            Run::Idle | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => false,
+            Run::Up(live) | Run::Paused(live) => matches!(live.leaving, Some(Next::Start(_))),
+            Run::Idle | Run::Blocked { .. } | Run::Waiting { .. } => false,
         }
     }
 
@@ -95,7 +127,7 @@ impl Service {
         match self.run {
             Run::Up(_) | Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => Status::Running,
             Run::Paused(_) => Status::Stopped,
-            Run::Idle | Run::Starting { .. } | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
+            Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
                 None => Status::Created,
                 Some(How::Finished | How::Obeyed) => Status::Finished,
                 Some(
@@ -139,6 +171,7 @@ impl Service {
             Run::Waiting { until, cause: Cause::Backoff } => Some(NextStart { at: now.wall_at(until), why: Why::Backoff }),
             Run::Waiting { until, .. } => Some(NextStart { at: now.wall_at(until), why: Why::Restart }),
             Run::Idle
+            | Run::Blocked { .. }
             | Run::Starting { .. }
             | Run::Up(_)
             | Run::Paused(_)
@@ -154,7 +187,9 @@ impl Service {
         let until = |at: Mono| brief(at.since(now.mono));
         match self.run {
             Run::Idle => self.reason_at_rest(),
+            Run::Blocked { .. } => dependencies::in_words(&self.missing),
             Run::Starting { .. } => "starting".to_owned(),
+            Run::Up(Live { leaving: Some(_), .. }) => "ends when those have ended that need it".to_owned(),
             Run::Up(live) => match (self.complaint(live), live.cause) {
                 (Some(complaint), _) => complaint,
                 (None, cause) => self.start_in_words(cause),
@@ -183,6 +218,8 @@ impl Service {
             Cause::Boot => "started with the daemon".to_owned(),
             Cause::Reload => "started with the configuration that was read again".to_owned(),
             Cause::Request => "started by request".to_owned(),
+            Cause::Needed => "started because it is needed".to_owned(),
+            Cause::Dependency => "restarted with what it needs".to_owned(),
             Cause::Schedule => "started by its schedule".to_owned(),
             Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),
             Cause::Backoff | Cause::Restart => format!("restarted after {}", self.last_in_words()),
@@ -252,7 +289,9 @@ impl Service {
     pub fn live(&self) -> Option<Live> {
         match self.run {
             Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. } => Some(live),
-            Run::Idle | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. } => None,
+            Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. } => {
+                None
+            }
         }
     }
 
@@ -283,19 +322,12 @@ impl Service {
             (None, Want::Up { plan: Some(_) }) if !self.spec.starts_at_once() => "waiting for its schedule".to_owned(),
             (None, Want::Up { plan: None }) if !self.spec.starts_at_once() => "its schedule has no time left".to_owned(),
             (None, Want::Up { .. }) => "waiting to be started".to_owned(),
-            (None, Want::Down | Want::Gone) => "not started".to_owned(),
+            (None, Want::Unasked | Want::Down | Want::Gone) => "not started".to_owned(),
             (Some(_), _) if self.gave_up => {
                 format!("{}, gave up after {} retries", self.last_in_words(), self.spec.restart.max_retries)
             }
             (Some(_), _) => self.last_in_words(),
         }
-    }
-}
-
-fn limit_of(live: Live) -> Option<Mono> {
-    match live.limit {
-        Limit::Until(at) => Some(at),
-        Limit::None | Limit::Passed(_) | Limit::Outgrown { .. } | Limit::Unwell => None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
+use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
 use ppm_core::logging::{Format, LogChoice, LogKeys};
 use ppm_core::probe::{Check, Health, Page, Readiness, SHORTEST};
@@ -142,6 +143,11 @@ pub fn any_config(chance: &mut Chance) -> Config {
     }
     settings.logger = (chance.below(2) == 0).then(|| any_log_keys(chance));
     let mut services: Vec<ServiceSpec> = (0..chance.below(4)).map(|number| any_service(chance, &settings, number)).collect();
+    for by in 1..services.len() {
+        let need = |on: usize, chance: &mut Chance| Need { service: services[on].name.clone(), condition: Condition::ALL[chance.below(3)] };
+        let needs = (0..by).filter(|_| chance.below(2) == 0).collect::<Vec<_>>().into_iter().map(|on| need(on, chance)).collect();
+        services[by].depends_on = needs;
+    }
     assign_ids(&mut services);
     Config { settings, services, ..Config::default() }
 }
@@ -187,6 +193,7 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     };
     service.groups = ["web", "1e3", "no"].into_iter().take(chance.below(4)).map(str::to_owned).collect();
     service.id = (chance.below(3) == 0).then(|| u32::try_from(number * 7 + 1 + chance.below(7)).unwrap());
+    service.on_dependency_restart = [OnDependencyRestart::Keep, OnDependencyRestart::Restart][chance.below(2)];
     service.autostart = chance.below(4) > 0;
     service.essential = chance.below(4) == 0;
     service.max_memory = (chance.below(4) == 0).then(|| (1 << 20) + u64::try_from(chance.below(1 << 30)).unwrap());

@@ -21,7 +21,7 @@ type Place = fn(Value) -> Value;
 /// All tables, with a heading, and where they stand.
 pub const TABLES: [(&Table, &str, Place); 12] = [
     (&TOP, "Top", |keys| keys),
-    (&SERVICE, "Service", |keys| json!({"services": [keys]})),
+    (&SERVICE, "Service", |keys| json!({"services": [keys, {"name": "db", "command": "a"}, {"name": "migrate", "command": "a"}]})),
     (&COMMAND, "`command`", |keys| json!({"services": [{"name": "web", "command": keys}]})),
     (&LIMITS, "`limits`", |keys| json!({"services": [{"name": "web", "command": "a", "limits": keys}]})),
     (&RESTART, "`restart`", |keys| json!({"services": [{"name": "web", "command": "a", "restart": keys}]})),
@@ -151,6 +151,7 @@ fn in_words(kind: &Kind) -> String {
         Kind::List(of, ..) => format!("list of {}", plural(of)),
         Kind::Map(table) if table.name == SERVICE.name => "[service](#service)".to_owned(),
         Kind::Map(table) => format!("[map](#{})", table.name),
+        Kind::Needs => "map of services and `started`, `ready` or `finished`".to_owned(),
         Kind::Env => "map of [variables](#variables)".to_owned(),
         Kind::Either(kinds) => kinds.iter().map(in_words).collect::<Vec<_>>().join(", or "),
         Kind::OrNothing(kind) => in_words(kind),

@@ -4,6 +4,7 @@ use ppm_core::attributes::Unit;
 use ppm_core::config::keys::{
     ANY, Absent, COMMAND, FILE, HEALTH, Kind, LIMITS, LOGGER, Notes, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
 };
+use ppm_core::dependencies::Condition;
 use ppm_core::schedule::Schedule;
 use ppm_protocol::Signal;
 use regex_lite::Regex;
@@ -96,8 +97,8 @@ fn kind_of(kind: &Kind) -> Value {
     match kind {
         Kind::Text => json!({"type": "string", "pattern": r"\S"}),
         Kind::AnyText => json!({"type": "string"}),
-        Kind::Name => json!({"type": "string", "pattern": NAME, "maxLength": 100, "not": {"pattern": RESERVED}}),
-        Kind::Group => json!({"type": "string", "pattern": GROUP, "maxLength": 100, "not": {"pattern": RESERVED}}),
+        Kind::Name => named(NAME),
+        Kind::Group => named(GROUP),
         Kind::Variable => json!({"type": "string", "pattern": VARIABLE, "maxLength": 255}),
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::Duration => json!({"$ref": "#/$defs/duration"}),
@@ -120,11 +121,20 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Word(words) => json!({"type": "string", "enum": words}),
         Kind::List(of, min, max) => list(kind_of(of), *min, *max),
         Kind::Map(table) => json!({"$ref": format!("#/$defs/{}", table.name)}),
+        Kind::Needs => json!({
+            "type": "object",
+            "propertyNames": kind_of(&Kind::Name),
+            "additionalProperties": {"enum": Condition::ALL.map(Condition::name)},
+        }),
         Kind::Env => json!({"$ref": "#/$defs/env"}),
         Kind::Either(kinds) => either(kinds),
         Kind::OrNothing(Kind::Env) => kind_of(&Kind::Env), // may be nothing itself
         Kind::OrNothing(kind) => merged([kind_of(kind), json!({"type": "null"})]),
     }
+}
+
+fn named(pattern: &str) -> Value {
+    json!({"type": "string", "pattern": pattern, "maxLength": 100, "not": {"type": "string", "pattern": RESERVED}})
 }
 
 fn list(items: Value, min: usize, max: usize) -> Value {

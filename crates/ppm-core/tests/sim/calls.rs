@@ -60,7 +60,7 @@ impl Calls {
 
     /// Those that may not be open when everything has come to rest: only who waits for what lives may be disappointed.
     pub fn unanswered(&self, judge: &Judge) -> Vec<&Call> {
-        let lives = |id: &ServiceId| judge.known.get(id).is_some_and(|known| known.process.is_some());
+        let lives = |id: &ServiceId| judge.known.get(id).is_some_and(|known| known.process.is_some() || known.waits.is_some());
         let may_stay =
             |call: &Call| matches!(&call.request, Request::Wait(wait) if wait.timeout_ms.is_none()) && call.ids.iter().any(lives);
         self.open.values().filter(|call| !may_stay(call)).collect()
@@ -171,7 +171,10 @@ impl Call {
             let is_done = self.is_done(id, known);
             // Of what SIGKILL should have reached nothing is there afterwards, whether or not anything was before.
             let is_kill = matches!(&self.request, Request::Signal(sent) if sent.signal == Signal::KILL);
-            let is_lie = failure.is_some_and(|failure| failure.message.is_empty() || is_done && self.ids.len() == 1 && !is_kill);
+            // Who waits for what will not come by itself is told so, and goes on waiting.
+            let waits = known.is_some_and(|known| known.is_idle() && known.is_wanted() && judge.misses(known));
+            let is_done = is_done || waits && self.is_start();
+            let is_lie = failure.is_some_and(|failure| failure.message.is_empty() || is_done && self.ids.len() == 1 && !is_kill && !waits);
             rule(!is_lie, TRUE, || format!("{self:?} got {changed:?}, but {known:?}"))?;
             done += usize::from(failure.is_some() || is_done);
         }
@@ -179,11 +182,15 @@ impl Call {
         rule(done > 0 || changed.services.is_empty(), TRUE, || format!("{self:?} got {changed:?}, but {:?}", judge.known))
     }
 
+    fn is_start(&self) -> bool {
+        matches!(self.request, Request::Start(_) | Request::Restart(_) | Request::Add(_))
+    }
+
     /// Whether what was asked for is so, or has been.
     fn is_done(&self, id: ServiceId, known: Option<&Known>) -> bool {
         let (starts, ends) = self.before.get(&id).copied().unwrap_or_default();
         let process = known.and_then(|known| known.process);
-        let has_started = known.is_some_and(|known| known.starts > starts) || process.is_some_and(|process| !process.is_ending());
+        let has_started = known.is_some_and(|known| known.starts > starts || known.stays());
         let is_idle = known.is_none_or(|known| known.is_idle());
         let has_ended = is_idle || known.is_some_and(|known| known.ends > ends);
         match &self.request {

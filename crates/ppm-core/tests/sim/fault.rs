@@ -3,7 +3,7 @@
 //! The judge sees the events as they were and the actions as they became. Each fault says by which rules it may be
 //! found; one that is not found, or by another rule, is a hole in the judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ use ppm_core::supervisor::Main;
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_core::usage::Usage;
 use ppm_protocol::message::{Answer, Targets};
-use ppm_protocol::{Changed, EventKind, Exit, Request, Signal};
+use ppm_protocol::{Changed, EventKind, EventRow, Exit, Request, Signal};
+
+use crate::needs::{HAS_ITS_NEEDS, OUTLIVES_NOBODY};
 
 /// What is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,11 @@ pub enum Fault {
     NeverLooksAtMemory,
     SparesTheOutgrown,
     EndsTheModest,
+    StartsBeforeItsNeeds,
+    WaitsForNothing,
+    ForgetsTheBlocked,
+    ForgetsTheNeeded,
+    EndsTheNeededFirst,
     NeverProbes,
     ProbesTwice,
     LetsProbesGoOn,
@@ -85,7 +92,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 52] = [
+pub const TABLE: [(Fault, &[&str]); 57] = [
     // Whoever is killed is asked no more, strays neither.
     (Fault::NeverKills, &[IN_TIME, "strays are asked too"]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
@@ -136,6 +143,11 @@ pub const TABLE: [(Fault, &[&str]); 52] = [
     (Fault::NeverLooksAtMemory, &["memory is looked at in time"]),
     (Fault::SparesTheOutgrown, &[MUST]),
     (Fault::EndsTheModest, &["only who is to stop is asked"]),
+    (Fault::StartsBeforeItsNeeds, &[HAS_ITS_NEEDS]),
+    (Fault::WaitsForNothing, &["who waits has a reason", "a start has a cause"]),
+    (Fault::ForgetsTheBlocked, &[OWED]),
+    (Fault::ForgetsTheNeeded, &[OWED]),
+    (Fault::EndsTheNeededFirst, &[OUTLIVES_NOBODY]),
     (Fault::NeverProbes, &[PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"]),
     (Fault::ProbesTwice, &["only what runs is probed"]),
     (Fault::LetsProbesGoOn, &["an attempt that is not wanted is stopped"]),
@@ -153,6 +165,9 @@ pub struct Planted {
     count: usize,
     reaped: Option<Pid>,
     alive: Vec<Pid>,
+    owners: BTreeMap<Pid, ServiceId>,
+    /// Those that have got any signal.
+    asked: BTreeSet<Pid>,
     answered: Option<From>,
     /// The last attempt of each service.
     probes: BTreeMap<ServiceId, u64>,
@@ -173,6 +188,9 @@ impl Planted {
         let mut config = config;
         if self.fault == Some(Fault::OutlivesTheEssential) {
             config.services.iter_mut().for_each(|spec| spec.essential = false);
+        }
+        if self.fault == Some(Fault::EndsTheNeededFirst) {
+            config.services.iter_mut().for_each(|spec| (spec.stop.signal, spec.stop.reach) = (Signal::TERM, Reach::Group));
         }
         config
     }
@@ -232,6 +250,7 @@ impl Planted {
             actions.iter().filter_map(|action| if let Action::Probe { id, attempt, .. } = action { Some((*id, *attempt)) } else { None });
         self.probes.extend(probes);
         let Some(fault) = self.fault else { return actions };
+        self.asked.extend(actions.iter().filter_map(|action| if let Action::Kill { pid, .. } = action { Some(*pid) } else { None }));
         let has = |actions: &[Action], is: fn(&Action) -> bool| actions.iter().any(is);
         match fault {
             Fault::NeverKills => {
@@ -257,6 +276,27 @@ impl Planted {
                 let missed =
                     actions.iter().find_map(|action| told(action, EventKind::Skipped)).filter(|row| row.reason.starts_with("missed"));
                 actions.extend(missed.map(|row| spawn_of(ServiceId(row.id), Cause::Schedule)));
+            }
+            Fault::StartsBeforeItsNeeds => {
+                let blocked = actions.iter().find_map(|action| told(action, EventKind::Blocked)).map(|row| ServiceId(row.id));
+                actions.extend(blocked.map(|id| spawn_of(id, Cause::Request)));
+            }
+            Fault::WaitsForNothing if has(&actions, |action| matches!(action, Action::Spawn { .. })) => {
+                for action in &mut actions {
+                    let Action::Announce(Notice::Service(row)) = action else { continue };
+                    *row = Arc::new(EventRow { event: EventKind::Blocked, ..(**row).clone() });
+                }
+            }
+            Fault::ForgetsTheBlocked if matches!(event, Event::Spawned { .. }) => {
+                actions.retain(|action| !matches!(action, Action::Spawn { .. }));
+            }
+            Fault::ForgetsTheNeeded => actions.retain(|action| !matches!(action, Action::Spawn { cause: Cause::Needed, .. })),
+            Fault::EndsTheNeededFirst if matches!(event, Event::Signalled(Signal::TERM)) && has(&actions, is_stop_signal) => {
+                let spared: Vec<Pid> = self.alive.iter().copied().filter(|pid| !self.asked.contains(pid)).collect();
+                for (pid, id) in spared.into_iter().filter_map(|pid| Some((pid, *self.owners.get(&pid)?))) {
+                    let kill = |signal| Action::Kill { id, pid, signal, reach: Reach::Group };
+                    actions.extend([kill(Signal::TERM), kill(Signal::CONT)]);
+                }
             }
             Fault::LetsOneOverstay if actions.iter().any(|action| told(action, EventKind::TimedOut).is_some()) => {
                 actions.retain(|action| !matches!(action, Action::Kill { .. }));
@@ -337,7 +377,7 @@ impl Planted {
                 }
             }
             (Fault::RemovesTheLiving, Action::Announce(Notice::Service(row))) if row.event == EventKind::Stopping => {
-                *row = Arc::new(ppm_protocol::EventRow { event: EventKind::Removed, ..(**row).clone() });
+                *row = Arc::new(EventRow { event: EventKind::Removed, ..(**row).clone() });
             }
             (Fault::ExitsBadly, Action::Exit { code }) => *code ^= 1,
             _ => {}
@@ -346,7 +386,11 @@ impl Planted {
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Spawned { pid, .. } => self.alive.push(*pid),
+            Event::Spawned { id, pid } => {
+                self.alive.push(*pid);
+                self.owners.insert(*pid, *id);
+                self.asked.remove(pid);
+            }
             Event::Exited { pid, exit, .. } => {
                 self.alive.retain(|alive| alive != pid);
                 self.reaped = (*exit != Exit::Code(77)).then_some(*pid);
@@ -386,7 +430,7 @@ fn spawn_of(id: ServiceId, cause: Cause) -> Action {
 }
 
 /// What is told of a service, if it is of this kind.
-fn told(action: &Action, kind: EventKind) -> Option<&ppm_protocol::EventRow> {
+fn told(action: &Action, kind: EventKind) -> Option<&EventRow> {
     match action {
         Action::Announce(Notice::Service(row)) if row.event == kind => Some(row),
         _ => None,

@@ -43,7 +43,7 @@ impl Judge {
                 }
             }),
             Event::Probed { id, attempt, outcome } => self.with(*id, |known| {
-                if known.is_up() && known.probes.asked.is_some_and(|(asked, _)| asked == *attempt) {
+                if known.is_probed() && known.probes.asked.is_some_and(|(asked, _)| asked == *attempt) {
                     known.probed(now.mono, outcome);
                 }
             }),
@@ -165,13 +165,16 @@ impl Judge {
             let mut spec = ServiceSpec::from_request(add, &self.settings).unwrap();
             (spec.autostart, spec.id) = (add.start, Some(self.next_id));
             let mut known = Known::new(ServiceId(self.next_id), spec, None);
+            self.is_graph |= !known.spec.depends_on.is_empty();
             known.boots = false;
+            known.unasked = !add.start;
             known.coming = (add.start && known.spec.starts_at_once()).then_some(Cause::Request);
             self.calls.added(from, known.id);
             self.known.insert(known.id, known);
             self.next_id += 1;
         }
         for id in ids {
+            let was_to_end = self.known.get(&id).is_some_and(|known| known.is_up() && !known.is_probed());
             match request {
                 Request::Start(_) => self.with(id, Known::wish_start),
                 Request::Restart(_) => self.with(id, Known::wish_restart),
@@ -182,6 +185,13 @@ impl Judge {
                 Request::Pause(_) => drop(self.paused.insert(id)),
                 Request::Resume(_) => drop(self.resumed.insert(id)),
                 _ => {}
+            }
+            if was_to_end {
+                self.with(id, |known| {
+                    if known.is_probed() {
+                        known.probes.go_on(&known.spec, now.mono);
+                    }
+                });
             }
         }
     }
@@ -234,7 +244,8 @@ impl Judge {
             Request::Log(log) => !log.services.iter().any(|word| word == OWN_LOG),
             Request::Add(add) => {
                 let taken = self.known.values().any(|known| known.name() == add.name);
-                self.ending.is_some() || taken || ServiceSpec::from_request(add, &self.settings).is_err()
+                let spec = ServiceSpec::from_request(add, &self.settings);
+                self.ending.is_some() || taken || !spec.is_ok_and(|spec| self.can_need(&spec))
             }
             _ => false,
         }

@@ -18,6 +18,7 @@ use ppm_protocol::{EventKind, EventRow, Signal};
 
 use crate::calls::Calls;
 use crate::model::{Known, PATIENCE, Wish};
+use crate::needs::{HAS_ITS_NEEDS, OUTLIVES_NOBODY};
 use crate::world::World;
 
 /// How long a shutdown waits for what got the last SIGKILL.
@@ -91,6 +92,8 @@ pub struct Judge {
     pub calls: Calls,
     pub settings: Settings,
     pub next_id: u32,
+    /// Some service needs another, or has.
+    pub is_graph: bool,
     pub ending: Option<Ending>,
     pub interrupts: u32,
     pub exited: bool,
@@ -130,6 +133,7 @@ impl Judge {
         Judge {
             next_id: known.keys().map(|id| id.0 + 1).max().unwrap_or(1),
             calls: Calls::default(),
+            is_graph: known.values().any(|known| !known.spec.depends_on.is_empty()),
             settings,
             ending: None,
             interrupts: 0,
@@ -241,7 +245,7 @@ impl Judge {
                 let Some(known) = self.known.get_mut(id) else {
                     return rule(false, "only what runs is probed", || format!("{id:?} is not known"));
                 };
-                let fine = known.is_up() && known.probes.asked.is_none() && known.probes.is_wanted(&known.spec);
+                let fine = known.is_probed() && known.probes.asked.is_none() && known.probes.is_wanted(&known.spec);
                 rule(fine && *attempt > known.probes.last, "only what runs is probed", || format!("attempt {attempt}: {known:?}"))?;
                 (known.probes.asked, known.probes.last) = (Some((*attempt, now.mono)), *attempt);
                 Ok(())
@@ -285,7 +289,7 @@ impl Judge {
             | Action::ForgetOutput { .. }
             | Action::ReadLog { .. }
             | Action::ReopenLogs => Ok(()),
-            Action::Announce(notice) => self.see_notice(notice),
+            Action::Announce(notice) => self.see_notice(now, notice),
             Action::Exit { code } => {
                 self.exited = true;
                 self.see_exit(now, world)?;
@@ -310,6 +314,12 @@ impl Judge {
 
     fn see_spawn(&mut self, now: Now, id: ServiceId, cause: Cause) -> Verdict {
         let is_ending = self.ending.is_some();
+        if cause == Cause::Needed && self.known.get(&id).is_some_and(|known| known.unasked) {
+            self.is_asked_by_need(id)?;
+        }
+        if let Some(known) = self.known.get(&id) {
+            rule(!self.misses(known), HAS_ITS_NEEDS, || format!("spawn by {cause} of {known:?}, of {:?}", self.known))?;
+        }
         let Some(known) = self.known.get_mut(&id) else {
             return rule(false, "what is stopped stays so", || format!("{id:?} is not known"));
         };
@@ -318,8 +328,11 @@ impl Judge {
         rule(known.is_wanted() && !is_ending, "what is stopped stays so", text)?;
         let window = known.restart_window().filter(|(of, _, _)| *of == cause);
         match cause {
+            _ if known.waits == Some(cause) => {}
             Cause::Boot | Cause::Reload => rule(known.boots, "a start has a cause", text)?,
-            Cause::Request | Cause::Memory => rule(known.coming == Some(cause), "a start has a cause", text)?,
+            Cause::Request | Cause::Needed | Cause::Dependency | Cause::Memory => {
+                rule(known.coming == Some(cause), "a start has a cause", text)?
+            }
             Cause::Schedule | Cause::Missed => {
                 rule(known.coming == Some(cause) || known.fires == Some(cause), "a start has a cause", text)?
             }
@@ -329,11 +342,11 @@ impl Judge {
             }
         }
         let is_planned = matches!(cause, Cause::Schedule | Cause::Missed);
-        if is_planned && known.coming.is_none() && known.has_given_up() {
+        if is_planned && known.coming.is_none() && known.waits.is_none() && known.has_given_up() {
             known.crashes = 0;
         }
         known.boots = false;
-        known.coming = None;
+        (known.coming, known.waits) = (None, None);
         known.starting = true;
         known.attempts += 1;
         Ok(())
@@ -342,7 +355,11 @@ impl Judge {
     fn see_kill(&mut self, now: Now, pid: Pid, signal: Signal, reach: Reach) -> Verdict {
         let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some() || ending.kill_at <= now.mono);
         let owns = |known: &&mut Known| known.process.is_some_and(|p| p.pid == pid) || known.left.is_some_and(|left| left.group == pid);
-        let Some(known) = self.known.values_mut().find(owns) else {
+        let id = self.known.values_mut().find(owns).map(|known| known.id);
+        let seen = id.and_then(|id| self.known.get(&id));
+        let is_held = seen.is_some_and(|known| self.is_held(known, now.mono));
+        let is_outdated = seen.is_some_and(|known| self.is_outdated(known));
+        let Some(known) = id.and_then(|id| self.known.get_mut(&id)) else {
             return rule(false, "signals reach only what is owned", || format!("{signal} to {pid}, which is nobody's"));
         };
         let (wish, coming, process, left) = (known.wish, known.coming, known.process, known.left);
@@ -375,9 +392,11 @@ impl Judge {
             if signal == stop && process.asked.is_none() && reach == known.spec.stop.reach {
                 let fires = known.wish == Wish::Up && known.fires.is_some() && overlap == Overlap::Restart;
                 let overstays = known.wish == Wish::Up && known.overstays;
-                let outgrows = known.wish == Wish::Up && known.outgrows;
-                let reason = known.wish != Wish::Up || known.coming.is_some() || fires || overstays || outgrows;
+                let outgrows = known.wish == Wish::Up && known.outgrows && known.coming.is_none();
+                let reason = known.wish != Wish::Up || known.coming.is_some() || fires || overstays || outgrows || is_outdated;
                 rule(reason, "only who is to stop is asked", text)?;
+                let lasts_too_long = known.overstays && coming.is_none() && wish == Wish::Up;
+                rule(!is_held || lasts_too_long, OUTLIVES_NOBODY, text)?;
                 process.asked = Some(now.mono);
                 if outgrows && known.coming.is_none() {
                     known.coming = Some(Cause::Memory);
@@ -386,6 +405,9 @@ impl Judge {
                 process.timed_out = overstays && known.coming.is_none();
                 if fires && known.coming.is_none() {
                     known.coming = known.fires;
+                }
+                if is_outdated && known.coming.is_none() {
+                    known.coming = Some(Cause::Dependency);
                 }
                 self.asked.insert(id);
                 return Ok(());
@@ -452,13 +474,16 @@ impl Judge {
         rule(signal == Signal::TERM || killing, "sigkill comes only when it must", || format!("all get {signal}"))
     }
 
-    fn see_notice(&mut self, notice: &Notice) -> Verdict {
+    fn see_notice(&mut self, now: Now, notice: &Notice) -> Verdict {
         match notice {
             Notice::Service(row) => {
                 self.told.push((**row).clone());
                 if row.event == EventKind::Exited && row.reason.contains("out of memory") {
                     rule(self.blamable > 0, "memory is blamed only for what the kernel did", || format!("{row:?}"))?;
                     self.blamable -= 1;
+                }
+                if row.event == EventKind::Blocked {
+                    self.see_blocked(now, row)?;
                 }
                 if row.event == EventKind::Removed {
                     let Some(known) = self.known.remove(&ServiceId(row.id)) else { return Ok(()) };
@@ -514,14 +539,26 @@ impl Judge {
             ending.killing_since = ending.killing_since.or(Some(now));
         }
         let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some());
+        let wakes_at_once = turn.deadline.is_some_and(|at| at <= now);
         for known in self.known.values_mut() {
-            known.meets();
-            check_ending(known, now, turn.deadline, is_killing)?;
+            known.meets(now);
+        }
+        let follow: Vec<ServiceId> =
+            self.known.values().filter(|known| !wakes_at_once && self.follows_later(known)).map(|known| known.id).collect();
+        for id in follow {
+            self.with(id, |known| known.coming = Some(Cause::Dependency));
+        }
+        for known in self.known.values() {
+            let may_wait = !self.holders(known).is_empty() || self.is_graph && wakes_at_once;
+            check_ending(known, now, turn.deadline, is_killing, may_wait)?;
+            self.check_waiting(known, wakes_at_once)?;
+        }
+        for known in self.known.values_mut() {
+            check_probes(known, turn)?;
             let looks_by = known.process.filter(|_| known.is_watched() && self.look.is_none()).map(|process| process.looked_at + EVERY);
             rule(looks_by.is_none_or(|at| turn.deadline.is_some_and(|deadline| deadline <= at)), "memory is looked at in time", || {
                 format!("{known:?}, sleeps until {:?}", turn.deadline)
             })?;
-            check_probes(known, turn)?;
             let late = known.left.filter(|left| left.strayed && left.killed.is_some_and(|at| at < now));
             let hit = self.to_strays.contains(&(known.id, Signal::KILL.number()));
             rule(late.is_none() || hit, "sigkill comes in time", || format!("not to those that turned up of {known:?}"))?;
@@ -594,14 +631,14 @@ impl Judge {
 }
 
 /// Whoever is to end was asked to, and is killed in time.
-fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bool) -> Verdict {
+fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bool, may_wait: bool) -> Verdict {
     let wakes_by = |at: Mono| deadline.is_some_and(|deadline| deadline <= at);
     let text = || format!("{known:?} at {now:?}, sleeps until {deadline:?}");
     if let Some(process) = known.process {
         let must_end =
-            known.wish != Wish::Up || known.coming.is_some() || known.may_be_cut_short() && process.since < now || known.overstays;
-        let must_end = must_end || known.outgrows;
-        rule(!must_end || process.is_ending(), "who is to stop is asked", text)?;
+            known.wish != Wish::Up || known.coming.is_some() || known.may_be_cut_short() && process.since < now || known.is_overdue();
+        rule(!known.outgrows || process.is_ending() || may_wait, "who is to stop is asked", text)?;
+        rule(!must_end || process.is_ending() || may_wait && !known.is_overdue(), "who is to stop is asked", text)?;
         rule(!is_killing || process.killed.is_some(), "sigkill comes in time", text)?;
         rule(known.limit().is_none_or(wakes_by), "who is to stop is asked", text)?;
         if let (Some(asked), None) = (process.asked, process.killed) {
@@ -625,9 +662,9 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
 /// Whatever runs is probed in time, and nothing else.
 fn check_probes(known: &Known, turn: &Turn<'_>) -> Verdict {
     let text = || format!("{known:?} at {:?}, sleeps until {:?}", turn.now, turn.deadline);
-    let is_in_vain = known.probes.asked.is_some() && !known.is_up() || known.must_give_up.is_some();
+    let is_in_vain = known.probes.asked.is_some() && !known.is_probed() || known.must_give_up.is_some();
     rule(!is_in_vain, "an attempt that is not wanted is stopped", text)?;
-    let wake = known.probes.wake(&known.spec).filter(|_| known.is_up() && known.probes.is_wanted(&known.spec));
+    let wake = known.probes.wake(&known.spec).filter(|_| known.is_probed() && known.probes.is_wanted(&known.spec));
     rule(wake.is_none_or(|at| turn.deadline.is_some_and(|deadline| deadline <= at)), "what runs is probed in time", text)
 }
 
@@ -638,6 +675,9 @@ fn check_starting(known: &Known, turn: &Turn<'_>) -> Verdict {
         return Ok(());
     }
     let boots = known.boots && turn.ticks;
+    if known.waits.is_some() {
+        return Ok(()); // for others
+    }
     rule(known.coming.is_none() && !boots && known.fires.is_none(), "a start that is owed comes", text)?;
     match known.restart_window() {
         None => Ok(()),

@@ -14,6 +14,7 @@ mod heard;
 mod history;
 mod judge;
 mod model;
+mod needs;
 mod probed;
 mod whims;
 mod world;

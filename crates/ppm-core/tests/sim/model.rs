@@ -81,6 +81,10 @@ pub struct Known {
     pub spec: ServiceSpec,
     pub wish: Wish,
     pub boots: bool,
+    /// Nobody has asked for it yet, nor against it.
+    pub unasked: bool,
+    /// A start for this cause waits for what it needs.
+    pub waits: Option<Cause>,
     pub starting: bool,
     pub process: Option<Process>,
     pub left: Option<Left>,
@@ -114,6 +118,8 @@ impl Known {
             id,
             wish: if spec.autostart { Wish::Up } else { Wish::Down },
             boots: spec.autostart && spec.starts_at_once(),
+            unasked: !spec.autostart,
+            waits: None,
             spec,
             starting: false,
             process: None,
@@ -141,14 +147,19 @@ impl Known {
         self.process.is_some_and(|process| !process.is_ending() && !process.paused)
     }
 
+    /// The same, and nobody is about to.
+    pub fn is_probed(&self) -> bool {
+        self.is_up() && self.is_wanted() && self.coming.is_none()
+    }
+
     /// An attempt to probe it ended.
     pub fn probed(&mut self, now: Mono, outcome: &Outcome) {
-        self.overstays |= self.probes.hears(&self.spec, now, outcome) && self.is_up();
+        self.overstays |= self.probes.hears(&self.spec, now, outcome) && self.is_probed();
     }
 
     /// What has come due of its probes with a tick.
     pub fn times_out(&mut self, now: Mono) {
-        if !self.is_up() {
+        if !self.is_probed() {
             return;
         }
         if self.probes.is_never_ready(now) {
@@ -201,13 +212,19 @@ impl Known {
 
     /// When its process will have lasted too long.
     pub fn limit(&self) -> Option<Mono> {
-        let process = self.process.filter(|process| !process.is_ending())?;
+        let process = self.process.filter(|process| !process.is_ending() && self.is_wanted() && self.coming.is_none())?;
         Some(process.since + self.options().timeout?)
     }
 
     /// Whether its memory is to be looked at.
     pub fn is_watched(&self) -> bool {
-        self.spec.max_memory.is_some() && self.process.is_some_and(|process| !process.is_ending())
+        let runs_on = self.is_wanted() && self.coming.is_none();
+        self.spec.max_memory.is_some() && runs_on && self.process.is_some_and(|process| !process.is_ending())
+    }
+
+    /// It has lasted too long, and nothing else ends it.
+    pub fn is_overdue(&self) -> bool {
+        self.overstays && self.is_wanted() && self.coming.is_none()
     }
 
     pub fn may_be_cut_short(&self) -> bool {
@@ -215,13 +232,15 @@ impl Known {
     }
 
     /// A planned run meets what is there at the end of a turn.
-    pub fn meets(&mut self) {
+    pub fn meets(&mut self, now: Mono) {
         let Some(cause) = self.fires.filter(|_| self.is_wanted()) else { return };
         let settles = self.process.is_some_and(|process| process.is_ending()) || self.left.is_some();
         if settles {
             self.coming = self.coming.or(Some(cause));
         } else if self.process.is_some() && self.options().overlap == Overlap::Queue {
             self.queued = self.queued.or(Some(cause));
+        } else if self.may_be_cut_short() && self.process.is_some_and(|process| process.since < now) {
+            self.coming = self.coming.or(Some(cause)); // when those have ended that need it
         }
     }
 
@@ -256,20 +275,31 @@ impl Known {
         let runs = self.starting || self.process.is_some_and(|process| !process.is_ending());
         self.wish_up();
         if !runs {
-            self.coming = Some(Cause::Request);
+            self.comes_by_request();
         }
     }
 
     pub fn wish_restart(&mut self) {
         self.wish_up();
         if !self.starting {
-            self.coming = Some(Cause::Request);
+            self.comes_by_request();
         }
+    }
+
+    fn comes_by_request(&mut self) {
+        let start = if self.waits.is_some() { &mut self.waits } else { &mut self.coming };
+        *start = Some(Cause::Request);
+    }
+
+    /// Somebody needs it, and nobody has said anything of it.
+    pub fn wish_needed(&mut self) {
+        self.wish_up();
+        self.coming = Some(Cause::Needed);
     }
 
     pub fn wish_rest(&mut self) {
         self.wish_up();
-        self.coming = None;
+        (self.coming, self.waits) = (None, None);
         self.forgo_policy();
     }
 
@@ -277,8 +307,8 @@ impl Known {
         if self.wish != Wish::Gone {
             self.wish = wish;
         }
-        self.boots = false;
-        self.coming = None;
+        (self.boots, self.unasked) = (false, false);
+        (self.coming, self.waits) = (None, None);
         self.forgo_policy();
     }
 
@@ -287,7 +317,7 @@ impl Known {
             self.fired = None;
         }
         self.wish = Wish::Up;
-        self.boots = false;
+        (self.boots, self.unasked) = (false, false);
         self.crashes = 0;
     }
 
@@ -413,7 +443,7 @@ impl Known {
     /// The exit code that the daemon must leave with, since this service is essential and nothing starts it again.
     pub fn ends_the_daemon(&self) -> Option<u8> {
         let last = self.last.filter(|last| last.by_policy && self.is_wanted() && self.is_idle() && self.spec.essential)?;
-        let is_last = self.coming.is_none() && self.plan.is_none() && self.restart_window().is_none();
+        let is_last = self.coming.is_none() && self.waits.is_none() && self.plan.is_none() && self.restart_window().is_none();
         is_last.then_some(last.code)
     }
 

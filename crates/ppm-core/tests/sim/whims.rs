@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
 use ppm_core::probe::{self, Health, Readiness};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
@@ -38,7 +39,22 @@ pub fn services(dice: &mut Dice) -> Vec<ServiceSpec> {
     for (spec, id) in services.iter_mut().zip([7, 2, 30, 1, 9, 40]) {
         spec.id = dice.one_in(10).then_some(id);
     }
+    if dice.one_in(2) {
+        let density = *dice.pick(&[1, 2, 3]);
+        let ranks: Vec<usize> = services.iter().map(|_| dice.roll(100)).collect();
+        for (by, spec) in services.iter_mut().enumerate() {
+            let below = |on: &usize| (ranks[*on], *on) < (ranks[by], by);
+            let names = (0..count).filter(below).filter(|_| dice.one_in(density)).map(|on| NAMES[on]);
+            spec.depends_on = names.collect::<Vec<_>>().into_iter().map(|name| need(dice, name)).collect();
+            spec.on_dependency_restart = *dice.pick(&[OnDependencyRestart::Keep, OnDependencyRestart::Restart]);
+        }
+    }
     services
+}
+
+fn need(dice: &mut Dice, name: &str) -> Need {
+    let condition = *dice.pick(&[Condition::Started, Condition::Started, Condition::Ready, Condition::Finished]);
+    Need { service: name.to_owned(), condition }
 }
 
 fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
@@ -145,6 +161,11 @@ fn add(dice: &mut Dice) -> AddService {
         command: if dice.one_in(8) { Vec::new() } else { vec!["/bin/x".to_owned()] },
         restart: dice.pick(&[None, Some("always"), Some("never"), Some("sometimes")]).map(str::to_owned),
         schedule: dice.pick(&[None, None, None, Some("*/10 * * * * *"), Some("nonsense")]).map(str::to_owned),
+        depends_on: if dice.one_in(2) {
+            Vec::new()
+        } else {
+            vec![dice.pick(&["a", "b", "db:ready", "new", "web-1:finished", "z"]).to_string()]
+        },
         start: !dice.one_in(4),
         wait: !dice.one_in(4),
         ..AddService::default()

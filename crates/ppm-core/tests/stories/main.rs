@@ -14,6 +14,7 @@ mod events;
 mod leftovers;
 mod logging;
 mod memory;
+mod needing;
 mod pausing;
 mod planning;
 mod probing;

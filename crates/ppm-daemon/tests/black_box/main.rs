@@ -12,6 +12,7 @@ mod essential;
 mod harness;
 mod hostile;
 mod logs;
+mod needing;
 mod probes;
 mod reap;
 mod reload;

@@ -9,8 +9,8 @@ use ppm_protocol::message::{AddService, Answer, Await, Check, Goal, ReadAgain, R
 use ppm_protocol::types::ContainerRow;
 use ppm_protocol::{
     Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, Health, HealthRow, History,
-    InfoRow, Life, LogLine, LogSources, Method, NextStart, PlanEvent, PlanRow, Reload, ReloadAction, ReloadRow, Reply, Request, RpcError,
-    RpcId, RunResult, RunRow, RunsRow, ServiceRow, Signal, StatsRow, Status, Stream, Timestamp, Why,
+    InfoRow, Life, LogLine, LogSources, Method, NeedRow, NextStart, PlanEvent, PlanRow, Reload, ReloadAction, ReloadRow, Reply, Request,
+    RpcError, RpcId, RunResult, RunRow, RunsRow, ServiceRow, Signal, StatsRow, Status, Stream, Timestamp, Why,
 };
 use serde_json::json;
 
@@ -56,6 +56,10 @@ pub fn values() -> BTreeMap<String, Line> {
         put(format!("event-{}", event.to_string().replace(' ', "-")), Line::Event(event_row(event)));
     }
     put("request-add-user".to_owned(), Line::Call(1, Request::Add(AddService { user: Some("app:app".to_owned()), ..add_least() })));
+    put(
+        "request-add-needs".to_owned(),
+        Line::Call(1, Request::Add(AddService { depends_on: vec!["db:ready".to_owned(), "cache".to_owned()], ..add_least() })),
+    );
     put("request-add-least".to_owned(), Line::Call(-1, Request::Add(add_least())));
     put("request-events-all".to_owned(), Line::Call(i64::MAX, Request::Events(Watch::default())));
     put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
@@ -83,6 +87,7 @@ pub fn values() -> BTreeMap<String, Line> {
         put(format!("request-wait-{goal}"), Line::Call(2, Request::Wait(await_all(goal))));
     }
     put("reply-info-user".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_a_user()])));
+    put("reply-info-needs".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_one_among_others()])));
     put("reply-list-none".to_owned(), reply(Method::List, Answer::Services(Vec::new())));
     put("reply-start-failed".to_owned(), reply(Method::Start, Answer::Changed(half_done())));
     put("reply-text-id".to_owned(), with_id(Method::Hello, RpcId::Text("a \"b\" \u{e9}\n".to_owned())));
@@ -105,7 +110,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 21] = [
+const EVENTS: [EventKind; 22] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -127,6 +132,7 @@ const EVENTS: [EventKind; 21] = [
     EventKind::Unhealthy,
     EventKind::Deactivated,
     EventKind::Changed,
+    EventKind::Blocked,
 ];
 
 fn request(method: Method) -> Request {
@@ -261,6 +267,7 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::Unhealthy => (Running, Running, Some(4242), "3 of 3 probes failed: connection refused"),
         EventKind::Deactivated => (Finished, Finished, None, "stopped by request"),
         EventKind::Changed => (Running, Running, None, "stop: 5s -> 10s"),
+        EventKind::Blocked => (Created, Created, None, "waiting for db"),
         EventKind::Other(word) => panic!("a daemon of ours does not say {word}"),
     };
     let exit = (event == EventKind::Exited).then_some(Exit::Code(1));
@@ -365,6 +372,7 @@ fn add_all() -> AddService {
         restart: Some("always".to_owned()),
         schedule: Some("*/30 * * * * *".to_owned()),
         user: None,
+        depends_on: Vec::new(),
         start: false,
         wait: false,
         replace: true,
@@ -464,7 +472,15 @@ fn info() -> InfoRow {
         limits: Vec::new(),
         nice: None,
         oom_score_adj: None,
+        needs: Vec::new(),
+        needed_by: Vec::new(),
     }
+}
+
+fn info_of_one_among_others() -> InfoRow {
+    let need = |service: &str, condition: &str, met| NeedRow { service: service.to_owned(), condition: condition.to_owned(), met };
+    let needs = vec![need("migrate", "finished", true), need("db", "ready", false)];
+    InfoRow { needs, needed_by: vec!["worker".to_owned()], ..info() }
 }
 
 fn info_of_a_user() -> InfoRow {

@@ -106,6 +106,9 @@ pub struct Add {
     /// When to run it: cron fields, '@daily' and the like, '@every 90s' (see 'ppm cron')
     #[arg(long, value_name = "CRON")]
     pub schedule: Option<String>,
+    /// A service that must be there before it starts: 'db', or 'db:ready', 'db:finished'; may be given again
+    #[arg(long, value_name = "SERVICE", value_parser = NonEmptyStringValueParser::new())]
+    pub depends_on: Vec<String>,
     /// The folder to run it in; relative to the current one
     #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
     pub workdir: Option<String>,

@@ -1,5 +1,6 @@
 //! Services in full, as `info NAME` shows them.
 
+use ppm_protocol::types::NeedRow;
 use ppm_protocol::{InfoRow, ServiceRow, Status};
 
 use super::services::{mark, note};
@@ -72,10 +73,18 @@ fn facts(service: &InfoRow, look: &Look) -> Vec<(&'static str, String)> {
         some("restarts", Some(restarts(row))),
         some("restart", Some(service.restart.clone())),
         some("stop", Some(service.stop.clone())),
+        some("needs", Some(service.needs.iter().map(need).collect::<Vec<_>>().join(", ")).filter(|needs| !needs.is_empty())),
+        some("needed by", Some(service.needed_by.join(", ")).filter(|names| !names.is_empty())),
         some("schedule", row.schedule.clone()),
         some("next start", row.next_start.map(|next| format!("{}, {}", time(next.at), units::until(next.at, *look.now)))),
     ];
     all.into_iter().flatten().collect()
+}
+
+/// A service that must be there before it starts, and whether it is.
+fn need(need: &NeedRow) -> String {
+    let NeedRow { service, condition, met } = need;
+    if *met { format!("{service} ({condition})") } else { format!("{service} (not {condition} yet)") }
 }
 
 fn restarts(row: &ServiceRow) -> String {
@@ -108,6 +117,8 @@ mod tests {
             limits: vec![],
             nice: None,
             oom_score_adj: None,
+            needs: vec![],
+            needed_by: vec![],
         }
     }
 
@@ -188,6 +199,18 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
          env   LANG PASSWORD
 ";
         let text = details(&[service], &piped());
+        assert!(text.contains(&expected[1..]), "{text}");
+    }
+
+    #[test]
+    fn what_it_needs_and_who_needs_it_is_told_with_what_is_missing() {
+        let need = |service: &str, condition: &str, met| NeedRow { service: service.to_owned(), condition: condition.to_owned(), met };
+        let needs = vec![need("migrate", "finished", true), need("db", "ready", false)];
+        let text = details(&[InfoRow { needs, needed_by: vec!["worker".to_owned(), "proxy".to_owned()], ..running() }], &piped());
+        let expected = "
+       needs   migrate (finished), db (not ready yet)
+   needed by   worker, proxy
+";
         assert!(text.contains(&expected[1..]), "{text}");
     }
 

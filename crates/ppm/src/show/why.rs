@@ -97,6 +97,7 @@ fn what(event: &EventRow) -> String {
         | EventKind::Unready
         | EventKind::Unhealthy
         | EventKind::Deactivated
+        | EventKind::Blocked
         | EventKind::Changed
         | EventKind::Other(_) => event.reason.as_str(),
     };
@@ -118,6 +119,8 @@ fn cause(reason: &str) -> &str {
     match reason {
         "boot" => "with the daemon",
         "request" => "by request",
+        "needed" => "because it is needed",
+        "dependency" => "with what it needs",
         "schedule" => "by its schedule",
         "missed" => "by its schedule, for a time that was missed",
         "backoff" => "again after a crash",
