@@ -14,6 +14,7 @@ use crate::attributes::{Attributes, Resource, write_umask};
 use crate::config::{write_duration, write_size};
 use crate::dependencies::Need;
 use crate::environment::{EnvValue, Surroundings};
+use crate::hook::{Hook, HookSpec};
 use crate::logging::{LogKeys, Logger};
 use crate::probe::{Check, Health, Readiness};
 use crate::schedule::{Options, Schedule};
@@ -43,6 +44,8 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
         restart,
         success_exit_codes,
         stop,
+        stop_command,
+        hooks,
         schedule,
         ready,
         health,
@@ -58,6 +61,8 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
     changes.schedule(schedule.as_ref(), new.schedule.as_ref());
     changes.restart(restart, &new.restart);
     changes.stop(*stop, new.stop);
+    changes.compare("stop.command", or_none(stop_command.as_ref()), or_none(new.stop_command.as_ref()));
+    changes.hooks(hooks, &new.hooks);
     changes.compare("autostart", autostart, &new.autostart);
     changes.compare("success_exit_codes", format!("{success_exit_codes:?}"), format!("{:?}", new.success_exit_codes));
     changes.logger(log.logger(loggers.0), new.log.logger(loggers.1));
@@ -201,6 +206,17 @@ impl Changes {
             match (old.is_some(), new.is_some()) {
                 (true, true) => self.words.push("log".to_owned()),
                 (old, new) => self.of_process |= self.compare("log", is_captured(old), is_captured(new)),
+            }
+        }
+    }
+
+    fn hooks(&mut self, old: &BTreeMap<Hook, HookSpec>, new: &BTreeMap<Hook, HookSpec>) {
+        for hook in Hook::ALL {
+            let (old, new) = (old.get(&hook), new.get(&hook));
+            let key = format!("hooks.{}", hook.name());
+            self.compare(&key, or_none(old.map(|hook| &hook.program)), or_none(new.map(|hook| &hook.program)));
+            if let (Some(old), Some(new)) = (old, new) {
+                self.compare(&format!("{key}.timeout"), write_duration(old.timeout), write_duration(new.timeout));
             }
         }
     }

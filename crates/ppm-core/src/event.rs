@@ -11,6 +11,7 @@ use ppm_protocol::message::{Answer, ReadLog};
 use ppm_protocol::{EventRow, Exit, Request, RpcError, RpcId, Signal};
 
 use crate::config::Config;
+use crate::hook::Hook;
 use crate::logging::Logger;
 use crate::probe::{Outcome, Page};
 use crate::reload::NoConfig;
@@ -23,6 +24,31 @@ use crate::usage::{Container, Usage};
 /// A service's number, 1 or greater; never given to another service while the daemon lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceId(pub u32);
+
+/// Which of a service's processes, each with all that descends from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The main one.
+    Main,
+    /// One that is run beside it.
+    Hook(Hook),
+}
+
+/// A process that the daemon starts for a service, with all that descends from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tree {
+    /// The service.
+    pub id: ServiceId,
+    /// Which of its processes.
+    pub part: Part,
+}
+
+impl Tree {
+    /// That of the main process.
+    pub const fn main(id: ServiceId) -> Tree {
+        Tree { id, part: Part::Main }
+    }
+}
 
 /// A process, or the group it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,13 +131,17 @@ pub enum Event {
     Spawned {
         /// The service.
         id: ServiceId,
-        /// Its new main process, leader of its own session and group.
+        /// Of this.
+        part: Part,
+        /// Its new process, leader of its own session and group.
         pid: Pid,
     },
     /// A [`Action::Spawn`] failed; there is no process.
     SpawnFailed {
         /// The service.
         id: ServiceId,
+        /// Of this.
+        part: Part,
         /// Why.
         error: NoStart,
     },
@@ -127,18 +157,22 @@ pub enum Event {
         pid: Pid,
         /// How.
         exit: Exit,
-        /// What is left of the service it led.
+        /// What is left of what it led.
         group: Group,
     },
-    /// Nothing is left of a service that was [`Group::Left`].
+    /// Nothing is left of what was [`Group::Left`].
     Drained {
-        /// Which.
+        /// Of this service.
         id: ServiceId,
+        /// Of this.
+        part: Part,
     },
-    /// More of a service that was [`Group::Left`] turned up than had been reached.
+    /// More of what was [`Group::Left`] turned up than had been reached.
     Strayed {
-        /// Which.
+        /// Of this service.
         id: ServiceId,
+        /// Of this.
+        part: Part,
     },
     /// After a [`Action::Sweep`]: the daemon has no child any more.
     Alone,
@@ -192,6 +226,8 @@ pub enum Action {
     Spawn {
         /// For this service.
         id: ServiceId,
+        /// As this.
+        part: Part,
         /// The program and its surroundings.
         launch: Arc<Launch>,
         /// Why it starts: PPM_START_REASON.
@@ -201,6 +237,8 @@ pub enum Action {
     Kill {
         /// Of this service.
         id: ServiceId,
+        /// Of this.
+        part: Part,
         /// The process, or its group.
         pid: Pid,
         /// The signal.
@@ -208,18 +246,22 @@ pub enum Action {
         /// Which of the two.
         reach: Reach,
     },
-    /// Send a signal to all of a service that are not in its main process's group.
+    /// Send a signal to all of a part of a service that are not in its group.
     KillStrays {
         /// The service.
         id: ServiceId,
+        /// Of this.
+        part: Part,
         /// The signal.
         signal: Signal,
     },
-    /// Ask those of a service to end, with this signal and SIGCONT, that are not in its main process's group and have
-    /// not been asked before.
+    /// Ask those of a part of a service to end, with this signal and SIGCONT, that are not in its group and have not been
+    /// asked before.
     AskStrays {
         /// The service.
         id: ServiceId,
+        /// Of this.
+        part: Part,
         /// The signal.
         signal: Signal,
     },
@@ -388,6 +430,8 @@ pub struct Launch {
     pub logger: Option<Logger>,
     /// What it reads.
     pub stdin: Stdin,
+    /// What it is told besides its name and why it starts: variables of its environment.
+    pub told: Vec<(&'static str, String)>,
 }
 
 /// What a probe is to find out.

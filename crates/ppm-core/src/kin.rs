@@ -1,6 +1,6 @@
 //! Which process belongs to which service.
 //!
-//! A service is all that descends from its main process, also what left its group and session and what was adopted
+//! A service is all that descends from its main process (and a hook of it all that descends from the hook's), also what left its group and session and what was adopted
 //! by the daemon since. Nobody keeps a record of descent, so it is put together from what the kernel shows: the
 //! session, the parent, what was known before, and for orphans a mark in their environment. Pure: reads nothing, is
 //! given [`Fact`]s. Invariant: a number that was given out again never makes a process a member of a service, since
@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Pid, ServiceId};
+use crate::event::{Pid, Tree};
 
 /// When a process was born, in clock ticks since the machine started (proc_pid_stat(5), field 22): together with the
 /// number it tells a process from every other (R19).
@@ -30,16 +30,16 @@ pub struct Fact {
     pub birth: Birth,
 }
 
-/// The mark of a process: the service whose name its environment holds, if there is such a service.
-pub type Mark<'a> = &'a mut dyn FnMut(Pid) -> Option<ServiceId>;
+/// The mark of a process: the service, and the hook of it, whose names its environment holds, if there are such.
+pub type Mark<'a> = &'a mut dyn FnMut(Pid) -> Option<Tree>;
 
 /// All that is known of who belongs to whom.
 #[derive(Debug)]
 pub struct Kin {
     daemon: Pid,
-    leaders: BTreeMap<Pid, ServiceId>,
+    leaders: BTreeMap<Pid, Tree>,
     /// Dead leaders and members whose numbers others still hold as their session or group.
-    dead: BTreeMap<Pid, ServiceId>,
+    dead: BTreeMap<Pid, Tree>,
     members: BTreeMap<Pid, Member>,
 }
 
@@ -47,7 +47,7 @@ pub struct Kin {
 #[derive(Clone, Copy, Debug)]
 struct Member {
     /// None: an orphan of nobody, remembered so that it is examined once.
-    of: Option<ServiceId>,
+    of: Option<Tree>,
     birth: Birth,
     group: Pid,
     /// A child of the daemon: its number is its own until it has been reaped.
@@ -59,7 +59,7 @@ struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Relative {
     /// Whose it is.
-    pub of: ServiceId,
+    pub of: Tree,
     /// Its number.
     pub pid: Pid,
     /// When it was born.
@@ -80,26 +80,26 @@ impl Kin {
     }
 
     /// This process was started as the service's main one. Whoever had the number before is gone.
-    pub fn lead(&mut self, pid: Pid, id: ServiceId) {
+    pub fn lead(&mut self, pid: Pid, id: Tree) {
         self.dead.remove(&pid);
         self.members.remove(&pid);
         self.leaders.insert(pid, id);
     }
 
     /// From now on these are the main processes, and nobody else is. Whoever had their numbers before is gone.
-    pub fn lead_only(&mut self, leaders: BTreeMap<Pid, ServiceId>) {
+    pub fn lead_only(&mut self, leaders: BTreeMap<Pid, Tree>) {
         self.members.retain(|pid, _| !leaders.contains_key(pid));
         self.leaders = leaders;
     }
 
     /// The service whose main process this is.
-    pub fn led_by(&self, pid: Pid) -> Option<ServiceId> {
+    pub fn led_by(&self, pid: Pid) -> Option<Tree> {
         self.leaders.get(&pid).copied()
     }
 
     /// This child was reaped. Its number speaks for those that hold it as their session or group until
     /// [`Kin::bury`]. Gives the service whose main process it was.
-    pub fn reaped(&mut self, pid: Pid) -> Option<ServiceId> {
+    pub fn reaped(&mut self, pid: Pid) -> Option<Tree> {
         let led = self.leaders.remove(&pid);
         let was_member = self.members.remove(&pid).and_then(|member| member.of);
         self.dead.extend(led.or(was_member).map(|id| (pid, id)));
@@ -159,18 +159,18 @@ impl Kin {
     }
 
     /// The service that this child of the daemon belongs to, which has not been reaped yet, as far as was learnt.
-    pub fn owner_of_child(&self, pid: Pid) -> Option<ServiceId> {
+    pub fn owner_of_child(&self, pid: Pid) -> Option<Tree> {
         self.members.get(&pid).filter(|member| member.is_child)?.of
     }
 
     /// The service that this process belongs to, as far as was learnt.
-    pub fn owner(&self, pid: Pid, birth: Birth) -> Option<ServiceId> {
+    pub fn owner(&self, pid: Pid, birth: Birth) -> Option<Tree> {
         let member = || self.members.get(&pid).filter(|member| member.birth == birth)?.of;
         self.led_by(pid).or_else(member)
     }
 
     /// The services that have a main process, and those.
-    pub fn leaders(&self) -> impl Iterator<Item = (ServiceId, Pid)> {
+    pub fn leaders(&self) -> impl Iterator<Item = (Tree, Pid)> {
         self.leaders.iter().map(|(pid, id)| (*id, *pid))
     }
 
@@ -183,12 +183,12 @@ impl Kin {
     }
 
     /// Whether the daemon has adopted members of this service that live.
-    pub fn has_orphans(&self, id: ServiceId) -> bool {
+    pub fn has_orphans(&self, id: Tree) -> bool {
         self.orphans(id).next().is_some()
     }
 
     /// Whether the daemon has adopted members of this service, outside its group, that were not reached.
-    pub fn has_new_orphans(&self, id: ServiceId, group: Option<Pid>) -> bool {
+    pub fn has_new_orphans(&self, id: Tree, group: Option<Pid>) -> bool {
         self.orphans(id).any(|member| !member.is_reached && Some(member.group) != group)
     }
 
@@ -199,12 +199,12 @@ impl Kin {
         }
     }
 
-    fn orphans(&self, id: ServiceId) -> impl Iterator<Item = &Member> {
+    fn orphans(&self, id: Tree) -> impl Iterator<Item = &Member> {
         self.members.values().filter(move |member| member.is_child && member.of == Some(id))
     }
 
     /// Goes from a process to the one that tells whose it is, and so on, until one is known.
-    fn find_owner(&self, fact: &Fact, by_pid: &BTreeMap<Pid, &Fact>, owners: &mut BTreeMap<Pid, Option<ServiceId>>, mark: Mark<'_>) {
+    fn find_owner(&self, fact: &Fact, by_pid: &BTreeMap<Pid, &Fact>, owners: &mut BTreeMap<Pid, Option<Tree>>, mark: Mark<'_>) {
         let mut way = Vec::new();
         let mut at = *fact;
         let owner = loop {
@@ -255,7 +255,7 @@ impl Kin {
 
 /// What a process tells of whose it is.
 enum Looked {
-    Known(Option<ServiceId>),
+    Known(Option<Tree>),
     LikeThat(Fact),
 }
 

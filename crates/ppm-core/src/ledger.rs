@@ -2,11 +2,12 @@
 //!
 //! Has a memory of its own of who belongs to whom, beside that of whoever ends services: it is asked on another thread,
 //! with what was read a moment ago, and nothing may be decided by that but figures. Reads nothing. Invariant: a number
-//! that was given out again is not taken for the process that had it before (R19).
+//! that was given out again is not taken for the process that had it before (R19). Hooks are put to the account of their
+//! service: their mark tells of it.
 
 use std::collections::BTreeMap;
 
-use crate::event::{Pid, Running, ServiceId};
+use crate::event::{Pid, Running, ServiceId, Tree};
 use crate::kin::{Birth, Fact, Kin};
 
 /// The name of the service in the environment of a process, if it can be read.
@@ -41,16 +42,16 @@ impl Ledger {
     pub fn owners(&mut self, running: &[Running], facts: &[Fact], mark: Mark<'_>) -> Vec<Option<ServiceId>> {
         let parents: BTreeMap<Pid, Pid> = facts.iter().map(|fact| (fact.pid, fact.parent)).collect();
         let live = running.iter().filter(|running| parents.get(&running.pid) == Some(&self.daemon));
-        self.kin.lead_only(live.map(|running| (running.pid, running.id)).collect());
+        self.kin.lead_only(live.map(|running| (running.pid, Tree::main(running.id))).collect());
         self.kin.keep_only(facts);
         let names: BTreeMap<&str, ServiceId> = running.iter().map(|running| (running.name.as_str(), running.id)).collect();
-        self.kin.learn(facts, &mut |pid| names.get(mark(pid)?.as_str()).copied());
-        facts.iter().map(|fact| self.kin.owner(fact.pid, fact.birth)).collect()
+        self.kin.learn(facts, &mut |pid| names.get(mark(pid)?.as_str()).copied().map(Tree::main));
+        facts.iter().map(|fact| Some(self.kin.owner(fact.pid, fact.birth)?.id)).collect()
     }
 
     /// Those whose end is to be watched out for: when the daemon reaps them, nothing else tells whose they were.
     pub fn escaped(&self, facts: &[Fact]) -> Vec<Escaped> {
         let of = |fact: &Fact| self.kin.owner(fact.pid, fact.birth).filter(|_| self.kin.led_by(fact.session).is_none());
-        facts.iter().filter_map(|fact| Some(Escaped { of: of(fact)?, pid: fact.pid, birth: fact.birth })).collect()
+        facts.iter().filter_map(|fact| Some(Escaped { of: of(fact)?.id, pid: fact.pid, birth: fact.birth })).collect()
     }
 }

@@ -25,7 +25,7 @@ use crate::planning::Plan;
 use crate::runs::{Counters, Outcome, Record};
 use crate::schedule::Schedule;
 use crate::service::{Input, Run, Service, Want};
-use crate::spec::{MAX_SERVICES, RestartWhen, ServiceSpec, StopPolicy};
+use crate::spec::{MAX_SERVICES, RestartWhen, ServiceSpec};
 use crate::supervisor::{Origin, Phase, Supervisor, shortened};
 use crate::time::{Now, brief};
 use crate::waiting::{Aim, Kind};
@@ -137,7 +137,7 @@ impl Supervisor {
                 oom_score_adj: attributes.oom_score_adj,
                 env: spec.command.env.keys().cloned().collect(),
                 restart: restart_in_words(spec),
-                stop: stop_in_words(spec.stop),
+                stop: stop_in_words(spec),
                 needs: spec.depends_on.iter().map(|need| self.need_row(need)).collect(),
                 needed_by: self.names_of_dependants(service.id()),
                 source: spec.source.clone(),
@@ -489,6 +489,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Strayed
         | Input::WasPaused
         | Input::WasResumed
+        | Input::Hook(..)
         | Input::Probed(..)
         | Input::Reprobe => Aim::Asked,
     }
@@ -562,6 +563,7 @@ fn restart_in_words(spec: &ServiceSpec) -> String {
     format!("{when}, backoff {} to {}{retries}{end}", brief(policy.interval), brief(policy.max_interval.max(policy.interval)))
 }
 
-fn stop_in_words(stop: StopPolicy) -> String {
-    format!("{}, then SIGKILL after {}", stop.signal, brief(stop.timeout))
+fn stop_in_words(spec: &ServiceSpec) -> String {
+    let command = spec.stop_command.as_ref().map_or(String::new(), |command| format!("{command}, then "));
+    format!("{command}{}, then SIGKILL after {}", spec.stop.signal, brief(spec.stop.timeout))
 }

@@ -8,17 +8,25 @@
 //! |---|---|---|
 //! | `Idle` | nothing, nothing is coming | a start |
 //! | `Blocked` | nothing, a start waits for what it needs | what it needs, or a stop |
+//! | `Preparing` | `pre_start` at work | its end |
 //! | `Starting` | a spawn under way | its outcome |
 //! | `Up`, `Paused` | the main process | its exit, or a stop |
+//! | `Closing` | the main process, and `pre_stop` or the command of `stop` at work | their end, its exit, or `kill_at` |
 //! | `Stopping` | the main process, asked to end | its exit, or `kill_at` |
 //! | `Killing` | the main process, sent SIGKILL | its exit |
 //! | `Draining` | no main process, but others of the service, asked to end | their end, or `kill_at` |
 //! | `Purging` | the same, sent SIGKILL | their end |
+//! | `Finishing` | nothing but hooks of the run | their end |
+//! | `Cleaning` | `post_stop` at work | its end |
 //! | `Waiting` | nothing, a start is coming | `until` |
 //!
 //! A service is all of its processes. Its group gets a signal at once; its strays, those that have left the group (a
 //! session of their own, job control, a daemon), have to be looked for, and are asked a moment later, so that a service
 //! that ends at once costs nothing (R21).
+//!
+//! Hooks are processes of their own beside the main one, each with its own small life (`service/work.rs`). `pre_start`,
+//! `pre_stop`, the command of `stop` and `post_stop` are waited for, in a run of their own; `post_start` and `on_ready` end
+//! with their run; `on_crash` may outlast it, and holds nothing up.
 //!
 //! What a service needs of others is looked at whenever it starts, whatever for. One that is to end while others end that
 //! need it goes on until they have ended ([`Live::leaving`]): nobody outlives what it needs.
@@ -29,9 +37,12 @@
 //! Invariants: at most one incarnation (R24): only a run without any process leads to `Starting`. The last command
 //! wins (R23). A timer is a field of the run that needs it, so leaving the run cancels it. Nothing here waits.
 
+mod hooks;
 mod probing;
 mod view;
+mod work;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -40,6 +51,7 @@ use ppm_protocol::{EventKind, Exit, Signal};
 use crate::backoff;
 use crate::dependencies::{self, Missing, Needs, OnDependencyRestart};
 use crate::event::{Cause, Group, Launch, NoStart, Pid, Planned, ServiceId, Stdin};
+use crate::hook::Hook;
 use crate::journal::LONGEST_REASON;
 use crate::logging::LogKeys;
 use crate::planning::{Due, Plan, Planner};
@@ -50,6 +62,7 @@ use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
 
 pub use probing::{Attempt, Probing, Stage};
+pub use work::{AtWork, GRACE, HookEffect, HookEnd, HookInput, Work};
 
 /// After SIGKILL a process is gone at once, unless the kernel holds it (R25); after this long that is told.
 pub const STUCK_AFTER: Duration = Duration::from_secs(5);
@@ -78,6 +91,13 @@ pub enum Want {
 pub enum Run {
     /// No process, and none is coming by a delay.
     Idle,
+    /// A start is under way, and `pre_start` is at work.
+    Preparing {
+        /// Why it starts.
+        cause: Cause,
+        /// What comes instead, if the hook is ended since nobody wants this start any more.
+        then: Next,
+    },
     /// No process: it waits for what it needs.
     Blocked {
         /// Why it starts then.
@@ -92,6 +112,15 @@ pub enum Run {
     Up(Live),
     /// The main process was stopped by a signal.
     Paused(Live),
+    /// The main process is to end, and a hook is at work before it is sent a signal.
+    Closing {
+        /// It.
+        live: Live,
+        /// Which hook.
+        stage: Closing,
+        /// What comes when it has ended.
+        then: Next,
+    },
     /// The main process was asked to end.
     Stopping {
         /// It.
@@ -137,12 +166,34 @@ pub enum Run {
         /// What comes when they have ended.
         then: Next,
     },
+    /// Nothing is left but hooks that belong to the run: those that were asked to end with it, and those that still may.
+    Finishing {
+        /// What comes when they have ended.
+        then: Next,
+    },
+    /// Nothing is left, and `post_stop` is at work.
+    Cleaning {
+        /// What comes when it has ended.
+        then: Next,
+    },
     /// A start is coming after a delay.
     Waiting {
         /// When.
         until: Mono,
         /// [`Cause::Backoff`] or [`Cause::Restart`].
         cause: Cause,
+    },
+}
+
+/// What is at work before a main process that is to end is sent a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// `pre_stop`.
+    PreStop,
+    /// The command of `stop`.
+    Command {
+        /// When SIGKILL follows, as after the signal.
+        kill_at: Mono,
     },
 }
 
@@ -339,6 +390,8 @@ pub enum Input {
     WasPaused,
     /// The main process goes on.
     WasResumed,
+    /// Something happened to a hook.
+    Hook(Hook, HookInput),
     /// An attempt to probe it has ended.
     Probed(u64, Probed),
     /// It is to be probed otherwise.
@@ -356,6 +409,8 @@ pub enum Effect {
     KillStrays(Signal),
     /// Ask the strays to end that have not been asked.
     AskStrays(Signal),
+    /// Do this for a hook.
+    Hook(Hook, HookEffect),
     /// Probe it: the attempt of this number.
     Probe(u64),
     /// Nobody wants to know any more what comes of this attempt.
@@ -425,6 +480,12 @@ pub struct Service {
     /// Planned runs that were left out since the run before lasted; of this run.
     skips: u32,
     advised: bool,
+    /// Those at work.
+    hooks: BTreeMap<Hook, AtWork>,
+    /// Why it was started last.
+    cause: Cause,
+    /// The daemon ends, and has no time left: no hook begins any more.
+    is_hurried: bool,
     /// When its last start was begun.
     launched: Timestamp,
     /// Attempts to probe it, over all its runs: so a number is never used twice.
@@ -457,6 +518,9 @@ impl Service {
             runs: Runs::default(),
             skips: 0,
             advised: false,
+            hooks: BTreeMap::new(),
+            cause: Cause::Boot,
+            is_hurried: false,
             launched: ctx.now.wall,
             probes: 0,
             probed: None,
@@ -466,6 +530,9 @@ impl Service {
 
     /// THE TABLE: every input in every run. No `_`: a new input must be answered everywhere.
     pub fn step(&mut self, ctx: &Context<'_>, input: &Input, out: &mut Vec<Effect>) {
+        if *input == Input::Tick {
+            self.tick_hooks(ctx, out);
+        }
         let before = self.run;
         match (self.run, input) {
             (Run::Idle, Input::Boot(cause)) => self.boot(ctx, *cause, out),
@@ -483,11 +550,15 @@ impl Service {
             (Run::Up(live) | Run::Paused(live), Input::Needs) => self.follow(ctx, live, out),
             (
                 Run::Idle
+                | Run::Preparing { .. }
                 | Run::Starting { .. }
+                | Run::Closing { .. }
                 | Run::Stopping { .. }
                 | Run::Killing { .. }
                 | Run::Draining { .. }
                 | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
                 | Run::Waiting { .. },
                 Input::Needs,
             ) => {}
@@ -502,6 +573,13 @@ impl Service {
                 self.look_again(ctx, Cause::Request, out);
             }
             (Run::Starting { .. }, Input::Start | Input::Restart) => self.wish_up(ctx),
+            (Run::Preparing { .. }, Input::Start | Input::Restart) => {
+                self.wish_up(ctx);
+                self.and_then(Next::Start(Cause::Request));
+                if *input == Input::Restart {
+                    self.cancel_hook(ctx, Hook::PreStart, out);
+                }
+            }
             (Run::Up(live) | Run::Paused(live), Input::Start) => {
                 self.wish_up(ctx);
                 if live.leaving == Some(Next::Rest) {
@@ -512,7 +590,16 @@ impl Service {
                 self.wish_up(ctx);
                 self.leave(ctx, live, Next::Start(Cause::Request), out);
             }
-            (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Start | Input::Restart) => {
+            (
+                Run::Closing { .. }
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. },
+                Input::Start | Input::Restart,
+            ) => {
                 self.wish_up(ctx);
                 self.and_then(Next::Start(Cause::Request));
             }
@@ -528,35 +615,59 @@ impl Service {
                 self.wish_up(ctx);
                 self.run = Run::Idle;
             }
-            (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Reschedule) => {
+            (
+                Run::Preparing { .. }
+                | Run::Closing { .. }
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. },
+                Input::Reschedule,
+            ) => {
                 self.wish_up(ctx);
                 self.and_then(Next::Rest);
             }
 
-            (Run::Idle, Input::Stop | Input::Remove | Input::KillNow) => self.wish_down(input, out),
+            (Run::Idle, Input::Stop | Input::Remove | Input::KillNow) => self.wish_down(ctx, input, out),
             (Run::Waiting { .. } | Run::Blocked { .. }, Input::Stop | Input::Remove | Input::KillNow) => {
-                self.wish_down(input, out);
+                self.wish_down(ctx, input, out);
                 self.run = Run::Idle;
             }
-            (Run::Starting { .. }, Input::Stop | Input::Remove | Input::KillNow) => self.wish_down(input, out),
+            (Run::Preparing { .. }, Input::Stop | Input::Remove | Input::KillNow) => {
+                self.wish_down(ctx, input, out);
+                self.and_then(Next::Rest);
+                self.cancel_hook(ctx, Hook::PreStart, out);
+            }
+            (Run::Starting { .. }, Input::Stop | Input::Remove | Input::KillNow) => self.wish_down(ctx, input, out),
             (Run::Up(live) | Run::Paused(live), Input::Stop | Input::Remove) => {
-                self.wish_down(input, out);
+                self.wish_down(ctx, input, out);
                 self.leave(ctx, live, Next::Rest, out);
             }
-            (Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. }, Input::Stop | Input::Remove) => {
-                self.wish_down(input, out);
+            (
+                Run::Closing { .. }
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. },
+                Input::Stop | Input::Remove,
+            ) => {
+                self.wish_down(ctx, input, out);
                 self.and_then(Next::Rest);
             }
-            (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. }, Input::KillNow) => {
-                self.wish_down(input, out);
+            (Run::Up(live) | Run::Paused(live) | Run::Closing { live, .. } | Run::Stopping { live, .. }, Input::KillNow) => {
+                self.wish_down(ctx, input, out);
                 self.kill_leader(ctx, live, None, Next::Rest, out);
             }
             (Run::Draining { group, .. }, Input::KillNow) => {
-                self.wish_down(input, out);
+                self.wish_down(ctx, input, out);
                 self.kill_group(ctx, group, Next::Rest, out);
             }
-            (Run::Killing { .. } | Run::Purging { .. }, Input::KillNow) => {
-                self.wish_down(input, out);
+            (Run::Killing { .. } | Run::Purging { .. } | Run::Finishing { .. } | Run::Cleaning { .. }, Input::KillNow) => {
+                self.wish_down(ctx, input, out);
                 self.and_then(Next::Rest);
             }
 
@@ -579,8 +690,9 @@ impl Service {
                     self.overlap(ctx, live, cause, out);
                 }
             }
-            (Run::Stopping { then, .. } | Run::Killing { then, .. }, Input::Fire)
-            | (Run::Draining { then, .. } | Run::Purging { then, .. }, Input::Fire) => {
+            (Run::Closing { then, .. } | Run::Stopping { then, .. } | Run::Killing { then, .. }, Input::Fire)
+            | (Run::Draining { then, .. } | Run::Purging { then, .. }, Input::Fire)
+            | (Run::Preparing { then, .. } | Run::Finishing { then } | Run::Cleaning { then }, Input::Fire) => {
                 let cause = self.take_plan(ctx, out);
                 if let (Some(cause), Next::Policy | Next::Rest) = (cause, then) {
                     self.and_then(Next::Start(cause));
@@ -596,25 +708,48 @@ impl Service {
             (
                 Run::Idle
                 | Run::Blocked { .. }
+                | Run::Preparing { .. }
                 | Run::Starting { .. }
+                | Run::Closing { .. }
                 | Run::Stopping { .. }
                 | Run::Killing { .. }
                 | Run::Draining { .. }
                 | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
                 | Run::Waiting { .. },
                 Input::Pause | Input::Resume,
             ) => {}
-            (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::Signal(signal)) => {
-                signal_all(live.pid, *signal, out);
-            }
-            (Run::Draining { group, .. } | Run::Purging { group, .. }, Input::Signal(signal)) => signal_all(group, *signal, out),
-            (Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Waiting { .. }, Input::Signal(_)) => {}
-            // Not to its group: what it tells the others itself they would hear twice.
-            (Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. }, Input::PassOn(signal)) => {
-                out.push(Effect::Kill(live.pid, *signal, Reach::Leader));
-            }
             (
-                Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. },
+                Run::Up(live) | Run::Paused(live) | Run::Closing { live, .. } | Run::Stopping { live, .. } | Run::Killing { live, .. },
+                Input::Signal(signal),
+            ) => signal_all(live.pid, *signal, out),
+            (Run::Draining { group, .. } | Run::Purging { group, .. }, Input::Signal(signal)) => signal_all(group, *signal, out),
+            (
+                Run::Idle
+                | Run::Blocked { .. }
+                | Run::Preparing { .. }
+                | Run::Starting { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
+                | Run::Waiting { .. },
+                Input::Signal(_),
+            ) => {}
+            // Not to its group: what it tells the others itself they would hear twice.
+            (
+                Run::Up(live) | Run::Paused(live) | Run::Closing { live, .. } | Run::Stopping { live, .. } | Run::Killing { live, .. },
+                Input::PassOn(signal),
+            ) => out.push(Effect::Kill(live.pid, *signal, Reach::Leader)),
+            (
+                Run::Idle
+                | Run::Blocked { .. }
+                | Run::Preparing { .. }
+                | Run::Starting { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
+                | Run::Waiting { .. },
                 Input::PassOn(_),
             ) => {}
 
@@ -622,16 +757,36 @@ impl Service {
             (
                 Run::Idle
                 | Run::Blocked { .. }
+                | Run::Preparing { .. }
                 | Run::Starting { .. }
+                | Run::Closing { .. }
                 | Run::Stopping { .. }
                 | Run::Killing { .. }
                 | Run::Draining { .. }
                 | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
                 | Run::Waiting { .. },
                 Input::Outgrew { .. },
             ) => {} // what was measured is ending, or has ended
 
-            (Run::Idle | Run::Blocked { .. } | Run::Starting { .. }, Input::Tick) => {}
+            (_, Input::Hook(hook, input)) => self.step_hook(ctx, *hook, input, out),
+            (
+                Run::Idle
+                | Run::Blocked { .. }
+                | Run::Preparing { .. }
+                | Run::Starting { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. },
+                Input::Tick,
+            ) => {}
+            (Run::Closing { live, stage, then }, Input::Tick) => match stage {
+                Closing::Command { kill_at } if kill_at <= ctx.now.mono => {
+                    self.kill_leader(ctx, live, Some(self.spec.stop.timeout), then, out);
+                    self.kill_hook(ctx, Hook::Stop, out);
+                }
+                Closing::Command { .. } | Closing::PreStop => {}
+            },
             (Run::Up(live) | Run::Paused(live), Input::Tick) => {
                 if is_due(ctx, live.lasts_until()) {
                     self.time_out(ctx, live, out);
@@ -683,17 +838,32 @@ impl Service {
             (
                 Run::Idle
                 | Run::Blocked { .. }
+                | Run::Preparing { .. }
                 | Run::Up(_)
                 | Run::Paused(_)
+                | Run::Closing { .. }
                 | Run::Stopping { .. }
                 | Run::Killing { .. }
                 | Run::Draining { .. }
                 | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
                 | Run::Waiting { .. },
                 Input::Spawned(_) | Input::SpawnFailed(_),
             ) => never!(self, input, out),
 
             (Run::Up(live) | Run::Paused(live), Input::Exited(exit, group)) => self.ended(ctx, live, *exit, *group, out),
+            (Run::Closing { live, stage, then }, Input::Exited(exit, group)) => {
+                self.stopped(ctx, live, *exit, *group, self.judge_stop(ctx, *exit), out);
+                let then = self.after_the_end(ctx, live, then, out);
+                match group {
+                    Group::Empty => self.settle(ctx, then, out),
+                    Group::Left => {
+                        self.ask_group(live.pid, out);
+                        self.drain(ctx, live.pid, self.kill_at(ctx, stage), then);
+                    }
+                }
+            }
             (Run::Stopping { live, kill_at, then, .. }, Input::Exited(exit, group)) => {
                 self.stopped(ctx, live, *exit, *group, self.judge_stop(ctx, *exit), out);
                 let then = self.after_the_end(ctx, live, then, out);
@@ -718,7 +888,15 @@ impl Service {
                 }
             }
             (
-                Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. },
+                Run::Idle
+                | Run::Blocked { .. }
+                | Run::Preparing { .. }
+                | Run::Starting { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
+                | Run::Waiting { .. },
                 Input::Exited(..),
             ) => never!(self, input, out),
 
@@ -734,11 +912,15 @@ impl Service {
             (
                 Run::Idle
                 | Run::Blocked { .. }
+                | Run::Preparing { .. }
                 | Run::Starting { .. }
                 | Run::Up(_)
                 | Run::Paused(_)
+                | Run::Closing { .. }
                 | Run::Stopping { .. }
                 | Run::Killing { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
                 | Run::Waiting { .. },
                 Input::Drained | Input::Strayed,
             ) => never!(self, input, out),
@@ -753,10 +935,18 @@ impl Service {
                 self.probe_anew(ctx, live);
             }
             // The kernel tells of stops and continues as levels, not as a history (R16).
-            (Run::Paused(_) | Run::Stopping { .. } | Run::Killing { .. }, Input::WasPaused) => {}
-            (Run::Up(_) | Run::Stopping { .. } | Run::Killing { .. }, Input::WasResumed) => {}
+            (Run::Paused(_) | Run::Closing { .. } | Run::Stopping { .. } | Run::Killing { .. }, Input::WasPaused) => {}
+            (Run::Up(_) | Run::Closing { .. } | Run::Stopping { .. } | Run::Killing { .. }, Input::WasResumed) => {}
             (
-                Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. },
+                Run::Idle
+                | Run::Blocked { .. }
+                | Run::Preparing { .. }
+                | Run::Starting { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
+                | Run::Waiting { .. },
                 Input::WasPaused | Input::WasResumed,
             ) => never!(self, input, out),
 
@@ -765,12 +955,16 @@ impl Service {
             (
                 Run::Idle
                 | Run::Blocked { .. }
+                | Run::Preparing { .. }
                 | Run::Starting { .. }
                 | Run::Paused(_)
+                | Run::Closing { .. }
                 | Run::Stopping { .. }
                 | Run::Killing { .. }
                 | Run::Draining { .. }
                 | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
                 | Run::Waiting { .. },
                 Input::Probed(..) | Input::Reprobe,
             ) => {}
@@ -781,7 +975,7 @@ impl Service {
     /// What is needed to start it with this input, where this `logger` holds for all services.
     pub fn launch_data(&self, stdin: Stdin, logger: Option<&LogKeys>) -> Launch {
         let spec = &self.spec;
-        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin }
+        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin, told: Vec::new() }
     }
 
     /// From now on it is asked to end with this signal.
@@ -831,15 +1025,18 @@ impl Service {
     }
 
     /// Who is not planned is not told of a clock that is set, so the time that came last is not kept either.
-    fn wish_down(&mut self, input: &Input, out: &mut Vec<Effect>) {
+    fn wish_down(&mut self, ctx: &Context<'_>, input: &Input, out: &mut Vec<Effect>) {
         let was_active = self.is_active();
+        if *input == Input::KillNow {
+            self.kill_hooks(ctx, out);
+        }
         self.fired = None;
         if *input == Input::Remove {
             self.want = Want::Gone;
         } else if self.want != Want::Gone {
             self.want = Want::Down;
         }
-        if was_active && !self.is_busy() {
+        if was_active && !self.has_run() {
             self.tell(EventKind::Deactivated, None, "stopped by request".to_owned(), out);
         }
     }
@@ -946,11 +1143,13 @@ impl Service {
             Limit::Passed(limit) if self.is_active() => {
                 self.record(ctx, exit, left, How::TimedOut(limit), live.pid, out);
                 self.crashes = self.crashes.saturating_add(1);
+                self.begin_hook(Hook::OnCrash, out);
             }
             Limit::Unwell if self.is_active() => {
                 let why = std::mem::take(&mut self.unwell);
                 self.record(ctx, exit, left, How::Unwell(why), live.pid, out);
                 self.crashes = self.crashes.saturating_add(1);
+                self.begin_hook(Hook::OnCrash, out);
             }
             Limit::Outgrown { used, max } if self.is_active() => {
                 self.record(ctx, exit, left, How::Outgrew { used, max }, live.pid, out);
@@ -984,17 +1183,32 @@ impl Service {
 
     fn live_mut(&mut self) -> Option<&mut Live> {
         match &mut self.run {
-            Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. } => Some(live),
-            Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. } => {
-                None
+            Run::Up(live) | Run::Paused(live) | Run::Closing { live, .. } | Run::Stopping { live, .. } | Run::Killing { live, .. } => {
+                Some(live)
             }
+            Run::Idle
+            | Run::Blocked { .. }
+            | Run::Preparing { .. }
+            | Run::Starting { .. }
+            | Run::Draining { .. }
+            | Run::Purging { .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. }
+            | Run::Waiting { .. } => None,
         }
     }
 
     /// Changes what comes after the end of a run that is ending.
     fn and_then(&mut self, next: Next) {
         match &mut self.run {
-            Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => *then = next,
+            Run::Preparing { then, .. }
+            | Run::Closing { then, .. }
+            | Run::Stopping { then, .. }
+            | Run::Killing { then, .. }
+            | Run::Draining { then, .. }
+            | Run::Purging { then, .. }
+            | Run::Finishing { then }
+            | Run::Cleaning { then } => *then = next,
             Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Up(_) | Run::Paused(_) | Run::Waiting { .. } => {}
         }
     }
@@ -1002,14 +1216,21 @@ impl Service {
     /// Starts it, or has it wait for what it needs.
     fn launch(&mut self, ctx: &Context<'_>, cause: Cause, out: &mut Vec<Effect>) {
         self.gave_up = false;
+        self.cause = cause;
         self.missing.clone_from(&ctx.needs.missing);
-        if self.missing.is_empty() {
-            self.run = Run::Starting { cause };
-            out.push(Effect::Spawn(cause));
-        } else {
+        if !self.missing.is_empty() {
             self.run = Run::Blocked { cause };
             self.tell(EventKind::Blocked, None, dependencies::in_words(&self.missing), out);
+        } else if self.begin_hook(Hook::PreStart, out) {
+            self.run = Run::Preparing { cause, then: Next::Rest };
+        } else {
+            self.spawn(cause, out);
         }
+    }
+
+    fn spawn(&mut self, cause: Cause, out: &mut Vec<Effect>) {
+        self.run = Run::Starting { cause };
+        out.push(Effect::Spawn(cause));
     }
 
     /// What it needs may be there now. That it will not be there by itself is told; all else is shown to who asks.
@@ -1054,25 +1275,30 @@ impl Service {
             Run::Up(_) => self.probe_anew(ctx, live),
             Run::Idle
             | Run::Blocked { .. }
+            | Run::Preparing { .. }
             | Run::Starting { .. }
+            | Run::Closing { .. }
             | Run::Stopping { .. }
             | Run::Killing { .. }
             | Run::Draining { .. }
             | Run::Purging { .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. }
             | Run::Waiting { .. } => {}
         }
     }
 
     /// The polite signal, then SIGCONT for all: a stopped process does not hear the first before the second, and one
     /// that hears it alone may wait for others that are stopped (R20).
-    fn begin_stop(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
+    fn ask_to_end(&mut self, ctx: &Context<'_>, live: Live, kill_at: Mono, then: Next, out: &mut Vec<Effect>) {
         let stop = self.spec.stop;
         let live = Live { leaving: None, ..live };
         out.push(Effect::Kill(live.pid, stop.signal, stop.reach));
         out.push(Effect::Kill(live.pid, Signal::CONT, Reach::Group));
         let strays_at = (stop.reach == Reach::Group).then_some(ctx.now.mono + STRAYS_AFTER);
-        self.run = Run::Stopping { live, strays_at, kill_at: ctx.now.mono + stop.timeout, then };
-        self.tell(EventKind::Stopping, Some(live.pid), format!("{}, SIGKILL in {}", stop.signal, brief(stop.timeout)), out);
+        self.run = Run::Stopping { live, strays_at, kill_at, then };
+        let grace = kill_at.since(ctx.now.mono);
+        self.tell(EventKind::Stopping, Some(live.pid), format!("{}, SIGKILL in {}", stop.signal, brief(grace)), out);
     }
 
     /// Asks those to end whom the main process left behind and who have not been asked yet (R21).
@@ -1111,7 +1337,12 @@ impl Service {
         self.skips = 0;
         self.note_run(ctx, cause);
         self.tell(EventKind::Started, Some(pid), cause.to_string(), out);
-        if !self.is_active() {
+        if self.is_active() {
+            self.begin_hook(Hook::PostStart, out);
+            if self.is_ready() {
+                self.begin_hook(Hook::OnReady, out);
+            }
+        } else {
             self.leave(ctx, live, Next::Rest, out);
         }
     }
@@ -1125,9 +1356,9 @@ impl Service {
         self.note_run(ctx, cause);
         self.runs.end(Ended { at: ctx.now.wall, exit: None, outcome: Outcome::of(&how) });
         self.last = Some(End { how, exit: None, left: Group::Empty, at: ctx.now.mono });
-        self.run = Run::Idle;
         self.tell(EventKind::StartFailed, None, why, out);
-        self.decide(ctx, Next::Policy, out);
+        self.begin_hook(Hook::OnCrash, out);
+        self.settle(ctx, Next::Policy, out);
     }
 
     /// A run has begun, or could not.
@@ -1153,7 +1384,12 @@ impl Service {
             (false, false) => How::Crashed,
         };
         self.record(ctx, exit, group, how, live.pid, out);
-        self.crashes = if good { 0 } else { self.crashes.saturating_add(1) };
+        if good {
+            self.crashes = 0;
+        } else {
+            self.crashes = self.crashes.saturating_add(1);
+            self.begin_hook(Hook::OnCrash, out);
+        }
         let then = self.after_the_end(ctx, live, live.leaving.unwrap_or(Next::Policy), out);
         match group {
             Group::Empty => self.settle(ctx, then, out),
@@ -1181,10 +1417,11 @@ impl Service {
         self.last = Some(End { how, exit: Some(exit), left, at: ctx.now.mono });
         let reason = self.last_in_words();
         out.push(Effect::Told { kind: EventKind::Exited, pid: Some(pid), exit: Some(exit), reason });
+        self.end_hooks_of_run(ctx, out);
     }
 
-    /// Nothing of the run is left.
-    fn settle(&mut self, ctx: &Context<'_>, then: Next, out: &mut Vec<Effect>) {
+    /// Nothing of the run is left, its hooks included.
+    fn rest(&mut self, ctx: &Context<'_>, then: Next, out: &mut Vec<Effect>) {
         self.ends += 1;
         self.run = Run::Idle;
         self.decide(ctx, then, out);

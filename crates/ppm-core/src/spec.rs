@@ -15,6 +15,7 @@ use ppm_protocol::message::AddService;
 use crate::attributes::{Attributes, User};
 use crate::dependencies::{Need, OnDependencyRestart};
 use crate::environment::{EnvValue, Surroundings, check_references};
+use crate::hook::{Hook, HookSpec, Program};
 use crate::logging::{LogChoice, LogKeys};
 use crate::names;
 use crate::probe::{Health, Readiness};
@@ -79,6 +80,10 @@ pub struct ServiceSpec {
     pub success_exit_codes: Vec<i32>,
     /// How it is ended.
     pub stop: StopPolicy,
+    /// What asks it to end instead of the signal.
+    pub stop_command: Option<Program>,
+    /// What is run at turns of its life; the command of `stop` is not among them.
+    pub hooks: BTreeMap<Hook, HookSpec>,
     /// When it starts by the wall clock.
     pub schedule: Option<Schedule>,
     /// When it is ready; None: as soon as it runs.
@@ -228,6 +233,8 @@ impl ServiceSpec {
             restart: RestartPolicy { interval: settings.restart_interval, ..RestartPolicy::default() },
             success_exit_codes: vec![0],
             stop: StopPolicy::default(),
+            stop_command: None,
+            hooks: BTreeMap::new(),
             schedule: None,
             ready: None,
             health: None,
@@ -244,6 +251,16 @@ impl ServiceSpec {
     /// Whether it starts as soon as it is there and wanted, and does not wait for a planned time.
     pub fn starts_at_once(&self) -> bool {
         self.schedule.as_ref().is_none_or(Schedule::starts_at_boot)
+    }
+
+    /// What it has run at this turn, and how long that may take (zero: as long as it takes).
+    pub fn hook(&self, hook: Hook) -> Option<(&Program, Duration)> {
+        match hook {
+            Hook::Stop => Some((self.stop_command.as_ref()?, self.stop.timeout)),
+            Hook::PreStart | Hook::PostStart | Hook::OnReady | Hook::PreStop | Hook::PostStop | Hook::OnCrash => {
+                self.hooks.get(&hook).map(|hook| (&hook.program, hook.timeout))
+            }
+        }
     }
 
     /// The service that the command of the daemon's command line becomes: essential, and to be waited for as long as the

@@ -16,16 +16,18 @@ use crate::advice;
 use crate::chance::Chance;
 use crate::config::Config;
 use crate::dependencies::{Dependencies, Needs};
-use crate::event::{Action, Cause, ClientId, Event, From, Notice, Pid, Planned, ServiceId, Stdin};
+use crate::event::{Action, Cause, ClientId, Event, From, Notice, Part, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
+use crate::hook::Hook;
 use crate::journal::{Actor, Journal, event_row};
+use crate::logging::LogKeys;
 use crate::max_memory::MemoryWatch;
 use crate::oom::OomKills;
 use crate::planning::Plan;
 use crate::reload::Reading;
 use crate::sampling::Sampling;
 use crate::schedule::Missed;
-use crate::service::{Context, Effect, End, Input, Run, Service, exit_code};
+use crate::service::{Context, Effect, End, HookEffect, HookInput, Input, Run, Service, exit_code};
 use crate::spec::{MAIN, ServiceSpec, Settings, assign_ids};
 use crate::time::{Mono, Now, Timestamp, brief};
 use crate::waiting::Waiting;
@@ -144,6 +146,8 @@ pub struct Supervisor {
     pub(crate) acting: Option<Actor>,
     pub(crate) actions: Vec<Action>,
     pids: BTreeMap<Pid, ServiceId>,
+    /// The processes of hooks.
+    hooks: BTreeMap<Pid, (ServiceId, Hook)>,
     deadlines: BTreeSet<(Mono, ServiceId)>,
     plans: BTreeSet<(Timestamp, ServiceId)>,
     busy: usize,
@@ -188,6 +192,7 @@ impl Supervisor {
             acting: None,
             actions: Vec::new(),
             pids: BTreeMap::new(),
+            hooks: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             plans: BTreeSet::new(),
             busy: 0,
@@ -232,18 +237,30 @@ impl Supervisor {
                 self.acting = None;
             }
             Event::Disconnected { client } => self.disconnected(client),
-            Event::Spawned { id, pid } => self.step(now, id, &Input::Spawned(pid)),
-            Event::SpawnFailed { id, error } => self.step(now, id, &Input::SpawnFailed(error)),
+            Event::Spawned { id, part: Part::Main, pid } => self.step(now, id, &Input::Spawned(pid)),
+            Event::Spawned { id, part: Part::Hook(hook), pid } => {
+                self.hooks.insert(pid, (id, hook));
+                self.step(now, id, &Input::Hook(hook, HookInput::Spawned(pid)));
+            }
+            Event::SpawnFailed { id, part: Part::Main, error } => self.step(now, id, &Input::SpawnFailed(error)),
+            Event::SpawnFailed { id, part: Part::Hook(hook), error } => {
+                self.step(now, id, &Input::Hook(hook, HookInput::SpawnFailed(error)));
+            }
             Event::OomKills { kills } => self.oom_kills.count(now.mono, kills),
             Event::Exited { pid, exit, group } => {
                 self.out_of_memory = self.oom_kills.explain(now.mono, exit);
-                self.step_owner(now, pid, &Input::Exited(exit, group));
+                match self.hooks.remove(&pid) {
+                    Some((id, hook)) => self.step(now, id, &Input::Hook(hook, HookInput::Exited(exit, group))),
+                    None => self.step_owner(now, pid, &Input::Exited(exit, group)),
+                }
                 self.out_of_memory = false;
             }
             Event::Paused { pid } => self.step_owner(now, pid, &Input::WasPaused),
             Event::Resumed { pid } => self.step_owner(now, pid, &Input::WasResumed),
-            Event::Drained { id } => self.step(now, id, &Input::Drained),
-            Event::Strayed { id } => self.step(now, id, &Input::Strayed),
+            Event::Drained { id, part: Part::Main } => self.step(now, id, &Input::Drained),
+            Event::Drained { id, part: Part::Hook(hook) } => self.step(now, id, &Input::Hook(hook, HookInput::Drained)),
+            Event::Strayed { id, part: Part::Main } => self.step(now, id, &Input::Strayed),
+            Event::Strayed { id, part: Part::Hook(hook) } => self.step(now, id, &Input::Hook(hook, HookInput::Strayed)),
             Event::Probed { id, attempt, outcome } => self.step(now, id, &Input::Probed(attempt, outcome)),
             Event::Alone => self.alone(now),
             Event::Sampled { sample, usages, container } => self.sampled(now, sample, usages, container),
@@ -441,11 +458,12 @@ impl Supervisor {
                 Effect::Spawn(cause) => {
                     let stdin = if self.is_main(id) { Stdin::Inherited } else { Stdin::Null };
                     let launch = service.launch_data(stdin, self.settings.logger.as_ref());
-                    self.actions.push(Action::Spawn { id, launch: Arc::new(launch), cause });
+                    self.actions.push(Action::Spawn { id, part: Part::Main, launch: Arc::new(launch), cause });
                 }
-                Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { id, pid, signal, reach }),
-                Effect::KillStrays(signal) => self.actions.push(Action::KillStrays { id, signal }),
-                Effect::AskStrays(signal) => self.actions.push(Action::AskStrays { id, signal }),
+                Effect::Kill(pid, signal, reach) => self.actions.push(Action::Kill { id, part: Part::Main, pid, signal, reach }),
+                Effect::KillStrays(signal) => self.actions.push(Action::KillStrays { id, part: Part::Main, signal }),
+                Effect::AskStrays(signal) => self.actions.push(Action::AskStrays { id, part: Part::Main, signal }),
+                Effect::Hook(hook, effect) => self.actions.extend(hook_action(service, hook, &effect, self.settings.logger.as_ref())),
                 Effect::Probe(attempt) => {
                     self.actions.extend(service.question().map(|question| Action::Probe { id, attempt, question }));
                 }
@@ -488,7 +506,10 @@ impl Supervisor {
 
     fn after_step(&mut self, now: Now, id: ServiceId) {
         let Some(Entry { service, .. }) = self.services.get(&id) else { return };
-        if matches!((self.phase, service.run()), (Phase::Killing { .. }, Run::Stopping { .. } | Run::Up(_) | Run::Paused(_))) {
+        if matches!(
+            (self.phase, service.run()),
+            (Phase::Killing { .. }, Run::Closing { .. } | Run::Stopping { .. } | Run::Up(_) | Run::Paused(_))
+        ) {
             return self.step(now, id, &Input::KillNow); // its spawn came to an end too late for a polite stop
         }
         self.answer_waiters(now, id);
@@ -733,6 +754,10 @@ impl Supervisor {
         if busy != self.busy {
             return Err(format!("{busy} services are busy, {} counted", self.busy));
         }
+        let of_hooks = |service: &Service| service.hooks().filter_map(|(_, work)| work.pid()).count();
+        if self.hooks.len() != self.services().map(of_hooks).sum::<usize>() {
+            return Err(format!("{:?} are indexed as hooks", self.hooks));
+        }
         for service in self.services() {
             let id = service.id();
             let known = [
@@ -757,6 +782,21 @@ impl Supervisor {
     /// The calls that have not been answered yet; for tests.
     pub fn pending(&self) -> Vec<&From> {
         self.waiting.calls().chain(self.sampling.calls()).chain(self.reading.calls()).collect()
+    }
+}
+
+/// What is done for a hook.
+fn hook_action(service: &Service, hook: Hook, effect: &HookEffect, logger: Option<&LogKeys>) -> Option<Action> {
+    let (id, part) = (service.id(), Part::Hook(hook));
+    match *effect {
+        HookEffect::Spawn => {
+            let launch = Arc::new(service.hook_launch(hook, logger)?);
+            Some(Action::Spawn { id, part, launch, cause: service.cause() })
+        }
+        HookEffect::Kill(pid, signal, reach) => Some(Action::Kill { id, part, pid, signal, reach }),
+        HookEffect::KillStrays(signal) => Some(Action::KillStrays { id, part, signal }),
+        HookEffect::AskStrays(signal) => Some(Action::AskStrays { id, part, signal }),
+        HookEffect::Stuck => None,
     }
 }
 

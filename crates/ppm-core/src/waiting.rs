@@ -300,17 +300,23 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
 
 /// Whether nobody ends it any more: a start overtook the stop before there was anything to be stopped (R23).
 fn is_wanted_as_it_runs(service: &Service) -> bool {
-    service.is_active() && (service.is_staying() || matches!(service.run(), Run::Starting { .. }))
+    let comes = matches!(service.run(), Run::Preparing { .. } | Run::Starting { .. });
+    service.is_active() && (service.is_staying() || comes)
 }
 
 /// Whether a process that is not paused, or not resumed, will be.
 fn hope_for_a_pause(run: Run) -> Progress {
     match run {
         Run::Up(_) | Run::Paused(_) => Progress::Pending,
-        Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => {
-            Progress::Failed("it is being stopped".to_owned())
+        Run::Closing { .. }
+        | Run::Stopping { .. }
+        | Run::Killing { .. }
+        | Run::Draining { .. }
+        | Run::Purging { .. }
+        | Run::Finishing { .. } => Progress::Failed("it is being stopped".to_owned()),
+        Run::Idle | Run::Blocked { .. } | Run::Preparing { .. } | Run::Starting { .. } | Run::Cleaning { .. } | Run::Waiting { .. } => {
+            Progress::Failed("it is not running".to_owned())
         }
-        Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Waiting { .. } => Progress::Failed("it is not running".to_owned()),
     }
 }
 
@@ -321,7 +327,7 @@ fn progress_to(service: &Service, goal: Goal) -> Progress {
         Goal::Finished => !service.is_busy() && service.status() == Status::Finished,
         Goal::Stopped => !service.is_busy(),
     };
-    let is_at_rest = service.run() == Run::Idle || service.is_hopeless();
+    let is_at_rest = service.run() == Run::Idle && !service.is_busy() || service.is_hopeless();
     let nothing_is_coming = is_at_rest && service.plan().is_none() && !service.awaits_boot();
     match (reached, nothing_is_coming) {
         (true, _) => Progress::Done,

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use ppm_core::chance::Chance;
-use ppm_core::event::{Pid, ServiceId};
+use ppm_core::event::{Pid, ServiceId, Tree};
 use ppm_core::kin::{Birth, Fact, Kin, Relative, descendants};
 
 const DAEMON: Pid = Pid(1);
-const WEB: ServiceId = ServiceId(1);
-const DB: ServiceId = ServiceId(2);
+const WEB: Tree = Tree::main(ServiceId(1));
+const DB: Tree = Tree::main(ServiceId(2));
 
 fn fact(pid: i32, parent: i32, group: i32, session: i32, birth: u64) -> Fact {
     Fact { pid: Pid(pid), parent: Pid(parent), group: Pid(group), session: Pid(session), birth: Birth(birth) }
@@ -27,7 +27,7 @@ fn leaders() -> Vec<Fact> {
     vec![fact(10, 1, 10, 10, 100), fact(20, 1, 20, 20, 100)]
 }
 
-fn owner_of(kin: &mut Kin, facts: &[Fact], mark: Option<ServiceId>) -> Option<ServiceId> {
+fn owner_of(kin: &mut Kin, facts: &[Fact], mark: Option<Tree>) -> Option<Tree> {
     let last = *facts.last().unwrap();
     kin.learn_all(facts, &mut |_| mark);
     kin.owner(last.pid, last.birth)
@@ -168,7 +168,7 @@ fn descendants_are_all_below_and_nobody_else() {
 #[derive(Clone, Copy)]
 struct Real {
     fact: Fact,
-    of: ServiceId,
+    of: Tree,
     marked: bool,
     is_leader: bool,
 }
@@ -204,7 +204,7 @@ impl World {
     fn start(&mut self, kin: &mut Kin) {
         let Some(pid) = self.free() else { return };
         self.clock += 1;
-        let of = ServiceId(u32::try_from(self.clock).unwrap());
+        let of = Tree::main(ServiceId(u32::try_from(self.clock).unwrap()));
         let fact = Fact { pid, parent: DAEMON, group: pid, session: pid, birth: Birth(self.clock) };
         self.alive.insert(pid, Real { fact, of, marked: true, is_leader: true });
         kin.lead(pid, of);
@@ -260,7 +260,7 @@ impl World {
         self.alive.values().map(|real| real.fact).collect()
     }
 
-    fn mark(&self, pid: Pid) -> Option<ServiceId> {
+    fn mark(&self, pid: Pid) -> Option<Tree> {
         self.alive.get(&pid).filter(|real| real.marked).map(|real| real.of)
     }
 }

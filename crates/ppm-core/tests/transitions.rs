@@ -15,9 +15,10 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use ppm_core::dependencies::{Lack, Missing, Needs, OnDependencyRestart};
 use ppm_core::event::{Cause, Group, NoStart, Pid, ServiceId};
+use ppm_core::hook::{Hook, HookSpec, Program};
 use ppm_core::probe::{Check, Health, Outcome, Readiness};
 use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
-use ppm_core::service::{Attempt, Context, Effect, Input, Live, Next, Run, Service, Stage, Want};
+use ppm_core::service::{Attempt, Closing, Context, Effect, HookEffect, HookInput, Input, Live, Next, Run, Service, Stage, Want, Work};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::time::{Mono, Now, Timestamp, brief};
 use ppm_protocol::{Exit, Signal, Status};
@@ -70,6 +71,9 @@ fn print_all() -> String {
     for (title, spec) in variants() {
         write!(out, "\n==== {title}: only what differs\n").unwrap();
         print_table(&mut out, &explore(&spec), |state, cell| match cells.get(&state.without_count()) {
+            // How a hook itself comes to its end does not concern its service before it has.
+            None if ["killing", "draining", "purging"].iter().any(|stage| state.title.ends_with(stage)) => false,
+            Some(known) if cell.next == "never" => known.cells.iter().any(|default| default.input == cell.input && default != cell),
             Some(known) => !known.cells.iter().any(|default| default.is_like(cell)),
             None => !matches!(cell.next.as_str(), "." | "never" | "no deadline"), // a state of its own
         });
@@ -131,6 +135,16 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
             with(|spec| spec.health = Some(Box::new(Health { retries: 2, ..Health::new(Check::tcp("80").unwrap()) }))),
         ),
         ("success_exit_codes: [0, 1]", with(|spec| spec.success_exit_codes = vec![0, 1])),
+        ("hooks: {pre_start: hook}", with(|spec| add(spec, Hook::PreStart))),
+        ("hooks: {pre_stop: hook}, restart: never", with(|spec| (add(spec, Hook::PreStop), spec.restart.when = RestartWhen::Never).0)),
+        (
+            "stop: {command: hook}, restart: never",
+            with(|spec| {
+                spec.stop_command = Some(program());
+                spec.restart.when = RestartWhen::Never;
+            }),
+        ),
+        ("hooks: {post_stop: hook}", with(|spec| add(spec, Hook::PostStop))),
         (
             "stop: {signal: SEGV, group: false}",
             with(|spec| {
@@ -139,6 +153,14 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
             }),
         ),
     ]
+}
+
+fn program() -> Program {
+    Program { path: "hook".to_owned(), args: Vec::new() }
+}
+
+fn add(spec: &mut ServiceSpec, hook: Hook) {
+    spec.hooks.insert(hook, HookSpec { program: program(), timeout: 10 * STEP });
 }
 
 /// A state as far as the table tells states apart.
@@ -188,7 +210,7 @@ fn explore(spec: &ServiceSpec) -> BTreeMap<State, Row> {
             continue;
         }
         let mut cells = Vec::new();
-        for (name, input) in inputs() {
+        for (name, input) in inputs(spec) {
             let (cell, next) = try_cell(&service, at, name, &input);
             cells.push(cell);
             if let Some((service, at)) = next {
@@ -201,7 +223,7 @@ fn explore(spec: &ServiceSpec) -> BTreeMap<State, Row> {
     rows
 }
 
-fn inputs() -> Vec<(&'static str, Input)> {
+fn inputs(spec: &ServiceSpec) -> Vec<(&'static str, Input)> {
     let signal = |name: &str| Exit::Signal(name.parse().unwrap());
     let exited = |exit, group| Input::Exited(exit, group);
     vec![
@@ -253,6 +275,35 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("Probed, not asked", Input::Probed(0, Outcome::NotAsked("too many open files".to_owned()))),
         ("Reprobe", Input::Reprobe),
     ]
+    .into_iter()
+    .chain(Hook::ALL.into_iter().filter(|hook| spec.hook(*hook).is_some()).flat_map(inputs_of))
+    .collect()
+}
+
+fn inputs_of(hook: Hook) -> [(&'static str, Input); 6] {
+    let names = match hook {
+        Hook::PreStart => ["pre_start runs", "pre_start cannot", "pre_start 0", "pre_start 1", "pre_start 0, left", "pre_start drained"],
+        Hook::PreStop => ["pre_stop runs", "pre_stop cannot", "pre_stop 0", "pre_stop 1", "pre_stop 0, left", "pre_stop drained"],
+        Hook::Stop => ["stop runs", "stop cannot", "stop 0", "stop 1", "stop 0, left", "stop drained"],
+        Hook::PostStop => ["post_stop runs", "post_stop cannot", "post_stop 0", "post_stop 1", "post_stop 0, left", "post_stop drained"],
+        Hook::OnCrash => ["on_crash runs", "on_crash cannot", "on_crash 0", "on_crash 1", "on_crash 0, left", "on_crash drained"],
+        Hook::PostStart => {
+            ["post_start runs", "post_start cannot", "post_start 0", "post_start 1", "post_start 0, left", "post_start drained"]
+        }
+        Hook::OnReady => ["on_ready runs", "on_ready cannot", "on_ready 0", "on_ready 1", "on_ready 0, left", "on_ready drained"],
+    };
+    let no_start = NoStart { why: "exec: no such file: hook".to_owned(), code: NoStart::NOT_FOUND };
+    let exited = |code, group| HookInput::Exited(Exit::Code(code), group);
+    let inputs = [
+        HookInput::Spawned(Pid(8)),
+        HookInput::SpawnFailed(no_start),
+        exited(0, Group::Empty),
+        exited(1, Group::Empty),
+        exited(0, Group::Left),
+        HookInput::Drained,
+    ];
+    let mut inputs = inputs.into_iter();
+    names.map(|name| (name, Input::Hook(hook, inputs.next().unwrap())))
 }
 
 fn try_cell(service: &Service, at: Mono, name: &'static str, input: &Input) -> (Cell, Option<(Service, Mono)>) {
@@ -321,6 +372,11 @@ fn state_of(service: &Service) -> State {
         Run::Blocked { .. } if service.is_hopeless() => (1, "Blocked in vain".to_owned()),
         Run::Blocked { .. } => (1, "Blocked".to_owned()),
         Run::Starting { .. } => (2, "Starting".to_owned()),
+        Run::Preparing { then, .. } => (12, format!("Preparing{}", cause(then))),
+        Run::Closing { stage: Closing::PreStop, then, .. } => (13, format!("Closing by pre_stop{}", cause(then))),
+        Run::Closing { stage: Closing::Command { .. }, then, .. } => (14, format!("Closing by command{}", cause(then))),
+        Run::Finishing { then } => (15, format!("Finishing{}{}", after(service), cause(then))),
+        Run::Cleaning { then } => (16, format!("Cleaning{}{}", after(service), cause(then))),
         Run::Up(live) => (3, format!("Up{}{}{}", queued(live), leaving(live), probed(live))),
         Run::Paused(live) => (4, format!("Paused{}{}{}", queued(live), leaving(live), probed(live))),
         Run::Stopping { strays_at, then, .. } => (5, format!("Stopping{}{}", strays(strays_at), cause(then))),
@@ -333,7 +389,19 @@ fn state_of(service: &Service) -> State {
     };
     let counts = service.spec().restart.max_retries > 0 && service.crashes(context(Mono(0)).now) > 0;
     let tried = if counts { CRASHED_BEFORE } else { "" };
-    State { want, run, title: format!("want {}, {title}{tried}", want_in_words(service)) }
+    State { want, run, title: format!("want {}, {title}{tried}{}", want_in_words(service), hooks_in_words(service)) }
+}
+
+fn hooks_in_words(service: &Service) -> String {
+    let stage = |work: Work| match work {
+        Work::Starting => "starting",
+        Work::Running { .. } => "running",
+        Work::Stopping { .. } => "stopping",
+        Work::Killing { .. } => "killing",
+        Work::Draining { .. } => "draining",
+        Work::Purging { .. } => "purging",
+    };
+    service.hooks().map(|(hook, work)| format!(", {} {}", hook.name(), stage(work.work()))).collect()
 }
 
 fn queued(live: Live) -> &'static str {
@@ -419,6 +487,11 @@ fn in_words(service: &Service, at: Mono) -> String {
     let strays = |time: Option<Mono>| time.map_or(String::new(), |at| format!("{}, ", until(at)));
     let run = match service.run() {
         Run::Idle => "Idle".to_owned(),
+        Run::Preparing { cause, then: next } => format!("Preparing {cause}{}", then(next)),
+        Run::Closing { stage: Closing::PreStop, then: next, .. } => format!("Closing by pre_stop{}", then(next)),
+        Run::Closing { stage: Closing::Command { kill_at }, then: next, .. } => format!("Closing {}{}", until(kill_at), then(next)),
+        Run::Finishing { then: next } => format!("Finishing{}", then(next)),
+        Run::Cleaning { then: next } => format!("Cleaning{}", then(next)),
         Run::Blocked { cause } => format!("Blocked{} {cause}", if service.is_hopeless() { " in vain" } else { "" }),
         Run::Starting { cause } => format!("Starting {cause}"),
         Run::Up(live) => format!("Up{}{}{}", queued(live), leaving(live), probed_in_full(live, at)),
@@ -446,23 +519,41 @@ fn in_words(service: &Service, at: Mono) -> String {
     };
     let crashes = service.crashes(context(at).now);
     let crashes = if crashes == 0 { String::new() } else { format!(" n={crashes}") };
-    format!("{}, {run}, {status}{crashes}", want_in_words(service))
+    format!("{}, {run}{}, {status}{crashes}", want_in_words(service), hooks_in_words(service))
+}
+
+fn signal_in_words(signal: Signal) -> String {
+    signal.to_string().trim_start_matches("SIG").to_owned()
+}
+
+fn hook_effect_in_words(hook: Hook, effect: &HookEffect) -> String {
+    let hook = hook.name();
+    match effect {
+        HookEffect::Spawn => format!("spawn {hook}"),
+        HookEffect::Kill(pid, signal, _) => {
+            assert_eq!(*pid, Pid(8), "a signal for a stranger");
+            format!("{} to {hook}", signal_in_words(*signal))
+        }
+        HookEffect::KillStrays(signal) => format!("{} to strays of {hook}", signal_in_words(*signal)),
+        HookEffect::AskStrays(signal) => format!("{} to strays of {hook} not asked", signal_in_words(*signal)),
+        HookEffect::Stuck => unreachable!("it is told"),
+    }
 }
 
 fn effect_in_words(effect: &Effect) -> String {
     match effect {
         Effect::Spawn(cause) => format!("spawn({cause})"),
+        Effect::Hook(hook, effect) => hook_effect_in_words(*hook, effect),
         Effect::Kill(pid, signal, reach) => {
             assert_eq!(*pid, Pid(7), "a signal for a stranger");
-            let name = signal.to_string();
-            let name = name.trim_start_matches("SIG");
+            let name = signal_in_words(*signal);
             match reach {
                 Reach::Group => format!("{name} to group"),
                 Reach::Leader => format!("{name} to leader"),
             }
         }
-        Effect::KillStrays(signal) => format!("{} to strays", signal.to_string().trim_start_matches("SIG")),
-        Effect::AskStrays(signal) => format!("{} to strays not asked", signal.to_string().trim_start_matches("SIG")),
+        Effect::KillStrays(signal) => format!("{} to strays", signal_in_words(*signal)),
+        Effect::AskStrays(signal) => format!("{} to strays not asked", signal_in_words(*signal)),
         Effect::Told { kind, reason, .. } if reason.is_empty() => format!("tell {kind}"),
         Effect::Told { kind, reason, .. } => format!("tell {kind}: {reason:?}"),
         Effect::Probe(_) => "probe".to_owned(),

@@ -12,11 +12,21 @@ use nix::unistd::getpid;
 use ppm_core::event::Pid;
 use ppm_core::kin::{Birth, Fact};
 
-/// The variable by which a process is known as a service's.
-const MARK: &[u8] = b"PPM_SERVICE=";
+/// The variables by which a process is known as a service's, and as a hook's.
+const SERVICE: &[u8] = b"PPM_SERVICE=";
+const HOOK: &[u8] = b"PPM_HOOK=";
 
 /// A process chooses its environment, so no more of it than this is read.
 const LONGEST_ENVIRONMENT: u64 = 1 << 20;
+
+/// What the environment of a process tells of whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The name of the service that it was started for.
+    pub service: String,
+    /// The name of the hook, if it was one.
+    pub hook: Option<String>,
+}
 
 /// Reads /proc.
 #[derive(Debug)]
@@ -116,13 +126,16 @@ impl Census {
         })
     }
 
-    /// The name of the service that this process was started for, if its environment still tells.
-    pub fn mark(&mut self, pid: Pid) -> Option<String> {
+    /// What this process was started for, if its environment still tells.
+    pub fn mark(&mut self, pid: Pid) -> Option<Mark> {
         if !self.read(&PathBuf::from(format!("/proc/{pid}/environ"))) {
             return None;
         }
-        let name = self.buffer.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(MARK))?;
-        std::str::from_utf8(name).ok().map(str::to_owned)
+        let value = |name: &[u8]| {
+            let value = self.buffer.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(name))?;
+            std::str::from_utf8(value).ok().map(str::to_owned)
+        };
+        Some(Mark { service: value(SERVICE)?, hook: value(HOOK) })
     }
 
     fn read(&mut self, path: &Path) -> bool {
@@ -156,14 +169,14 @@ mod tests {
     fn a_child_is_found_with_all_that_tells_whose_it_is() {
         let mut census = Census::new().unwrap();
         let mut command = Command::new("sleep");
-        let mut child = command.arg("1000").env("PPM_SERVICE", "web").process_group(0).spawn().unwrap();
+        let mut child = command.arg("1000").envs([("PPM_SERVICE", "web"), ("PPM_HOOK", "on_crash")]).process_group(0).spawn().unwrap();
         let pid = Pid(child.id().cast_signed());
         let fact = census.fact(pid).unwrap();
         let own = census.fact(me()).unwrap();
         assert_eq!((fact.parent, fact.group, fact.session), (me(), pid, own.session));
         assert!(fact.birth >= own.birth);
         assert!(census.all().contains(&fact));
-        assert_eq!(census.mark(pid), Some("web".to_owned()));
+        assert_eq!(census.mark(pid), Some(Mark { service: "web".to_owned(), hook: Some("on_crash".to_owned()) }));
         child.kill().unwrap();
         while census.fact(pid).is_some() {
             std::thread::yield_now(); // dying

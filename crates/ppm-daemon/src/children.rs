@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nix::unistd::getpid;
-use ppm_core::event::{Event, Group, Pid, ServiceId};
+use ppm_core::event::{Event, Group, Part, Pid, ServiceId, Tree};
+use ppm_core::hook::Hook;
 use ppm_core::kin::{Birth, Kin, descendants};
 use ppm_core::oom::may_be_one;
 use ppm_core::spec::Reach;
 use ppm_protocol::{Exit, Signal};
 
-use crate::census::Census;
+use crate::census::{Census, Mark};
 use crate::expenses::Expenses;
 use crate::reap::{self, Change};
 
@@ -47,7 +48,7 @@ pub struct Children {
     pub ended: Vec<(Pid, Exit)>,
     /// What was taken from the kernel and not told yet.
     events: VecDeque<Event>,
-    leftovers: BTreeMap<ServiceId, Leftover>,
+    leftovers: BTreeMap<Tree, Leftover>,
     wanted: Vec<Wanted>,
     sweep: Option<Signal>,
     /// Whether to tell when there is no child any more.
@@ -69,7 +70,7 @@ struct Leftover {
 /// A signal for the strays of a service.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
-    id: ServiceId,
+    of: Tree,
     signal: Signal,
     whom: Whom,
 }
@@ -115,12 +116,14 @@ impl Children {
         }
     }
 
-    /// A main process was started. Whoever had its number before is gone, and what is still to be told of it comes
+    /// A process was started, a main one or that of a hook. Whoever had its number before is gone, and what is still to be told of it comes
     /// first: gives that.
-    pub fn started(&mut self, id: ServiceId, pid: Pid) -> VecDeque<Event> {
-        self.kin.lead(pid, id);
-        self.expenses.close(id);
-        self.wanted.retain(|wanted| wanted.id != id); // was meant for the run before, of which nothing is left
+    pub fn started(&mut self, tree: Tree, pid: Pid) -> VecDeque<Event> {
+        self.kin.lead(pid, tree);
+        if tree.part == Part::Main {
+            self.expenses.close(tree.id);
+        }
+        self.wanted.retain(|wanted| wanted.of != tree); // was meant for the run before, of which nothing is left
         // The kernel gave the number out again, so the group is empty; it must not be taken for the new one's.
         for leftover in self.leftovers.values_mut().filter(|leftover| leftover.run == Some(pid)) {
             self.over.extend(leftover.run.take());
@@ -160,7 +163,7 @@ impl Children {
                 }
                 Change::Exited(pid, exit, spent) => {
                     let led = self.kin.reaped(pid);
-                    led.into_iter().for_each(|id| self.expenses.close(id));
+                    led.into_iter().filter(|tree| tree.part == Part::Main).for_each(|tree| self.expenses.close(tree.id));
                     owner.into_iter().for_each(|id| self.expenses.add(id, spent));
                     ended.extend(led.map(|id| (pid, id)));
                     led.is_some() || may_be_one(exit)
@@ -180,8 +183,8 @@ impl Children {
         if self.kin.has_dead() || !self.leftovers.is_empty() {
             self.adopt(names);
         }
-        let has_new = |(id, leftover): &(&ServiceId, &Leftover)| self.kin.has_new_orphans(**id, leftover.group);
-        let strayed: Vec<ServiceId> = self.leftovers.iter().filter(has_new).map(|(id, _)| *id).collect();
+        let has_new = |(id, leftover): &(&Tree, &Leftover)| self.kin.has_new_orphans(**id, leftover.group);
+        let strayed: Vec<Tree> = self.leftovers.iter().filter(has_new).map(|(id, _)| *id).collect();
         let is_left = |group: Option<Pid>, id| group.is_some() || self.kin.has_orphans(id);
         let mut left = BTreeMap::new();
         for (pid, id, group) in ended {
@@ -199,7 +202,7 @@ impl Children {
             Change::Paused(pid) => Event::Paused { pid },
             Change::Resumed(pid) => Event::Resumed { pid },
         }));
-        self.events.extend(strayed.into_iter().map(|id| Event::Strayed { id }));
+        self.events.extend(strayed.into_iter().map(|Tree { id, part }| Event::Strayed { id, part }));
         self.leftovers.extend(left.into_values());
         let groups: BTreeSet<Pid> = self.groups_left().map(|(_, group)| group).collect();
         self.kin.bury(|pid| groups.contains(&pid));
@@ -237,10 +240,10 @@ impl Children {
         let is_alone = self.is_watched && self.is_alone();
         let is_gone = |id, leftover: &Leftover| is_alone || leftover.group.is_none() && !self.kin.has_orphans(id);
         let drained = self.leftovers.iter().find(|(id, leftover)| is_gone(**id, leftover));
-        if let Some((id, leftover)) = drained.map(|(id, leftover)| (*id, *leftover)) {
-            self.leftovers.remove(&id);
+        if let Some((tree, leftover)) = drained.map(|(tree, leftover)| (*tree, *leftover)) {
+            self.leftovers.remove(&tree);
             self.over.extend(leftover.run);
-            return Some(Event::Drained { id });
+            return Some(Event::Drained { id: tree.id, part: tree.part });
         }
         if is_alone {
             self.is_watched = false;
@@ -258,7 +261,7 @@ impl Children {
     }
 
     /// Sends a signal to a main process, or to its group.
-    pub fn kill(&mut self, id: ServiceId, pid: Pid, signal: Signal, reach: Reach) {
+    pub fn kill(&mut self, id: Tree, pid: Pid, signal: Signal, reach: Reach) {
         let is_led = self.kin.led_by(pid) == Some(id);
         let is_group = reach == Reach::Group && self.leftovers.get(&id).and_then(|leftover| leftover.group) == Some(pid);
         if !is_led && !is_group {
@@ -275,13 +278,13 @@ impl Children {
     }
 
     /// Sends a signal to all of a service outside its main process's group, soon.
-    pub fn kill_strays(&mut self, id: ServiceId, signal: Signal) {
-        self.wanted.push(Wanted { id, signal, whom: Whom::All });
+    pub fn kill_strays(&mut self, of: Tree, signal: Signal) {
+        self.wanted.push(Wanted { of, signal, whom: Whom::All });
     }
 
     /// Sends this signal and SIGCONT to those that have not been asked before, soon.
-    pub fn ask_strays(&mut self, id: ServiceId, signal: Signal) {
-        self.wanted.push(Wanted { id, signal, whom: Whom::Unasked });
+    pub fn ask_strays(&mut self, of: Tree, signal: Signal) {
+        self.wanted.push(Wanted { of, signal, whom: Whom::Unasked });
     }
 
     /// Sends this signal and SIGCONT to all that descends from the daemon, soon, and tells when it is alone.
@@ -311,7 +314,7 @@ impl Children {
         reach(&mut census, known, &mut killed);
         for round in 0..ROUNDS {
             let facts = census.all();
-            self.kin.learn_all(&facts, &mut |pid| census.mark(pid).and_then(|name| names(&name)));
+            self.kin.learn_all(&facts, &mut |pid| census.mark(pid).and_then(|mark| tree_of(&mark, names)));
             self.kill_groups(&kills, &mut census);
             let mut targets = self.targets(if round == 0 { &wanted } else { &kills });
             if let Some(signal) = sweep {
@@ -327,11 +330,11 @@ impl Children {
 
     /// Whom the wanted signals concern now. Whoever is asked or killed is remembered as reached.
     fn targets(&mut self, wanted: &[Wanted]) -> Vec<(Pid, Birth, Signal)> {
-        let mut of: BTreeMap<ServiceId, Vec<Wanted>> = BTreeMap::new();
+        let mut of: BTreeMap<Tree, Vec<Wanted>> = BTreeMap::new();
         for wanted in wanted {
-            of.entry(wanted.id).or_default().push(*wanted);
+            of.entry(wanted.of).or_default().push(*wanted);
         }
-        let groups: BTreeMap<ServiceId, Pid> = self.kin.leaders().chain(self.groups_left()).collect();
+        let groups: BTreeMap<Tree, Pid> = self.kin.leaders().chain(self.groups_left()).collect();
         let mut targets = Vec::new();
         let mut reached = Vec::new();
         for relative in self.kin.relatives().filter(|relative| groups.get(&relative.of) != Some(&relative.group)) {
@@ -353,7 +356,7 @@ impl Children {
     /// Kills all groups of strays that are pinned by a child of the daemon: nobody escapes that by forking and ending, as
     /// a process may that is killed by its number.
     fn kill_groups(&self, kills: &[Wanted], census: &mut Census) {
-        let killed: BTreeSet<ServiceId> = kills.iter().map(|wanted| wanted.id).collect();
+        let killed: BTreeSet<Tree> = kills.iter().map(|wanted| wanted.of).collect();
         let main: BTreeSet<Pid> = self.kin.leaders().chain(self.groups_left()).map(|(_, group)| group).collect();
         let children = self.kin.relatives().filter(|relative| relative.is_child && killed.contains(&relative.of));
         let groups: BTreeSet<Pid> = children.filter_map(|child| census.group(child.pid)).collect();
@@ -362,7 +365,7 @@ impl Children {
         }
     }
 
-    fn groups_left(&self) -> impl Iterator<Item = (ServiceId, Pid)> {
+    fn groups_left(&self) -> impl Iterator<Item = (Tree, Pid)> {
         self.leftovers.iter().filter_map(|(id, leftover)| Some((*id, leftover.group?)))
     }
 
@@ -371,11 +374,11 @@ impl Children {
         let Some(census) = &mut self.census else { return };
         let unknown = self.kin.unknown(&census.children());
         let facts: Vec<_> = unknown.into_iter().filter_map(|pid| census.fact(pid)).collect();
-        self.kin.learn(&facts, &mut |pid| census.mark(pid).and_then(|name| names(&name)));
+        self.kin.learn(&facts, &mut |pid| census.mark(pid).and_then(|mark| tree_of(&mark, names)));
     }
 
     fn look_at_leftovers(&mut self) {
-        let groups: Vec<(ServiceId, Pid)> = self.groups_left().collect();
+        let groups: Vec<(Tree, Pid)> = self.groups_left().collect();
         for (id, group) in groups {
             if self.if_left(group).is_none() {
                 self.kin.forget(group);
@@ -410,6 +413,12 @@ fn reach(census: &mut Census, targets: Vec<(Pid, Birth, Signal)>, killed: &mut B
         }
     }
     is_new
+}
+
+/// Whose a process is, by its mark. The name of no hook is that of nothing we know: it is the main process's then.
+fn tree_of(mark: &Mark, names: Names<'_>) -> Option<Tree> {
+    let part = mark.hook.as_deref().and_then(Hook::named).map_or(Part::Main, Part::Hook);
+    Some(Tree { id: names(&mark.service)?, part })
 }
 
 fn concerns(event: &Event, of: Pid) -> bool {

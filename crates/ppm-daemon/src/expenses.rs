@@ -29,10 +29,10 @@ impl Expenses {
 
     /// The service on whose account this child dies: it has ended and not been reaped, and led none.
     pub fn owner(&self, pid: Pid, kin: &Kin, census: Option<&mut Census>) -> Option<ServiceId> {
-        let known = kin.owner_of_child(pid);
+        let known = kin.owner_of_child(pid).map(|tree| tree.id);
         let by_session = || {
             let session = unistd::getsid(Some(unistd::Pid::from_raw(pid.0))).ok()?;
-            kin.led_by(Pid(session.as_raw()))
+            kin.led_by(Pid(session.as_raw())).map(|tree| tree.id)
         };
         let escaped = || {
             let (birth, id) = *self.escaped.get(&pid)?;

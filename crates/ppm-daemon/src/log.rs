@@ -113,7 +113,7 @@ fn tell_service(row: &EventRow) {
         EventKind::Exited if is_bad_end(row) => tracing::warn!("{name}: {reason} (pid {pid})"),
         EventKind::Exited => tracing::info!("{name}: {reason} (pid {pid})"),
         EventKind::Stopping => tracing::info!("{name}: stopping ({reason})"),
-        EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut | EventKind::OverMemory => {
+        EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut | EventKind::OverMemory | EventKind::HookFailed => {
             tracing::warn!("{name}: {}: {reason}", row.event)
         }
         EventKind::Blocked if row.reason.starts_with("waiting") => tracing::info!("{name}: {reason}"),

@@ -24,7 +24,7 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
-use ppm_core::event::{Pid, ServiceId};
+use ppm_core::event::{Pid, ServiceId, Tree};
 use ppm_core::logging::{Limits, Style};
 use ppm_protocol::message::ReadLog;
 use tokio::sync::oneshot;
@@ -81,8 +81,8 @@ pub struct Sinks {
 /// What the thread is told.
 #[derive(Debug)]
 enum Command {
-    /// A service has started; its standard output and error come from these pipes.
-    Started { id: ServiceId, run: Pid, sinks: Sinks, read: [OwnedFd; 2] },
+    /// A service or a hook of it has started; its standard output and error come from these pipes.
+    Started { tree: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2] },
     /// Nothing is left of a run: what is in its pipes by now is all (R42).
     Ended { run: Pid },
     /// Output of a service goes elsewhere from now on.
@@ -127,9 +127,9 @@ impl Logs {
         Ok(())
     }
 
-    /// A service has started, and writes to these pipes.
-    pub fn started(&self, id: ServiceId, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
-        self.tell(Command::Started { id, run, sinks, read });
+    /// A service or a hook of it has started, and writes to these pipes.
+    pub fn started(&self, tree: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
+        self.tell(Command::Started { tree, run, sinks, read });
     }
 
     /// Nothing is left of a run.

@@ -124,7 +124,7 @@ fn read(question: &Question, spent: &BTreeMap<ServiceId, Spent>, ledger: &mut Le
     // parent and its own is missed this time, and not counted twice.
     let seen: Vec<Seen> = pids().into_iter().filter_map(|pid| Seen::read(pid, &mut census, &system)).collect();
     let facts: Vec<Fact> = seen.iter().map(|seen| seen.fact).collect();
-    let owners = ledger.owners(&question.running, &facts, &mut |pid| census.mark(pid));
+    let owners = ledger.owners(&question.running, &facts, &mut |pid| Some(census.mark(pid)?.service));
     let mut members: BTreeMap<ServiceId, Vec<&Seen>> = BTreeMap::new();
     for (seen, owner) in seen.iter().zip(owners) {
         if let Some(id) = owner.filter(|id| spent.contains_key(id)) {

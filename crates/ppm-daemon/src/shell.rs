@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, Question, ServiceId, Shell};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, Question, ServiceId, Shell, Tree};
 use ppm_protocol::End;
 use ppm_protocol::message::{Notification, ReadLog};
 use tokio::sync::mpsc;
@@ -108,17 +108,17 @@ impl Hands {
         Event::Sampled { sample, usages, container }
     }
 
-    fn spawn(&mut self, id: ServiceId, launch: &Launch, cause: Cause) -> Result<(), NoStart> {
+    fn spawn(&mut self, tree: Tree, launch: &Launch, cause: Cause) -> Result<(), NoStart> {
         if launch.logger.is_some() {
             self.logs.prepare().map_err(|error| format!("logger: {}", in_words(&error)))?;
         }
         let Started { pid, captured } = self.spawner.spawn(launch, cause)?;
-        self.outcomes.extend(self.children.started(id, pid));
+        self.outcomes.extend(self.children.started(tree, pid));
         self.end_runs();
         if let Some((sinks, read)) = captured {
-            self.logs.started(id, pid, sinks, read);
+            self.logs.started(tree, pid, sinks, read);
         }
-        self.outcomes.push_back(Event::Spawned { id, pid });
+        self.outcomes.push_back(Event::Spawned { id: tree.id, part: tree.part, pid });
         Ok(())
     }
 
@@ -178,9 +178,9 @@ impl Hands {
 impl Shell for Hands {
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Spawn { id, launch, cause } => {
-                if let Err(error) = self.spawn(id, &launch, cause) {
-                    self.outcomes.push_back(Event::SpawnFailed { id, error });
+            Action::Spawn { id, part, launch, cause } => {
+                if let Err(error) = self.spawn(Tree { id, part }, &launch, cause) {
+                    self.outcomes.push_back(Event::SpawnFailed { id, part, error });
                 }
             }
             Action::SetLogger { id, launch } => match self.spawner.sinks(&launch) {
@@ -191,9 +191,9 @@ impl Shell for Hands {
             Action::ForgetOutput { service } => self.logs.forget(service),
             Action::ReadLog { to, services, own, query } => self.read_log(&to, &services, own, query),
             Action::ReopenLogs => self.logs.reopen(),
-            Action::Kill { id, pid, signal, reach } => self.children.kill(id, pid, signal, reach),
-            Action::KillStrays { id, signal } => self.children.kill_strays(id, signal),
-            Action::AskStrays { id, signal } => self.children.ask_strays(id, signal),
+            Action::Kill { id, part, pid, signal, reach } => self.children.kill(Tree { id, part }, pid, signal, reach),
+            Action::KillStrays { id, part, signal } => self.children.kill_strays(Tree { id, part }, signal),
+            Action::AskStrays { id, part, signal } => self.children.ask_strays(Tree { id, part }, signal),
             Action::Sweep { signal } => self.children.sweep(signal),
             Action::Probe { id, attempt, question } => self.probe(id, attempt, question),
             Action::StopProbe { id, attempt } => self.stop_probe(id, attempt),

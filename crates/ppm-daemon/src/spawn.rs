@@ -44,6 +44,9 @@ const SOONER: i16 = 100;
 /// The variables that tell who a process is. Those of the daemon do not tell it of another user.
 const WHO: [&str; 3] = ["HOME", "USER", "LOGNAME"];
 
+/// Tells a hook from a service, so a daemon that was itself started by a hook does not pass it on.
+const HOOK: &[u8] = b"PPM_HOOK";
+
 /// How long a child of another user may take to execute its program before the daemon goes on without knowing. It is
 /// asked to go on, should it have been stopped, after each of so many waits.
 const WAITS: usize = 25;
@@ -241,8 +244,10 @@ impl Spawner {
         let account = user.map(|user| account::find(user, &|path| files::read_if_there(path.as_bytes()))).transpose()?;
         let mut start = Start { launch, account, own: Resolved::default(), path: DEFAULT_PATH.into() };
         let cause = cause.to_string();
+        let mut told = vec![("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", cause.as_str())];
+        told.extend(launch.told.iter().map(|(name, value)| (*name, value.as_str())));
         let help = Help {
-            told: &[("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", cause.as_str())],
+            told: &told,
             inherited: &|name| match start.hides(name) {
                 true => start.who().find(|(own, _)| own.as_bytes() == name).map(|(_, value)| value.to_vec()),
                 false => self.variable(name),
@@ -270,7 +275,7 @@ impl Spawner {
     /// What the container gave the daemon, byte for byte (R8), less what the service shall not have or sets itself.
     fn inherited<'a>(&'a self, start: &'a Start<'_>) -> impl Iterator<Item = (&'a OsStr, &'a CString)> {
         let inherit = &start.launch.command.surroundings.inherit;
-        let is_kept = |key: &[u8]| inherit.passes(key) && !start.hides(key) && start.own.variable(key).is_none();
+        let is_kept = |key: &[u8]| inherit.passes(key) && key != HOOK && !start.hides(key) && start.own.variable(key).is_none();
         self.environment.iter().filter(move |(key, _)| is_kept(key.as_bytes())).map(|(key, assignment)| (key.as_os_str(), assignment))
     }
 
@@ -756,7 +761,7 @@ mod tests {
         let user = Some(Box::new(User::parse("65534:65534").unwrap()));
         let command =
             Command { path: "/bin/true".to_owned(), attributes: Attributes { user, ..Attributes::default() }, ..Command::default() };
-        let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null };
+        let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null, told: Vec::new() };
         let mut spawner = Spawner::new(std::iter::empty(), None, Terminal::None).unwrap();
         prctl::set_dumpable(true).unwrap();
         let Pid(pid) = spawner.spawn(&launch, Cause::Request).unwrap().pid;

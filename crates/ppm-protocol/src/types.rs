@@ -560,6 +560,8 @@ pub enum EventKind {
     TimedOut,
     /// It used more memory than it may, and was asked to end.
     OverMemory,
+    /// A program that it has run at this turn of its life failed.
+    HookFailed,
     /// It is ready, as its probe has found.
     Ready,
     /// It is still not ready.
@@ -593,6 +595,7 @@ words!(EventKind {
     Skipped = "skipped",
     TimedOut = "timed_out",
     OverMemory = "over_memory",
+    HookFailed = "hook_failed",
     Ready = "ready",
     Unready = "unready",
     Unhealthy = "unhealthy",
@@ -620,6 +623,7 @@ impl fmt::Display for EventKind {
             EventKind::Skipped => "skipped",
             EventKind::TimedOut => "timed out",
             EventKind::OverMemory => "over memory",
+            EventKind::HookFailed => "hook failed",
             EventKind::Ready => "ready",
             EventKind::Unready => "not ready",
             EventKind::Unhealthy => "unhealthy",

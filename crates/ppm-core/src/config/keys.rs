@@ -380,7 +380,13 @@ pub const SERVICE: Table = Table {
             "How readily the kernel kills it when memory is short: 1000 is first of all, -1000 never; less than the daemon's needs rights.",
             "500",
         ),
-        later("hooks"),
+        here(
+            "hooks",
+            Kind::Map(&HOOKS),
+            Value("{}"),
+            "Programs that are run at turns of its life, with its user, variables, folder and limits.",
+            "{pre_start: [./migrate, --wait], on_crash: {command: ./tell-somebody, timeout: 10s}}",
+        ),
         later("replicas"),
     ],
 };
@@ -427,7 +433,67 @@ pub const STOP: Table = Table {
         here("signal", Kind::Signal, Value("TERM"), "The signal that asks it to end: `TERM`, `SIGTERM` or 15.", "QUIT"),
         here("timeout", Kind::Duration, Value("5s"), "How long after the signal it is killed.", "20s"),
         here("group", Kind::Boolean, Value("true"), "Whether the signal goes to all its processes, or to the main one alone.", "false"),
-        later("command"),
+        here(
+            "command",
+            PROGRAM,
+            Otherwise("none: the signal"),
+            "A program that ends it, run like a hook; `PPM_PID` is its main process. When it has ended, however, the signal follows for whatever is left; SIGKILL comes `timeout` after its beginning.",
+            "[rabbitmqctl, shutdown]",
+        ),
+    ],
+};
+
+const PROGRAM: Kind = Kind::Either(&[Kind::Text, Kind::List(&Kind::AnyText, 1, ANY)]);
+
+const fn hook(name: &'static str, about: &'static str, example: &'static str) -> Key {
+    here(name, Kind::Either(&[Kind::Text, Kind::List(&Kind::AnyText, 1, ANY), Kind::Map(&HOOK)]), Otherwise("none"), about, example)
+}
+
+/// `hooks`.
+pub const HOOKS: Table = Table {
+    name: "hooks",
+    notes: Notes::Refused,
+    keys: &[
+        hook(
+            "pre_start",
+            "Before each start; if it fails, the start has failed, which counts as a crash.",
+            "{command: ./migrate, timeout: 5m}",
+        ),
+        hook("post_start", "As soon as the program has been executed; beside it.", "./announce"),
+        hook("on_ready", "As soon as the service is ready; beside it.", "./register"),
+        hook("pre_stop", "Before it is asked to end, whoever asks; its main process runs meanwhile.", "./deregister"),
+        hook(
+            "post_stop",
+            "When nothing of a run is left, also of one that could not begin; the next start waits for it.",
+            "[rm, -f, /run/web.sock]",
+        ),
+        hook(
+            "on_crash",
+            "When a run has ended badly or could not begin. Nothing waits for it.",
+            "{command: ./tell-somebody, timeout: 10s}",
+        ),
+    ],
+};
+
+/// A hook as a map.
+pub const HOOK: Table = Table {
+    name: "hook",
+    notes: Notes::Refused,
+    keys: &[
+        here(
+            "command",
+            PROGRAM,
+            Required,
+            "What is executed. A text is split as a shell splits it, but no shell is run and nothing is expanded; a list is taken as it is.",
+            "[./migrate, --wait]",
+        ),
+        here(
+            "timeout",
+            Kind::Duration,
+            Value("30s"),
+            "How long it may take: then it is ended, by SIGTERM and 5s later SIGKILL, and has failed. `0s`: as long as it takes.",
+            "5m",
+        ),
     ],
 };
 
@@ -708,6 +774,8 @@ pub(super) static READY_KEYS: [Known; READY.keys.len()] = known(&READY);
 pub(super) static HEALTH_KEYS: [Known; HEALTH.keys.len()] = known(&HEALTH);
 pub(super) static PAGE_KEYS: [Known; PAGE.keys.len()] = known(&PAGE);
 pub(super) static STOP_KEYS: [Known; STOP.keys.len()] = known(&STOP);
+pub(super) static HOOKS_KEYS: [Known; HOOKS.keys.len()] = known(&HOOKS);
+pub(super) static HOOK_KEYS: [Known; HOOK.keys.len()] = known(&HOOK);
 pub(super) static LIMITS_KEYS: [Known; LIMITS.keys.len()] = known(&LIMITS);
 pub(super) static SCHEDULE_KEYS: [Known; SCHEDULE.keys.len()] = known(&SCHEDULE);
 pub(super) static LOGGER_KEYS: [Known; LOGGER.keys.len()] = known(&LOGGER);

@@ -18,10 +18,11 @@ use super::tree::{At, Node, Tree, Value};
 use super::value::write_size;
 use crate::attributes::{Attributes, Limit, Resource, User, read_umask};
 use crate::environment::Surroundings;
+use crate::hook::{self, Hook, HookSpec, Program};
 use crate::names;
 use crate::runs;
 use crate::schedule::{Missed, Options, Overlap, Retry, Schedule};
-use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy, shown};
+use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, shown};
 use crate::zone;
 
 /// Less memory than this no program lives with: it would be restarted without end.
@@ -185,7 +186,10 @@ impl Reader {
             None => {}
         }
         if let Some(field) = map.get("stop") {
-            self.stop(field, called, &mut service.stop);
+            self.stop(field, called, &mut service);
+        }
+        if let Some(field) = map.get("hooks") {
+            self.hooks(field, called, &mut service.hooks);
         }
         self.outcome.config.services.push(service);
         self.outcome.starts.push(at);
@@ -394,18 +398,56 @@ impl Reader {
         self.valid(field.node.at, spec::restart_when(&word))
     }
 
-    fn stop(&mut self, field: Field<'_>, called: &str, policy: &mut StopPolicy) {
+    fn stop(&mut self, field: Field<'_>, called: &str, service: &mut ServiceSpec) {
         let Value::Map(entries) = &field.node.value else {
             self.wrong_type(field, "a map").hint = Some("write `stop: {signal: TERM, timeout: 5s}`".into());
             return;
         };
         let map = Map { place: format!(" in `stop` of {called}"), prefix: "stop.", entries };
         self.check_keys(&map, &keys::STOP_KEYS);
+        let policy = &mut service.stop;
         self.set(map.get("signal"), &mut policy.signal, Self::signal);
         self.set(map.get("timeout"), &mut policy.timeout, Self::duration);
         self.set(map.get("group"), &mut policy.reach, |reader, field| {
             reader.boolean(field).map(|group| if group { Reach::Group } else { Reach::Leader })
         });
+        self.set(map.get("command"), &mut service.stop_command, |reader, field| reader.program_of(field).map(Some));
+    }
+
+    fn hooks(&mut self, field: Field<'_>, called: &str, hooks: &mut BTreeMap<Hook, HookSpec>) {
+        let Value::Map(entries) = &field.node.value else {
+            self.wrong_type(field, "a map").hint = Some("write `hooks: {pre_start: ./prepare}`".into());
+            return;
+        };
+        let map = Map { place: format!(" in `hooks` of {called}"), prefix: "hooks.", entries };
+        self.check_keys(&map, &keys::HOOKS_KEYS);
+        for hook in Hook::ALL.into_iter().filter(|hook| *hook != Hook::Stop) {
+            let spec = map.get(hook.name()).and_then(|field| self.hook(field, hook, called));
+            hooks.extend(spec.map(|spec| (hook, spec)));
+        }
+    }
+
+    fn hook(&mut self, field: Field<'_>, hook: Hook, called: &str) -> Option<HookSpec> {
+        let Value::Map(entries) = &field.node.value else {
+            return Some(HookSpec { program: self.program_of(field)?, timeout: hook::TIMEOUT });
+        };
+        let map = Map { place: format!(" in `hooks.{}` of {called}", hook.name()), prefix: "", entries };
+        self.check_keys(&map, &keys::HOOK_KEYS);
+        let mut timeout = hook::TIMEOUT;
+        self.set(map.get("timeout"), &mut timeout, Self::duration);
+        let program = match map.get("command") {
+            Some(field) => self.program_of(field),
+            None => {
+                let message = format!("the hook `{}` has no `command`", hook.name());
+                self.required(&map, "command", field.at(), message, "add `command: ./program`")
+            }
+        };
+        Some(HookSpec { program: program?, timeout })
+    }
+
+    fn program_of(&mut self, field: Field<'_>) -> Option<Program> {
+        let words = self.words(field)?;
+        self.valid(field.node.at, Program::from_words(words))
     }
 
     fn signal(&mut self, field: Field<'_>) -> Option<Signal> {

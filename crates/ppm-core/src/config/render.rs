@@ -11,6 +11,7 @@ use super::value::{write_duration, write_size};
 use crate::attributes::{Attributes, Limit, Unit, write_umask};
 use crate::dependencies::{Condition, Need, OnDependencyRestart};
 use crate::environment::{EnvValue, Inherit};
+use crate::hook::{self, Hook, HookSpec, Program};
 use crate::logging::{Format, LogChoice, LogKeys};
 use crate::probe::{Check, Health, Page, Readiness};
 use crate::schedule::{Options, Schedule};
@@ -94,8 +95,11 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
         let codes: Vec<String> = service.success_exit_codes.iter().map(i32::to_string).collect();
         field("success_exit_codes", &format!("[{}]", codes.join(", ")));
     }
-    if let Some(stop) = stop(service.stop) {
+    if let Some(stop) = stop(service.stop, service.stop_command.as_ref()) {
         field("stop", &stop);
+    }
+    if let Some(hooks) = hooks(&service.hooks) {
+        field("hooks", &hooks);
     }
     if let Some(schedule) = &service.schedule {
         field("schedule", &render_schedule(schedule));
@@ -289,7 +293,16 @@ fn log_keys(keys: &LogKeys) -> String {
     format!("{{{}}}", written.join(", "))
 }
 
-fn stop(policy: StopPolicy) -> Option<String> {
+fn hooks(hooks: &BTreeMap<Hook, HookSpec>) -> Option<String> {
+    let hook = |(hook, HookSpec { program, timeout }): (&Hook, &HookSpec)| match *timeout {
+        hook::TIMEOUT => format!("{}: {}", hook.name(), list(program.words())),
+        timeout => format!("{}: {{command: {}, timeout: {}}}", hook.name(), list(program.words()), write_duration(timeout)),
+    };
+    let written: Vec<String> = hooks.iter().map(hook).collect();
+    (!written.is_empty()).then(|| format!("{{{}}}", written.join(", ")))
+}
+
+fn stop(policy: StopPolicy, command: Option<&Program>) -> Option<String> {
     let default = StopPolicy::default();
     let mut differing = Vec::new();
     if policy.signal != default.signal {
@@ -301,6 +314,7 @@ fn stop(policy: StopPolicy) -> Option<String> {
     if policy.reach != default.reach {
         differing.push(format!("group: {}", policy.reach == Reach::Group));
     }
+    differing.extend(command.map(|program| format!("command: {}", list(program.words()))));
     (!differing.is_empty()).then(|| format!("{{{}}}", differing.join(", ")))
 }
 

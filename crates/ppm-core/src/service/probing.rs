@@ -10,6 +10,7 @@ use ppm_protocol::EventKind;
 
 use super::{Context, Effect, Input, Limit, Live, Next, Run, Service};
 use crate::event::{Launch, Question, Stdin};
+use crate::hook::Hook;
 use crate::probe::{ATTEMPT, Check, Outcome};
 use crate::spec::Command;
 use crate::time::{Mono, brief};
@@ -87,12 +88,16 @@ fn attempt_of(run: Run) -> Option<u64> {
         Run::Up(_)
         | Run::Idle
         | Run::Blocked { .. }
+        | Run::Preparing { .. }
         | Run::Starting { .. }
         | Run::Paused(_)
+        | Run::Closing { .. }
         | Run::Stopping { .. }
         | Run::Killing { .. }
         | Run::Draining { .. }
         | Run::Purging { .. }
+        | Run::Finishing { .. }
+        | Run::Cleaning { .. }
         | Run::Waiting { .. } => None,
     }
 }
@@ -119,7 +124,7 @@ impl Service {
     fn launch_of(&self, words: &[String]) -> Launch {
         let (path, args) = words.split_first().map_or((String::new(), Vec::new()), |(path, args)| (path.clone(), args.to_vec()));
         let command = Command { path, args, ..self.spec.command.clone() };
-        Launch { name: self.spec.name.clone(), command, logger: None, stdin: Stdin::Null }
+        Launch { name: self.spec.name.clone(), command, logger: None, stdin: Stdin::Null, told: Vec::new() }
     }
 
     /// Where the probes of a run begin.
@@ -244,6 +249,7 @@ impl Service {
         self.run = Run::Up(Live { probing: self.probing_of_ready(ctx, live.since), ..live });
         let after = brief(ctx.now.mono.since(live.since));
         self.tell(EventKind::Ready, Some(live.pid), format!("after {after}"), out);
+        self.begin_hook(Hook::OnReady, out);
     }
 
     fn never_ready(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {

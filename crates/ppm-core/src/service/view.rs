@@ -2,7 +2,7 @@
 
 use ppm_protocol::{Exit, NextStart, Status, Why};
 
-use super::{End, How, Live, Next, Run, Service, Stage, Want};
+use super::{AtWork, Closing, End, How, Live, Next, Run, Service, Stage, Want};
 use crate::dependencies::{self, Missing};
 use crate::event::{Cause, Group, Pid, ServiceId};
 use crate::planning::Plan;
@@ -14,16 +14,28 @@ use crate::time::{Mono, Now, Timestamp, brief};
 impl Service {
     /// The next instant at which [`Input::Tick`] would change something.
     pub fn deadline(&self) -> Option<Mono> {
+        let of_hooks = self.hooks.values().filter_map(AtWork::deadline);
+        of_hooks.chain(self.deadline_of_run()).min()
+    }
+
+    fn deadline_of_run(&self) -> Option<Mono> {
         match self.run {
             Run::Stopping { strays_at, kill_at, .. } | Run::Draining { strays_at, kill_at, .. } => {
                 Some(strays_at.map_or(kill_at, |at| at.min(kill_at)))
             }
+            Run::Closing { stage: Closing::Command { kill_at }, .. } => Some(kill_at),
             Run::Killing { stuck_at, .. } => stuck_at,
             Run::Purging { look_at, .. } => Some(look_at),
             Run::Waiting { until, .. } => Some(until),
             Run::Up(live) if live.leaving.is_none() => live.lasts_until().into_iter().chain(live.probing.deadline()).min(),
             Run::Up(live) | Run::Paused(live) => live.lasts_until(),
-            Run::Idle | Run::Blocked { .. } | Run::Starting { .. } => None,
+            Run::Idle
+            | Run::Blocked { .. }
+            | Run::Preparing { .. }
+            | Run::Starting { .. }
+            | Run::Closing { stage: Closing::PreStop, .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. } => None,
         }
     }
 
@@ -62,15 +74,21 @@ impl Service {
 
     /// Whether anything of it runs, or is about to.
     pub fn is_busy(&self) -> bool {
-        !matches!(self.run, Run::Idle | Run::Blocked { .. } | Run::Waiting { .. })
+        self.has_run() || !self.hooks.is_empty()
     }
 
     /// Whether it is ending, or will as soon as it may, and the kernel lets it.
     pub fn is_leaving(&self) -> bool {
         match self.run {
-            Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => !self.is_stuck(),
+            Run::Closing { .. }
+            | Run::Stopping { .. }
+            | Run::Killing { .. }
+            | Run::Draining { .. }
+            | Run::Purging { .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. } => !self.is_stuck(),
             Run::Up(live) | Run::Paused(live) => live.leaving.is_some(),
-            Run::Starting { .. } => !self.is_active(),
+            Run::Preparing { .. } | Run::Starting { .. } => !self.is_active(),
             Run::Idle | Run::Blocked { .. } | Run::Waiting { .. } => false,
         }
     }
@@ -98,10 +116,15 @@ impl Service {
     /// Whether a start is under way, or follows as soon as nothing is left of the run that is ending.
     pub fn is_about_to_start(&self) -> bool {
         match self.run {
+            Run::Preparing { .. } => self.is_active(),
             Run::Starting { .. } => true,
-            Run::Stopping { then, .. } | Run::Killing { then, .. } | Run::Draining { then, .. } | Run::Purging { then, .. } => {
-                matches!(then, Next::Start(_))
-            }
+            Run::Closing { then, .. }
+            | Run::Stopping { then, .. }
+            | Run::Killing { then, .. }
+            | Run::Draining { then, .. }
+            | Run::Purging { then, .. }
+            | Run::Finishing { then }
+            | Run::Cleaning { then } => matches!(then, Next::Start(_)),
             Run::Up(live) | Run::Paused(live) => matches!(live.leaving, Some(Next::Start(_))),
             Run::Idle | Run::Blocked { .. } | Run::Waiting { .. } => false,
         }
@@ -109,12 +132,14 @@ impl Service {
 
     /// Whether it is to be removed and nothing of it is left.
     pub fn is_gone(&self) -> bool {
-        self.want == Want::Gone && self.run == Run::Idle
+        self.want == Want::Gone && !self.is_busy()
     }
 
-    /// Whether it has outlived SIGKILL for longer than a process should (R25).
+    /// Whether it, or a hook that is waited for, has outlived SIGKILL for longer than a process should (R25).
     pub fn is_stuck(&self) -> bool {
+        let is_waited_for = self.live().is_none() && !matches!(self.run, Run::Starting { .. });
         matches!(self.run, Run::Killing { stuck_at: None, .. } | Run::Purging { is_stuck: true, .. })
+            || is_waited_for && self.hooks.values().any(AtWork::is_stuck)
     }
 
     /// Whether it got SIGKILL, or what it left behind did.
@@ -125,9 +150,17 @@ impl Service {
     /// One of the five public states.
     pub fn status(&self) -> Status {
         match self.run {
-            Run::Up(_) | Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => Status::Running,
+            Run::Up(_) | Run::Closing { .. } | Run::Stopping { .. } | Run::Killing { .. } | Run::Draining { .. } | Run::Purging { .. } => {
+                Status::Running
+            }
             Run::Paused(_) => Status::Stopped,
-            Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
+            Run::Idle
+            | Run::Blocked { .. }
+            | Run::Preparing { .. }
+            | Run::Starting { .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. }
+            | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
                 None => Status::Created,
                 Some(How::Finished | How::Obeyed) => Status::Finished,
                 Some(
@@ -172,13 +205,17 @@ impl Service {
             Run::Waiting { until, .. } => Some(NextStart { at: now.wall_at(until), why: Why::Restart }),
             Run::Idle
             | Run::Blocked { .. }
+            | Run::Preparing { .. }
             | Run::Starting { .. }
             | Run::Up(_)
             | Run::Paused(_)
+            | Run::Closing { .. }
             | Run::Stopping { .. }
             | Run::Killing { .. }
             | Run::Draining { .. }
-            | Run::Purging { .. } => None,
+            | Run::Purging { .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. } => None,
         }
     }
 
@@ -188,6 +225,7 @@ impl Service {
         match self.run {
             Run::Idle => self.reason_at_rest(),
             Run::Blocked { .. } => dependencies::in_words(&self.missing),
+            Run::Preparing { .. } => "starting: pre_start is at work".to_owned(),
             Run::Starting { .. } => "starting".to_owned(),
             Run::Up(Live { leaving: Some(_), .. }) => "ends when those have ended that need it".to_owned(),
             Run::Up(live) => match (self.complaint(live), live.cause) {
@@ -195,6 +233,10 @@ impl Service {
                 (None, cause) => self.start_in_words(cause),
             },
             Run::Paused(_) => "paused by a stop signal".to_owned(),
+            Run::Closing { stage: Closing::PreStop, .. } => "stopping: pre_stop is at work".to_owned(),
+            Run::Closing { stage: Closing::Command { kill_at }, .. } => {
+                format!("stopping: its stop command is at work, SIGKILL in {}", until(kill_at))
+            }
             Run::Stopping { kill_at, .. } => format!("stopping: {} sent, SIGKILL in {}", self.spec.stop.signal, until(kill_at)),
             Run::Killing { stuck_at: Some(_), grace: Some(grace), .. } => format!("did not stop within {}, SIGKILL sent", brief(grace)),
             Run::Killing { stuck_at: Some(_), grace: None, .. } => "no time was left to wait for it, SIGKILL sent".to_owned(),
@@ -206,6 +248,8 @@ impl Service {
             Run::Purging { is_stuck: true, .. } => {
                 format!("{}; killed what it left behind, but the kernel does not let it go", self.last_in_words())
             }
+            Run::Finishing { .. } => format!("{}; waiting for its hooks to end", self.reason_at_rest()),
+            Run::Cleaning { .. } => format!("{}; post_stop is at work", self.reason_at_rest()),
             Run::Waiting { until: at, cause: Cause::Backoff } => {
                 format!("{}, retry {} in {}", self.last_in_words(), self.crashes, until(at))
             }
@@ -288,10 +332,18 @@ impl Service {
     /// The main process and its circumstances.
     pub fn live(&self) -> Option<Live> {
         match self.run {
-            Run::Up(live) | Run::Paused(live) | Run::Stopping { live, .. } | Run::Killing { live, .. } => Some(live),
-            Run::Idle | Run::Blocked { .. } | Run::Starting { .. } | Run::Draining { .. } | Run::Purging { .. } | Run::Waiting { .. } => {
-                None
+            Run::Up(live) | Run::Paused(live) | Run::Closing { live, .. } | Run::Stopping { live, .. } | Run::Killing { live, .. } => {
+                Some(live)
             }
+            Run::Idle
+            | Run::Blocked { .. }
+            | Run::Preparing { .. }
+            | Run::Starting { .. }
+            | Run::Draining { .. }
+            | Run::Purging { .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. }
+            | Run::Waiting { .. } => None,
         }
     }
 

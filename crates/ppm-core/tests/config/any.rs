@@ -9,6 +9,7 @@ use ppm_core::attributes::{Attributes, Limit, Resource, User};
 use ppm_core::config::Config;
 use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
+use ppm_core::hook::{self, Hook, HookSpec, Program};
 use ppm_core::logging::{Format, LogChoice, LogKeys};
 use ppm_core::probe::{Check, Health, Page, Readiness, SHORTEST};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
@@ -228,7 +229,19 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
         service.health = Some(Box::new(health));
     }
     service.schedule = (chance.below(2) == 0).then(|| any_schedule(chance));
+    service.stop_command = (chance.below(3) == 0).then(|| any_program(chance));
+    for hook in Hook::ALL.into_iter().filter(|hook| *hook != Hook::Stop) {
+        if chance.below(4) == 0 {
+            let timeout = if chance.below(2) == 0 { hook::TIMEOUT } else { any_duration(chance) };
+            service.hooks.insert(hook, HookSpec { program: any_program(chance), timeout });
+        }
+    }
     service
+}
+
+fn any_program(chance: &mut Chance) -> Program {
+    let path = ["a".to_owned(), any_text(chance)].into_iter().rfind(|path| !path.trim().is_empty()).unwrap();
+    Program { path, args: (0..chance.below(3)).map(|_| any_text(chance)).collect() }
 }
 
 fn any_check(chance: &mut Chance) -> Check {

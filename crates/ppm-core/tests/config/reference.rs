@@ -5,7 +5,7 @@ use std::fs;
 
 use ppm_core::attributes::Unit;
 use ppm_core::config::keys::{
-    Absent, COMMAND, FILE, HEALTH, Key, Kind, LIMITS, LOGGER, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
+    Absent, COMMAND, FILE, HEALTH, HOOK, HOOKS, Key, Kind, LIMITS, LOGGER, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
 };
 use ppm_core::config::{self, Config};
 use serde_json::{Value, json};
@@ -19,10 +19,12 @@ const BEGIN: &str = "<!-- From here on written by a test from the table of keys:
 type Place = fn(Value) -> Value;
 
 /// All tables, with a heading, and where they stand.
-pub const TABLES: [(&Table, &str, Place); 12] = [
+pub const TABLES: [(&Table, &str, Place); 14] = [
     (&TOP, "Top", |keys| keys),
     (&SERVICE, "Service", |keys| json!({"services": [keys, {"name": "db", "command": "a"}, {"name": "migrate", "command": "a"}]})),
     (&COMMAND, "`command`", |keys| json!({"services": [{"name": "web", "command": keys}]})),
+    (&HOOKS, "`hooks`", |keys| json!({"services": [{"name": "web", "command": "a", "hooks": keys}]})),
+    (&HOOK, "A hook as a map", |keys| json!({"services": [{"name": "web", "command": "a", "hooks": {"pre_start": keys}}]})),
     (&LIMITS, "`limits`", |keys| json!({"services": [{"name": "web", "command": "a", "limits": keys}]})),
     (&RESTART, "`restart`", |keys| json!({"services": [{"name": "web", "command": "a", "restart": keys}]})),
     (&STOP, "`stop`", |keys| json!({"services": [{"name": "web", "command": "a", "stop": keys}]})),

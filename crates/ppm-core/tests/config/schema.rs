@@ -2,7 +2,8 @@
 
 use ppm_core::attributes::Unit;
 use ppm_core::config::keys::{
-    ANY, Absent, COMMAND, FILE, HEALTH, Kind, LIMITS, LOGGER, Notes, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
+    ANY, Absent, COMMAND, FILE, HEALTH, HOOK, HOOKS, Kind, LIMITS, LOGGER, Notes, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage,
+    TOP, Table,
 };
 use ppm_core::dependencies::Condition;
 use ppm_core::schedule::Schedule;
@@ -43,7 +44,7 @@ pub fn schema() -> Value {
     let minor = version.rsplit_once('.').unwrap().0;
     let mut schema = table(&TOP);
     let mut definitions: Map<String, Value> =
-        [&SERVICE, &COMMAND, &LIMITS, &RESTART, &STOP, &SCHEDULE, &READY, &HEALTH, &PAGE, &LOGGER, &FILE]
+        [&SERVICE, &COMMAND, &HOOKS, &HOOK, &LIMITS, &RESTART, &STOP, &SCHEDULE, &READY, &HEALTH, &PAGE, &LOGGER, &FILE]
             .into_iter()
             .map(|own| (own.name.to_owned(), table(own)))
             .collect();

@@ -191,7 +191,7 @@ impl Call {
         let (starts, ends) = self.before.get(&id).copied().unwrap_or_default();
         let process = known.and_then(|known| known.process);
         let has_started = known.is_some_and(|known| known.starts > starts || known.stays());
-        let is_idle = known.is_none_or(|known| known.is_idle());
+        let is_idle = known.is_none_or(|known| known.is_all_gone());
         let has_ended = is_idle || known.is_some_and(|known| known.ends > ends);
         match &self.request {
             Request::Start(targets) | Request::Restart(targets) => !targets.wait || has_started,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Cause, ClientId, Detail, Event, From, Group, Notice, Pid, Running, ServiceId, Stdin, Whose};
+use ppm_core::event::{Action, Cause, ClientId, Detail, Event, From, Group, Notice, Part, Pid, Running, ServiceId, Stdin, Whose};
+use ppm_core::hook::Hook;
 use ppm_core::probe::Outcome;
 use ppm_core::spec::Reach;
 use ppm_core::supervisor::Main;
@@ -69,6 +70,12 @@ pub enum Fault {
     NeverLooksAtMemory,
     SparesTheOutgrown,
     EndsTheModest,
+    StartsUnprepared,
+    RunsAHookTwice,
+    ForgetsAHook,
+    NeverAsksHooks,
+    NeverKillsHooks,
+    AsksBesideTheHook,
     StartsBeforeItsNeeds,
     WaitsForNothing,
     ForgetsTheBlocked,
@@ -92,7 +99,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 57] = [
+pub const TABLE: [(Fault, &[&str]); 63] = [
     // Whoever is killed is asked no more, strays neither.
     (Fault::NeverKills, &[IN_TIME, "strays are asked too"]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
@@ -137,21 +144,41 @@ pub const TABLE: [(Fault, &[&str]); 57] = [
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
-    (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended"]),
+    (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
     (Fault::NeverLooksAtMemory, &["memory is looked at in time"]),
     (Fault::SparesTheOutgrown, &[MUST]),
     (Fault::EndsTheModest, &["only who is to stop is asked"]),
+    (Fault::StartsUnprepared, &["nothing starts unprepared", SHOWN]),
+    (Fault::RunsAHookTwice, &["a hook runs once at a time"]),
+    (Fault::ForgetsAHook, &["a hook has its turn", MUST]),
+    (Fault::NeverAsksHooks, &[MUST, "only who is to stop is asked"]),
+    (Fault::NeverKillsHooks, &[IN_TIME, MUST]),
+    (Fault::AsksBesideTheHook, &["the signal comes after the hooks", "only who is to stop is asked"]),
     (Fault::StartsBeforeItsNeeds, &[HAS_ITS_NEEDS]),
     (Fault::WaitsForNothing, &["who waits has a reason", "a start has a cause"]),
-    (Fault::ForgetsTheBlocked, &[OWED]),
+    (Fault::ForgetsTheBlocked, &[OWED, "a hook has its turn"]),
     (Fault::ForgetsTheNeeded, &[OWED]),
-    (Fault::EndsTheNeededFirst, &[OUTLIVES_NOBODY]),
-    (Fault::NeverProbes, &[PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"]),
+    (Fault::EndsTheNeededFirst, &[OUTLIVES_NOBODY, "the signal comes after the hooks"]),
+    (
+        Fault::NeverProbes,
+        &["only who is to stop is asked", PROBED, "what is ready was found so", "an attempt that is not wanted is stopped"],
+    ),
     (Fault::ProbesTwice, &["only what runs is probed"]),
     (Fault::LetsProbesGoOn, &["an attempt that is not wanted is stopped"]),
-    (Fault::HearsLateAnswers, &["what is ready was found so", MUST, "only who is to stop is asked", "only what runs is probed", PROBED]),
+    (
+        Fault::HearsLateAnswers,
+        &[
+            "a hook has its turn",
+            "an attempt that is not wanted is stopped",
+            "what is ready was found so",
+            MUST,
+            "only who is to stop is asked",
+            "only what runs is probed",
+            PROBED,
+        ],
+    ),
     (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED]),
 ];
 
@@ -165,6 +192,9 @@ pub struct Planted {
     count: usize,
     reaped: Option<Pid>,
     alive: Vec<Pid>,
+    main: BTreeMap<ServiceId, Pid>,
+    /// Processes of `pre_start`.
+    preparing: BTreeSet<Pid>,
     owners: BTreeMap<Pid, ServiceId>,
     /// Those that have got any signal.
     asked: BTreeSet<Pid>,
@@ -222,6 +252,11 @@ impl Planted {
                 let request = Request::Start(Targets { wait: false, ..targets.clone() });
                 vec![event.clone(), Event::Requested { from, request }]
             }
+            (Some(Fault::StartsUnprepared), Event::Exited { pid, exit, group })
+                if self.preparing.contains(pid) && *exit != Exit::Code(0) =>
+            {
+                vec![Event::Exited { pid: *pid, exit: Exit::Code(0), group: *group }]
+            }
             (Some(Fault::RunsATimeTwice), Event::ClockStepped) => vec![event.clone(), Event::Resumed { pid: Pid(0) }],
             (Some(Fault::BlamesMemory), Event::OomKills { kills }) => {
                 self.count += 1;
@@ -260,6 +295,32 @@ impl Planted {
             }
             Fault::NeverLooksAtMemory => actions.retain(|action| !matches!(action, Action::Sample { detail: Detail::Rss, .. })),
             Fault::NeverAsks => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::TERM, .. })),
+            Fault::NeverAsksHooks => {
+                actions.retain(|action| !matches!(action, Action::Kill { part: Part::Hook(_), signal: Signal::TERM, .. }));
+            }
+            Fault::NeverKillsHooks => {
+                actions.retain(|action| !matches!(action, Action::Kill { part: Part::Hook(_), signal: Signal::KILL, .. }));
+            }
+            Fault::ForgetsAHook => actions.retain(|action| {
+                !matches!(action, Action::Spawn { part: Part::Hook(Hook::PostStop | Hook::OnCrash | Hook::PostStart), .. })
+            }),
+            Fault::RunsAHookTwice => {
+                let spawn = actions.iter().find(|action| matches!(action, Action::Spawn { part: Part::Hook(_), .. })).cloned();
+                actions.extend(spawn);
+            }
+            Fault::AsksBesideTheHook => {
+                let closing = actions.iter().find_map(|action| match action {
+                    Action::Spawn { id, part: Part::Hook(Hook::PreStop | Hook::Stop), .. } => self.main.get(id).map(|pid| (*id, *pid)),
+                    _ => None,
+                });
+                actions.extend(closing.map(|(id, pid)| Action::Kill {
+                    id,
+                    part: Part::Main,
+                    pid,
+                    signal: Signal::TERM,
+                    reach: Reach::Group,
+                }));
+            }
             Fault::SparesStrays => actions.retain(|action| !matches!(action, Action::KillStrays { .. })),
             Fault::NeverAsksStrays => actions.retain(|action| !matches!(action, Action::AskStrays { .. })),
             Fault::NeverSweeps => actions.retain(|action| !matches!(action, Action::Sweep { .. })),
@@ -294,12 +355,14 @@ impl Planted {
             Fault::EndsTheNeededFirst if matches!(event, Event::Signalled(Signal::TERM)) && has(&actions, is_stop_signal) => {
                 let spared: Vec<Pid> = self.alive.iter().copied().filter(|pid| !self.asked.contains(pid)).collect();
                 for (pid, id) in spared.into_iter().filter_map(|pid| Some((pid, *self.owners.get(&pid)?))) {
-                    let kill = |signal| Action::Kill { id, pid, signal, reach: Reach::Group };
+                    let kill = |signal| Action::Kill { id, part: Part::Main, pid, signal, reach: Reach::Group };
                     actions.extend([kill(Signal::TERM), kill(Signal::CONT)]);
                 }
             }
             Fault::LetsOneOverstay if actions.iter().any(|action| told(action, EventKind::TimedOut).is_some()) => {
-                actions.retain(|action| !matches!(action, Action::Kill { .. }));
+                actions.retain(|action| {
+                    !matches!(action, Action::Kill { part: Part::Main, .. } | Action::KillStrays { part: Part::Main, .. })
+                });
             }
             Fault::ForgetsWhoWaitsForTheRemoved if has(&actions, is_removal) => {
                 actions.retain(|action| !matches!(action, Action::Respond { .. }));
@@ -318,7 +381,7 @@ impl Planted {
             Fault::NeverExits => actions.retain(|action| !matches!(action, Action::Exit { .. })),
             Fault::SignalsTheReaped => {
                 if let (Some(pid), Event::Tick, false) = (self.reaped, event, has(&actions, is_exit)) {
-                    actions.push(Action::Kill { id: ServiceId(1), pid, signal: Signal::TERM, reach: Reach::Group });
+                    actions.push(Action::Kill { id: ServiceId(1), part: Part::Main, pid, signal: Signal::TERM, reach: Reach::Group });
                 }
             }
             Fault::AnswersTwice if self.now_and_then(20) => {
@@ -386,9 +449,16 @@ impl Planted {
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Spawned { id, pid } => {
+            Event::Spawned { id, part, pid } => {
                 self.alive.push(*pid);
-                self.owners.insert(*pid, *id);
+                self.preparing.remove(pid);
+                match part {
+                    Part::Main => drop(self.main.insert(*id, *pid)),
+                    Part::Hook(Hook::PreStart) => drop(self.preparing.insert(*pid)),
+                    Part::Hook(_) => {}
+                }
+                self.owners.remove(pid);
+                self.owners.extend((*part == Part::Main).then_some((*pid, *id)));
                 self.asked.remove(pid);
             }
             Event::Exited { pid, exit, .. } => {
@@ -425,8 +495,8 @@ fn is_removal(action: &Action) -> bool {
 
 fn spawn_of(id: ServiceId, cause: Cause) -> Action {
     let command = ppm_core::spec::Command::default();
-    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null };
-    Action::Spawn { id, launch: Arc::new(launch), cause }
+    let launch = ppm_core::event::Launch { name: "x".to_owned(), command, logger: None, stdin: Stdin::Null, told: Vec::new() };
+    Action::Spawn { id, part: Part::Main, launch: Arc::new(launch), cause }
 }
 
 /// What is told of a service, if it is of this kind.

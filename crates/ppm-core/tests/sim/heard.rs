@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ppm_core::event::{Cause, ClientId, Detail, Event, From, Group, Pid, ServiceId, Whose};
+use ppm_core::event::{Cause, ClientId, Detail, Event, From, Group, Part, Pid, ServiceId, Whose};
 use ppm_core::names::glob_matches;
 use ppm_core::spec::ServiceSpec;
 use ppm_core::supervisor::Main;
@@ -22,17 +22,24 @@ impl Judge {
         match event {
             Event::Requested { from, request } => self.requested(now, from, request),
             Event::Disconnected { client } => self.disconnected(*client),
-            Event::Spawned { id, pid } => self.with(*id, |known| known.came_up(now.mono, *pid)),
-            Event::SpawnFailed { id, error } => self.with(*id, |known| known.did_not_come_up(now.mono, error.code)),
+            Event::Spawned { id, part: Part::Main, pid } => self.with(*id, |known| known.came_up(now.mono, *pid)),
+            Event::Spawned { id, part: Part::Hook(hook), pid } => self.with(*id, |known| known.hook_came_up(now.mono, *hook, *pid)),
+            Event::SpawnFailed { id, part: Part::Main, error } => self.with(*id, |known| known.did_not_come_up(now.mono, error.code)),
+            Event::SpawnFailed { id, part: Part::Hook(hook), error } => {
+                self.with(*id, |known| known.hook_did_not_come_up(now.mono, *hook, error.code));
+            }
             Event::Exited { pid, exit, group } => {
                 self.with_process(*pid, |known| known.ended(now, *exit, *group == Group::Left));
+                self.known.values_mut().for_each(|known| known.hook_ended(now.mono, *pid, *exit, *group));
             }
-            Event::Drained { id } => self.with(*id, |known| {
+            Event::Drained { id, part: Part::Hook(hook) } => self.with(*id, |known| known.hook_drained(now.mono, *hook)),
+            Event::Drained { id, part: Part::Main } => self.with(*id, |known| {
                 if known.left.is_some() {
                     known.drained(now.mono);
                 }
             }),
-            Event::Strayed { id } => self.with(*id, |known| known.strayed(now.mono)),
+            Event::Strayed { id, part: Part::Main } => self.with(*id, |known| known.strayed(now.mono)),
+            Event::Strayed { .. } => {}
             Event::Alone => self.ending.iter_mut().for_each(|ending| ending.alone = true),
             Event::Paused { pid } => self.with_process(*pid, |known| known.process.iter_mut().for_each(|process| process.paused = true)),
             Event::Resumed { pid } => self.with_process(*pid, |known| {
@@ -141,6 +148,7 @@ impl Judge {
     fn kill(&mut self, now: Now) {
         if let Some(Ending { killing_since: since @ None, .. }) = &mut self.ending {
             *since = Some(now.mono);
+            self.known.values_mut().for_each(|known| known.hurried = true);
         }
     }
 

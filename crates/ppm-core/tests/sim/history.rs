@@ -66,6 +66,7 @@ struct History {
     judge: Judge,
     planted: Planted,
     settings: Settings,
+    has_hooks: bool,
     clients: u64,
     calls: i64,
     turns: usize,
@@ -85,13 +86,28 @@ impl History {
             config.add_main(&["/bin/x".to_owned()]).unwrap();
         }
         let essential: BTreeSet<String> = config.services.iter().filter(|spec| spec.essential).map(|spec| spec.name.clone()).collect();
+        let has_hooks = config.services.iter().any(|spec| !spec.hooks.is_empty() || spec.stop_command.is_some());
         let config = planted.is_made(config);
         let boot = Boot { config, zone: TimeZone::UTC, remembered: Default::default(), seed, pid: DAEMON, version: "0".to_owned(), main };
         let supervisor = Supervisor::new(boot, now);
         let mut judge = Judge::new(settings.clone(), &supervisor, main, now);
         judge.known.values_mut().for_each(|known| known.spec.essential = essential.contains(known.name()));
         let world = World::new(dice.split());
-        History { dice, now, supervisor, world, judge, planted, settings, clients: 3, calls: 0, turns: 0, trace, lines: Vec::new() }
+        History {
+            dice,
+            now,
+            supervisor,
+            world,
+            judge,
+            planted,
+            settings,
+            has_hooks,
+            clients: 3,
+            calls: 0,
+            turns: 0,
+            trace,
+            lines: Vec::new(),
+        }
     }
 
     fn run(&mut self) -> Verdict {
@@ -187,7 +203,10 @@ impl History {
         }
     }
 
-    fn request(&mut self, request: Request) -> Verdict {
+    fn request(&mut self, mut request: Request) -> Verdict {
+        if let (Request::Add(add), true) = (&mut request, self.has_hooks) {
+            add.depends_on.clear();
+        }
         self.calls += 1;
         let client = ClientId(self.dice.roll(usize::try_from(self.clients).unwrap()) as u64);
         let from = From { client, call: Some(RpcId::Number(self.calls)) };

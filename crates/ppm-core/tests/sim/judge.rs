@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use ppm_core::event::{Action, Cause, Detail, Event, From, Notice, Pid, Running, ServiceId, Whose};
+use ppm_core::event::{Action, Cause, Detail, Event, From, Notice, Part, Pid, Running, ServiceId, Whose};
+use ppm_core::hook::Hook;
 use ppm_core::max_memory::EVERY;
 use ppm_core::names::glob_matches;
-use ppm_core::schedule::{Missed, Overlap};
+use ppm_core::schedule::Missed;
 use ppm_core::service::STRAYS_AFTER;
 use ppm_core::spec::{MAIN, Reach, Settings};
 use ppm_core::supervisor::{Main, Supervisor};
@@ -17,6 +18,7 @@ use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::{EventKind, EventRow, Signal};
 
 use crate::calls::Calls;
+use crate::hooks::check_hooks;
 use crate::model::{Known, PATIENCE, Wish};
 use crate::needs::{HAS_ITS_NEEDS, OUTLIVES_NOBODY};
 use crate::world::World;
@@ -219,20 +221,28 @@ impl Judge {
 impl Judge {
     fn see(&mut self, now: Now, action: &Action, world: &World) -> Verdict {
         match action {
-            Action::Spawn { id, cause, .. } => {
-                let left = world.spared_of(*id);
+            Action::Spawn { id, part, cause, .. } => {
+                let left = world.spared_before(*id, *part);
                 rule(left.is_empty(), "nothing of a service outlives its run", || {
-                    format!("{id:?} starts, and of {left:?} somebody lives")
+                    format!("{part:?} of {id:?} starts, and of {left:?} somebody lives")
                 })?;
-                self.see_spawn(now, *id, *cause)
+                match part {
+                    Part::Main => self.see_spawn(now, *id, *cause),
+                    Part::Hook(hook) => self.see_hook(now, *id, *hook, *cause),
+                }
             }
-            Action::KillStrays { id, signal } => {
+            Action::KillStrays { id, part: Part::Main, signal } => {
                 self.to_strays.insert((*id, signal.number()));
                 Ok(())
             }
-            Action::AskStrays { id, signal } => self.see_strays_asked(now, *id, *signal),
+            Action::AskStrays { id, part: Part::Main, signal } => self.see_strays_asked(now, *id, *signal),
+            Action::KillStrays { .. } | Action::AskStrays { .. } => Ok(()),
+            Action::Kill { id, part: Part::Hook(hook), pid, signal, reach } => {
+                rule(world.exists(*pid, *reach), "signals reach only what is owned", || format!("{signal} to {pid}, which is not"))?;
+                self.see_hook_kill(now.mono, *id, *hook, *pid, *signal)
+            }
             Action::Sweep { signal } => self.see_sweep(now, *signal),
-            Action::Kill { id, pid, signal, reach } => {
+            Action::Kill { id, part: Part::Main, pid, signal, reach } => {
                 let is_its =
                     |known: &Known| known.process.is_some_and(|p| p.pid == *pid) || known.left.is_some_and(|left| left.group == *pid);
                 rule(self.known.get(id).is_some_and(is_its), "signals reach only what is owned", || {
@@ -312,7 +322,20 @@ impl Judge {
         ending.code.or(of_main).or(unreaped).unwrap_or(0)
     }
 
+    /// A main process is started: if there is a `pre_start`, only when that has succeeded, which was the beginning of it.
     fn see_spawn(&mut self, now: Now, id: ServiceId, cause: Cause) -> Verdict {
+        if self.known.get(&id).is_some_and(|known| known.has(Hook::PreStart)) {
+            let mut prepared = None;
+            self.with(id, |known| (prepared, known.starting) = (known.prepared.take(), true));
+            return rule(prepared == Some(cause), "nothing starts unprepared", || format!("{:?}", self.known.get(&id)));
+        }
+        self.see_start(now, id, cause)?;
+        self.with(id, |known| known.starting = true);
+        Ok(())
+    }
+
+    /// A start begins.
+    pub fn see_start(&mut self, now: Now, id: ServiceId, cause: Cause) -> Verdict {
         let is_ending = self.ending.is_some();
         if cause == Cause::Needed && self.known.get(&id).is_some_and(|known| known.unasked) {
             self.is_asked_by_need(id)?;
@@ -347,7 +370,6 @@ impl Judge {
         }
         known.boots = false;
         (known.coming, known.waits) = (None, None);
-        known.starting = true;
         known.attempts += 1;
         Ok(())
     }
@@ -364,7 +386,6 @@ impl Judge {
         };
         let (wish, coming, process, left) = (known.wish, known.coming, known.process, known.left);
         let text = || format!("{signal} to {reach:?} of {pid}: wish {wish:?}, coming {coming:?}, {process:?}, {left:?}");
-        let overlap = known.options().overlap;
         let (id, stop, grace) = (known.id, known.spec.stop.signal, known.spec.stop.timeout);
         if self.passed == Some(signal) && self.main.is_some_and(|(main, _)| main == id) {
             self.passed = None;
@@ -390,21 +411,18 @@ impl Judge {
             }
         } else if let Some(process) = &mut known.process {
             if signal == stop && process.asked.is_none() && reach == known.spec.stop.reach {
-                let fires = known.wish == Wish::Up && known.fires.is_some() && overlap == Overlap::Restart;
-                let overstays = known.wish == Wish::Up && known.overstays;
-                let outgrows = known.wish == Wish::Up && known.outgrows && known.coming.is_none();
-                let reason = known.wish != Wish::Up || known.coming.is_some() || fires || overstays || outgrows || is_outdated;
-                rule(reason, "only who is to stop is asked", text)?;
-                let lasts_too_long = known.overstays && coming.is_none() && wish == Wish::Up;
-                rule(!is_held || lasts_too_long, OUTLIVES_NOBODY, text)?;
                 process.asked = Some(now.mono);
-                if outgrows && known.coming.is_none() {
-                    known.coming = Some(Cause::Memory);
-                    process.outgrew = true;
-                }
-                process.timed_out = overstays && known.coming.is_none();
-                if fires && known.coming.is_none() {
-                    known.coming = known.fires;
+                if process.closing {
+                    let hooks = [Hook::PreStop, Hook::Stop];
+                    let is_over = hooks.into_iter().all(|hook| !known.hooks.contains_key(&hook));
+                    rule(is_over, "the signal comes after the hooks", text)?;
+                } else {
+                    let is_first = [Hook::PreStop, Hook::Stop].into_iter().all(|hook| !known.has(hook));
+                    rule(is_first, "the signal comes after the hooks", text)?;
+                    rule(known.may_be_ended() || is_outdated, "only who is to stop is asked", text)?;
+                    let lasts_too_long = known.overstays && coming.is_none() && wish == Wish::Up;
+                    rule(!is_held || lasts_too_long, OUTLIVES_NOBODY, text)?;
+                    known.begins_to_end();
                 }
                 if is_outdated && known.coming.is_none() {
                     known.coming = Some(Cause::Dependency);
@@ -414,9 +432,10 @@ impl Judge {
             }
             if signal == Signal::KILL {
                 rule(reach == Reach::Group, "signals go to the whole service", text)?;
-                let is_due = process.asked.is_some_and(|at| at + grace <= now.mono);
+                let is_due = process.command.or(process.asked).is_some_and(|at| at + grace <= now.mono);
                 rule(is_due || is_killing, "sigkill comes only when it must", text)?;
                 process.killed = process.killed.or(Some(now.mono));
+                known.gives_up_command();
                 self.to_groups.insert((id, signal.number()));
                 return Ok(());
             }
@@ -464,7 +483,7 @@ impl Judge {
     }
 
     fn see_sweep(&mut self, now: Now, signal: Signal) -> Verdict {
-        let alone = self.known.values().all(|known| known.is_idle());
+        let alone = self.known.values().all(|known| known.is_all_gone());
         let Some(ending) = &mut self.ending else {
             return rule(false, "only who is to stop is asked", || format!("all get {signal}, and nothing ends"));
         };
@@ -490,7 +509,7 @@ impl Judge {
                     if self.main.is_some_and(|(main, _)| main == known.id) {
                         self.code_of_removed = known.last.map(|last| last.code);
                     }
-                    let fine = known.wish == Wish::Gone && known.is_idle();
+                    let fine = known.wish == Wish::Gone && known.is_all_gone();
                     return rule(fine, "only what is gone is removed", || format!("{known:?}"));
                 }
                 Ok(())
@@ -505,10 +524,12 @@ impl Judge {
             return rule(false, "the daemon ends only when asked to", String::new);
         };
         let is_over = ending.killing_since.is_some_and(|since| since + LAST_WAIT <= now.mono);
-        let alone = self.known.values().all(|known| known.is_idle());
+        let alone = self.known.values().all(|known| known.is_all_gone());
         rule(alone || is_over, "no child is left behind", || format!("{:?}", self.known))?;
         let sentenced = |pid: &Pid| {
-            self.known.values().filter_map(|known| known.process).any(|process| process.pid == *pid && process.killed.is_some())
+            let mut mains = self.known.values().filter_map(|known| known.process);
+            let mut hooks = self.known.values().flat_map(|known| known.hooks.values());
+            mains.any(|process| process.pid == *pid && process.killed.is_some()) || hooks.any(|work| work.is_killed(*pid))
         };
         let spared: Vec<Pid> = world.spared().into_iter().filter(|pid| !sentenced(pid)).collect();
         rule(spared.is_empty(), "no child is left behind", || format!("{spared:?} live"))?;
@@ -554,6 +575,7 @@ impl Judge {
             self.check_waiting(known, wakes_at_once)?;
         }
         for known in self.known.values_mut() {
+            check_hooks(known, turn, is_killing)?;
             check_probes(known, turn)?;
             let looks_by = known.process.filter(|_| known.is_watched() && self.look.is_none()).map(|process| process.looked_at + EVERY);
             rule(looks_by.is_none_or(|at| turn.deadline.is_some_and(|deadline| deadline <= at)), "memory is looked at in time", || {
@@ -576,7 +598,7 @@ impl Judge {
     fn check_end(&self, turn: &Turn<'_>) -> Verdict {
         let Some(ending) = self.ending else { return Ok(()) };
         let now = turn.now.mono;
-        let alone = self.known.values().all(|known| known.is_idle());
+        let alone = self.known.values().all(|known| known.is_all_gone());
         rule(!alone || ending.swept, "the daemon leaves when all have ended", || "nothing is left, and it is still there".to_owned())?;
         rule(!ending.alone, "the daemon leaves when all have ended", || "it was told, and is still there".to_owned())?;
         let wake = ending.killing_since.map_or(ending.kill_at, |since| since + LAST_WAIT);
@@ -641,9 +663,13 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
         rule(!must_end || process.is_ending() || may_wait && !known.is_overdue(), "who is to stop is asked", text)?;
         rule(!is_killing || process.killed.is_some(), "sigkill comes in time", text)?;
         rule(known.limit().is_none_or(wakes_by), "who is to stop is asked", text)?;
+        let closes = [Hook::PreStop, Hook::Stop].into_iter().any(|hook| known.hooks.contains_key(&hook));
+        rule(process.asked.is_some() || process.killed.is_some() || !process.closing || closes, "who is to stop is asked", text)?;
+        if let (Some(begun), None) = (process.command.or(process.asked), process.killed) {
+            rule(wakes_by(begun + known.spec.stop.timeout), "sigkill comes in time", text)?;
+        }
         if let (Some(asked), None) = (process.asked, process.killed) {
-            let due = asked + known.spec.stop.timeout;
-            rule(wakes_by(due), "sigkill comes in time", text)?;
+            let due = process.command.unwrap_or(asked) + known.spec.stop.timeout;
             let owed = known.spec.stop.reach == Reach::Group && !process.strays_asked;
             rule(!owed || wakes_by(due.min(asked + STRAYS_AFTER)), "strays are asked too", text)?;
         }

@@ -12,6 +12,7 @@ mod dice;
 mod fault;
 mod heard;
 mod history;
+mod hooks;
 mod judge;
 mod model;
 mod needs;

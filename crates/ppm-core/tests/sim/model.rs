@@ -1,14 +1,17 @@
 //! What a judge knows of one service: only from what went in and what came out, never from the core's own state.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ppm_core::event::{Cause, Pid, ServiceId};
+use ppm_core::hook::Hook;
 use ppm_core::probe::Outcome;
 use ppm_core::schedule::{Missed, Options, Overlap, Retry};
 use ppm_core::spec::{RestartWhen, ServiceSpec};
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::{Exit, Signal, Status};
 
+use crate::hooks::Work;
 use crate::probed::Probes;
 
 /// How long what got SIGKILL is waited for before it is told that it does not die.
@@ -27,6 +30,10 @@ pub struct Process {
     pub pid: Pid,
     pub since: Mono,
     pub paused: bool,
+    /// A hook is, or was, at work to end it.
+    pub closing: bool,
+    /// When the command of `stop` began.
+    pub command: Option<Mono>,
     pub asked: Option<Mono>,
     pub strays_asked: bool,
     pub killed: Option<Mono>,
@@ -86,6 +93,19 @@ pub struct Known {
     /// A start for this cause waits for what it needs.
     pub waits: Option<Cause>,
     pub starting: bool,
+    /// `pre_start` is at work, for a start of this cause.
+    pub preparing: Option<Cause>,
+    /// It has succeeded with this turn.
+    pub prepared: Option<Cause>,
+    /// Of a run, at most hooks are left.
+    pub finishing: bool,
+    /// `post_stop` has run after it.
+    pub cleaned: bool,
+    /// Hooks that are to begin with this turn.
+    pub owed: BTreeSet<Hook>,
+    /// There is no time left for hooks.
+    pub hurried: bool,
+    pub hooks: BTreeMap<Hook, Work>,
     pub process: Option<Process>,
     pub left: Option<Left>,
     /// A start that is owed as soon as nothing is left.
@@ -122,6 +142,13 @@ impl Known {
             waits: None,
             spec,
             starting: false,
+            preparing: None,
+            prepared: None,
+            finishing: false,
+            cleaned: false,
+            owed: BTreeSet::new(),
+            hurried: false,
+            hooks: BTreeMap::new(),
             process: None,
             left: None,
             coming: None,
@@ -154,7 +181,11 @@ impl Known {
 
     /// An attempt to probe it ended.
     pub fn probed(&mut self, now: Mono, outcome: &Outcome) {
+        let was_ready = self.probes.ready;
         self.overstays |= self.probes.hears(&self.spec, now, outcome) && self.is_probed();
+        if self.probes.ready && !was_ready {
+            self.owes(Hook::OnReady);
+        }
     }
 
     /// What has come due of its probes with a tick.
@@ -234,7 +265,8 @@ impl Known {
     /// A planned run meets what is there at the end of a turn.
     pub fn meets(&mut self, now: Mono) {
         let Some(cause) = self.fires.filter(|_| self.is_wanted()) else { return };
-        let settles = self.process.is_some_and(|process| process.is_ending()) || self.left.is_some();
+        let is_cancelled = self.is_preparing_in_vain();
+        let settles = self.process.is_some_and(|process| process.is_ending()) || self.left.is_some() || self.finishing || is_cancelled;
         if settles {
             self.coming = self.coming.or(Some(cause));
         } else if self.process.is_some() && self.options().overlap == Overlap::Queue {
@@ -258,13 +290,49 @@ impl Known {
 
     /// Nothing of it runs, or is about to.
     pub fn is_idle(&self) -> bool {
-        self.process.is_none() && !self.starting && self.left.is_none()
+        let prepares = self.preparing.is_some() || self.prepared.is_some();
+        self.process.is_none() && !self.starting && self.left.is_none() && !prepares && !self.finishing
+    }
+
+    /// Nothing of it is there, hooks included.
+    pub fn is_all_gone(&self) -> bool {
+        self.is_idle() && self.hooks.is_empty()
+    }
+
+    /// `pre_start` is at work for a start that nobody wants any more.
+    fn is_preparing_in_vain(&self) -> bool {
+        self.preparing.is_some() && self.hooks.get(&Hook::PreStart).is_some_and(Work::is_cancelled)
+    }
+
+    /// Whether its process may be asked to end now.
+    pub fn may_be_ended(&self) -> bool {
+        let up = self.wish == Wish::Up;
+        !up || self.coming.is_some() || self.may_be_cut_short() || self.overstays || self.outgrows
+    }
+
+    /// Its process is asked to end.
+    pub fn begins_to_end(&mut self) {
+        let fires = self.wish == Wish::Up && self.may_be_cut_short();
+        let overstays = self.wish == Wish::Up && self.overstays;
+        let outgrows = self.wish == Wish::Up && self.outgrows && self.coming.is_none();
+        if outgrows {
+            self.coming = Some(Cause::Memory);
+        }
+        if let Some(process) = &mut self.process {
+            process.outgrew = outgrows;
+            process.timed_out = overstays && self.coming.is_none();
+        }
+        if fires && self.coming.is_none() {
+            self.coming = self.fires;
+        }
     }
 
     /// It has outlived SIGKILL for longer than a process should.
     pub fn is_stuck(&self, now: Mono) -> bool {
         let killed = self.process.and_then(|process| process.killed).or(self.left.and_then(|left| left.killed));
-        killed.is_some_and(|at| at + PATIENCE <= now)
+        let is_waited_for = self.process.is_none() && !self.starting;
+        let hook = is_waited_for && self.hooks.values().any(|work| work.is_stuck(now));
+        hook || killed.is_some_and(|at| at + PATIENCE <= now)
     }
 
     pub fn is_wanted(&self) -> bool {
@@ -272,7 +340,8 @@ impl Known {
     }
 
     pub fn wish_start(&mut self) {
-        let runs = self.starting || self.process.is_some_and(|process| !process.is_ending());
+        let prepares = self.preparing.is_some() && !self.is_preparing_in_vain();
+        let runs = self.starting || prepares || self.process.is_some_and(|process| !process.is_ending());
         self.wish_up();
         if !runs {
             self.comes_by_request();
@@ -281,7 +350,8 @@ impl Known {
 
     pub fn wish_restart(&mut self) {
         self.wish_up();
-        if !self.starting {
+        self.cancel(Hook::PreStart);
+        if !self.starting && (self.preparing.is_none() || self.is_preparing_in_vain()) {
             self.comes_by_request();
         }
     }
@@ -309,6 +379,7 @@ impl Known {
         }
         (self.boots, self.unasked) = (false, false);
         (self.coming, self.waits) = (None, None);
+        self.cancel(Hook::PreStart);
         self.forgo_policy();
     }
 
@@ -337,6 +408,8 @@ impl Known {
             pid,
             since: now,
             paused: false,
+            closing: false,
+            command: None,
             asked: None,
             strays_asked: false,
             killed: None,
@@ -346,14 +419,21 @@ impl Known {
             by_policy: true,
         });
         self.queued = None;
+        if self.is_wanted() {
+            self.owes(Hook::PostStart);
+        }
         self.probes.begin(&self.spec, now);
+        if self.probes.ready && self.is_wanted() {
+            self.owes(Hook::OnReady);
+        }
     }
 
     pub fn did_not_come_up(&mut self, now: Mono, code: u8) {
         self.starting = false;
         self.crashes += 1;
         self.last = Some(Last { end: End::Crash, at: now, by_policy: true, code });
-        self.empty_since = now;
+        self.owes(Hook::OnCrash);
+        self.finish(now);
     }
 
     pub fn ended(&mut self, present: Now, exit: Exit, leaves: bool) {
@@ -395,15 +475,19 @@ impl Known {
             Exit::Signal(signal) => 128 + signal.number(),
         };
         self.last = Some(Last { end, at: now, by_policy, code: code.try_into().unwrap() });
-        self.empty_since = now;
+        self.cancel(Hook::PostStart);
+        self.cancel(Hook::OnReady);
+        if matches!(end, End::Crash | End::TimedOut) {
+            self.owes(Hook::OnCrash);
+        }
         if leaves {
-            let grace = process.asked.unwrap_or(now) + self.spec.stop.timeout;
+            let grace = process.command.or(process.asked).unwrap_or(now) + self.spec.stop.timeout;
             let asked = process.asked.is_some() && self.spec.stop.reach == ppm_core::spec::Reach::Group;
             let kill_at = if process.killed.is_some() { now } else { grace };
             let asked = asked || process.killed.is_some();
             self.left = Some(Left { group: process.pid, asked, strays_since: Some(now), strayed: false, kill_at, killed: None });
         } else {
-            self.ends += 1;
+            self.finish(now);
         }
     }
 
@@ -416,8 +500,7 @@ impl Known {
 
     pub fn drained(&mut self, now: Mono) {
         self.left = None;
-        self.empty_since = now;
-        self.ends += 1;
+        self.finish(now);
     }
 
     /// When the policy starts it again: not before the first, at the latest at the second.
@@ -476,7 +559,7 @@ impl Known {
 impl Process {
     /// It was asked to end, or killed, by the supervisor.
     pub fn is_ending(&self) -> bool {
-        self.asked.is_some() || self.killed.is_some()
+        self.closing || self.asked.is_some() || self.killed.is_some()
     }
 }
 

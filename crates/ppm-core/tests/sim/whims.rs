@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
+use ppm_core::hook::{Hook, HookSpec, Program};
 use ppm_core::probe::{self, Health, Readiness};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
@@ -48,6 +49,8 @@ pub fn services(dice: &mut Dice) -> Vec<ServiceSpec> {
             spec.depends_on = names.collect::<Vec<_>>().into_iter().map(|name| need(dice, name)).collect();
             spec.on_dependency_restart = *dice.pick(&[OnDependencyRestart::Keep, OnDependencyRestart::Restart]);
         }
+    } else {
+        services.iter_mut().for_each(|spec| hooks(dice, spec)); // the judge does not know what the two mean for each other
     }
     services
 }
@@ -87,6 +90,21 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     spec.max_memory = dice.one_in(6).then_some(MAX_MEMORY);
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec
+}
+
+fn hooks(dice: &mut Dice, spec: &mut ServiceSpec) {
+    if dice.one_in(3) {
+        return;
+    }
+    spec.stop_command = dice.one_in(3).then(program);
+    for hook in Hook::ALL.into_iter().filter(|hook| *hook != Hook::Stop) {
+        let timeout = dice.pick_ms(&[0, 50, 1000, 30_000]);
+        spec.hooks.extend(dice.one_in(3).then(|| (hook, HookSpec { program: program(), timeout })));
+    }
+}
+
+fn program() -> Program {
+    Program { path: "/bin/hook".to_owned(), args: Vec::new() }
 }
 
 fn options(dice: &mut Dice, text: &str) -> Options {

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ppm_core::event::{Action, Detail, Event, Group, NoStart, Pid, ServiceId, Whose};
+use ppm_core::event::{Action, Detail, Event, Group, NoStart, Part, Pid, ServiceId, Tree, Whose};
+use ppm_core::hook::Hook;
 use ppm_core::probe::Outcome;
 use ppm_core::reload::NoConfig;
 use ppm_core::spec::Reach;
@@ -20,15 +21,18 @@ use crate::whims::MAX_MEMORY;
 /// The daemon's own process.
 pub const DAEMON: Pid = Pid(1);
 
+/// No start takes longer.
+const SLOWEST_START: Duration = Duration::from_millis(3001);
+
 /// What will happen to whom; the number tells a process from an earlier one of the same pid.
 #[derive(Debug)]
 enum Happening {
     Born {
-        id: ServiceId,
+        of: Tree,
         pid: Pid,
     },
     NotBorn {
-        id: ServiceId,
+        of: Tree,
     },
     Dies {
         pid: Pid,
@@ -83,10 +87,10 @@ enum Temper {
     Deaf,
 }
 
-/// A main process, the group that it leads, and those of its service that have left the group.
+/// A main process or that of a hook, the group that it leads, and those of it that have left the group.
 #[derive(Debug)]
 struct Process {
-    id: ServiceId,
+    of: Tree,
     birth: u64,
     /// The daemon has heard of it.
     told: bool,
@@ -149,9 +153,14 @@ impl World {
     pub fn calm_down(&mut self, now: Mono) {
         self.calm = true;
         let mut released = Vec::new();
+        let mut done = Vec::new();
         for (pid, process) in &mut self.processes {
             process.stuck = false;
             process.temper = Temper::Obeys { delay: Duration::from_millis(3), exit: None };
+            if process.of.part != Part::Main && !process.reaped {
+                process.stopped = false;
+                done.push(Happening::Dies { pid: *pid, birth: process.birth, exit: Exit::Code(0) });
+            }
             if process.killed && !process.reaped {
                 released.push(Happening::Dies { pid: *pid, birth: process.birth, exit: Exit::Signal(Signal::KILL) });
             }
@@ -170,6 +179,9 @@ impl World {
         }
         for happening in released {
             self.plan(now, Duration::from_millis(1), happening);
+        }
+        for happening in done {
+            self.plan(now, SLOWEST_START, happening); // those that are not born yet are then
         }
     }
 
@@ -207,9 +219,14 @@ impl World {
         self.processes.iter().filter(|(_, process)| process.is_spared()).map(|(pid, _)| *pid).collect()
     }
 
-    /// The same, of one service.
-    pub fn spared_of(&self, id: ServiceId) -> Vec<Pid> {
-        let is_spared = |process: &Process| process.id == id && process.is_spared();
+    /// The same, of those that must be gone before this part of a service starts.
+    pub fn spared_before(&self, id: ServiceId, part: Part) -> Vec<Pid> {
+        let on_crash = Part::Hook(Hook::OnCrash);
+        let must_be_gone = |other: Part| match part {
+            Part::Main | Part::Hook(Hook::PreStart | Hook::PostStop) => other != on_crash,
+            Part::Hook(_) => other == part,
+        };
+        let is_spared = |process: &Process| process.of.id == id && must_be_gone(process.of.part) && process.is_spared();
         self.processes.iter().filter(|(_, process)| is_spared(process)).map(|(pid, _)| *pid).collect()
     }
 
@@ -231,10 +248,12 @@ impl World {
     /// Does what the daemon asks for.
     pub fn perform(&mut self, now: Mono, action: &Action) {
         match action {
-            Action::Spawn { id, .. } => self.spawn(now, *id),
+            Action::Spawn { id, part, .. } => self.spawn(now, Tree { id: *id, part: *part }),
             Action::Kill { pid, signal, reach, .. } => self.signal(now, *pid, *signal, *reach),
-            Action::KillStrays { id, signal } => self.signal_strays(now, *id, &[*signal]),
-            Action::AskStrays { id, signal } => self.signal_strays(now, *id, &[*signal, Signal::CONT]),
+            Action::KillStrays { id, part, signal } => self.signal_strays(now, Tree { id: *id, part: *part }, &[*signal]),
+            Action::AskStrays { id, part, signal } => {
+                self.signal_strays(now, Tree { id: *id, part: *part }, &[*signal, Signal::CONT]);
+            }
             Action::Sweep { signal } => self.sweep(now, *signal),
             Action::Sample { sample, whose, running, detail } => {
                 let delay = self.dice.up_to_ms(20);
@@ -261,26 +280,26 @@ impl World {
         self.due.insert((now + delay, self.count), happening);
     }
 
-    fn spawn(&mut self, now: Mono, id: ServiceId) {
+    fn spawn(&mut self, now: Mono, of: Tree) {
         let delay = if self.dice.one_in(5) { self.dice.up_to_ms(3000) } else { self.dice.up_to_ms(5) };
         self.unborn += 1;
         if !self.calm && self.dice.one_in(self.luck * 2) {
-            return self.plan(now, delay, Happening::NotBorn { id });
+            return self.plan(now, delay, Happening::NotBorn { of });
         }
         let taken: BTreeSet<Pid> = self.processes.keys().copied().collect();
         let pid = (2..).map(Pid).find(|pid| !taken.contains(pid)).unwrap_or(Pid(i32::MAX));
-        self.plan(now, delay, Happening::Born { id, pid });
+        self.plan(now, delay, Happening::Born { of, pid });
         self.count += 1;
         let birth = self.count;
-        let process = self.new_process(id, birth);
+        let process = self.new_process(of, birth);
         self.processes.insert(pid, process);
-        if let Some(life) = self.life() {
-            let exit = self.exit();
+        let (life, exit) = if of.part == Part::Main { (self.life(), self.exit()) } else { self.fate_of_hook() };
+        if let Some(life) = life {
             self.plan(now, delay + life, Happening::Dies { pid, birth, exit });
         }
     }
 
-    fn new_process(&mut self, id: ServiceId, birth: u64) -> Process {
+    fn new_process(&mut self, of: Tree, birth: u64) -> Process {
         let dice = &mut self.dice;
         let ill = !self.calm && dice.one_in(self.luck);
         let delay = if ill { dice.up_to_ms(12_000) } else { dice.up_to_ms(30) };
@@ -294,7 +313,7 @@ impl World {
         });
         let strays = dice.one_in(3).then(|| Others { deaf: ill && dice.one_in(2), stuck: ill && dice.one_in(4), ..Others::default() });
         Process {
-            id,
+            of,
             birth,
             told: false,
             temper,
@@ -326,6 +345,19 @@ impl World {
         Some(self.dice.up_to_ms(most))
     }
 
+    /// How long a hook would work, and how it would end: well and soon, as a rule.
+    fn fate_of_hook(&mut self) -> (Option<Duration>, Exit) {
+        let exit = if self.calm || !self.dice.one_in(self.luck) { Exit::Code(0) } else { self.exit() };
+        let most = match self.dice.roll(6) {
+            _ if self.calm => 5,
+            0 | 1 => 5,
+            2 | 3 => 300,
+            4 => 3000,
+            _ => return (None, exit),
+        };
+        (Some(self.dice.up_to_ms(most)), exit)
+    }
+
     fn exit(&mut self) -> Exit {
         let codes = [0, 0, 1, 1, 3, 255];
         let signals = ["TERM", "KILL", "SEGV", "QUIT", "RTMIN+5"];
@@ -334,15 +366,15 @@ impl World {
 
     fn perform_happening(&mut self, now: Mono, happening: Happening) -> Option<Event> {
         match happening {
-            Happening::Born { id, pid } => {
+            Happening::Born { of: Tree { id, part }, pid } => {
                 self.unborn -= 1;
                 self.processes.get_mut(&pid)?.told = true;
-                Some(Event::Spawned { id, pid })
+                Some(Event::Spawned { id, part, pid })
             }
-            Happening::NotBorn { id } => {
+            Happening::NotBorn { of: Tree { id, part } } => {
                 self.unborn -= 1;
                 self.look_around(now);
-                Some(Event::SpawnFailed { id, error: no_such_file() })
+                Some(Event::SpawnFailed { id, part, error: no_such_file() })
             }
             Happening::Dies { pid, birth, exit: Exit::Signal(Signal::KILL) } => {
                 self.oom_kills += u64::from(self.dice.one_in(3));
@@ -364,7 +396,7 @@ impl World {
                 let process = self.of(pid, birth).filter(|process| process.reaped)?;
                 let strays = process.strays.as_mut()?;
                 *strays = Others { round: strays.round + 1, deaf: strays.deaf, ..Others::default() };
-                Some(Event::Strayed { id: process.id })
+                Some(Event::Strayed { id: process.of.id, part: process.of.part })
             }
             Happening::StrangersEnd => {
                 self.strangers = None;
@@ -448,13 +480,13 @@ impl World {
 
     fn drain(&mut self, now: Mono, pid: Pid) -> Option<Event> {
         let process = self.processes.get(&pid)?;
-        let id = process.id;
+        let Tree { id, part } = process.of;
         if !process.reaped || process.others.is_some() || process.strays.is_some() {
             return None; // they go before their leader, or others stay, and nobody is told
         }
         self.processes.remove(&pid);
         self.look_around(now);
-        Some(Event::Drained { id })
+        Some(Event::Drained { id, part })
     }
 
     /// Whoever is to be told that the daemon is alone is told soon.
@@ -464,9 +496,9 @@ impl World {
         }
     }
 
-    fn signal_strays(&mut self, now: Mono, id: ServiceId, signals: &[Signal]) {
+    fn signal_strays(&mut self, now: Mono, of: Tree, signals: &[Signal]) {
         let mut planned = Vec::new();
-        for (pid, process) in self.processes.iter_mut().filter(|(_, process)| process.told && process.id == id) {
+        for (pid, process) in self.processes.iter_mut().filter(|(_, process)| process.told && process.of == of) {
             let (pid, birth) = (*pid, process.birth);
             let Some(strays) = &mut process.strays else { continue };
             let ends = signals.iter().filter_map(|signal| strays.hear(*signal)).last();
@@ -478,11 +510,11 @@ impl World {
     fn sweep(&mut self, now: Mono, signal: Signal) {
         self.watched = true;
         let told = self.processes.iter().filter(|(_, process)| process.told);
-        let pids: Vec<(Pid, ServiceId)> = told.map(|(pid, process)| (*pid, process.id)).collect();
-        for (pid, id) in pids {
+        let pids: Vec<(Pid, Tree)> = told.map(|(pid, process)| (*pid, process.of)).collect();
+        for (pid, of) in pids {
             for signal in [signal, Signal::CONT] {
                 self.signal(now, pid, signal, Reach::Group);
-                self.signal_strays(now, id, &[signal]);
+                self.signal_strays(now, of, &[signal]);
             }
         }
         let hears = |strangers: &mut Others| [signal, Signal::CONT].into_iter().filter_map(|signal| strangers.hear(signal)).next();

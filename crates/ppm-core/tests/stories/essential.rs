@@ -41,7 +41,7 @@ fn what_cannot_be_started_ends_the_daemon_as_a_shell_would_r3() {
         let story = story(svc().essential()).spawns();
         let error = NoStart { why: "exec: no".to_owned(), code: number };
         let id = story.id();
-        story.event(Event::SpawnFailed { id, error }).leaves(number);
+        story.event(Event::SpawnFailed { id, part: ppm_core::event::Part::Main, error }).leaves(number);
     }
 }
 

@@ -11,6 +11,7 @@ mod command_line;
 mod commands;
 mod essential;
 mod events;
+mod hooks;
 mod leftovers;
 mod logging;
 mod memory;

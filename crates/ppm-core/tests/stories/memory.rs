@@ -1,6 +1,6 @@
 //! `max_memory`: two looks, a warning, and a restart that is polite.
 
-use ppm_core::event::{Action, Cause, Detail, Event, Pid, ServiceId, Whose};
+use ppm_core::event::{Action, Cause, Detail, Event, Part, Pid, ServiceId, Whose};
 use ppm_core::usage::Usage;
 use ppm_protocol::message::Answer;
 use ppm_protocol::{EventKind, ReloadAction, Signal, Status};
@@ -125,7 +125,7 @@ fn what_was_measured_of_the_run_before_is_not_held_against_the_next() {
     story = look(story, Detail::Rss, &[(SVC, 601, None)]);
     let asked = story.take("a closer look", |action| matches!(action, Action::Sample { .. }));
     let Action::Sample { sample, .. } = asked else { unreachable!() };
-    let story = story.exits(code(1)).after(1.s()).spawns().event(Event::Spawned { id: ServiceId(1), pid: Pid(100) });
+    let story = story.exits(code(1)).after(1.s()).spawns().event(Event::Spawned { id: ServiceId(1), part: Part::Main, pid: Pid(100) });
     let usages = vec![(SVC, Usage { rss: 601 * MIB, pss: Some(601 * MIB), ..Usage::default() })];
     let story = story.event(Event::Sampled { sample, usages, container: None }).after(1.s());
     look(story, Detail::Rss, &[(SVC, 1, None)]).quiet().is(Status::Running, "restarted after exit code 1");

@@ -306,7 +306,7 @@ fn a_spawn_that_succeeds_during_the_shutdown_is_stopped_r26() {
 fn a_spawn_that_fails_during_the_shutdown_is_the_end_of_it_r26() {
     let story = story(svc()).spawns().event(Event::Signalled(Signal::TERM)).quiet();
     let id = story.id();
-    story.event(Event::SpawnFailed { id, error: "exec: no such file".to_owned().into() }).leaves(0);
+    story.event(Event::SpawnFailed { id, part: ppm_core::event::Part::Main, error: "exec: no such file".to_owned().into() }).leaves(0);
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn services_that_have_not_been_started_yet_are_not_started_by_a_shutdown_r26() {
     for n in 0..16 {
         story = story.on(&format!("s{n}")).spawns();
         let id = story.id();
-        story = story.event(Event::SpawnFailed { id, error: "exec".to_owned().into() });
+        story = story.event(Event::SpawnFailed { id, part: ppm_core::event::Part::Main, error: "exec".to_owned().into() });
     }
     story.leaves(0);
 }

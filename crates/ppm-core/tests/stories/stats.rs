@@ -32,7 +32,7 @@ fn reading(mut story: Story, detail: Detail, cpu_ms: &[(Whose, u64)]) -> Story {
 
 /// It starts with the number that it had before.
 fn starts_again(story: Story) -> Story {
-    story.spawns().event(Event::Spawned { id: ServiceId(1), pid: Pid(100) })
+    story.spawns().event(Event::Spawned { id: ServiceId(1), part: ppm_core::event::Part::Main, pid: Pid(100) })
 }
 
 const SVC: Whose = Some(ServiceId(1));

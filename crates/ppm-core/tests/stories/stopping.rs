@@ -153,7 +153,11 @@ fn a_stop_while_its_start_fails_leaves_it_down_r23() {
     let story = story(svc()).spawns().request(stop("svc")).quiet();
     let id = story.id();
     story
-        .event(ppm_core::event::Event::SpawnFailed { id, error: "exec: no such file: svc".to_owned().into() })
+        .event(ppm_core::event::Event::SpawnFailed {
+            id,
+            part: ppm_core::event::Part::Main,
+            error: "exec: no such file: svc".to_owned().into(),
+        })
         .replies(done())
         .is(Status::Crashed, "exec: no such file: svc")
         .after(60.m());

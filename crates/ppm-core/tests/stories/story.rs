@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Pid, Planned, ServiceId};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Part, Pid, Planned, ServiceId};
 use ppm_core::reload::NoConfig;
 use ppm_core::schedule::{Options, Schedule};
 use ppm_core::service::Service;
@@ -329,13 +329,13 @@ impl Story {
     /// More turns up of what it left behind.
     pub fn strays_turn_up(self) -> Story {
         let id = self.id();
-        self.event(Event::Strayed { id })
+        self.event(Event::Strayed { id, part: Part::Main })
     }
 
     /// The last of what it left behind ends.
     pub fn drains(self) -> Story {
         let id = self.id();
-        self.event(Event::Drained { id })
+        self.event(Event::Drained { id, part: Part::Main })
     }
 
     fn exited(self, exit: Exit, group: Group) -> Story {
@@ -368,7 +368,7 @@ impl Story {
                 Action::Announce(Notice::Service(row)) => self.told.push((*row).clone()),
                 Action::Announce(Notice::Impossible(text)) => panic!("{text}"),
                 Action::Announce(Notice::Info(text) | Notice::Warning(text)) => self.notices.push(text),
-                Action::AskStrays { id, signal } => self.strays.push((id, signal)),
+                Action::AskStrays { id, signal, .. } => self.strays.push((id, signal)),
                 Action::Sweep { .. } if self.orphans != Orphans::Some => self.orphans = Orphans::NoneAndAsked,
                 other => self.happened.push(other),
             }
@@ -396,13 +396,13 @@ impl Story {
     pub fn fails_to_start(self, error: &str) -> Story {
         let story = self.spawns();
         let id = story.id();
-        story.event(Event::SpawnFailed { id, error: error.to_owned().into() })
+        story.event(Event::SpawnFailed { id, part: Part::Main, error: error.to_owned().into() })
     }
 
     /// It begins to start the service. How that ends is not known yet.
     pub fn spawns(mut self) -> Story {
         let service = self.id();
-        self.take("spawn", |action| matches!(action, Action::Spawn { id, .. } if *id == service));
+        self.take("spawn", |action| matches!(action, Action::Spawn { id, part: Part::Main, .. } if *id == service));
         self
     }
 
@@ -410,7 +410,7 @@ impl Story {
         let service = self.id();
         self.take(
             &format!("spawn for {expected}"),
-            |action| matches!(action, Action::Spawn { id, cause, .. } if (*id, *cause) == (service, expected)),
+            |action| matches!(action, Action::Spawn { id, part: Part::Main, cause, .. } if (*id, *cause) == (service, expected)),
         );
         self
     }
@@ -420,7 +420,7 @@ impl Story {
         let (id, pid) = (self.id(), Pid(self.next_pid));
         self.next_pid += 1;
         self.pids.insert(self.current.clone(), pid);
-        self.event(Event::Spawned { id, pid })
+        self.event(Event::Spawned { id, part: Part::Main, pid })
     }
 
     /// Nothing happens for exactly this long, then it starts.
@@ -435,7 +435,7 @@ impl Story {
 
     /// It sends this signal to all of the service: its group, and whoever has left it.
     pub fn sends(mut self, signal: Signal) -> Story {
-        let wanted = Action::KillStrays { id: self.id(), signal };
+        let wanted = Action::KillStrays { id: self.id(), part: Part::Main, signal };
         self.take(&format!("{signal} to strays"), |action| *action == wanted);
         self.sends_to(signal, Reach::Group)
     }
@@ -443,7 +443,7 @@ impl Story {
     /// It sends this signal.
     pub fn sends_to(mut self, signal: Signal, reach: Reach) -> Story {
         let (id, pid) = (self.id(), self.pid());
-        let wanted = Action::Kill { id, pid, signal, reach };
+        let wanted = Action::Kill { id, part: Part::Main, pid, signal, reach };
         self.take(&format!("{signal} to {pid} {reach:?}"), |action| *action == wanted);
         self
     }
@@ -537,6 +537,13 @@ impl Story {
         let expected: Vec<(EventKind, String)> = expected.iter().map(|(kind, reason)| (*kind, (*reason).to_owned())).collect();
         assert_eq!(told, expected);
         self.told.retain(|row| row.service != self.current);
+        self
+    }
+
+    /// The last of this kind that was told of the service.
+    pub fn told_last(self, kind: EventKind, reason: &str) -> Story {
+        let last = self.told.iter().rfind(|row| row.service == self.current && row.event == kind);
+        assert_eq!(last.map(|row| row.reason.as_str()), Some(reason));
         self
     }
 

@@ -122,7 +122,9 @@ fn strays_that_turn_up_after_sigkill_get_it_too_r21() {
     for _ in 0..2 {
         story = story.strays_turn_up();
         let id = story.id();
-        story.take("SIGKILL to strays", |action| *action == ppm_core::event::Action::KillStrays { id, signal: Signal::KILL });
+        story.take("SIGKILL to strays", |action| {
+            *action == ppm_core::event::Action::KillStrays { id, part: ppm_core::event::Part::Main, signal: Signal::KILL }
+        });
     }
     story.quiet().drains().starts_by(Cause::Backoff);
 }

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
-use ppm_core::event::{Pid, ServiceId};
+use ppm_core::event::{Part, Pid, ServiceId, Tree};
 use ppm_core::logging::Style;
 use ppm_core::time::{Mono, Now};
 
@@ -78,6 +78,7 @@ pub struct Collector {
 struct Stream {
     read: OwnedFd,
     id: ServiceId,
+    part: Part,
     run: Pid,
     source: Source,
     /// The beginning of a line.
@@ -170,7 +171,7 @@ impl Collector {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Started { id, run, sinks, read } => self.start(id, run, sinks, read),
+            Command::Started { tree, run, sinks, read } => self.start(tree, run, sinks, read),
             Command::Ended { run } => self.end_streams(|stream| stream.run == run),
             Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
             Command::Forget { service } => drop(self.rings.remove(&service)),
@@ -188,16 +189,16 @@ impl Collector {
         }
     }
 
-    fn start(&mut self, id: ServiceId, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
+    fn start(&mut self, Tree { id, part }: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
         // What an earlier run has left behind and still holds its pipes is not read any longer.
-        self.end_streams(|stream| stream.id == id && stream.run != run);
+        self.end_streams(|stream| stream.id == id && stream.part == part && stream.run != run);
         self.set_sinks(id, sinks);
         for (read, source) in read.into_iter().zip([Source::Stdout, Source::Stderr]) {
             let token = self.next;
             self.next += 1;
             match self.epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, token)) {
                 Ok(()) => {
-                    let stream = Stream { read, id, run, source, held: Vec::new(), held_since: Mono(0) };
+                    let stream = Stream { read, id, part, run, source, held: Vec::new(), held_since: Mono(0) };
                     self.streams.insert(token, stream);
                 }
                 Err(errno) => tracing::warn!("a service's output cannot be read: {errno}"),

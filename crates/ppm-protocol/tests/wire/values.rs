@@ -110,7 +110,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 22] = [
+const EVENTS: [EventKind; 23] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -127,6 +127,7 @@ const EVENTS: [EventKind; 22] = [
     EventKind::Skipped,
     EventKind::TimedOut,
     EventKind::OverMemory,
+    EventKind::HookFailed,
     EventKind::Ready,
     EventKind::Unready,
     EventKind::Unhealthy,
@@ -262,6 +263,7 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::Skipped => (Running, Running, Some(4242), "the run before lasts since 1h 2m"),
         EventKind::TimedOut => (Running, Running, Some(4242), "it ran longer than 20m"),
         EventKind::OverMemory => (Running, Running, Some(4242), "memory: 601 MiB of 512 MiB"),
+        EventKind::HookFailed => (Running, Running, None, "post_start: exit code 1"),
         EventKind::Ready => (Running, Running, Some(4242), "after 1.8s"),
         EventKind::Unready => (Running, Running, Some(4242), "not ready after 30s: connection refused"),
         EventKind::Unhealthy => (Running, Running, Some(4242), "3 of 3 probes failed: connection refused"),

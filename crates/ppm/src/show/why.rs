@@ -93,6 +93,7 @@ fn what(event: &EventRow) -> String {
         | EventKind::Skipped
         | EventKind::TimedOut
         | EventKind::OverMemory
+        | EventKind::HookFailed
         | EventKind::Ready
         | EventKind::Unready
         | EventKind::Unhealthy
