@@ -174,6 +174,20 @@ pub enum Event {
         /// Of this.
         part: Part,
     },
+    /// What came of an [`Action::Exec`].
+    Executed {
+        /// Who asked.
+        client: ClientId,
+        /// The process, leader of its own session and group; or why there is none.
+        outcome: Result<Pid, NoStart>,
+    },
+    /// What was executed has ended, and was reaped.
+    GuestEnded {
+        /// Who asked for it.
+        client: ClientId,
+        /// How.
+        exit: Exit,
+    },
     /// After a [`Action::Sweep`]: the daemon has no child any more.
     Alone,
     /// A child was stopped by a signal.
@@ -348,6 +362,29 @@ pub enum Action {
     ForgetOutput {
         /// The name.
         service: String,
+    },
+    /// Execute a program with the descriptors that came with a client's request; answered by [`Event::Executed`].
+    Exec {
+        /// Who asked.
+        client: ClientId,
+        /// The program and its surroundings, those of a service.
+        launch: Arc<Launch>,
+        /// Whether the descriptors are a terminal, which becomes its controlling terminal.
+        terminal: bool,
+    },
+    /// Send a signal to the group of what was executed, if that has not ended.
+    KillGuest {
+        /// Its leader.
+        pid: Pid,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Tell a client how that ended which it had executed.
+    TellEnd {
+        /// Who had.
+        to: From,
+        /// How.
+        exit: Exit,
     },
     /// Close all log files; each is opened again under its name, or begun anew where it is not there any more.
     ReopenLogs,

@@ -17,6 +17,7 @@ pub mod diff;
 pub mod environment;
 pub mod event;
 mod farewell;
+mod guests;
 pub mod hook;
 pub mod journal;
 pub mod kin;

@@ -74,6 +74,8 @@ impl Supervisor {
                 self.check(from, check);
                 Ok(None)
             }
+            Request::Exec(execute) => self.exec(from, &execute).map(|()| None),
+            Request::Forward(forward) => Ok(Some(Answer::Forwarded(self.forward(from.client, forward.signal)))),
             Request::Shutdown => {
                 let farewell = Farewell { stopping: self.busy() };
                 self.actions.push(Action::Respond { to, result: Ok(Answer::Farewell(farewell)) });
@@ -344,7 +346,7 @@ impl Supervisor {
     }
 
     /// The services to change, each once, by number.
-    fn targets(&self, typed: &[String]) -> Result<Vec<ServiceId>, RpcError> {
+    pub(crate) fn targets(&self, typed: &[String]) -> Result<Vec<ServiceId>, RpcError> {
         if typed.is_empty() {
             return Err(RpcError::new(ErrorCode::BadParams, "`services` is empty: name at least one, or `all`"));
         }

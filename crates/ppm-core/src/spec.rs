@@ -317,7 +317,7 @@ pub fn assign_ids(services: &mut [ServiceSpec]) {
 }
 
 /// A program and its arguments, as they are.
-fn command_of(words: &[String]) -> Result<Command, InvalidSpec> {
+pub(crate) fn command_of(words: &[String]) -> Result<Command, InvalidSpec> {
     let (path, args) =
         words.split_first().ok_or_else(|| InvalidSpec::new("the command is empty").hint("write a program and its arguments"))?;
     check_program(path)?;

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::dependencies::{Dependencies, Needs};
 use crate::event::{Action, Cause, ClientId, Event, From, Notice, Part, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
+use crate::guests::Guests;
 use crate::hook::Hook;
 use crate::journal::{Actor, Journal, event_row};
 use crate::logging::LogKeys;
@@ -139,6 +140,7 @@ pub struct Supervisor {
     pub(crate) waiting: Waiting,
     pub(crate) sampling: Sampling,
     pub(crate) memory: MemoryWatch,
+    pub(crate) guests: Guests,
     pub(crate) reading: Reading,
     pub(crate) dependencies: Dependencies,
     uids: BTreeMap<ClientId, u32>,
@@ -186,6 +188,7 @@ impl Supervisor {
             waiting: Waiting::default(),
             sampling: Sampling::default(),
             memory: MemoryWatch::default(),
+            guests: Guests::default(),
             reading: Reading::default(),
             dependencies: Dependencies::default(),
             uids: BTreeMap::new(),
@@ -236,7 +239,10 @@ impl Supervisor {
                 self.requested(now, from, request);
                 self.acting = None;
             }
-            Event::Disconnected { client } => self.disconnected(client),
+            Event::Disconnected { client } => {
+                self.disconnected(client);
+                self.dismiss_guest(now, client);
+            }
             Event::Spawned { id, part: Part::Main, pid } => self.step(now, id, &Input::Spawned(pid)),
             Event::Spawned { id, part: Part::Hook(hook), pid } => {
                 self.hooks.insert(pid, (id, hook));
@@ -262,6 +268,8 @@ impl Supervisor {
             Event::Strayed { id, part: Part::Main } => self.step(now, id, &Input::Strayed),
             Event::Strayed { id, part: Part::Hook(hook) } => self.step(now, id, &Input::Hook(hook, HookInput::Strayed)),
             Event::Probed { id, attempt, outcome } => self.step(now, id, &Input::Probed(attempt, outcome)),
+            Event::Executed { client, outcome } => self.executed(now, client, outcome),
+            Event::GuestEnded { client, exit } => self.guest_ended(client, exit),
             Event::Alone => self.alone(now),
             Event::Sampled { sample, usages, container } => self.sampled(now, sample, usages, container),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
@@ -292,7 +300,16 @@ impl Supervisor {
             Phase::Running | Phase::Over => None,
         };
         let clock = (self.checks_clock() && !self.plans.is_empty()).then_some(self.clock.next);
-        let deadlines = [at_once, service, phase, clock, self.waiting.deadline(), self.sampling.deadline(), self.memory.deadline()];
+        let deadlines = [
+            at_once,
+            service,
+            phase,
+            clock,
+            self.waiting.deadline(),
+            self.sampling.deadline(),
+            self.guests.deadline(),
+            self.memory.deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -397,6 +414,7 @@ impl Supervisor {
         self.start_nothing();
         self.farewell = Farewell::begin(now.mono);
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
+        self.dismiss_guests(now);
         self.step_all(now, &Input::Stop);
     }
 
@@ -429,6 +447,7 @@ impl Supervisor {
             }
         }
         self.time_out_waiters(now);
+        self.expel_guests(now);
         self.sample_again(now);
         self.look_at_memory(now);
         if matches!(self.phase, Phase::Stopping { kill_at } | Phase::Sweeping { kill_at } if kill_at <= now.mono) {
@@ -659,7 +678,8 @@ impl Supervisor {
         let left: Vec<&str> = self.services().filter(|service| service.is_busy()).map(|service| service.spec().name.as_str()).collect();
         let notice = self.farewell.tell(now.mono, &left);
         self.actions.extend(notice.map(Action::Announce));
-        for to in self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls()) {
+        let calls = self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls());
+        for to in calls.chain(self.guests.take_calls()) {
             let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
             self.actions.push(Action::Respond { to, result: Err(error) });
         }

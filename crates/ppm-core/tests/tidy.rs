@@ -49,6 +49,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm", "ppm-daemon", "`ppm daemon`, one call"),
     ("ppm", "ppm-protocol", "asks and hears"),
     ("ppm", "regex-lite", "`ppm log --grep`"),
+    ("ppm", "rustix", "the modes and the size of a terminal; comes with terminal_size"),
     ("ppm", "serde", "machine output"),
     ("ppm", "serde_json", "machine output"),
     ("ppm", "shell-words", "shows a command as a shell would take it"),

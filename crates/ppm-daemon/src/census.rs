@@ -12,9 +12,14 @@ use nix::unistd::getpid;
 use ppm_core::event::Pid;
 use ppm_core::kin::{Birth, Fact};
 
+use crate::spawn::GUEST;
+
 /// The variables by which a process is known as a service's, and as a hook's.
 const SERVICE: &[u8] = b"PPM_SERVICE=";
 const HOOK: &[u8] = b"PPM_HOOK=";
+
+/// The variable that tells why a process was started.
+const REASON: &[u8] = b"PPM_START_REASON=";
 
 /// A process chooses its environment, so no more of it than this is read.
 const LONGEST_ENVIRONMENT: u64 = 1 << 20;
@@ -135,6 +140,9 @@ impl Census {
             let value = self.buffer.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(name))?;
             std::str::from_utf8(value).ok().map(str::to_owned)
         };
+        if value(REASON).as_deref() == Some(GUEST) {
+            return None; // in a service's surroundings, but not of it
+        }
         Some(Mark { service: value(SERVICE)?, hook: value(HOOK) })
     }
 

@@ -139,12 +139,12 @@ impl Children {
         self.programs.insert(pid);
     }
 
-    /// Kills such a program and its group, if it has not ended.
-    pub fn kill_program(&self, pid: Pid) {
+    /// Sends a signal to such a program and its group, if it has not ended.
+    pub fn signal_program(&self, pid: Pid, signal: Signal) {
         if self.programs.contains(&pid)
-            && let Err(error) = reap::signal(pid, Signal::KILL, Reach::Group)
+            && let Err(error) = reap::signal(pid, signal, Reach::Group)
         {
-            tracing::warn!("cannot send SIGKILL to process {pid}: {error}");
+            tracing::warn!("cannot send {signal} to process {pid}: {error}");
         }
     }
 

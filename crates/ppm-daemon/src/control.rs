@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -24,15 +24,16 @@ use nix::unistd::Uid;
 use ppm_core::event::{ClientId, Event, From};
 use ppm_core::time::Mono;
 use ppm_protocol::line::{Lines, MAX_LINE};
-use ppm_protocol::message::{Asked, Notification, Reply};
-use ppm_protocol::{ErrorCode, EventRow, Request, RpcError, RpcId, socket};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use ppm_protocol::message::{Answer, Asked, Notification, Reply};
+use ppm_protocol::{End, ErrorCode, EventRow, Exit, Request, RpcError, RpcId, socket};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::driver::Wake;
+use crate::host;
 
 /// More connections than this close the longest idle one, if there are files for as many.
 const MAX_CLIENTS: usize = 64;
@@ -295,10 +296,13 @@ impl Clients {
         None
     }
 
-    /// Answers a call. A call without an id gets no answer, but is under way until then like any other.
-    pub fn reply(&mut self, to: From, result: Result<ppm_protocol::message::Answer, RpcError>) {
+    /// Answers a call. A call without an id gets no answer, but is under way until then like any other; one that has
+    /// something executed is so until that has ended.
+    pub fn reply(&mut self, to: From, result: Result<Answer, RpcError>) {
         let Some(client) = self.clients.get_mut(&to.client) else { return };
-        client.calls = client.calls.saturating_sub(1);
+        if !matches!(result, Ok(Answer::Executed(_))) {
+            client.calls = client.calls.saturating_sub(1);
+        }
         if let Some(id) = to.call {
             self.send(to.client, Reply { id, result }.line());
         }
@@ -307,6 +311,14 @@ impl Clients {
     /// Tells a follower of an event.
     pub fn notify(&mut self, client: ClientId, event: &EventRow) {
         self.send(client, Notification::event(event).line());
+    }
+
+    /// Tells how that ended which a client had executed; until then its call was under way.
+    pub fn tell_end(&mut self, to: From, exit: Exit) {
+        self.streamed(to.client);
+        if let Some(call) = to.call {
+            self.send(to.client, Notification::end(&End { call, error: None, exit: Some(exit) }).line());
+        }
     }
 
     /// A way to send a client more than it may ever have unread: who sends waits for who reads. It is under way like a
@@ -415,7 +427,7 @@ pub async fn listen(listener: UnixListener, inbox: mpsc::Sender<Wake>) {
 /// far as they were there to be given.
 async fn talk(
     id: ClientId,
-    mut read: OwnedReadHalf,
+    read: OwnedReadHalf,
     mut write: OwnedWriteHalf,
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
     ahead: Ahead,
@@ -423,6 +435,7 @@ async fn talk(
 ) {
     let mut lines = Lines::up_to(MAX_LINE);
     let mut buffer = vec![0; READ_SIZE];
+    let mut descriptors = Vec::new();
     loop {
         // Without this order much is read while little is written, and one client's replies fill the memory.
         let bytes = match queue.try_recv() {
@@ -431,14 +444,16 @@ async fn talk(
             Err(mpsc::error::TryRecvError::Empty) => {
                 if let Some(line) = lines.next_line() {
                     let asked = Box::new(Asked::read(line));
-                    if inbox.send(Wake::Asked(id, asked)).await.is_err() {
+                    let has_streams = matches!(asked.request, Ok(Request::Exec(_)));
+                    let streams = if has_streams { std::mem::take(&mut descriptors).try_into().ok() } else { None };
+                    if inbox.send(Wake::Asked(id, asked, streams)).await.is_err() {
                         return;
                     }
                     continue;
                 }
                 tokio::select! {
                     bytes = queue.recv() => bytes,
-                    count = read.read(&mut buffer) => {
+                    count = receive(&read, &mut buffer, &mut descriptors) => {
                         let Ok(count @ 1..) = count else { break };
                         lines.push(&buffer[..count]);
                         continue;
@@ -461,6 +476,24 @@ async fn talk(
         }
     };
     let _ = tokio::time::timeout(LAST_REPLIES, rest).await;
+}
+
+/// Reads what has come. Descriptors that came along take the place of those before: whoever sends many has three at a time.
+async fn receive(read: &OwnedReadHalf, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    let stream: &UnixStream = read.as_ref();
+    loop {
+        stream.readable().await?;
+        match stream.try_io(Interest::READABLE, || host::receive(stream, buffer)) {
+            Ok((count, came)) => {
+                if !came.is_empty() {
+                    *descriptors = came;
+                }
+                return Ok(count);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Passes portions on as fast as the client takes them, until it or their source is gone.

@@ -4,6 +4,7 @@
 //! that no source can keep the others from being heard.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -47,8 +48,8 @@ pub enum Wake {
     Connected(UnixStream, oneshot::Sender<()>),
     /// Somebody would, but there is no file for the connection.
     Crowded,
-    /// A client said something.
-    Asked(ClientId, Box<Asked>),
+    /// A client said something, and sent three descriptors along if it wants something executed.
+    Asked(ClientId, Box<Asked>, Option<[OwnedFd; 3]>),
     /// A client is gone.
     Gone(ClientId),
     /// A stream to a client has ended.
@@ -209,9 +210,11 @@ impl Driver {
                     self.tell(event);
                 }
             }
-            Wake::Asked(client, asked) => {
+            Wake::Asked(client, asked, streams) => {
                 if let Some((from, request)) = self.hands.clients.asked(now, client, *asked) {
+                    self.hands.streams = streams;
                     self.tell(Event::Requested { from, request });
+                    self.hands.streams = None;
                 }
             }
             Wake::Gone(client) => self.gone(client),

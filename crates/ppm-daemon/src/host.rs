@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -71,6 +71,44 @@ impl OpenFiles {
         let message =
             format!("at most {own} files may be open at a time; the daemon needs {FEWEST_FILES} more than are, there is room for {found}");
         if found < FEWEST_FILES { Err(message) } else { Ok(()) }
+    }
+}
+
+/// Room for the descriptors that a request may bring along, and for none that need be kept: the kernel closes more.
+#[repr(C)]
+union Ancillary {
+    _header: libc::cmsghdr,
+    room: [u8; 32],
+}
+
+/// Reads from a Unix socket, with the descriptors that came along, of which there are a few at most.
+///
+/// The library's call, since the wrapper of nix forgets descriptors, open as they are, when there were more than fit.
+pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut ancillary = Ancillary { room: [0; 32] };
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut descriptors = Vec::new();
+    // SAFETY: recvmsg(2) fills `buffer` and `ancillary`, which outlive the call; the latter is aligned for what cmsg(3) reads
+    // of it. Each number in a SCM_RIGHTS is a descriptor that the kernel has just opened for this process (unix(7)), and
+    // nobody else knows of it.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut ancillary).cast();
+        message.msg_controllen = size_of::<Ancillary>();
+        let count = libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        while let Some(own) = header.as_ref() {
+            if (own.cmsg_level, own.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let passed = own.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize) / size_of::<RawFd>();
+                let numbers = libc::CMSG_DATA(header).cast::<RawFd>();
+                descriptors.extend((0..passed).map(|at| OwnedFd::from_raw_fd(numbers.add(at).read_unaligned())));
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
+        }
+        Ok((count, descriptors))
     }
 }
 

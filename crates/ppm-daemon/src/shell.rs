@@ -1,11 +1,12 @@
 //! Actions become calls. Decides nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, Question, ServiceId, Shell, Tree};
-use ppm_protocol::End;
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, Pid, Question, ServiceId, Shell, Tree};
 use ppm_protocol::message::{Notification, ReadLog};
+use ppm_protocol::{End, Signal};
 use tokio::sync::mpsc;
 
 use crate::children::{Children, Names, Taken};
@@ -40,6 +41,10 @@ pub struct Hands {
     pub prober: Prober,
     /// What the daemon itself has said.
     pub past: Past,
+    /// The descriptors that came with the request that is being handled.
+    pub streams: Option<[OwnedFd; 3]>,
+    /// What was executed for clients, by its processes.
+    guests: BTreeMap<Pid, ClientId>,
     /// What came of actions, to be told to the supervisor next.
     pub outcomes: VecDeque<Event>,
     spawner: Spawner,
@@ -60,6 +65,8 @@ impl Hands {
             prober: Prober::new(inbox.clone()),
             past,
             readers: 0,
+            streams: None,
+            guests: BTreeMap::new(),
             outcomes: VecDeque::new(),
             spawner,
             readings: Readings::new(loader, inbox.clone()),
@@ -76,7 +83,7 @@ impl Hands {
 
     /// What was taken, one by one, and what follows.
     pub fn next_change(&mut self) -> Option<Event> {
-        self.children.next_event().or_else(|| self.conclude())
+        self.outcomes.pop_front().or_else(|| self.children.next_event()).or_else(|| self.conclude())
     }
 
     /// What follows from all that was told: somebody left nothing any more, or the daemon is alone.
@@ -91,7 +98,10 @@ impl Hands {
             self.logs.ended(run);
         }
         for (pid, exit) in std::mem::take(&mut self.children.ended) {
-            self.prober.program_ended(pid, exit);
+            match self.guests.remove(&pid) {
+                Some(client) => self.outcomes.push_back(Event::GuestEnded { client, exit }),
+                None => self.prober.program_ended(pid, exit),
+            }
         }
     }
 
@@ -136,9 +146,19 @@ impl Hands {
         }
     }
 
+    /// Executes a program with the descriptors that came with the request that is being handled.
+    fn exec(&mut self, client: ClientId, launch: &Launch, terminal: bool) -> Result<Pid, NoStart> {
+        let missing = "its input, output and error did not come with the request: three descriptors, as unix(7) passes them";
+        let streams = self.streams.take().ok_or_else(|| NoStart::from(missing.to_owned()))?;
+        let pid = self.spawner.spawn_guest(launch, &streams, terminal)?;
+        self.children.started_beside(pid);
+        self.guests.insert(pid, client);
+        Ok(pid)
+    }
+
     fn stop_probe(&mut self, id: ServiceId, attempt: u64) {
         if let Some(pid) = self.prober.stop(id, attempt) {
-            self.children.kill_program(pid);
+            self.children.signal_program(pid, Signal::KILL);
         }
     }
 
@@ -170,7 +190,7 @@ impl Hands {
             self.logs.read(query, logs, own, outlet).map_err(|error| format!("no thread to read logs: {}", in_words(&error)))
         };
         if let Err(error) = outcome {
-            let _ = out.try_send(Notification::end(&End { call, error: Some(error) }).line());
+            let _ = out.try_send(Notification::end(&End { call, error: Some(error), exit: None }).line());
         }
     }
 }
@@ -191,6 +211,12 @@ impl Shell for Hands {
             Action::ForgetOutput { service } => self.logs.forget(service),
             Action::ReadLog { to, services, own, query } => self.read_log(&to, &services, own, query),
             Action::ReopenLogs => self.logs.reopen(),
+            Action::Exec { client, launch, terminal } => {
+                let outcome = self.exec(client, &launch, terminal);
+                self.outcomes.push_back(Event::Executed { client, outcome });
+            }
+            Action::KillGuest { pid, signal } => self.children.signal_program(pid, signal),
+            Action::TellEnd { to, exit } => self.clients.tell_end(to, exit),
             Action::Kill { id, part, pid, signal, reach } => self.children.kill(Tree { id, part }, pid, signal, reach),
             Action::KillStrays { id, part, signal } => self.children.kill_strays(Tree { id, part }, signal),
             Action::AskStrays { id, part, signal } => self.children.ask_strays(Tree { id, part }, signal),

@@ -55,6 +55,21 @@ const WAIT_MS: u8 = 10;
 /// What the child needs of stack: a few frames of system calls.
 const STACK_WORDS: usize = 16 * 1024 / size_of::<u128>();
 
+/// What PPM_START_REASON is for a command in the surroundings of a service: by it what that starts is told from what is
+/// the service's.
+pub const GUEST: &str = "exec";
+
+/// What a program reads and writes.
+#[derive(Clone, Copy)]
+enum Streams<'a> {
+    /// As the service has it.
+    Own,
+    /// It writes there, and reads what the service reads.
+    Output(&'a OwnedFd),
+    /// These are its input, output and error, and may be its terminal.
+    Given { streams: &'a [OwnedFd; 3], terminal: bool },
+}
+
 /// Starts processes, one at a time.
 #[derive(Debug)]
 pub struct Spawner {
@@ -168,16 +183,21 @@ impl Spawner {
 
     /// Starts the program as leader of its own session; the error is for people: stage and cause.
     pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Started, NoStart> {
-        self.start(launch, cause, None)
+        self.start(launch, &cause.to_string(), Streams::Own)
+    }
+
+    /// Starts a program in the surroundings of a service, with these as its standard input, output and error.
+    pub fn spawn_guest(&mut self, launch: &Launch, streams: &[OwnedFd; 3], terminal: bool) -> Result<Pid, NoStart> {
+        self.start(launch, GUEST, Streams::Given { streams, terminal }).map(|started| started.pid)
     }
 
     /// Starts a program that looks after a service, in the same way; it writes there.
     pub fn spawn_beside(&mut self, launch: &Launch, cause: Cause, output: &OwnedFd) -> Result<Pid, NoStart> {
-        self.start(launch, cause, Some(output)).map(|started| started.pid)
+        self.start(launch, &cause.to_string(), Streams::Output(output)).map(|started| started.pid)
     }
 
-    fn start(&mut self, launch: &Launch, cause: Cause, output: Option<&OwnedFd>) -> Result<Started, NoStart> {
-        let start = self.prepare(launch, cause)?;
+    fn start(&mut self, launch: &Launch, reason: &str, streams: Streams<'_>) -> Result<Started, NoStart> {
+        let start = self.prepare(launch, reason)?;
         let command = &launch.command;
         let programs = start.programs();
         let argv = strings(std::iter::once(&command.path).chain(&command.args))?;
@@ -196,20 +216,23 @@ impl Spawner {
         let pipes = sinks.is_some().then(|| Pipes::new(owner)).transpose().map_err(|error| format!("stdout: {}", in_words(&error)))?;
 
         let (programs_ptr, argv_ptr, envp_ptr) = (pointers(&programs), pointers(&argv), pointers(envp));
-        let (stdin, terminal) = match launch.stdin {
-            Stdin::Null => (self.null.as_raw_fd(), Terminal::None),
-            Stdin::Inherited => (libc::STDIN_FILENO, self.terminal),
+        let (stdin, terminal) = match (streams, launch.stdin) {
+            (Streams::Given { streams: [input, ..], terminal: true }, _) => (input.as_raw_fd(), Terminal::Leader),
+            (Streams::Given { streams: [input, ..], terminal: false }, _) => (input.as_raw_fd(), Terminal::None),
+            (Streams::Own | Streams::Output(_), Stdin::Null) => (self.null.as_raw_fd(), Terminal::None),
+            (Streams::Own | Streams::Output(_), Stdin::Inherited) => (libc::STDIN_FILENO, self.terminal),
+        };
+        let output = match streams {
+            Streams::Own => pipes.as_ref().map(|pipes| pipes.write.each_ref().map(AsRawFd::as_raw_fd)),
+            Streams::Output(output) => Some([output.as_raw_fd(); 2]),
+            Streams::Given { streams: [_, out, err], .. } => Some([out.as_raw_fd(), err.as_raw_fd()]),
         };
         let mut order = Order {
             programs: programs_ptr.as_ptr(),
             argv: argv_ptr.as_ptr(),
             envp: envp_ptr.as_ptr(),
             workdir: workdir.as_ref().map_or(ptr::null(), |folder| folder.as_ptr()),
-            output: pipes
-                .as_ref()
-                .map(|pipes| pipes.write.each_ref())
-                .or(output.map(|output| [output, output]))
-                .map(|both| both.map(AsRawFd::as_raw_fd)),
+            output,
             oom_score: oom_score.as_ref(),
             limits: &limits,
             nice: nice.map(c_int::from),
@@ -236,15 +259,14 @@ impl Spawner {
 
     /// Where the output of a service would go if it started now; None: it would not be captured.
     pub fn sinks(&self, launch: &Launch) -> Result<Option<Sinks>, String> {
-        Ok(self.prepare(launch, Cause::Request)?.sinks())
+        Ok(self.prepare(launch, "")?.sinks())
     }
 
-    fn prepare<'a>(&self, launch: &'a Launch, cause: Cause) -> Result<Start<'a>, String> {
+    fn prepare<'a>(&self, launch: &'a Launch, reason: &str) -> Result<Start<'a>, String> {
         let user = launch.command.attributes.user.as_deref();
         let account = user.map(|user| account::find(user, &|path| files::read_if_there(path.as_bytes()))).transpose()?;
         let mut start = Start { launch, account, own: Resolved::default(), path: DEFAULT_PATH.into() };
-        let cause = cause.to_string();
-        let mut told = vec![("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", cause.as_str())];
+        let mut told = vec![("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", reason)];
         told.extend(launch.told.iter().map(|(name, value)| (*name, value.as_str())));
         let help = Help {
             told: &told,
@@ -508,10 +530,10 @@ unsafe fn become_service(order: &Order<'_>) -> (Stage, c_int) {
                 }
             }
         }
-        take_terminal(order.terminal);
         if order.stdin != libc::STDIN_FILENO && libc::dup2(order.stdin, libc::STDIN_FILENO) < 0 {
             return (Stage::Input, errno());
         }
+        take_terminal(order.terminal);
         if let Some([out, err]) = order.output
             && (libc::dup2(out, libc::STDOUT_FILENO) < 0 || libc::dup2(err, libc::STDERR_FILENO) < 0)
         {

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::line::{self, MAX_LINE, TooLong};
 use crate::types::{
-    Changed, Checked, Configuration, End, EventRow, Farewell, Greeting, Health, History, InfoRow, Life, LogLine, LogSources, PlanRow,
-    Reload, RunsRow, ServiceRow, Signal, StatsRow, Stream, Timestamp,
+    Changed, Checked, Configuration, End, EventRow, Executed, Farewell, Forwarded, Greeting, Health, History, InfoRow, Life, LogLine,
+    LogSources, PlanRow, Reload, RunsRow, ServiceRow, Signal, StatsRow, Stream, Timestamp,
 };
 
 /// The protocol's version, as `hello` tells it.
@@ -100,6 +100,26 @@ pub struct AddService {
     /// Take the place of a service of this name, which is stopped first. It keeps its id.
     #[serde(default)]
     pub replace: bool,
+}
+
+/// A command to be run in the surroundings of a service: its environment, folder, user, limits. It reads and writes what
+/// comes with the request: three descriptors (`SCM_RIGHTS` of unix(7)), its standard input, output and error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execute {
+    /// The service, by name or id.
+    pub service: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The descriptors are a terminal, which becomes the controlling terminal of the command.
+    #[serde(default)]
+    pub terminal: bool,
+}
+
+/// A signal for what this connection has executed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// The signal, as `SIGINT`.
+    pub signal: Signal,
 }
 
 /// How to read the configuration again.
@@ -256,6 +276,10 @@ pub enum Request {
     Reload(ReadAgain),
     /// Look at a configuration without using it.
     Check(Check),
+    /// Run a command in the surroundings of a service.
+    Exec(Execute),
+    /// Pass a signal on to it.
+    Forward(Forward),
     /// End everything, in order.
     Shutdown,
 }
@@ -287,12 +311,14 @@ pub enum Method {
     Runs,
     Reload,
     Check,
+    Exec,
+    Forward,
     Shutdown,
 }
 
 impl Method {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Method); 24] = [
+    pub const ALL: [(&'static str, Method); 26] = [
         ("hello", Method::Hello),
         ("list", Method::List),
         ("info", Method::Info),
@@ -316,6 +342,8 @@ impl Method {
         ("runs", Method::Runs),
         ("reload", Method::Reload),
         ("check", Method::Check),
+        ("exec", Method::Exec),
+        ("forward", Method::Forward),
         ("shutdown", Method::Shutdown),
     ];
 
@@ -357,6 +385,8 @@ impl Request {
             Request::Runs(_) => Method::Runs,
             Request::Reload(_) => Method::Reload,
             Request::Check(_) => Method::Check,
+            Request::Exec(_) => Method::Exec,
+            Request::Forward(_) => Method::Forward,
             Request::Shutdown => Method::Shutdown,
         }
     }
@@ -376,6 +406,8 @@ impl Request {
             Request::Wait(p) => raw(p),
             Request::Reload(p) => raw(p),
             Request::Check(p) => raw(p),
+            Request::Exec(p) => raw(p),
+            Request::Forward(p) => raw(p),
         }
     }
 
@@ -406,6 +438,8 @@ impl Request {
             Method::Runs => Request::Runs(targeted(method, params, |which: &Selection| &which.services)?),
             Method::Reload => Request::Reload(decode(method, params)?),
             Method::Check => Request::Check(decode(method, params)?),
+            Method::Exec => Request::Exec(decode(method, params)?),
+            Method::Forward => Request::Forward(decode(method, params)?),
             Method::Shutdown => nothing().map(|_| Request::Shutdown)?,
         })
     }
@@ -727,6 +761,10 @@ pub enum Answer {
     Reload(Reload),
     /// To `check`.
     Checked(Checked),
+    /// To `exec`; how it ends follows.
+    Executed(Executed),
+    /// To `forward`.
+    Forwarded(Forwarded),
     /// To `shutdown`.
     Farewell(Farewell),
 }

@@ -456,6 +456,23 @@ pub struct End {
     pub call: RpcId,
     /// Why it ended too early; null: that was all.
     pub error: Option<String>,
+    /// How the command ended that `exec` has begun; missing for other streams.
+    #[serde(default, deserialize_with = "known_exit", skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+}
+
+/// A command that `exec` has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executed {
+    /// Its process, which leads a session and group of its own.
+    pub pid: i32,
+}
+
+/// A signal that was passed on, or came too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forwarded {
+    /// Whether there was still somebody to hear it.
+    pub heard: bool,
 }
 
 /// Resource usage of one service with all of its processes, or of the daemon alone (`<ppm>`, id null). Null without a

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub use arguments::{
-    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Log, Most, Named, Probe, Reload, Shown, SignalTo, Stats, Until, Wait,
-    period,
+    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Log, Most, Named, Probe, Reload, Shown, SignalTo, Stats, Until,
+    Wait, period,
 };
 
 /// A section of help text under a heading, one line an entry.
@@ -293,6 +293,23 @@ pub enum Ask {
         section!["Exit codes", "1  there is no log: the service writes where the daemon writes", "4  no such service"],
     ))]
     Log(Log),
+    /// Run a command in the environment, folder, user and limits of a service
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm exec web -- env",
+            "ppm exec web -- sh",
+            "docker exec -it container ppm exec db -- psql",
+            "ppm exec web -- tar c . > backup.tar",
+        ],
+        "\n\n",
+        section![
+            "Exit codes",
+            "that of the COMMAND: 128 + n for signal n, 127 if it was not found, 126 if it could not be",
+            "executed; as always where it comes not so far",
+        ],
+    ))]
+    Exec(Exec),
     /// Wait until services have reached a state
     #[command(after_help = concat!(
         section!["Examples", "ppm wait web db --for ready --timeout 30s", "ppm wait migrate --for finished"],

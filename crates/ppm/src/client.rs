@@ -3,8 +3,8 @@
 //! It never waits without a limit for what the daemon answers at once, and never interprets a result: that is its
 //! caller's business.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket};
 use ppm_protocol::line::{Lines, MAX_REPLY};
 use ppm_protocol::message::{Call, Heard};
 use ppm_protocol::{End, Request, RpcId};
@@ -93,6 +93,25 @@ impl Client {
     fn ask(&mut self, request: &Request) -> Result<(), Failure> {
         self.be_patient(if waits(request) { None } else { Some(self.patience) })?;
         self.send(&Call::new(CALL, request).line())
+    }
+
+    /// Asks with three descriptors for the daemon to use (unix(7)); what comes of it is heard.
+    pub fn send_with(&mut self, call: i64, request: &Request, streams: [BorrowedFd<'_>; 3]) -> Result<(), Failure> {
+        let line = Call::new(call, request).line();
+        let numbers = streams.map(|stream| stream.as_raw_fd());
+        let sent = loop {
+            let parts = [IoSlice::new(&line)];
+            match sendmsg::<()>(self.stream.as_raw_fd(), &parts, &[ControlMessage::ScmRights(&numbers)], MsgFlags::MSG_NOSIGNAL, None) {
+                Err(Errno::EINTR) => {}
+                outcome => break outcome.map_err(|error| self.broken(&error.into()))?,
+            }
+        };
+        self.send(&line[sent..])
+    }
+
+    /// Asks, and does not wait; what comes of it is heard.
+    pub fn tell(&mut self, call: i64, request: &Request) -> Result<(), Failure> {
+        self.send(&Call::new(call, request).line())
     }
 
     /// The answer to the call, if it has come.
@@ -185,7 +204,7 @@ impl Client {
     }
 
     /// The next line that has come, if one has.
-    fn heard<T: DeserializeOwned>(&mut self) -> Result<Option<Heard<T>>, Failure> {
+    pub fn heard<T: DeserializeOwned>(&mut self) -> Result<Option<Heard<T>>, Failure> {
         match self.lines.next_line() {
             None => Ok(None),
             Some(Ok(line)) => Heard::read(line).map(Some).map_err(|what| Failure::strange(&self.path, what)),
@@ -197,7 +216,7 @@ impl Client {
     }
 
     /// Takes in what the daemon has said, waiting for it if need be.
-    fn fill(&mut self) -> Result<(), Failure> {
+    pub fn fill(&mut self) -> Result<(), Failure> {
         let mut chunk = [0; 64 * 1024];
         loop {
             match self.stream.read(&mut chunk) {
@@ -250,6 +269,12 @@ impl Client {
     }
 }
 
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
 /// Connects once. A daemon that is too busy to accept within `patience` gives EAGAIN.
 pub fn dial(path: &Path, patience: Duration) -> Result<UnixStream, Errno> {
     let address = UnixAddr::new(path)?;
@@ -272,7 +297,7 @@ fn waits(request: &Request) -> bool {
         | Request::Pause(targets)
         | Request::Resume(targets) => targets.wait,
         Request::Reload(_) | Request::Wait(_) | Request::Shutdown => true,
-        Request::Hello | Request::Configuration | Request::Check(_) => false,
+        Request::Hello | Request::Configuration | Request::Check(_) | Request::Exec(_) | Request::Forward(_) => false,
         Request::List(_) | Request::Info(_) | Request::Stats(_) | Request::Scheduler(_) => false,
         Request::Signal(_) | Request::Events(_) | Request::Log(_) | Request::Health(_) | Request::Why(_) | Request::Runs(_) => false,
     }

@@ -39,6 +39,8 @@ pub enum Code {
     Forbidden,
     /// 78: the configuration is wrong (sysexits.h: EX_CONFIG).
     WrongConfiguration,
+    /// That of a command that was run: its own, 128 + n for signal n, 126 or 127 if it could not be executed.
+    Passed(u8),
 }
 
 impl Code {
@@ -54,6 +56,7 @@ impl Code {
             Code::Unreachable => 6,
             Code::Forbidden => 7,
             Code::WrongConfiguration => 78,
+            Code::Passed(code) => code,
         }
     }
 }
@@ -166,6 +169,7 @@ impl Failure {
             ErrorCode::NotReached => Code::NotRunning,
             ErrorCode::WrongConfiguration => Code::WrongConfiguration,
             ErrorCode::Refused if data.permission => Code::Forbidden,
+            ErrorCode::Refused if data.code.is_some() => data.code.map_or(Code::Failed, Code::Passed),
             ErrorCode::Refused | ErrorCode::NameTaken | ErrorCode::InvalidService => Code::Failed,
             ErrorCode::Parse | ErrorCode::Invalid | ErrorCode::UnknownMethod | ErrorCode::BadParams | ErrorCode::Other(_) => Code::Failed,
         };
@@ -202,6 +206,8 @@ struct Data {
     services: Option<Vec<String>>,
     waiting: Vec<String>,
     permission: bool,
+    /// What a shell would exit with.
+    code: Option<u8>,
     hint: Option<String>,
     text: Option<String>,
 }

@@ -11,6 +11,7 @@ mod client;
 mod cron;
 mod doctor;
 mod elsewhere;
+mod exec;
 mod failure;
 mod log;
 mod probe;

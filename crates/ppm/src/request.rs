@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ppm_protocol::Request;
-use ppm_protocol::message::{AddService, Await, Goal, ReadAgain, ReadStats, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Await, Execute, Goal, ReadAgain, ReadStats, Selection, SendSignal, Targets, Watch};
 
 use crate::cli::{Add, Ask, Changing, Events, Often, Shown, Until, Wait};
 use crate::failure::{Code, Failure, io_words};
@@ -43,6 +43,7 @@ pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>, look: &Look) 
         Ask::Log(log) => Request::Log(log::request(log, look)?),
         Ask::Wait(wait) => Request::Wait(patience(wait)),
         Ask::Shutdown => Request::Shutdown,
+        Ask::Exec(exec) => Request::Exec(Execute { service: exec.service, command: exec.command, terminal: false }),
         Ask::Version => Request::Hello,
     })
 }

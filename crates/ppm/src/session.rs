@@ -24,7 +24,7 @@ use crate::progress::{self, Deed, Progress};
 use crate::save::Draft;
 use crate::show::{self, Look, Medium};
 use crate::streams::{self, Streams};
-use crate::{elsewhere, request};
+use crate::{elsewhere, exec, request};
 
 /// What lasts from the first to the last word of a command.
 pub struct Session {
@@ -48,6 +48,9 @@ impl Session {
         let pickiness = if let Ask::Log(log) = &ask { Some(Pickiness::of(log)) } else { None };
         let stats = if let Ask::Stats(stats) = &ask { Some(stats.clone()) } else { None };
         let save = if let Ask::Add(add) = &ask { add.save.clone() } else { None };
+        if let Ask::Exec(typed) = ask {
+            return exec::run(self.connect()?, &self.path, typed);
+        }
         let request = request::meant(ask, env::current_dir, &self.streams.look)?;
         let mut client = match self.connect() {
             // The version is told without a daemon too.
@@ -78,8 +81,10 @@ impl Session {
             Request::Reschedule(_) | Request::Pause(_) | Request::Resume(_) | Request::Signal(_) | Request::Wait(_) => {
                 self.changed(&request, &answer)
             }
-            // `ppm check` needs no daemon, and a list has been shown.
-            Request::Check(_) | Request::List(_) => Ok(self.streams.print_line(&*answer).map(|()| Code::Done)?),
+            // `ppm check` needs no daemon, a list has been shown, and a command has been run.
+            Request::Check(_) | Request::List(_) | Request::Exec(_) | Request::Forward(_) => {
+                Ok(self.streams.print_line(&*answer).map(|()| Code::Done)?)
+            }
         }
     }
 

@@ -137,6 +137,7 @@ impl Call {
             Answer::Log(sources) => rule(sources.services == ["ppm-daemon"], TRUE, || format!("nothing else is captured: {sources:?}")),
             // The file cannot be read.
             Answer::Reload(_) | Answer::Checked(_) => rule(false, TRUE, || format!("{answer:?}")),
+            Answer::Executed(_) | Answer::Forwarded(_) => rule(false, TRUE, || format!("nobody asked for {answer:?}")),
             Answer::Greeting(_) | Answer::Configuration(_) | Answer::History(_) | Answer::Farewell(_) => Ok(()),
         }
     }

@@ -231,6 +231,9 @@ impl Judge {
                     Part::Hook(hook) => self.see_hook(now, *id, *hook, *cause),
                 }
             }
+            Action::Exec { .. } | Action::KillGuest { .. } | Action::TellEnd { .. } => {
+                rule(false, "nothing is executed that nobody asked for", || format!("{action:?}"))
+            }
             Action::KillStrays { id, part: Part::Main, signal } => {
                 self.to_strays.insert((*id, signal.number()));
                 Ok(())

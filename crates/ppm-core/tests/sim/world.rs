@@ -269,7 +269,7 @@ impl World {
                 let delay = if !self.calm && self.dice.one_in(5) { self.dice.up_to_ms(5000) } else { self.dice.up_to_ms(20) };
                 self.plan(now, delay, Happening::Answered { id: *id, attempt: *attempt });
             }
-            Action::StopProbe { .. } => {}
+            Action::StopProbe { .. } | Action::Exec { .. } | Action::KillGuest { .. } | Action::TellEnd { .. } => {}
             Action::Remember { .. } | Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
             Action::SetLogger { .. } | Action::ForgetOutput { .. } | Action::ReadLog { .. } | Action::ReopenLogs => {}
         }

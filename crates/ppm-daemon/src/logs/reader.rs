@@ -67,7 +67,7 @@ pub fn read(reading: Reading) {
     let mut merge = Merge { logs, query, collector };
     let outcome = merge.history(&mut out).and_then(|()| merge.follow(&mut out, &poked));
     if outcome.is_ok() {
-        let end = Notification::end(&ppm_protocol::End { call, error: None }).line();
+        let end = Notification::end(&ppm_protocol::End { call, error: None, exit: None }).line();
         let _ = out.push(&end).and_then(|()| out.flush());
     }
 }

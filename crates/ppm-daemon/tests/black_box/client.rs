@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -92,6 +93,12 @@ impl Client {
     /// Whether the daemon closes this connection (or has done so) without a further word.
     pub fn is_closed(&mut self) -> bool {
         self.line().is_none()
+    }
+}
+
+impl AsRawFd for Client {
+    fn as_raw_fd(&self) -> RawFd {
+        self.write.as_raw_fd()
     }
 }
 

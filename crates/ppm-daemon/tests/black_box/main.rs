@@ -9,6 +9,7 @@ mod bare;
 mod client;
 mod command_line;
 mod essential;
+mod exec;
 mod harness;
 mod hooks;
 mod hostile;

@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ppm_protocol::message::{AddService, Answer, Await, Check, Goal, ReadAgain, ReadLog, ReadStats, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{
+    AddService, Answer, Await, Check, Execute, Forward, Goal, ReadAgain, ReadLog, ReadStats, Selection, SendSignal, Targets, Watch,
+};
 use ppm_protocol::types::ContainerRow;
 use ppm_protocol::{
-    Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Exit, Failure, Farewell, Greeting, Health, HealthRow, History,
-    InfoRow, Life, LogLine, LogSources, Method, NeedRow, NextStart, PlanEvent, PlanRow, Reload, ReloadAction, ReloadRow, Reply, Request,
-    RpcError, RpcId, RunResult, RunRow, RunsRow, ServiceRow, Signal, StatsRow, Status, Stream, Timestamp, Why,
+    Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Executed, Exit, Failure, Farewell, Forwarded, Greeting, Health,
+    HealthRow, History, InfoRow, Life, LogLine, LogSources, Method, NeedRow, NextStart, PlanEvent, PlanRow, Reload, ReloadAction,
+    ReloadRow, Reply, Request, RpcError, RpcId, RunResult, RunRow, RunsRow, ServiceRow, Signal, StatsRow, Status, Stream, Timestamp, Why,
 };
 use serde_json::json;
 
@@ -80,7 +82,8 @@ pub fn values() -> BTreeMap<String, Line> {
     let odd = LogLine { time: None, message: "\u{fffd}(".to_owned(), bytes: Some(vec![0xc3, 0x28]), partial: true, ..line.clone() };
     put("log-odd".to_owned(), Line::Log(odd));
     put("log".to_owned(), Line::Log(line));
-    put("end".to_owned(), Line::End(End { call: RpcId::Number(1), error: None }));
+    put("end".to_owned(), Line::End(End { call: RpcId::Number(1), error: None, exit: None }));
+    put("end-exit".to_owned(), Line::End(End { call: RpcId::Number(1), error: None, exit: Some(Exit::Code(0)) }));
     let by_signal = EventRow { by: Some(Signal::HUP), ..event_row(EventKind::Changed) };
     put("event-by-signal".to_owned(), Line::Event(by_signal));
     for goal in [Goal::Ready, Goal::Finished, Goal::Stopped] {
@@ -169,6 +172,8 @@ fn request(method: Method) -> Request {
         Method::Why => Request::Why(selection()),
         Method::Runs => Request::Runs(selection()),
         Method::Reload => Request::Reload(ReadAgain { plan: true }),
+        Method::Exec => Request::Exec(Execute { service: "web".to_owned(), command: vec!["id".to_owned()], terminal: false }),
+        Method::Forward => Request::Forward(Forward { signal: Signal::INT }),
         Method::Check => Request::Check(Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: None }),
         Method::Shutdown => Request::Shutdown,
     }
@@ -194,6 +199,8 @@ fn answer(method: Method) -> Answer {
         Method::Why => Answer::Lives(vec![life()]),
         Method::Runs => Answer::Runs(vec![runs()]),
         Method::Reload => Answer::Reload(reload()),
+        Method::Exec => Answer::Executed(Executed { pid: 4711 }),
+        Method::Forward => Answer::Forwarded(Forwarded { heard: true }),
         Method::Check => {
             Answer::Checked(Checked { services: 2, warnings: vec!["`backup`: `*/10` beside a weekday means both".to_owned()] })
         }

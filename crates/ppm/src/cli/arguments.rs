@@ -135,6 +135,20 @@ pub struct Add {
     pub command: Vec<String>,
 }
 
+/// `ppm exec`.
+#[derive(Args, Debug)]
+pub struct Exec {
+    /// The service, by name or id
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// Pass on the input and output as they are, also at a terminal
+    #[arg(short = 'T', long)]
+    pub no_tty: bool,
+    /// The program and its arguments, as they are: no shell, no expansion
+    #[arg(value_name = "COMMAND", required = true, last = true)]
+    pub command: Vec<String>,
+}
+
 /// `ppm reload`.
 #[derive(Args, Debug)]
 pub struct Reload {

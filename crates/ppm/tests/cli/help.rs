@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 31] = [
     "daemon",
     "info",
     "ls",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 30] = [
     "why",
     "events",
     "log",
+    "exec",
     "wait",
     "shutdown",
     "version",

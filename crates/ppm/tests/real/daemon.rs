@@ -46,6 +46,13 @@ impl Daemon {
         Done { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
+    /// `ppm` with these arguments, as typed into a shell, not yet started.
+    pub fn command(&self, args: &str) -> Command {
+        let mut command = command(Path::new(env!("CARGO_BIN_EXE_ppm")), self.folder.path());
+        command.args(shell_words::split(args).unwrap());
+        command
+    }
+
     fn start_in(folder: tempfile::TempDir, config: &Path) -> Daemon {
         let mut command = command(Path::new(env!("CARGO_BIN_EXE_ppm")), folder.path());
         let mut child = command.arg("daemon").arg("--config").arg(config).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

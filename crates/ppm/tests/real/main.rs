@@ -6,4 +6,6 @@ mod commands;
 #[cfg(test)]
 mod daemon;
 #[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod tour;
