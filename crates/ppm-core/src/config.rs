@@ -14,6 +14,7 @@ mod read;
 mod render;
 mod tree;
 pub(crate) mod value;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

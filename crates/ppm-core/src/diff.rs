@@ -47,6 +47,7 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
         stop_command,
         hooks,
         schedule,
+        watch,
         ready,
         health,
         log,
@@ -59,6 +60,9 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
     } = old;
     changes.command(command, &new.command);
     changes.schedule(schedule.as_ref(), new.schedule.as_ref());
+    if *watch != new.watch {
+        changes.words.push("watch".to_owned());
+    }
     changes.restart(restart, &new.restart);
     changes.stop(*stop, new.stop);
     changes.compare("stop.command", or_none(stop_command.as_ref()), or_none(new.stop_command.as_ref()));
@@ -92,6 +96,7 @@ pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     let Settings {
         stats_interval,
         restart_interval,
+        watch_restart_interval,
         clock_check_interval,
         shutdown_timeout,
         ref timezone,
@@ -101,6 +106,7 @@ pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     } = *old;
     changes.compare("stats_interval", write_duration(stats_interval), write_duration(new.stats_interval));
     changes.compare("restart_interval", write_duration(restart_interval), write_duration(new.restart_interval));
+    changes.compare("watch_restart_interval", write_duration(watch_restart_interval), write_duration(new.watch_restart_interval));
     changes.compare("clock_check_interval", write_duration(clock_check_interval), write_duration(new.clock_check_interval));
     changes.compare("shutdown_timeout", write_duration(shutdown_timeout), write_duration(new.shutdown_timeout));
     changes.compare("timezone", zone_in_words(timezone.as_ref()), zone_in_words(new.timezone.as_ref()));

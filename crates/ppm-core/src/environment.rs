@@ -147,6 +147,31 @@ pub struct Folder {
 /// # Errors
 /// The first thing that is wrong, in words that show where it stands: `env_file: no such file: /etc/web.env`.
 pub fn resolve<'a>(command: &'a Command, logs: Option<&str>, help: Help<'a>) -> Result<Resolved, String> {
+    let (definitions, budget) = gather(command, help)?;
+    let mut expansion = Expansion::new(&definitions, help, budget);
+    let mut variables = Vec::with_capacity(definitions.by_name.len());
+    for name in definitions.by_name.keys() {
+        variables.push((name.to_vec(), expansion.value(name)?.unwrap_or_default()));
+    }
+    let workdir = command.workdir.as_deref().map(|written| expansion.folder(written, Place::Workdir)).transpose()?;
+    let logs = logs.map(|written| expansion.folder(written, Place::Logs)).transpose()?;
+    Ok(Resolved { variables, workdir, logs })
+}
+
+/// The folder that a service runs in, and paths that it watches, with what references in them mean to it.
+///
+/// # Errors
+/// The first thing that is wrong, as with [`resolve`].
+pub fn resolve_watched<'a>(command: &'a Command, paths: &[String], help: Help<'a>) -> Result<(Option<Folder>, Vec<Vec<u8>>), String> {
+    let (definitions, budget) = gather(command, help)?;
+    let mut expansion = Expansion::new(&definitions, help, budget);
+    let workdir = command.workdir.as_deref().map(|written| expansion.folder(written, Place::Workdir)).transpose()?;
+    let paths = paths.iter().map(|written| Ok(expansion.folder(written, Place::Watch)?.path)).collect::<Result<_, String>>()?;
+    Ok((workdir, paths))
+}
+
+/// Everything that defines a variable of a service.
+fn gather<'a>(command: &'a Command, help: Help<'a>) -> Result<(Definitions<'a>, Budget), String> {
     let Surroundings { common, files, inherit: _ } = &*command.surroundings;
     let mut definitions = Definitions::default();
     let mut budget = Budget(MAX_WORK);
@@ -159,15 +184,7 @@ pub fn resolve<'a>(command: &'a Command, logs: Option<&str>, help: Help<'a>) -> 
     }
     definitions.add_env(&command.env);
     definitions.add_told(help.told);
-
-    let mut expansion = Expansion::new(&definitions, help, budget);
-    let mut variables = Vec::with_capacity(definitions.by_name.len());
-    for name in definitions.by_name.keys() {
-        variables.push((name.to_vec(), expansion.value(name)?.unwrap_or_default()));
-    }
-    let workdir = command.workdir.as_deref().map(|written| expansion.folder(written, Place::Workdir)).transpose()?;
-    let logs = logs.map(|written| expansion.folder(written, Place::Logs)).transpose()?;
-    Ok(Resolved { variables, workdir, logs })
+    Ok((definitions, budget))
 }
 
 /// Checks that references in a value or a path are written well.
@@ -212,6 +229,7 @@ enum Place<'a> {
     Line(Rc<str>, usize, String),
     Workdir,
     Logs,
+    Watch,
     FilePath,
 }
 
@@ -222,6 +240,7 @@ impl Place<'_> {
             Place::Line(file, line, name) => format!("env_file: {file}:{line}: {}: {why}", shown(name)),
             Place::Workdir => format!("workdir: {why}"),
             Place::Logs => format!("logger.path: {why}"),
+            Place::Watch => format!("watch: {why}"),
             Place::FilePath => format!("env_file: {why}"),
         }
     }

@@ -19,7 +19,12 @@ use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
 use crate::target::Target;
 use crate::time::{Now, Timestamp};
+<<<<<<< HEAD
 use crate::usage::{Container, Usage};
+=======
+use crate::usage::Usage;
+use crate::watch::{Changes, WatchSpec};
+>>>>>>> main
 
 /// A service's number, 1 or greater; never given to another service while the daemon lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -218,6 +223,13 @@ pub enum Event {
         /// The container, where the daemon's own usage was asked for.
         container: Option<Container>,
     },
+    /// Files changed that are watched for a service ([`Action::Watch`]).
+    FilesChanged {
+        /// Which.
+        id: ServiceId,
+        /// What changed, all of it together.
+        changes: Changes,
+    },
     /// The configuration asked for with [`Action::ReadConfig`].
     ConfigRead {
         /// The action's.
@@ -311,6 +323,21 @@ pub enum Action {
         running: Vec<Running>,
         /// How much to read.
         detail: Detail,
+    },
+    /// Watch files for a service, in place of those that were watched for it before; tells of every change by
+    /// [`Event::FilesChanged`] until [`Action::Unwatch`].
+    Watch {
+        /// The service.
+        id: ServiceId,
+        /// What it runs in: paths may begin at its folder and refer to its variables.
+        launch: Arc<Launch>,
+        /// Which files.
+        watch: Arc<WatchSpec>,
+    },
+    /// Watch nothing for this service any more.
+    Unwatch {
+        /// The service.
+        id: ServiceId,
     },
     /// Keep in mind, also when the daemon has ended, that this planned time of a service has come.
     Remember {
@@ -524,8 +551,13 @@ pub enum Cause {
     Backoff,
     /// It ended before, and shall always run.
     Restart,
+<<<<<<< HEAD
     /// It had outgrown its `max_memory`.
     Memory,
+=======
+    /// Files changed that are watched for it.
+    Watch,
+>>>>>>> main
 }
 
 impl fmt::Display for Cause {
@@ -540,7 +572,11 @@ impl fmt::Display for Cause {
             Cause::Missed => "missed",
             Cause::Backoff => "backoff",
             Cause::Restart => "restart",
+<<<<<<< HEAD
             Cause::Memory => "memory",
+=======
+            Cause::Watch => "watch",
+>>>>>>> main
         })
     }
 }

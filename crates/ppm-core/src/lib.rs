@@ -42,4 +42,5 @@ pub mod target;
 pub mod time;
 pub mod usage;
 mod waiting;
+pub mod watch;
 pub mod zone;

@@ -13,7 +13,6 @@ use ppm_protocol::{Checked, ErrorCode, EventKind, Reload, ReloadAction, ReloadRo
 
 use crate::advice;
 use crate::config::{Config, Problems};
-use crate::dependencies::Needs;
 use crate::diff;
 use crate::environment::Surroundings;
 use crate::event::{Action, Cause, ClientId, From, Notice, ServiceId, Stdin, Text};
@@ -367,11 +366,14 @@ impl Supervisor {
     /// Gives a service another form under its number.
     pub(crate) fn configure(&mut self, now: Now, id: ServiceId, spec: ServiceSpec, origin: Origin) {
         if let Some(entry) = self.services.get_mut(&id) {
-            let needs = &Needs::NONE;
-            let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs, out_of_memory: false };
             let old = entry.service.spec().clone();
             entry.origin = origin;
+            let context = Context::quiet(now, &self.zone, self.chance.next());
             entry.service.configure(ServiceSpec { id: Some(id.0), ..spec }, &context);
+            let is_watched_as_before = (&old.watch, &old.command) == (&entry.service.spec().watch, &entry.service.spec().command);
+            if !is_watched_as_before {
+                self.watch_anew(id);
+            }
             self.change_needs(id, &old);
         }
         self.index(id);

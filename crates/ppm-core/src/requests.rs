@@ -481,7 +481,11 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Fire
         | Input::ClockSet(_)
         | Input::Replan
+<<<<<<< HEAD
         | Input::Outgrew { .. }
+=======
+        | Input::FilesChanged(_)
+>>>>>>> main
         | Input::Tick
         | Input::Spawned(_)
         | Input::SpawnFailed(_)
@@ -515,9 +519,11 @@ fn plans_of(now: Now, zone: &TimeZone, service: &Service) -> Vec<PlanRow> {
     let delayed = service.restart_at(now).map(|next| {
         let rule = match next.why {
             Why::Backoff => format!("backoff, retry {}", service.crashes(now)),
-            Why::Restart | Why::Schedule | Why::Watch | Why::Other(_) => "restart: always".to_owned(),
+            Why::Watch => service.changes_in_words(),
+            Why::Restart | Why::Schedule | Why::Other(_) => "restart: always".to_owned(),
         };
-        row(PlanEvent::Restart, next.at, rule, String::new())
+        let event = if next.why == Why::Watch { PlanEvent::Watch } else { PlanEvent::Restart };
+        row(event, next.at, rule, String::new())
     });
     planned.into_iter().chain(delayed).collect()
 }

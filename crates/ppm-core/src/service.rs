@@ -37,6 +37,7 @@
 //! Invariants: at most one incarnation (R24): only a run without any process leads to `Starting`. The last command
 //! wins (R23). A timer is a field of the run that needs it, so leaving the run cancels it. Nothing here waits.
 
+mod changing;
 mod hooks;
 mod probing;
 mod view;
@@ -60,6 +61,8 @@ use crate::runs::{self, Ended, Outcome, Record, Runs};
 use crate::schedule::{Missed, Overlap, Retry};
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
 use crate::time::{Mono, Now, Timestamp, brief};
+use crate::watch::Changes;
+use changing::Changing;
 
 pub use probing::{Attempt, Probing, Stage};
 pub use work::{AtWork, GRACE, HookEffect, HookEnd, HookInput, Work};
@@ -180,7 +183,7 @@ pub enum Run {
     Waiting {
         /// When.
         until: Mono,
-        /// [`Cause::Backoff`] or [`Cause::Restart`].
+        /// [`Cause::Backoff`], [`Cause::Restart`] or [`Cause::Watch`].
         cause: Cause,
     },
 }
@@ -221,6 +224,8 @@ pub struct Live {
     pub limit: Limit,
     /// A planned run that waits for its end (`overlap: queue`).
     pub queued: Option<Cause>,
+    /// When changed files are acted upon that came too soon after the last.
+    pub answer_at: Option<Mono>,
     /// It is to end as soon as those have that need it and are ending, and this comes then.
     pub leaving: Option<Next>,
     /// How far its probes have come.
@@ -367,6 +372,7 @@ pub enum Input {
     ClockSet(i64),
     /// The zone of schedules is another: plan again.
     Replan,
+<<<<<<< HEAD
     /// All its processes together use so many bytes, which is more than it may.
     Outgrew {
         /// Used.
@@ -374,6 +380,10 @@ pub enum Input {
         /// `max_memory`.
         max: u64,
     },
+=======
+    /// Files changed that are watched for it.
+    FilesChanged(Changes),
+>>>>>>> main
     /// Its deadline may have passed.
     Tick,
     /// The spawn came to a successful exec.
@@ -447,6 +457,15 @@ pub struct Context<'a> {
     pub needs: &'a Needs,
     /// Whether a main process that ended was killed by the kernel because memory was short.
     pub out_of_memory: bool,
+    /// The least time between two actions because of changed files.
+    pub watch_interval: Duration,
+}
+
+impl<'a> Context<'a> {
+    /// For what is no step: nothing has ended, and nothing has changed.
+    pub fn quiet(now: Now, zone: &'a TimeZone, chance: u64) -> Context<'a> {
+        Context { now, zone, chance, needs: const { &Needs::NONE }, out_of_memory: false, watch_interval: Duration::ZERO }
+    }
 }
 
 /// "Can't happen", written out: a panic in tests; in production it is told and the state is kept.
@@ -480,6 +499,8 @@ pub struct Service {
     /// Planned runs that were left out since the run before lasted; of this run.
     skips: u32,
     advised: bool,
+    /// What has become of changed files.
+    changing: Changing,
     /// Those at work.
     hooks: BTreeMap<Hook, AtWork>,
     /// Why it was started last.
@@ -518,6 +539,7 @@ impl Service {
             runs: Runs::default(),
             skips: 0,
             advised: false,
+            changing: Changing::default(),
             hooks: BTreeMap::new(),
             cause: Cause::Boot,
             is_hurried: false,
@@ -613,6 +635,7 @@ impl Service {
             }
             (Run::Waiting { .. } | Run::Blocked { .. }, Input::Reschedule) => {
                 self.wish_up(ctx);
+                self.changing.forget();
                 self.run = Run::Idle;
             }
             (
@@ -627,6 +650,7 @@ impl Service {
                 Input::Reschedule,
             ) => {
                 self.wish_up(ctx);
+                self.changing.forget();
                 self.and_then(Next::Rest);
             }
 
@@ -701,6 +725,20 @@ impl Service {
             (_, Input::ClockSet(by)) => self.set_clock(ctx, *by),
             (_, Input::Replan) if self.plan().is_some_and(|at| at <= ctx.now.wall) => {} // due: it fires, once
             (_, Input::Replan) => self.plan_anew(ctx),
+
+            (_, Input::FilesChanged(_)) if !self.is_active() || self.spec.watch.is_none() => {} // found before it was told to look no more
+            (Run::Idle, Input::FilesChanged(changes)) => self.change_at_rest(ctx, changes, None, out),
+            (Run::Waiting { until, .. }, Input::FilesChanged(changes)) => self.change_at_rest(ctx, changes, Some(until), out),
+            (Run::Blocked { .. } | Run::Starting { .. }, Input::FilesChanged(changes)) => self.note_changes(ctx, changes, out),
+            (Run::Up(live) | Run::Paused(live), Input::FilesChanged(changes)) => self.change_while_up(ctx, live, changes, out),
+            (Run::Closing { then, .. } | Run::Stopping { then, .. } | Run::Killing { then, .. }, Input::FilesChanged(changes))
+            | (Run::Draining { then, .. } | Run::Purging { then, .. }, Input::FilesChanged(changes))
+            | (Run::Preparing { then, .. } | Run::Finishing { then } | Run::Cleaning { then }, Input::FilesChanged(changes)) => {
+                self.note_changes(ctx, changes, out);
+                if let Next::Policy | Next::Rest = then {
+                    self.and_then(Next::Start(Cause::Watch));
+                }
+            }
 
             // Sent whatever is known of the process: what was told last may be overtaken already (R16, R23).
             (Run::Up(live) | Run::Paused(live), Input::Pause) => signal_all(live.pid, Signal::STOP, out),
@@ -790,6 +828,8 @@ impl Service {
             (Run::Up(live) | Run::Paused(live), Input::Tick) => {
                 if is_due(ctx, live.lasts_until()) {
                     self.time_out(ctx, live, out);
+                } else if is_due(ctx, live.answer_at) && live.leaving.is_none() {
+                    self.answer_changes(ctx, live, out);
                 } else if matches!(self.run, Run::Up(_)) && live.leaving.is_none() {
                     self.probe_what_is_due(ctx, live, out);
                 }
@@ -975,7 +1015,8 @@ impl Service {
     /// What is needed to start it with this input, where this `logger` holds for all services.
     pub fn launch_data(&self, stdin: Stdin, logger: Option<&LogKeys>) -> Launch {
         let spec = &self.spec;
-        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin, told: Vec::new() }
+        let told = self.changing.told();
+        Launch { name: spec.name.clone(), command: spec.command.clone(), logger: spec.log.logger(logger), stdin, told }
     }
 
     /// From now on it is asked to end with this signal.
@@ -992,6 +1033,9 @@ impl Service {
             (Some(_), None) | (None, Some(_)) => false,
         };
         self.spec = spec;
+        if self.spec.watch.is_none() {
+            self.forget_changes();
+        }
         if !has_same_times {
             self.fired = None;
             self.plan_anew(ctx);
@@ -1031,6 +1075,7 @@ impl Service {
             self.kill_hooks(ctx, out);
         }
         self.fired = None;
+        self.forget_changes();
         if *input == Input::Remove {
             self.want = Want::Gone;
         } else if self.want != Want::Gone {
@@ -1220,8 +1265,10 @@ impl Service {
         self.missing.clone_from(&ctx.needs.missing);
         if !self.missing.is_empty() {
             self.run = Run::Blocked { cause };
-            self.tell(EventKind::Blocked, None, dependencies::in_words(&self.missing), out);
-        } else if self.begin_hook(Hook::PreStart, out) {
+            return self.tell(EventKind::Blocked, None, dependencies::in_words(&self.missing), out);
+        }
+        self.changing.starts(ctx.now.mono, cause);
+        if self.begin_hook(Hook::PreStart, out) {
             self.run = Run::Preparing { cause, then: Next::Rest };
         } else {
             self.spawn(cause, out);
@@ -1269,6 +1316,7 @@ impl Service {
 
     /// It was to end later, and is not to any more.
     fn stay(&mut self, ctx: &Context<'_>, live: Live) {
+        self.changing.forget();
         let live = Live { leaving: None, ..live };
         match self.run {
             Run::Paused(_) => self.run = Run::Paused(live),
@@ -1328,7 +1376,8 @@ impl Service {
     fn spawned(&mut self, ctx: &Context<'_>, pid: Pid, cause: Cause, out: &mut Vec<Effect>) {
         let timeout = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.timeout);
         let limit = timeout.map_or(Limit::None, |timeout| Limit::Until(ctx.now.mono + timeout));
-        let live = Live { pid, since: ctx.now.mono, cause, limit, queued: None, leaving: None, probing: self.first_probing(ctx) };
+        let (queued, leaving, answer_at) = (None, None, None);
+        let live = Live { pid, since: ctx.now.mono, cause, limit, queued, leaving, answer_at, probing: self.first_probing(ctx) };
         self.run = Run::Up(live);
         self.probed = None;
         self.attempts += 1;
@@ -1336,11 +1385,14 @@ impl Service {
         self.started = Some(ctx.now.wall);
         self.skips = 0;
         self.note_run(ctx, cause);
-        self.tell(EventKind::Started, Some(pid), cause.to_string(), out);
+        self.tell(EventKind::Started, Some(pid), self.cause_in_words(cause), out);
         if self.is_active() {
             self.begin_hook(Hook::PostStart, out);
             if self.is_ready() {
                 self.begin_hook(Hook::OnReady, out);
+            }
+            if self.changing.has_any() {
+                self.plan_answer(ctx, live, out); // who knows whether it saw them
             }
         } else {
             self.leave(ctx, live, Next::Rest, out);
@@ -1366,8 +1418,19 @@ impl Service {
         let keep = self.spec.schedule.as_ref().map_or(runs::USUAL, |schedule| schedule.options.history);
         let planned = match cause {
             Cause::Schedule | Cause::Missed => self.fired.map(|plan| plan.at),
+<<<<<<< HEAD
             Cause::Boot | Cause::Reload | Cause::Request | Cause::Needed | Cause::Dependency => None,
             Cause::Backoff | Cause::Restart | Cause::Memory => None,
+=======
+            Cause::Boot
+            | Cause::Reload
+            | Cause::Request
+            | Cause::Needed
+            | Cause::Dependency
+            | Cause::Backoff
+            | Cause::Restart
+            | Cause::Watch => None,
+>>>>>>> main
         };
         self.runs.begin(keep, Record { cause, planned, started: ctx.now.wall, end: None });
     }
@@ -1431,7 +1494,10 @@ impl Service {
     fn decide(&mut self, ctx: &Context<'_>, then: Next, out: &mut Vec<Effect>) {
         match (self.want, then) {
             (Want::Unasked | Want::Down | Want::Gone, _) | (Want::Up { .. }, Next::Rest) => {}
+            (Want::Up { .. }, Next::Start(Cause::Watch)) => self.start_for_changes(ctx, None, out),
             (Want::Up { .. }, Next::Start(cause)) => self.launch(ctx, cause, out),
+            // Whatever else was to follow: something has been done about what made it end.
+            (Want::Up { .. }, Next::Policy) if self.changing.has_any() => self.start_for_changes(ctx, None, out),
             (Want::Up { .. }, Next::Policy) => {
                 self.follow_policy(ctx, out);
                 if self.spec.essential && self.next_start(ctx.now).is_none() {

@@ -20,6 +20,7 @@ use crate::logging::{LogChoice, LogKeys};
 use crate::names;
 use crate::probe::{Health, Readiness};
 use crate::schedule::Schedule;
+use crate::watch::WatchSpec;
 
 /// How many services a daemon takes: far more than a container holds, few enough to bound its memory.
 pub const MAX_SERVICES: usize = 10_000;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub stats_interval: Duration,
     /// First restart delay of services that do not say their own.
     pub restart_interval: Duration,
+    /// The least time between two restarts of a service because of changed files.
+    pub watch_restart_interval: Duration,
     /// At the latest then a step of the wall clock is noticed; zero: never by this.
     pub clock_check_interval: Duration,
     /// How long the whole shutdown may take.
@@ -53,6 +56,7 @@ impl Default for Settings {
         Settings {
             stats_interval: Duration::from_secs(10),
             restart_interval: Duration::from_secs(1),
+            watch_restart_interval: Duration::from_secs(3),
             clock_check_interval: Duration::from_secs(3600),
             shutdown_timeout: Duration::from_secs(9),
             timezone: None,
@@ -86,6 +90,8 @@ pub struct ServiceSpec {
     pub hooks: BTreeMap<Hook, HookSpec>,
     /// When it starts by the wall clock.
     pub schedule: Option<Schedule>,
+    /// The files whose changes it is to hear of.
+    pub watch: Option<Arc<WatchSpec>>,
     /// When it is ready; None: as soon as it runs.
     pub ready: Option<Box<Readiness>>,
     /// When it is well; None: as long as it runs.
@@ -236,6 +242,7 @@ impl ServiceSpec {
             stop_command: None,
             hooks: BTreeMap::new(),
             schedule: None,
+            watch: None,
             ready: None,
             health: None,
             log: LogChoice::AsLogger,

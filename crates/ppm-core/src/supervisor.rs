@@ -15,7 +15,7 @@ use ppm_protocol::{ErrorCode, EventRow, Exit, RpcError, Signal};
 use crate::advice;
 use crate::chance::Chance;
 use crate::config::Config;
-use crate::dependencies::{Dependencies, Needs};
+use crate::dependencies::Dependencies;
 use crate::event::{Action, Cause, ClientId, Event, From, Notice, Part, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
 use crate::guests::Guests;
@@ -110,7 +110,11 @@ struct Keys {
     deadline: Option<Mono>,
     plan: Option<Timestamp>,
     busy: bool,
+<<<<<<< HEAD
     limited: bool,
+=======
+    watched: bool,
+>>>>>>> main
 }
 
 /// The clock as it was when it was last looked at.
@@ -271,7 +275,12 @@ impl Supervisor {
             Event::Executed { client, outcome } => self.executed(now, client, outcome),
             Event::GuestEnded { client, exit } => self.guest_ended(client, exit),
             Event::Alone => self.alone(now),
+<<<<<<< HEAD
             Event::Sampled { sample, usages, container } => self.sampled(now, sample, usages, container),
+=======
+            Event::FilesChanged { id, changes } => self.step(now, id, &Input::FilesChanged(changes)),
+            Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
+>>>>>>> main
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
             Event::Signalled(signal) => {
                 self.acting = Some(Actor::Signal(signal));
@@ -342,12 +351,14 @@ impl Supervisor {
     pub(crate) fn step(&mut self, now: Now, id: ServiceId, input: &Input) {
         let (needs, standing) = (self.needs_of(id), self.standing(id));
         let Some(entry) = self.services.get_mut(&id) else { return };
-        let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs: &needs, out_of_memory: self.out_of_memory };
+        let (out_of_memory, watch_interval) = (self.out_of_memory, self.settings.watch_restart_interval);
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs: &needs, out_of_memory, watch_interval };
         let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
         let fired = entry.service.fired();
         let was_killed = entry.service.is_being_killed();
         let mut effects = std::mem::take(&mut self.effects);
         entry.service.step(&context, input, &mut effects);
+        self.watch(id);
         self.apply(now, id, before, &mut effects);
         self.effects = effects;
         self.index(id);
@@ -374,7 +385,7 @@ impl Supervisor {
 
     /// Gives a service back what was remembered of it.
     fn recall(&mut self, now: Now, id: ServiceId, planned: &Planned) {
-        let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs: &Needs::NONE, out_of_memory: false };
+        let context = Context::quiet(now, &self.zone, self.chance.next());
         if let Some(entry) = self.services.get_mut(&id) {
             entry.service.recall(&context, planned);
         }
@@ -386,12 +397,13 @@ impl Supervisor {
         let id = ServiceId(spec.id.or(self.next_id).unwrap_or(u32::MAX));
         spec.id = Some(id.0);
         self.next_id = self.next_id.and_then(|next| Some(next.max(id.0.checked_add(1)?)));
-        let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs: &Needs::NONE, out_of_memory: false };
+        let context = Context::quiet(now, &self.zone, self.chance.next());
         let service = Service::new(id, spec, &context);
         self.names.insert(service.spec().name.clone(), id);
         self.dependencies.insert(id, service.spec());
         self.concern_those_who_need(&service.spec().name);
         self.services.insert(id, Entry { service, origin, keys: Keys::default() });
+        self.watch(id);
         self.index(id);
         id
     }
@@ -499,11 +511,40 @@ impl Supervisor {
         }
     }
 
+    /// Has files watched for a service as long as it is wanted, also while it is stopped and started: before it starts, so
+    /// that no change is missed.
+    fn watch(&mut self, id: ServiceId) {
+        let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
+        let watch = service.spec().watch.as_ref().filter(|_| service.is_active()).map(Arc::clone);
+        let was_watched = std::mem::replace(&mut keys.watched, watch.is_some());
+        match (was_watched, watch) {
+            (false, Some(watch)) => {
+                let launch = Arc::new(service.launch_data(Stdin::Null, self.settings.logger.as_ref()));
+                self.actions.push(Action::Watch { id, launch, watch });
+            }
+            (true, None) => self.actions.push(Action::Unwatch { id }),
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// The same, of a service whose form has changed: what was watched may mean something else now.
+    pub(crate) fn watch_anew(&mut self, id: ServiceId) {
+        if let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) {
+            keys.watched &= service.spec().watch.is_none();
+        }
+        self.watch(id);
+    }
+
     /// Brings the indices in line with a service that may have changed.
     pub(crate) fn index(&mut self, id: ServiceId) {
         let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
+<<<<<<< HEAD
         let limited = service.spec().max_memory.is_some() && matches!(service.run(), Run::Up(_) | Run::Paused(_)) && !service.is_leaving();
         let new = Keys { pid: service.pid(), deadline: service.deadline(), plan: service.plan(), busy: service.is_busy(), limited };
+=======
+        let (pid, deadline, plan, busy) = (service.pid(), service.deadline(), service.plan(), service.is_busy());
+        let new = Keys { pid, deadline, plan, busy, ..*keys };
+>>>>>>> main
         let old = std::mem::replace(keys, new);
         if old.pid != new.pid {
             old.pid.map(|pid| self.pids.remove(&pid));

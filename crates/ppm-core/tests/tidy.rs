@@ -32,6 +32,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm-daemon", "libc", "clone, waitid and kill as the kernel has them"),
     ("ppm-daemon", "memchr", "finds the last end of line in output; comes with serde_json"),
     ("ppm-daemon", "nix", "safe names for the other system calls"),
+    ("ppm-daemon", "notify", "inotify(7): tells that files may have changed"),
     ("ppm-daemon", "ppm-core", "decides"),
     ("ppm-daemon", "ppm-protocol", "reads and writes the lines of its clients"),
     ("ppm-daemon", "serde_json", "writes the lines of its clients"),

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -21,6 +22,7 @@ use ppm_core::schedule::{Options, Overlap, Retry, Schedule};
 use ppm_core::service::{Attempt, Closing, Context, Effect, HookEffect, HookInput, Input, Live, Next, Run, Service, Stage, Want, Work};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::time::{Mono, Now, Timestamp, brief};
+use ppm_core::watch::{Change, ChangeKind, Changes, OnChange, WatchSpec};
 use ppm_protocol::{Exit, Signal, Status};
 
 /// Between two inputs of a history.
@@ -106,6 +108,13 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
             with(|spec| {
                 let options = Options { overlap: Overlap::Queue, ..Options::default() };
                 spec.schedule = Some(Schedule::parse("* * * * *").unwrap().with(options));
+            }),
+        ),
+        (
+            "watch: {paths: [.], action: signal HUP}",
+            with(|spec| {
+                let watch = WatchSpec { action: OnChange::Signal(Signal::HUP), ..WatchSpec::new(vec![".".to_owned()]) };
+                spec.watch = Some(Arc::new(watch));
             }),
         ),
         ("autostart: false", with(|spec| spec.autostart = false)),
@@ -250,7 +259,11 @@ fn inputs(spec: &ServiceSpec) -> Vec<(&'static str, Input)> {
         ("Fire", Input::Fire),
         ("ClockSet", Input::ClockSet(-3_600_000)),
         ("Replan", Input::Replan),
+<<<<<<< HEAD
         ("Outgrew", Input::Outgrew { used: 601 << 20, max: 512 << 20 }),
+=======
+        ("FilesChanged", Input::FilesChanged(changes())),
+>>>>>>> main
         ("Tick, early", Input::Tick),
         ("Tick, due", Input::Tick),
         ("Spawned", Input::Spawned(Pid(7))),
@@ -306,6 +319,12 @@ fn inputs_of(hook: Hook) -> [(&'static str, Input); 6] {
     names.map(|name| (name, Input::Hook(hook, inputs.next().unwrap())))
 }
 
+fn changes() -> Changes {
+    let mut changes = Changes::default();
+    changes.add(|| Change { kind: ChangeKind::Modified, path: b"/app/f".to_vec(), base: 5 });
+    changes
+}
+
 fn try_cell(service: &Service, at: Mono, name: &'static str, input: &Input) -> (Cell, Option<(Service, Mono)>) {
     let cell = |next: &str, effects: &str| Cell { input: name, next: next.to_owned(), effects: effects.to_owned() };
     let at = match (name, service.deadline()) {
@@ -349,7 +368,8 @@ fn needs_of(name: &str) -> Needs {
 
 fn context(at: Mono) -> Context<'static> {
     let wall = Timestamp(1_000_000 + i64::try_from(at.0 / 1_000_000).unwrap());
-    Context { now: Now { mono: at, wall }, zone: const { &TimeZone::UTC }, chance: 0, needs: const { &Needs::NONE }, out_of_memory: false }
+    let (now, zone, needs) = (Now { mono: at, wall }, const { &TimeZone::UTC }, const { &Needs::NONE });
+    Context { now, zone, chance: 0, needs, out_of_memory: false, watch_interval: 3 * STEP }
 }
 
 fn state_of(service: &Service) -> State {
@@ -405,7 +425,12 @@ fn hooks_in_words(service: &Service) -> String {
 }
 
 fn queued(live: Live) -> &'static str {
-    if live.queued.is_some() { ", one waits" } else { "" }
+    match (live.queued.is_some(), live.answer_at.is_some()) {
+        (false, false) => "",
+        (true, false) => ", one waits",
+        (false, true) => ", changes wait",
+        (true, true) => ", one waits and changes",
+    }
 }
 
 fn leaving(live: Live) -> &'static str {
@@ -485,6 +510,7 @@ fn in_words(service: &Service, at: Mono) -> String {
         Next::Start(cause) => format!(" then {cause}"),
     };
     let strays = |time: Option<Mono>| time.map_or(String::new(), |at| format!("{}, ", until(at)));
+    let answer = |live: Live| live.answer_at.map_or(String::new(), |at| format!(" {}", until(at)));
     let run = match service.run() {
         Run::Idle => "Idle".to_owned(),
         Run::Preparing { cause, then: next } => format!("Preparing {cause}{}", then(next)),
@@ -494,8 +520,8 @@ fn in_words(service: &Service, at: Mono) -> String {
         Run::Cleaning { then: next } => format!("Cleaning{}", then(next)),
         Run::Blocked { cause } => format!("Blocked{} {cause}", if service.is_hopeless() { " in vain" } else { "" }),
         Run::Starting { cause } => format!("Starting {cause}"),
-        Run::Up(live) => format!("Up{}{}{}", queued(live), leaving(live), probed_in_full(live, at)),
-        Run::Paused(live) => format!("Paused{}{}{}", queued(live), leaving(live), probed_in_full(live, at)),
+        Run::Up(live) => format!("Up{}{}{}{}", answer(live), queued(live), leaving(live), probed_in_full(live, at)),
+        Run::Paused(live) => format!("Paused{}{}{}{}", answer(live), queued(live), leaving(live), probed_in_full(live, at)),
         Run::Stopping { strays_at, kill_at, then: next, .. } => {
             format!("Stopping {}{}{}", strays(strays_at), until(kill_at), then(next))
         }

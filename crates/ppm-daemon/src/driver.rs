@@ -15,6 +15,7 @@ use ppm_core::probe::Outcome;
 use ppm_core::reload::NoConfig;
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
+use ppm_core::watch::Changes;
 use ppm_protocol::Signal as Number;
 use ppm_protocol::message::Asked;
 use tokio::net::UnixStream;
@@ -60,6 +61,8 @@ pub enum Wake {
     Probed(ServiceId, u64, Outcome),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
+    /// Files changed that are watched for a service; the number tells since when they have been.
+    FilesChanged(ServiceId, u64, Changes),
     /// What must outlive the daemon was written, or could not be.
     Remembered(Result<(), String>),
 }
@@ -219,6 +222,11 @@ impl Driver {
             }
             Wake::Gone(client) => self.gone(client),
             Wake::Streamed(client) => self.hands.streamed(client),
+            Wake::FilesChanged(id, since, changes) => {
+                if self.hands.watcher.is_current(id, since) {
+                    self.tell(Event::FilesChanged { id, changes });
+                }
+            }
             Wake::Sampled(sample) => {
                 let event = self.hands.sampled(*sample);
                 self.tell(event);

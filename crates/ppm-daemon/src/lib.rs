@@ -22,6 +22,7 @@ mod reap;
 mod sampler;
 mod shell;
 mod spawn;
+mod watcher;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -48,6 +49,7 @@ use crate::loader::Loader;
 use crate::memory::Memory;
 use crate::shell::Hands;
 use crate::spawn::Spawner;
+use crate::watcher::Watcher;
 
 /// The configuration is wrong (sysexits.h: EX_CONFIG).
 const EXIT_CONFIG: u8 = 78;
@@ -155,7 +157,8 @@ fn serve(options: &Options) -> Result<u8, Failure> {
         let folder = memory::folder(config.settings.state_dir.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
         let remembered = recall(&config, folder.as_deref());
         let memory = Memory::new(folder, remembered.clone(), sender.clone());
-        let hands = Hands::new(spawner, loader, clients, past, memory, sender.clone());
+        let watcher = Watcher::new(watcher::own_files(&path), sender.clone());
+        let hands = Hands::new(spawner, loader, clients, past, memory, watcher, sender.clone());
         tokio::spawn(control::listen(listener, sender));
         tracing::info!(
             "{}, pid {}, {source}: {} services, socket {}",

@@ -122,6 +122,7 @@ fn tell_service(row: &EventRow) {
         EventKind::Unready => tracing::warn!("{name}: {reason}"),
         EventKind::Unhealthy => tracing::warn!("{name}: unhealthy: {reason}"),
         EventKind::GaveUp => tracing::error!("{name}: {reason}"),
+        EventKind::FilesChanged => tracing::info!("{name}: {reason} (pid {pid})"),
         EventKind::Paused | EventKind::Resumed => tracing::info!("{name}: {}", row.event),
         EventKind::Drained | EventKind::Planned | EventKind::Deactivated | EventKind::Other(_) => {
             tracing::debug!("{name}: {}: {reason}", row.event)

@@ -20,6 +20,7 @@ use crate::memory::Memory;
 use crate::prober::Prober;
 use crate::sampler::{self, Sample, Sampler};
 use crate::spawn::{Spawner, Started, in_words};
+use crate::watcher::{Job, Watcher};
 
 /// More readers of logs than this are refused: each is a thread.
 const MAX_READERS: usize = 32;
@@ -41,6 +42,8 @@ pub struct Hands {
     pub prober: Prober,
     /// What the daemon itself has said.
     pub past: Past,
+    /// The files that are watched.
+    pub watcher: Watcher,
     /// The descriptors that came with the request that is being handled.
     pub streams: Option<[OwnedFd; 3]>,
     /// What was executed for clients, by its processes.
@@ -55,7 +58,15 @@ pub struct Hands {
 
 impl Hands {
     /// Hands that hold nothing yet.
-    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, past: Past, memory: Memory, inbox: mpsc::Sender<Wake>) -> Hands {
+    pub fn new(
+        spawner: Spawner,
+        loader: Loader,
+        clients: Clients,
+        past: Past,
+        memory: Memory,
+        watcher: Watcher,
+        inbox: mpsc::Sender<Wake>,
+    ) -> Hands {
         Hands {
             clients,
             children: Children::new(),
@@ -64,6 +75,7 @@ impl Hands {
             logs: Logs::default(),
             prober: Prober::new(inbox.clone()),
             past,
+            watcher,
             readers: 0,
             streams: None,
             guests: BTreeMap::new(),
@@ -221,6 +233,14 @@ impl Shell for Hands {
             Action::KillStrays { id, part, signal } => self.children.kill_strays(Tree { id, part }, signal),
             Action::AskStrays { id, part, signal } => self.children.ask_strays(Tree { id, part }, signal),
             Action::Sweep { signal } => self.children.sweep(signal),
+            Action::Watch { id, launch, watch } => match self.spawner.watched(&launch, &watch.paths) {
+                Ok((folder, paths)) => self.watcher.watch(id, Job::new(launch.name.clone(), folder, paths, watch)),
+                Err(error) => {
+                    tracing::warn!("{}: {error}; nothing is watched until it is stopped and started", launch.name);
+                    self.watcher.unwatch(id);
+                }
+            },
+            Action::Unwatch { id } => self.watcher.unwatch(id),
             Action::Probe { id, attempt, question } => self.probe(id, attempt, question),
             Action::StopProbe { id, attempt } => self.stop_probe(id, attempt),
             Action::Sample { sample, whose, running, detail } => {

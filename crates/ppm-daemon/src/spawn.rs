@@ -22,7 +22,7 @@ use std::ptr;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ppm_core::account::{self, Account};
 use ppm_core::attributes::{Attributes, Limit, Resource};
-use ppm_core::environment::{self, Help, Resolved};
+use ppm_core::environment::{self, Folder, Help, Resolved};
 use ppm_core::event::{Cause, Launch, NoStart, Pid, Stdin};
 use ppm_core::spec::Reach;
 use ppm_protocol::Signal;
@@ -266,18 +266,8 @@ impl Spawner {
         let user = launch.command.attributes.user.as_deref();
         let account = user.map(|user| account::find(user, &|path| files::read_if_there(path.as_bytes()))).transpose()?;
         let mut start = Start { launch, account, own: Resolved::default(), path: DEFAULT_PATH.into() };
-        let mut told = vec![("PPM_SERVICE", launch.name.as_str()), ("PPM_START_REASON", reason)];
-        told.extend(launch.told.iter().map(|(name, value)| (*name, value.as_str())));
-        let help = Help {
-            told: &told,
-            inherited: &|name| match start.hides(name) {
-                true => start.who().find(|(own, _)| own.as_bytes() == name).map(|(_, value)| value.to_vec()),
-                false => self.variable(name),
-            },
-            read: &files::read,
-        };
         let logs = launch.logger.as_ref().and_then(|logger| logger.files.as_ref()).map(|files| files.path.as_str());
-        start.own = environment::resolve(&launch.command, logs, help)?;
+        start.own = self.with_help(&start, reason, |help| environment::resolve(&launch.command, logs, help))?;
         let path = match start.own.variable(b"PATH") {
             Some(own) => Some(own.to_vec()),
             None => self.inherited(&start).any(|(key, _)| key == "PATH").then(|| self.variable(b"PATH")).flatten(),
@@ -286,6 +276,26 @@ impl Spawner {
             start.path = OsString::from_vec(path);
         }
         Ok(start)
+    }
+
+    /// The folder that a service runs in and the paths that it watches, as it would see them if it started now.
+    pub fn watched(&self, launch: &Launch, paths: &[String]) -> Result<(Option<Folder>, Vec<PathBuf>), String> {
+        let start = self.prepare(launch, "")?;
+        let (folder, paths) = self.with_help(&start, "", |help| environment::resolve_watched(&launch.command, paths, help))?;
+        Ok((folder, paths.into_iter().map(|path| PathBuf::from(OsString::from_vec(path))).collect()))
+    }
+
+    fn with_help<T>(&self, start: &Start<'_>, reason: &str, resolve: impl FnOnce(Help<'_>) -> T) -> T {
+        let mut told = vec![("PPM_SERVICE", start.launch.name.as_str()), ("PPM_START_REASON", reason)];
+        told.extend(start.launch.told.iter().map(|(name, value)| (*name, value.as_str())));
+        resolve(Help {
+            told: &told,
+            inherited: &|name| match start.hides(name) {
+                true => start.who().find(|(own, _)| own.as_bytes() == name).map(|(_, value)| value.to_vec()),
+                false => self.variable(name),
+            },
+            read: &files::read,
+        })
     }
 
     /// The value of one of the daemon's variables.

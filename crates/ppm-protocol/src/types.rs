@@ -591,6 +591,8 @@ pub enum EventKind {
     Blocked,
     /// Its configuration is another now.
     Changed,
+    /// Files changed that are watched for it, and it got a signal for that.
+    FilesChanged,
     /// What only a newer daemon says.
     Other(Word),
 }
@@ -619,6 +621,7 @@ words!(EventKind {
     Deactivated = "deactivated",
     Blocked = "blocked",
     Changed = "changed",
+    FilesChanged = "files_changed",
 });
 
 impl fmt::Display for EventKind {
@@ -647,6 +650,7 @@ impl fmt::Display for EventKind {
             EventKind::Deactivated => "deactivated",
             EventKind::Blocked => "blocked",
             EventKind::Changed => "changed",
+            EventKind::FilesChanged => "files changed",
             EventKind::Other(word) => return word.fmt(f),
         })
     }

@@ -104,6 +104,10 @@ pub enum Kind {
     Limit(Unit),
     /// When something happens, like crontab(5).
     Cron,
+    /// A pattern of names or paths.
+    Pattern,
+    /// `restart`, or `signal HUP`.
+    Reaction,
     /// The name of a time zone.
     Zone,
     /// The path of a file; references are expanded.
@@ -169,6 +173,13 @@ pub const TOP: Table = Table {
             "250ms",
         ),
         here(
+            "watch_restart_interval",
+            Kind::Duration,
+            Value("3s"),
+            "The least time between two restarts of a service because of changed files: the first comes at once, later changes are gathered. It grows for a service that changes what it watches itself.",
+            "10s",
+        ),
+        here(
             "clock_check_interval",
             Kind::Duration,
             Value("1h"),
@@ -218,7 +229,6 @@ pub const TOP: Table = Table {
             "The folder in which is remembered what `missed: once` needs, and nothing else; it is made when it is needed. Read when the daemon starts.",
             "/var/lib/ppm",
         ),
-        later("watch_restart_interval"),
         later("http"),
     ],
 };
@@ -357,6 +367,7 @@ pub const SERVICE: Table = Table {
             "Whether it is still well once it is ready; if it is not, it is ended, and started again as `restart` says.",
             "{http: \"http://127.0.0.1:8080/health\"}",
         ),
+<<<<<<< HEAD
         later("watch"),
         here(
             "max_memory",
@@ -365,6 +376,16 @@ pub const SERVICE: Table = Table {
             "How much memory all its processes together may use. It is looked at every two seconds; at 90 % a warning is written, above it the service is restarted.",
             "512MiB",
         ),
+=======
+        here(
+            "watch",
+            Kind::Either(&[Kind::File, Kind::List(&Kind::File, 1, ANY), Kind::Map(&WATCH)]),
+            Otherwise("nothing"),
+            "Files and folders: when one changes, the service is restarted. A path that is not absolute begins at `workdir`, else at the configuration's folder.",
+            "[src, /etc/app/config.yml]",
+        ),
+        later("max_memory"),
+>>>>>>> main
         here("limits", Kind::Map(&LIMITS), Value("{}"), "What it may use, as setrlimit(2) limits it.", "{nofile: 65536, core: 0}"),
         here(
             "nice",
@@ -495,6 +516,71 @@ pub const HOOK: Table = Table {
             "5m",
         ),
     ],
+};
+
+/// `watch` as a map.
+pub const WATCH: Table = Table {
+    name: "watch",
+    notes: Notes::Refused,
+    keys: &[
+        here(
+            "paths",
+            Kind::Either(&[Kind::File, Kind::List(&Kind::File, 1, ANY)]),
+            Required,
+            "What is watched: files, and folders with all that lies in them. What is not there yet is waited for. `${NAME}` is expanded.",
+            "[src, /etc/app/config.yml]",
+        ),
+        here("include", PATTERNS, Value("[]"), "[Patterns](#patterns) of what is watched although it is excluded.", "['*.log']"),
+        here("only", PATTERNS, Value("[]"), "Patterns of the only files that are watched.", "['*.rs', '*.toml']"),
+        here(
+            "exclude",
+            PATTERNS,
+            Value("[]"),
+            "Patterns of what is not watched; an excluded folder is not looked into.",
+            "['gen/**', '*_test.go']",
+        ),
+        here(
+            "default_excludes",
+            Kind::Boolean,
+            Value("true"),
+            "Whether these are excluded: hidden names; the folders `node_modules`, `__pycache__`, `target*`, `build*`; the files `*.o`, `*.pyo`, `*.pyc`, `*~`, `*.sw?`, `4913`, `#*#`, `*.log`, `*.tmp`.",
+            "false",
+        ),
+        here("max_depth", Kind::Whole(1, 1000), Value("64"), "How many folders deep; `1` is what lies in the folder itself.", "2"),
+        here(
+            "compare",
+            Kind::Word(&["auto", "content", "mtime"]),
+            Value("auto"),
+            "What makes a file a changed one: its content (of files up to 256 KiB), or that it was written. `auto` is by content up to 2000 files.",
+            "mtime",
+        ),
+        here(
+            "settle",
+            Kind::Duration,
+            Value("100ms"),
+            "How long nothing more must change before it is looked what has; what changes without end is looked at after a second.",
+            "1s",
+        ),
+        here("initial_delay", Kind::Duration, Value("0s"), "Changes are ignored for so long after each start.", "5s"),
+        here(
+            "action",
+            Kind::Either(&[Kind::Reaction, Kind::Map(&ACTION)]),
+            Value("restart"),
+            "What follows: a restart, or a signal to the main process. A service that has ended is started in either case.",
+            "signal HUP",
+        ),
+        later("gitignore"),
+        later("poll"),
+    ],
+};
+
+const PATTERNS: Kind = Kind::OrNothing(&Kind::Either(&[Kind::Pattern, Kind::List(&Kind::Pattern, 0, ANY)]));
+
+/// `watch.action` as a map.
+pub const ACTION: Table = Table {
+    name: "action",
+    notes: Notes::Refused,
+    keys: &[here("signal", Kind::Signal, Required, "The signal for the main process.", "HUP"), later("exec")],
 };
 
 const TCP: Key =
@@ -778,5 +864,7 @@ pub(super) static HOOKS_KEYS: [Known; HOOKS.keys.len()] = known(&HOOKS);
 pub(super) static HOOK_KEYS: [Known; HOOK.keys.len()] = known(&HOOK);
 pub(super) static LIMITS_KEYS: [Known; LIMITS.keys.len()] = known(&LIMITS);
 pub(super) static SCHEDULE_KEYS: [Known; SCHEDULE.keys.len()] = known(&SCHEDULE);
+pub(super) static WATCH_KEYS: [Known; WATCH.keys.len()] = known(&WATCH);
+pub(super) static ACTION_KEYS: [Known; ACTION.keys.len()] = known(&ACTION);
 pub(super) static LOGGER_KEYS: [Known; LOGGER.keys.len()] = known(&LOGGER);
 pub(super) static FILE_KEYS: [Known; FILE.keys.len()] = known(&FILE);

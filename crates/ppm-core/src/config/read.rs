@@ -90,6 +90,7 @@ impl Reader {
         let durations = [
             ("stats_interval", &mut settings.stats_interval),
             ("restart_interval", &mut settings.restart_interval),
+            ("watch_restart_interval", &mut settings.watch_restart_interval),
             ("clock_check_interval", &mut settings.clock_check_interval),
             ("shutdown_timeout", &mut settings.shutdown_timeout),
         ];
@@ -170,6 +171,10 @@ impl Reader {
         self.set(map.get("autostart"), &mut service.autostart, Self::boolean);
         self.set(map.get("success_exit_codes"), &mut service.success_exit_codes, Self::exit_codes);
         self.set(map.get("schedule"), &mut service.schedule, |reader, field| reader.schedule(field, called).map(Some));
+        let folder = if service.command.workdir.is_none() { self.folder.clone() } else { String::new() };
+        self.set(map.get("watch"), &mut service.watch, |reader, field| {
+            reader.watch(field, called, &folder).map(|watch| Some(Arc::new(watch)))
+        });
         self.set(map.get("ready"), &mut service.ready, |reader, field| reader.ready(field, called).map(|ready| Some(Box::new(ready))));
         self.set(map.get("health"), &mut service.health, |reader, field| reader.health(field, called).map(|health| Some(Box::new(health))));
         self.set(map.get("log"), &mut service.log, |reader, field| reader.log(field, called, settings));
@@ -450,13 +455,17 @@ impl Reader {
         self.valid(field.node.at, Program::from_words(words))
     }
 
-    fn signal(&mut self, field: Field<'_>) -> Option<Signal> {
+    pub(super) fn signal(&mut self, field: Field<'_>) -> Option<Signal> {
         let name = match field.node.value.as_int() {
             Some(number) => number.to_string(),
             None => self.text(field, "a signal")?.to_owned(),
         };
+        self.signal_named(field.node.at, &name)
+    }
+
+    pub(super) fn signal_named(&mut self, at: At, name: &str) -> Option<Signal> {
         let hint = "write a name like `TERM`, or a number from 1 to 64";
-        self.valid(field.node.at, name.parse().map_err(|_| InvalidSpec::new(format!("`{}` is not a signal", shown(&name))).hint(hint)))
+        self.valid(at, name.parse().map_err(|_| InvalidSpec::new(format!("`{}` is not a signal", shown(name))).hint(hint)))
     }
 
     fn schedule(&mut self, field: Field<'_>, called: &str) -> Option<Schedule> {

@@ -16,6 +16,7 @@ use crate::logging::{Format, LogChoice, LogKeys};
 use crate::probe::{Check, Health, Page, Readiness};
 use crate::schedule::{Options, Schedule};
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
+use crate::watch::WatchSpec;
 use crate::zone;
 
 /// Words that some reader of YAML takes for a boolean or for nothing.
@@ -28,6 +29,7 @@ pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a Se
     let durations = [
         ("stats_interval", settings.stats_interval, default.stats_interval),
         ("restart_interval", settings.restart_interval, default.restart_interval),
+        ("watch_restart_interval", settings.watch_restart_interval, default.watch_restart_interval),
         ("clock_check_interval", settings.clock_check_interval, default.clock_check_interval),
         ("shutdown_timeout", settings.shutdown_timeout, default.shutdown_timeout),
     ];
@@ -104,6 +106,9 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
     if let Some(schedule) = &service.schedule {
         field("schedule", &render_schedule(schedule));
     }
+    if let Some(watch) = &service.watch {
+        field("watch", &render_watch(watch));
+    }
     if let Some(ready) = &service.ready {
         field("ready", &render_ready(ready));
     }
@@ -155,6 +160,30 @@ fn render_schedule(schedule: &Schedule) -> String {
     differ("on_start", options.on_start != default.on_start, options.on_start.to_string());
     differ("history", options.history != default.history, options.history.to_string());
     if texts.len() == 1 && entries.len() == 1 { cron } else { format!("{{{}}}", entries.join(", ")) }
+}
+
+/// The paths alone where those say it all.
+fn render_watch(watch: &WatchSpec) -> String {
+    let default = WatchSpec::new(watch.paths.clone());
+    let paths = match watch.paths.as_slice() {
+        [one] => quoted(one),
+        several => list(several),
+    };
+    let mut entries = vec![format!("paths: {paths}")];
+    for (key, own) in [("include", &watch.include), ("only", &watch.only), ("exclude", &watch.exclude)] {
+        let texts: Vec<String> = own.iter().map(|pattern| double_quoted(pattern.text())).collect();
+        entries.extend((!texts.is_empty()).then(|| format!("{key}: [{}]", texts.join(", "))));
+    }
+    let WatchSpec { paths: _, include: _, only: _, exclude: _, default_excludes, max_depth, compare, settle, initial_delay, action } =
+        watch;
+    let mut differ = |key: &str, differs: bool, value: String| entries.extend(differs.then(|| format!("{key}: {value}")));
+    differ("default_excludes", *default_excludes != default.default_excludes, default_excludes.to_string());
+    differ("max_depth", *max_depth != default.max_depth, max_depth.to_string());
+    differ("compare", *compare != default.compare, compare.name().to_owned());
+    differ("settle", *settle != default.settle, write_duration(*settle));
+    differ("initial_delay", *initial_delay != default.initial_delay, write_duration(*initial_delay));
+    differ("action", *action != default.action, action.to_string());
+    if entries.len() == 1 { paths } else { format!("{{{}}}", entries.join(", ")) }
 }
 
 fn render_ready(ready: &Readiness) -> String {

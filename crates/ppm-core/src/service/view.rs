@@ -10,6 +10,7 @@ use crate::runs::Runs;
 use crate::size;
 use crate::spec::ServiceSpec;
 use crate::time::{Mono, Now, Timestamp, brief};
+use crate::watch::OnChange;
 
 impl Service {
     /// The next instant at which [`Input::Tick`] would change something.
@@ -27,7 +28,10 @@ impl Service {
             Run::Killing { stuck_at, .. } => stuck_at,
             Run::Purging { look_at, .. } => Some(look_at),
             Run::Waiting { until, .. } => Some(until),
-            Run::Up(live) if live.leaving.is_none() => live.lasts_until().into_iter().chain(live.probing.deadline()).min(),
+            Run::Up(live) if live.leaving.is_none() => {
+                live.lasts_until().into_iter().chain(live.answer_at).chain(live.probing.deadline()).min()
+            }
+            Run::Paused(live) if live.leaving.is_none() => live.lasts_until().into_iter().chain(live.answer_at).min(),
             Run::Up(live) | Run::Paused(live) => live.lasts_until(),
             Run::Idle
             | Run::Blocked { .. }
@@ -202,13 +206,16 @@ impl Service {
     pub fn restart_at(&self, now: Now) -> Option<NextStart> {
         match self.run {
             Run::Waiting { until, cause: Cause::Backoff } => Some(NextStart { at: now.wall_at(until), why: Why::Backoff }),
+            Run::Waiting { until, cause: Cause::Watch } => Some(NextStart { at: now.wall_at(until), why: Why::Watch }),
             Run::Waiting { until, .. } => Some(NextStart { at: now.wall_at(until), why: Why::Restart }),
+            Run::Up(live) | Run::Paused(live) => {
+                let restarts = self.spec.watch.as_ref().is_some_and(|watch| watch.action == OnChange::Restart);
+                live.answer_at.filter(|_| restarts).map(|at| NextStart { at: now.wall_at(at), why: Why::Watch })
+            }
             Run::Idle
             | Run::Blocked { .. }
             | Run::Preparing { .. }
             | Run::Starting { .. }
-            | Run::Up(_)
-            | Run::Paused(_)
             | Run::Closing { .. }
             | Run::Stopping { .. }
             | Run::Killing { .. }
@@ -253,6 +260,7 @@ impl Service {
             Run::Waiting { until: at, cause: Cause::Backoff } => {
                 format!("{}, retry {} in {}", self.last_in_words(), self.crashes, until(at))
             }
+            Run::Waiting { until: at, cause: Cause::Watch } => format!("{}, start in {}", self.changes_in_words(), until(at)),
             Run::Waiting { until: at, .. } => format!("{}, restart in {}", self.last_in_words(), until(at)),
         }
     }
@@ -267,7 +275,11 @@ impl Service {
             Cause::Schedule => "started by its schedule".to_owned(),
             Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),
             Cause::Backoff | Cause::Restart => format!("restarted after {}", self.last_in_words()),
+<<<<<<< HEAD
             Cause::Memory => format!("restarted: {}", self.last_in_words()),
+=======
+            Cause::Watch => format!("started for changed files: {}", self.begun_by_in_words()),
+>>>>>>> main
         }
     }
 

@@ -12,7 +12,11 @@ use crate::schema::schema;
 use crate::wrong_files;
 
 /// What only the parser finds wrong: the file, and in which of its services (0: above them).
+<<<<<<< HEAD
 const ONLY_THE_PARSER: [(&str, usize); 29] = [
+=======
+const ONLY_THE_PARSER: [(&str, usize); 30] = [
+>>>>>>> main
     ("command-empty", 6), // a command of nothing but quotes
     ("command-empty", 7), // and in a list
     ("command-nul", 1),
@@ -40,8 +44,11 @@ const ONLY_THE_PARSER: [(&str, usize); 29] = [
     ("timezone", 1),
     ("timezone", 2),
     ("timezone", 4),
-    ("user", 6),    // the largest number
-    ("workdir", 3), // a NUL
+    ("user", 6),        // the largest number
+    ("watch-paths", 4), // which paths make no sense
+    ("watch-paths", 5),
+    ("watch-paths", 6), // a reference
+    ("workdir", 3),     // a NUL
 ];
 
 #[test]
@@ -65,10 +72,12 @@ fn schema_and_parser_refuse_the_same_parts_of_wrong_files() {
 }
 
 /// What a schema could tell with more effort than it is worth.
-const NOT_IN_A_SCHEMA: [&str; 6] = [
+const NOT_IN_A_SCHEMA: [&str; 8] = [
     "a `${` is not closed",
     "a NUL character cannot be passed to a program",
     "the program's name is empty",
+    "a `{` is not closed",
+    "a NUL character cannot be in a name",
     "`ready.interval` must be 10ms or more",
     "`health.interval` must be 10ms or more",
     "`health.timeout` must be 10ms or more",

@@ -14,6 +14,8 @@ use ppm_core::logging::{Format, LogChoice, LogKeys};
 use ppm_core::probe::{Check, Health, Page, Readiness, SHORTEST};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings, StopPolicy, assign_ids};
+use ppm_core::watch::pattern::Pattern;
+use ppm_core::watch::{Compare, OnChange, WatchSpec};
 use ppm_core::zone;
 use ppm_protocol::Signal;
 
@@ -132,9 +134,10 @@ fn any_duration(chance: &mut Chance) -> Duration {
 pub fn any_config(chance: &mut Chance) -> Config {
     let mut settings = Settings::default();
     if chance.below(2) == 0 {
-        let durations = [(); 4].map(|()| any_duration(chance));
-        let [stats_interval, restart_interval, clock_check_interval, shutdown_timeout] = durations;
-        settings = Settings { stats_interval, restart_interval, clock_check_interval, shutdown_timeout, ..settings };
+        let durations = [(); 5].map(|()| any_duration(chance));
+        let [stats_interval, restart_interval, watch_restart_interval, clock_check_interval, shutdown_timeout] = durations;
+        settings =
+            Settings { stats_interval, restart_interval, watch_restart_interval, clock_check_interval, shutdown_timeout, ..settings };
         settings.timezone = any_zone(chance);
         settings.state_dir = (chance.below(2) == 0).then(|| format!("/{}", any_text(chance)));
     }
@@ -212,6 +215,7 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     if chance.below(2) == 0 {
         service.success_exit_codes = vec![0, i32::try_from(1 + chance.below(100)).unwrap(), 143];
     }
+    service.watch = (chance.below(2) == 0).then(|| Arc::new(any_watch(chance, service.command.workdir.is_some())));
     if chance.below(3) == 0 {
         let mut ready = Readiness::new(any_check(chance));
         if chance.below(2) == 0 {
@@ -237,6 +241,25 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
         }
     }
     service
+}
+
+/// Without a folder to run in, paths are absolute once they are read.
+fn any_watch(chance: &mut Chance, has_folder: bool) -> WatchSpec {
+    let begin = ["/x/", "${HOME}/", if has_folder { "src/" } else { "/x/" }];
+    let paths = (0..=chance.below(3)).map(|_| format!("{}{}", begin[chance.below(3)], any_value(chance))).collect();
+    let mut watch = WatchSpec::new(paths);
+    if chance.below(2) == 0 {
+        return watch;
+    }
+    let mut patterns = || (0..chance.below(3)).filter_map(|_| Pattern::parse(&any_text(chance)).ok()).collect();
+    (watch.include, watch.only, watch.exclude) = (patterns(), patterns(), patterns());
+    watch.default_excludes = chance.below(2) == 0;
+    watch.max_depth = u32::try_from(1 + chance.below(1000)).unwrap();
+    watch.compare = [Compare::Auto, Compare::Content, Compare::Mtime][chance.below(3)];
+    (watch.settle, watch.initial_delay) = (any_duration(chance), any_duration(chance));
+    let signal = Signal::from_number(i32::try_from(1 + chance.below(64)).unwrap()).unwrap();
+    watch.action = [OnChange::Restart, OnChange::Signal(signal)][chance.below(2)];
+    watch
 }
 
 fn any_program(chance: &mut Chance) -> Program {

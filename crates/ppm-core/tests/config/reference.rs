@@ -5,7 +5,8 @@ use std::fs;
 
 use ppm_core::attributes::Unit;
 use ppm_core::config::keys::{
-    Absent, COMMAND, FILE, HEALTH, HOOK, HOOKS, Key, Kind, LIMITS, LOGGER, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage, TOP, Table,
+    ACTION, Absent, COMMAND, FILE, HEALTH, HOOK, HOOKS, Key, Kind, LIMITS, LOGGER, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage,
+    TOP, Table, WATCH,
 };
 use ppm_core::config::{self, Config};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ const BEGIN: &str = "<!-- From here on written by a test from the table of keys:
 type Place = fn(Value) -> Value;
 
 /// All tables, with a heading, and where they stand.
-pub const TABLES: [(&Table, &str, Place); 14] = [
+pub const TABLES: [(&Table, &str, Place); 16] = [
     (&TOP, "Top", |keys| keys),
     (&SERVICE, "Service", |keys| json!({"services": [keys, {"name": "db", "command": "a"}, {"name": "migrate", "command": "a"}]})),
     (&COMMAND, "`command`", |keys| json!({"services": [{"name": "web", "command": keys}]})),
@@ -29,6 +30,8 @@ pub const TABLES: [(&Table, &str, Place); 14] = [
     (&RESTART, "`restart`", |keys| json!({"services": [{"name": "web", "command": "a", "restart": keys}]})),
     (&STOP, "`stop`", |keys| json!({"services": [{"name": "web", "command": "a", "stop": keys}]})),
     (&SCHEDULE, "`schedule`", |keys| json!({"services": [{"name": "web", "command": "a", "schedule": keys}]})),
+    (&WATCH, "`watch`", |keys| json!({"services": [{"name": "web", "command": "a", "watch": keys}]})),
+    (&ACTION, "`action`", |keys| json!({"services": [{"name": "web", "command": "a", "watch": {"paths": "src", "action": keys}}]})),
     (&READY, "`ready`", |keys| json!({"services": [{"name": "web", "command": "a", "ready": keys}]})),
     (&HEALTH, "`health`", |keys| json!({"services": [{"name": "web", "command": "a", "health": keys}]})),
     (&PAGE, "`http` of `ready` and `health`", |keys| json!({"services": [{"name": "web", "command": "a", "health": {"http": keys}}]})),
@@ -145,6 +148,8 @@ fn in_words(kind: &Kind) -> String {
         Kind::Limit(Unit::Pieces) => "number, or `unlimited`".to_owned(),
         Kind::Percent => "percentage".to_owned(),
         Kind::Signal => "signal".to_owned(),
+        Kind::Pattern => "pattern".to_owned(),
+        Kind::Reaction => "`restart` or `signal NAME`".to_owned(),
         Kind::Cron => "cron expression".to_owned(),
         Kind::Zone => "time zone".to_owned(),
         Kind::File | Kind::Absolute | Kind::Folder => "path".to_owned(),

@@ -2,8 +2,8 @@
 
 use ppm_core::attributes::Unit;
 use ppm_core::config::keys::{
-    ANY, Absent, COMMAND, FILE, HEALTH, HOOK, HOOKS, Kind, LIMITS, LOGGER, Notes, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP, Stage,
-    TOP, Table,
+    ACTION, ANY, Absent, COMMAND, FILE, HEALTH, HOOK, HOOKS, Kind, LIMITS, LOGGER, Notes, PAGE, READY, RESTART, SCHEDULE, SERVICE, STOP,
+    Stage, TOP, Table, WATCH,
 };
 use ppm_core::dependencies::Condition;
 use ppm_core::schedule::Schedule;
@@ -44,7 +44,7 @@ pub fn schema() -> Value {
     let minor = version.rsplit_once('.').unwrap().0;
     let mut schema = table(&TOP);
     let mut definitions: Map<String, Value> =
-        [&SERVICE, &COMMAND, &HOOKS, &HOOK, &LIMITS, &RESTART, &STOP, &SCHEDULE, &READY, &HEALTH, &PAGE, &LOGGER, &FILE]
+        [&SERVICE, &COMMAND, &HOOKS, &HOOK, &LIMITS, &RESTART, &STOP, &SCHEDULE, &WATCH, &ACTION, &READY, &HEALTH, &PAGE, &LOGGER, &FILE]
             .into_iter()
             .map(|own| (own.name.to_owned(), table(own)))
             .collect();
@@ -113,6 +113,8 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Percent => json!({"type": "string", "pattern": r"^\s*0*(100|[0-9]{1,2})\s*%\s*$"}),
         Kind::Signal => json!({"type": ["string", "integer"], "minimum": 1, "maximum": 64, "pattern": signal()}),
         Kind::Zone => json!({"type": "string"}),
+        Kind::Pattern => json!({"type": "string", "pattern": r"\S", "maxLength": 4096}),
+        Kind::Reaction => json!({"type": "string", "pattern": reaction()}),
         Kind::Cron => json!({"type": "string", "pattern": cron()}),
         Kind::File => json!({"type": "string", "pattern": r"\S"}),
         Kind::Place => json!({"type": ["string", "integer"], "minimum": 1, "maximum": u16::MAX, "pattern": place()}),
@@ -218,6 +220,12 @@ fn signal() -> String {
     let offset = r"\+?0*([0-9]|[12][0-9]|30)";
     let real_time = format!(r"{min}(\+{offset})?|{max}(-{offset})?");
     format!(r"^({prefix})?({}|{real_time}|\+?0*([1-9]|[1-5][0-9]|6[0-4]))$", names.join("|"))
+}
+
+/// A restart, or a signal by its name or number.
+fn reaction() -> String {
+    let signal = signal();
+    format!(r"^\s*(restart|signal\s+{})\s*$", signal.trim_start_matches('^').trim_end_matches('$'))
 }
 
 /// Patterns know capitals from small letters, the parser does not.

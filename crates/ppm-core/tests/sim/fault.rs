@@ -67,9 +67,15 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
+<<<<<<< HEAD
     NeverLooksAtMemory,
     SparesTheOutgrown,
     EndsTheModest,
+=======
+    WatchesOn,
+    ForgetsChanges,
+    ActsTooSoonOnChanges,
+>>>>>>> main
     StartsUnprepared,
     RunsAHookTwice,
     ForgetsAHook,
@@ -95,33 +101,43 @@ const OWED: &str = "a start that is owed comes";
 const OWNED: &str = "signals reach only what is owned";
 const MUST: &str = "who is to stop is asked";
 const OUTLIVES: &str = "nothing of a service outlives its run";
+const WATCHED: &str = "what is wanted is watched, and nothing else";
 const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
 pub const TABLE: [(Fault, &[&str]); 63] = [
+<<<<<<< HEAD
     // Whoever is killed is asked no more, strays neither.
     (Fault::NeverKills, &[IN_TIME, "strays are asked too"]),
+=======
+    (Fault::NeverKills, &[IN_TIME]),
+>>>>>>> main
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
     (Fault::SparesStrays, &["signals go to the whole service"]),
     (Fault::NeverAsksStrays, &["strays are asked too"]),
+<<<<<<< HEAD
     (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES]),
     (Fault::NeverSweeps, &["the daemon leaves when all have ended", "no child is left behind"]),
+=======
+    (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES, "no child is left behind"]),
+    (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
+>>>>>>> main
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
     (Fault::AsksTheWrongOne, &[OWNED]),
     (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
     // The number may be another's by then.
     (Fault::SignalsTheReaped, &[OWNED, "only who is to stop is asked"]),
-    (Fault::SpawnsTwice, &["there is one incarnation at most"]),
+    (Fault::SpawnsTwice, &["there is one incarnation at most", "a hook runs once at a time"]),
     (Fault::RestartsTooEarly, &["a restart comes after its delay", "sigkill comes only when it must"]),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
     (Fault::ForgetsWhoWaits, &[OWED]),
-    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES]),
+    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES, "nothing starts unprepared"]),
     // Who makes up for what is long past may do so before.
     (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
-    (Fault::LetsOneOverstay, &[MUST]),
+    (Fault::LetsOneOverstay, &[MUST, "signals go to the whole service"]),
     (Fault::LiesAboutTheCause, &["a start has a cause"]),
     (Fault::StartsAfterStop, &[STAYS, SHOWN]),
     (Fault::StartsAtItsRemoval, &[STAYS]),
@@ -144,7 +160,7 @@ pub const TABLE: [(Fault, &[&str]); 63] = [
     (Fault::ActsAfterTheExit, &["the exit is the last action"]),
     (Fault::NeverExits, &["the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::ExitsBadly, &["the exit code is right"]),
-    (Fault::OutlivesTheEssential, &[MUST, SHOWN, "the daemon leaves when all have ended", "the shutdown ends in time"]),
+    (Fault::OutlivesTheEssential, &[MUST, SHOWN, WATCHED, "the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
     (Fault::NeverLooksAtMemory, &["memory is looked at in time"]),
@@ -156,6 +172,9 @@ pub const TABLE: [(Fault, &[&str]); 63] = [
     (Fault::NeverAsksHooks, &[MUST, "only who is to stop is asked"]),
     (Fault::NeverKillsHooks, &[IN_TIME, MUST]),
     (Fault::AsksBesideTheHook, &["the signal comes after the hooks", "only who is to stop is asked"]),
+    (Fault::WatchesOn, &[WATCHED]),
+    (Fault::ForgetsChanges, &["something is done about changed files", SHOWN]),
+    (Fault::ActsTooSoonOnChanges, &["changed files are not acted upon too soon", "only who is to stop is asked"]),
     (Fault::StartsBeforeItsNeeds, &[HAS_ITS_NEEDS]),
     (Fault::WaitsForNothing, &["who waits has a reason", "a start has a cause"]),
     (Fault::ForgetsTheBlocked, &[OWED, "a hook has its turn"]),
@@ -179,7 +198,7 @@ pub const TABLE: [(Fault, &[&str]); 63] = [
             PROBED,
         ],
     ),
-    (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED]),
+    (Fault::TakesFailuresForGood, &["what is ready was found so", MUST, PROBED, HAS_ITS_NEEDS]),
 ];
 
 /// The client that the faults themselves use.
@@ -216,6 +235,9 @@ impl Planted {
     /// What the core is made to be, instead of this.
     pub fn is_made(&self, config: Config) -> Config {
         let mut config = config;
+        if self.fault == Some(Fault::ActsTooSoonOnChanges) {
+            config.settings.watch_restart_interval /= 2;
+        }
         if self.fault == Some(Fault::OutlivesTheEssential) {
             config.services.iter_mut().for_each(|spec| spec.essential = false);
         }
@@ -262,8 +284,12 @@ impl Planted {
                 self.count += 1;
                 vec![Event::OomKills { kills: kills + self.count as u64 }]
             }
+<<<<<<< HEAD
             (Some(Fault::SparesTheOutgrown), Event::Sampled { sample, usages, .. }) => vec![with_memory(*sample, usages, 0)],
             (Some(Fault::EndsTheModest), Event::Sampled { sample, usages, .. }) => vec![with_memory(*sample, usages, u64::MAX)],
+=======
+            (Some(Fault::ForgetsChanges), Event::FilesChanged { .. }) if self.now_and_then(3) => Vec::new(),
+>>>>>>> main
             (Some(Fault::HearsLateAnswers), Event::Probed { id, attempt, outcome }) => {
                 let attempt = self.probes.get(id).copied().unwrap_or(*attempt);
                 vec![Event::Probed { id: *id, attempt, outcome: outcome.clone() }]
@@ -293,7 +319,11 @@ impl Planted {
                     !matches!(action, Action::Kill { signal: Signal::KILL, .. } | Action::KillStrays { signal: Signal::KILL, .. })
                 });
             }
+<<<<<<< HEAD
             Fault::NeverLooksAtMemory => actions.retain(|action| !matches!(action, Action::Sample { detail: Detail::Rss, .. })),
+=======
+            Fault::WatchesOn => actions.retain(|action| !matches!(action, Action::Unwatch { .. })),
+>>>>>>> main
             Fault::NeverAsks => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::TERM, .. })),
             Fault::NeverAsksHooks => {
                 actions.retain(|action| !matches!(action, Action::Kill { part: Part::Hook(_), signal: Signal::TERM, .. }));

@@ -22,7 +22,13 @@ impl Judge {
         match event {
             Event::Requested { from, request } => self.requested(now, from, request),
             Event::Disconnected { client } => self.disconnected(*client),
-            Event::Spawned { id, part: Part::Main, pid } => self.with(*id, |known| known.came_up(now.mono, *pid)),
+            Event::Spawned { id, part: Part::Main, pid } => {
+                let interval = self.settings.watch_restart_interval;
+                self.with(*id, |known| {
+                    known.came_up(now.mono, *pid);
+                    known.answers = known.is_to_answer(now.mono, interval);
+                });
+            }
             Event::Spawned { id, part: Part::Hook(hook), pid } => self.with(*id, |known| known.hook_came_up(now.mono, *hook, *pid)),
             Event::SpawnFailed { id, part: Part::Main, error } => self.with(*id, |known| known.did_not_come_up(now.mono, error.code)),
             Event::SpawnFailed { id, part: Part::Hook(hook), error } => {
@@ -59,6 +65,10 @@ impl Judge {
             Event::OomKills { kills } => {
                 self.blamable += kills.saturating_sub(self.oom_kills.unwrap_or(*kills));
                 self.oom_kills = Some(*kills);
+            }
+            Event::FilesChanged { id, .. } => {
+                let interval = self.settings.watch_restart_interval;
+                self.with(*id, |known| known.files_changed(now.mono, interval));
             }
             // Guests have histories of their own: tests/guests.rs.
             Event::Executed { .. } | Event::GuestEnded { .. } => {}

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_core::config::Config;
-use ppm_core::event::{Action, ClientId, Event, From, Shell, turn};
+use ppm_core::event::{Action, ClientId, Event, From, ServiceId, Shell, turn};
 use ppm_core::spec::Settings;
 use ppm_core::supervisor::{Boot, Supervisor};
 use ppm_core::time::{Mono, Now, Timestamp};
+use ppm_core::watch::{Change, ChangeKind, Changes};
 use ppm_protocol::{Request, RpcId, Signal};
 
 use crate::dice::Dice;
@@ -132,7 +133,7 @@ impl History {
 
     /// Anything may happen.
     fn chaos(&mut self) -> Verdict {
-        match self.dice.roll(40) {
+        match self.dice.roll(44) {
             0..=21 => self.next_thing(),
             22..=31 => {
                 let request = whims::request(&mut self.dice);
@@ -159,6 +160,7 @@ impl History {
                 self.now.wall.0 += step;
                 self.turn(Event::ClockStepped)
             }
+            40..=43 => self.files_change(),
             38 if self.dice.one_in(8) => {
                 let signal = self.dice.pick(&["TERM", "INT", "INT", "QUIT"]).parse().unwrap();
                 self.turn(Event::Signalled(signal))
@@ -189,6 +191,20 @@ impl History {
             }
             (Some(_), None) => Ok(()),
         }
+    }
+
+    /// Of a service that is watched; or of one that was, as somebody looked before it was told to look no more.
+    fn files_change(&mut self) -> Verdict {
+        let watched: Vec<ServiceId> = self.judge.watched.iter().copied().collect();
+        let known: Vec<ServiceId> = self.judge.known.keys().copied().collect();
+        let from = if watched.is_empty() || self.dice.one_in(8) { known } else { watched };
+        if from.is_empty() {
+            return Ok(());
+        }
+        let id = *self.dice.pick(&from);
+        let mut changes = Changes::default();
+        changes.add(|| Change { kind: ChangeKind::Modified, path: b"/w/f".to_vec(), base: 3 });
+        self.turn(Event::FilesChanged { id, changes })
     }
 
     fn wake(&self) -> Option<Mono> {

@@ -32,6 +32,8 @@ const STEP: i64 = 500;
 /// How many turns in a row may leave something due: a turn has a limit, but not that many are reached here.
 const HURRY: usize = 3;
 
+const TOO_SOON: &str = "changed files are not acted upon too soon";
+
 /// A rule that was broken.
 #[derive(Clone, Debug)]
 pub struct Violation {
@@ -111,6 +113,8 @@ pub struct Judge {
     pub look: Option<Look>,
     pub followers: BTreeMap<From, Vec<String>>,
     pub main: Option<(ServiceId, Main)>,
+    /// For which services files are watched.
+    pub watched: BTreeSet<ServiceId>,
     /// How the command of the command line ended, when it was removed.
     pub code_of_removed: Option<u8>,
     // Of one turn:
@@ -149,6 +153,7 @@ impl Judge {
             followers: BTreeMap::new(),
             main: known.values().find(|known| known.name() == MAIN).map(|known| known.id).zip(main),
             known,
+            watched: BTreeSet::new(),
             code_of_removed: None,
             passed: None,
             user_signals: BTreeMap::new(),
@@ -174,7 +179,13 @@ impl Judge {
         self.hear(turn.now, turn.event);
         self.mourn(turn.now);
         if turn.ticks {
-            self.known.values_mut().for_each(|known| known.times_out(turn.now.mono));
+            let interval = self.settings.watch_restart_interval;
+            self.known.values_mut().for_each(|known| {
+                known.answers |= !known.overstays && known.is_to_answer(turn.now.mono, interval);
+                if !known.answers || known.reacts_with().is_some() {
+                    known.times_out(turn.now.mono);
+                }
+            });
         }
         for (at, action) in turn.actions.iter().enumerate() {
             rule(!self.exited, "the exit is the last action", || format!("{action:?}"))?;
@@ -209,6 +220,7 @@ impl Judge {
             known.fires = None;
             known.outgrows = false;
             known.must_give_up = None;
+            known.answers = false;
             let comes_twice = turn.ticks && known.looks_at_plan(turn.now);
             rule(!comes_twice, "no planned time comes twice", || format!("{known:?}"))?;
             known.overstays = turn.ticks && known.limit().is_some_and(|limit| limit <= turn.now.mono);
@@ -297,6 +309,14 @@ impl Judge {
                 let has_come = planned.fire.0 <= now.wall.0 + self.gone_back;
                 rule(is_asked_for && has_come, "what is remembered is asked for", || format!("{service}: {planned:?}"))
             }
+            Action::Watch { id, .. } => {
+                self.watched.insert(*id);
+                Ok(())
+            }
+            Action::Unwatch { id } => {
+                self.watched.remove(id);
+                Ok(())
+            }
             Action::ReadConfig { .. }
             | Action::SetLogger { .. }
             | Action::ForgetOutput { .. }
@@ -339,7 +359,7 @@ impl Judge {
 
     /// A start begins.
     pub fn see_start(&mut self, now: Now, id: ServiceId, cause: Cause) -> Verdict {
-        let is_ending = self.ending.is_some();
+        let (is_ending, interval) = (self.ending.is_some(), self.settings.watch_restart_interval);
         if cause == Cause::Needed && self.known.get(&id).is_some_and(|known| known.unasked) {
             self.is_asked_by_need(id)?;
         }
@@ -362,6 +382,10 @@ impl Judge {
             Cause::Schedule | Cause::Missed => {
                 rule(known.coming == Some(cause) || known.fires == Some(cause), "a start has a cause", text)?
             }
+            Cause::Watch => {
+                rule(known.changed, "a start has a cause", text)?;
+                rule(known.earliest(interval) <= now.mono, TOO_SOON, text)?;
+            }
             Cause::Backoff | Cause::Restart => {
                 rule(window.is_some(), "a start has a cause", text)?;
                 rule(window.is_some_and(|(_, first, _)| first <= now.mono), "a restart comes after its delay", text)?;
@@ -373,12 +397,17 @@ impl Judge {
         }
         known.boots = false;
         (known.coming, known.waits) = (None, None);
+        known.changed = false;
+        if cause == Cause::Watch {
+            known.acts(now.mono);
+        }
         known.attempts += 1;
         Ok(())
     }
 
     fn see_kill(&mut self, now: Now, pid: Pid, signal: Signal, reach: Reach) -> Verdict {
         let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some() || ending.kill_at <= now.mono);
+        let interval = self.settings.watch_restart_interval;
         let owns = |known: &&mut Known| known.process.is_some_and(|p| p.pid == pid) || known.left.is_some_and(|left| left.group == pid);
         let id = self.known.values_mut().find(owns).map(|known| known.id);
         let seen = id.and_then(|id| self.known.get(&id));
@@ -389,6 +418,12 @@ impl Judge {
         };
         let (wish, coming, process, left) = (known.wish, known.coming, known.process, known.left);
         let text = || format!("{signal} to {reach:?} of {pid}: wish {wish:?}, coming {coming:?}, {process:?}, {left:?}");
+        if reach == Reach::Leader && known.reacts_with() == Some(signal) && known.changed && known.is_wanted() {
+            rule(known.earliest(interval) <= now.mono, TOO_SOON, text)?;
+            known.changed = false;
+            known.acts(now.mono);
+            return Ok(());
+        }
         let (id, stop, grace) = (known.id, known.spec.stop.signal, known.spec.stop.timeout);
         if self.passed == Some(signal) && self.main.is_some_and(|(main, _)| main == id) {
             self.passed = None;
@@ -563,9 +598,14 @@ impl Judge {
             ending.killing_since = ending.killing_since.or(Some(now));
         }
         let is_killing = self.ending.is_some_and(|ending| ending.killing_since.is_some());
+        let wanted = self.known.values().filter(|known| known.is_wanted() && known.spec.watch.is_some()).map(|known| known.id);
+        let wanted: BTreeSet<ServiceId> = wanted.collect();
+        rule(self.watched == wanted, "what is wanted is watched, and nothing else", || format!("{:?}, not {wanted:?}", self.watched))?;
+        let interval = self.settings.watch_restart_interval;
         let wakes_at_once = turn.deadline.is_some_and(|at| at <= now);
         for known in self.known.values_mut() {
-            known.meets(now);
+            known.leaves_for_changes();
+            known.meets();
         }
         let follow: Vec<ServiceId> =
             self.known.values().filter(|known| !wakes_at_once && self.follows_later(known)).map(|known| known.id).collect();
@@ -588,6 +628,7 @@ impl Judge {
             let hit = self.to_strays.contains(&(known.id, Signal::KILL.number()));
             rule(late.is_none() || hit, "sigkill comes in time", || format!("not to those that turned up of {known:?}"))?;
             check_starting(known, turn)?;
+            check_changes(known, turn, interval)?;
             known.boots &= !turn.ticks;
         }
         let stuck = self.calls.stuck(now, self);
@@ -688,6 +729,21 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
     Ok(())
 }
 
+/// Something is done about changed files as soon as that is allowed.
+fn check_changes(known: &Known, turn: &Turn<'_>, interval: Duration) -> Verdict {
+    let is_owed = match known.process {
+        Some(process) => !process.is_ending() && known.coming.is_none(),
+        None => known.is_idle() && known.waits.is_none(),
+    };
+    if !is_owed || !known.changed || !known.is_wanted() {
+        return Ok(());
+    }
+    let due = known.earliest(interval);
+    rule(turn.deadline.is_some_and(|deadline| deadline <= due), "something is done about changed files", || {
+        format!("{known:?} at {:?}, due at {due:?}, sleeps until {:?}", turn.now, turn.deadline)
+    })
+}
+
 /// Whatever runs is probed in time, and nothing else.
 fn check_probes(known: &Known, turn: &Turn<'_>) -> Verdict {
     let text = || format!("{known:?} at {:?}, sleeps until {:?}", turn.now, turn.deadline);
@@ -706,6 +762,9 @@ fn check_starting(known: &Known, turn: &Turn<'_>) -> Verdict {
     let boots = known.boots && turn.ticks;
     if known.waits.is_some() {
         return Ok(()); // for others
+    }
+    if known.changed && known.coming.is_none_or(|cause| cause == Cause::Watch) {
+        return Ok(()); // that comes first
     }
     rule(known.coming.is_none() && !boots && known.fires.is_none(), "a start that is owed comes", text)?;
     match known.restart_window() {

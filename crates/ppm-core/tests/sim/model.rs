@@ -9,6 +9,7 @@ use ppm_core::probe::Outcome;
 use ppm_core::schedule::{Missed, Options, Overlap, Retry};
 use ppm_core::spec::{RestartWhen, ServiceSpec};
 use ppm_core::time::{Mono, Now, Timestamp};
+use ppm_core::watch::OnChange;
 use ppm_protocol::{Exit, Signal, Status};
 
 use crate::hooks::Work;
@@ -127,6 +128,18 @@ pub struct Known {
     pub queued: Option<Cause>,
     /// The last planned time that has come, and when the run was to begin.
     pub fired: Option<(Timestamp, Timestamp)>,
+    /// Files changed, and nothing has been done about it.
+    pub changed: bool,
+    /// Something is to be done about it with this turn.
+    pub answers: bool,
+    /// When that was done last.
+    pub acted: Option<Mono>,
+    /// When a change was told last.
+    pub heard: Option<Mono>,
+    /// Whether a change has been told since something was done.
+    pub again: bool,
+    /// How often in a row that came within a second.
+    pub in_a_row: u32,
     pub probes: Probes,
     /// An attempt that has taken too long with this turn.
     pub must_give_up: Option<u64>,
@@ -164,6 +177,12 @@ impl Known {
             outgrows: false,
             queued: None,
             fired: None,
+            changed: false,
+            answers: false,
+            acted: None,
+            heard: None,
+            again: false,
+            in_a_row: 0,
             probes: Probes::none(),
             must_give_up: None,
         }
@@ -199,6 +218,68 @@ impl Known {
             self.must_give_up = self.probes.asked.map(|(number, _)| number);
             self.probed(now, &Outcome::Failed(String::new()));
         }
+    }
+
+    /// The signal for its process when files change; None: it is restarted.
+    pub fn reacts_with(&self) -> Option<Signal> {
+        match self.spec.watch.as_ref()?.action {
+            OnChange::Restart => None,
+            OnChange::Signal(signal) => Some(signal),
+        }
+    }
+
+    pub fn files_changed(&mut self, now: Mono, interval: Duration) {
+        let delay = self.spec.watch.as_ref().map_or(Duration::ZERO, |watch| watch.initial_delay);
+        let is_young = self.process.is_some_and(|process| !process.is_ending() && now < process.since + delay);
+        if !self.is_wanted() || self.spec.watch.is_none() || is_young {
+            return;
+        }
+        if self.heard.is_some_and(|heard| now.since(heard) >= Duration::from_secs(600)) {
+            self.in_a_row = 0;
+        }
+        self.heard = Some(now);
+        if let (Some(acted), false) = (self.acted, self.again) {
+            self.again = true;
+            self.in_a_row = if now.since(acted) <= Duration::from_secs(1) { self.in_a_row + 1 } else { 0 };
+        }
+        self.changed = true;
+        self.crashes = 0;
+        let is_ending = self.process.is_some_and(|process| process.is_ending());
+        if is_ending || self.left.is_some() || self.finishing || self.is_preparing_in_vain() {
+            self.coming = self.coming.or(Some(Cause::Watch));
+            self.forgo_policy();
+        }
+        self.answers = self.is_to_answer(now, interval);
+    }
+
+    /// Its process runs, and changed files may be acted upon.
+    pub fn is_to_answer(&self, now: Mono, interval: Duration) -> bool {
+        let is_there = self.process.is_some_and(|process| !process.is_ending());
+        self.changed && self.is_wanted() && is_there && self.coming.is_none() && self.earliest(interval) <= now
+    }
+
+    /// It is to end for changed files, if those have ended that need it.
+    pub fn leaves_for_changes(&mut self) {
+        let is_there = self.process.is_some_and(|process| !process.is_ending());
+        if is_there && self.is_to_leave_for_changes() {
+            self.coming = self.coming.or(Some(Cause::Watch));
+        }
+    }
+
+    fn is_to_leave_for_changes(&self) -> bool {
+        self.answers && self.changed && self.is_wanted() && self.reacts_with().is_none()
+    }
+
+    /// Something is done about changed files.
+    pub fn acts(&mut self, now: Mono) {
+        self.acted = Some(now);
+        self.again = false;
+    }
+
+    /// When that may be done again.
+    pub fn earliest(&self, interval: Duration) -> Mono {
+        let doubled = (4..self.in_a_row.min(20)).fold(interval, |distance, _| distance * 2);
+        self.acted.map_or(Mono(0), |acted| acted + doubled.min(interval.max(Duration::from_secs(60))))
     }
 
     pub fn options(&self) -> Options {
@@ -263,7 +344,7 @@ impl Known {
     }
 
     /// A planned run meets what is there at the end of a turn.
-    pub fn meets(&mut self, now: Mono) {
+    pub fn meets(&mut self) {
         let Some(cause) = self.fires.filter(|_| self.is_wanted()) else { return };
         let is_cancelled = self.is_preparing_in_vain();
         let settles = self.process.is_some_and(|process| process.is_ending()) || self.left.is_some() || self.finishing || is_cancelled;
@@ -271,7 +352,7 @@ impl Known {
             self.coming = self.coming.or(Some(cause));
         } else if self.process.is_some() && self.options().overlap == Overlap::Queue {
             self.queued = self.queued.or(Some(cause));
-        } else if self.may_be_cut_short() && self.process.is_some_and(|process| process.since < now) {
+        } else if self.may_be_cut_short() && self.process.is_some() {
             self.coming = self.coming.or(Some(cause)); // when those have ended that need it
         }
     }
@@ -307,17 +388,25 @@ impl Known {
     /// Whether its process may be asked to end now.
     pub fn may_be_ended(&self) -> bool {
         let up = self.wish == Wish::Up;
+<<<<<<< HEAD
         !up || self.coming.is_some() || self.may_be_cut_short() || self.overstays || self.outgrows
+=======
+        !up || self.coming.is_some() || self.may_be_cut_short() || self.overstays || self.is_to_leave_for_changes()
+>>>>>>> main
     }
 
     /// Its process is asked to end.
     pub fn begins_to_end(&mut self) {
         let fires = self.wish == Wish::Up && self.may_be_cut_short();
         let overstays = self.wish == Wish::Up && self.overstays;
+<<<<<<< HEAD
         let outgrows = self.wish == Wish::Up && self.outgrows && self.coming.is_none();
         if outgrows {
             self.coming = Some(Cause::Memory);
         }
+=======
+        self.leaves_for_changes();
+>>>>>>> main
         if let Some(process) = &mut self.process {
             process.outgrew = outgrows;
             process.timed_out = overstays && self.coming.is_none();
@@ -369,6 +458,8 @@ impl Known {
 
     pub fn wish_rest(&mut self) {
         self.wish_up();
+        let runs = self.starting || self.process.is_some_and(|process| !process.is_ending());
+        self.changed &= runs && self.coming.is_none();
         (self.coming, self.waits) = (None, None);
         self.forgo_policy();
     }
@@ -379,6 +470,7 @@ impl Known {
         }
         (self.boots, self.unasked) = (false, false);
         (self.coming, self.waits) = (None, None);
+        self.changed = false;
         self.cancel(Hook::PreStart);
         self.forgo_policy();
     }
@@ -526,7 +618,8 @@ impl Known {
     /// The exit code that the daemon must leave with, since this service is essential and nothing starts it again.
     pub fn ends_the_daemon(&self) -> Option<u8> {
         let last = self.last.filter(|last| last.by_policy && self.is_wanted() && self.is_idle() && self.spec.essential)?;
-        let is_last = self.coming.is_none() && self.waits.is_none() && self.plan.is_none() && self.restart_window().is_none();
+        let comes = self.coming.is_some() || self.waits.is_some() || self.changed || self.plan.is_some();
+        let is_last = !comes && self.restart_window().is_none();
         is_last.then_some(last.code)
     }
 

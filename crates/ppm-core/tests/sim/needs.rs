@@ -120,7 +120,9 @@ impl Judge {
         let Some(known) = self.known.get(&id) else { return Ok(()) };
         let is_due = |(cause, first, _)| (first <= now.mono).then_some(cause);
         let boots = known.boots.then_some(Cause::Boot);
-        let owed = known.waits.or(known.coming).or(known.fires).or(boots).or(known.restart_window().and_then(is_due));
+        let is_changed = known.changed && known.earliest(self.settings.watch_restart_interval) <= now.mono;
+        let changes = is_changed.then_some(Cause::Watch);
+        let owed = known.waits.or(known.coming).or(changes).or(known.fires).or(boots).or(known.restart_window().and_then(is_due));
         let text = || format!("{row:?}: {known:?}");
         rule(self.misses(known), "who waits has a reason", text)?;
         rule(known.is_idle() && known.is_wanted() && owed.is_some(), "a start has a cause", text)?;

@@ -1,5 +1,6 @@
 //! What users might configure and ask for, sense and nonsense.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
@@ -8,6 +9,7 @@ use ppm_core::probe::{self, Health, Readiness};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
 use ppm_core::supervisor::Main;
+use ppm_core::watch::{OnChange, WatchSpec};
 use ppm_protocol::message::{AddService, Await, Check, Goal, ReadAgain, ReadLog, ReadStats, Selection, SendSignal, Targets, Watch};
 use ppm_protocol::{Request, Signal};
 
@@ -22,6 +24,7 @@ const SIGNALS: [&str; 7] = ["HUP", "USR1", "TERM", "KILL", "STOP", "CONT", "RTMI
 
 pub fn settings(dice: &mut Dice) -> Settings {
     Settings {
+        watch_restart_interval: dice.pick_ms(&[0, 50, 700, 3000]),
         stats_interval: dice.pick_ms(&[500, 10_000]),
         shutdown_timeout: dice.pick_ms(&[0, 200, 2000, 9000]),
         clock_check_interval: dice.pick_ms(&[0, 10_000, 3_600_000]),
@@ -87,9 +90,18 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
         Box::new(Health { interval, timeout, retries: *dice.pick(&[1, 2, 3]), start_period: dice.pick_ms(&[0, 0, 3000]), ..health })
     });
     spec.essential = dice.one_in(8);
+<<<<<<< HEAD
     spec.max_memory = dice.one_in(6).then_some(MAX_MEMORY);
+=======
+    spec.watch = dice.one_in(3).then(|| Arc::new(watch(dice)));
+>>>>>>> main
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec
+}
+
+fn watch(dice: &mut Dice) -> WatchSpec {
+    let action = if dice.one_in(3) { OnChange::Signal(Signal::USR1) } else { OnChange::Restart };
+    WatchSpec { action, initial_delay: dice.pick_ms(&[0, 0, 2000]), ..WatchSpec::new(vec!["/w".to_owned()]) }
 }
 
 fn hooks(dice: &mut Dice, spec: &mut ServiceSpec) {

@@ -29,4 +29,5 @@ mod stats;
 mod stopping;
 mod strays;
 mod waiting;
+mod watching;
 mod why;

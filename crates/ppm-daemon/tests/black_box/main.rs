@@ -30,3 +30,4 @@ mod strays;
 mod surroundings;
 mod terminal;
 mod usage;
+mod watch;

@@ -136,6 +136,7 @@ const EVENTS: [EventKind; 23] = [
     EventKind::Unhealthy,
     EventKind::Deactivated,
     EventKind::Changed,
+    EventKind::FilesChanged,
     EventKind::Blocked,
 ];
 
@@ -276,6 +277,7 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::Unhealthy => (Running, Running, Some(4242), "3 of 3 probes failed: connection refused"),
         EventKind::Deactivated => (Finished, Finished, None, "stopped by request"),
         EventKind::Changed => (Running, Running, None, "stop: 5s -> 10s"),
+        EventKind::FilesChanged => (Running, Running, Some(4242), "modified web.conf: SIGHUP"),
         EventKind::Blocked => (Created, Created, None, "waiting for db"),
         EventKind::Other(word) => panic!("a daemon of ours does not say {word}"),
     };

@@ -100,6 +100,7 @@ fn what(event: &EventRow) -> String {
         | EventKind::Deactivated
         | EventKind::Blocked
         | EventKind::Changed
+        | EventKind::FilesChanged
         | EventKind::Other(_) => event.reason.as_str(),
     };
     let exit = event.exit.map(|exit| exit.to_string()).filter(|exit| !reason.contains(exit.as_str()));

@@ -1,0 +1,179 @@
+//! What a service does about changed files.
+//!
+//! A change is kept from when it is told until something has been done about it: any start will do, since what starts sees
+//! the files as they are. Invariant: nothing is kept for a service that is not wanted.
+
+use ppm_protocol::EventKind;
+
+use super::{Context, Effect, Live, Next, Run, Service};
+use crate::event::Cause;
+use crate::spec::Reach;
+use crate::time::{Mono, brief};
+use crate::watch::guard::Guard;
+use crate::watch::{Changes, OnChange};
+
+/// What has become of changed files.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changing {
+    /// What nothing has been done about.
+    pending: Changes,
+    /// What the current or last run was started for.
+    pub begun_by: Option<Changes>,
+    guard: Guard,
+}
+
+impl Changing {
+    /// A start begins.
+    pub fn starts(&mut self, now: Mono, cause: Cause) {
+        let changes = std::mem::take(&mut self.pending);
+        match cause == Cause::Watch {
+            true if changes.is_empty() => {} // the same start once more
+            true => self.begun_by = Some(changes),
+            false => self.begun_by = None,
+        }
+        if cause == Cause::Watch {
+            self.guard.act(now);
+        }
+    }
+
+    /// What is told to what starts: the files because of which it does.
+    pub fn told(&self) -> Vec<(&'static str, String)> {
+        let paths = |changes: &Changes| String::from_utf8_lossy(&changes.paths()).into_owned();
+        self.begun_by.iter().map(|changes| ("PPM_WATCH_CHANGED", paths(changes))).collect()
+    }
+
+    pub fn forget(&mut self) {
+        self.pending = Changes::default();
+    }
+
+    pub fn has_any(&self) -> bool {
+        !self.pending.is_empty()
+    }
+}
+
+impl Service {
+    /// Keeps them, and says when something may be done about them. Who has changed something has mended it, perhaps: the
+    /// backoff starts over.
+    pub(super) fn note_changes(&mut self, ctx: &Context<'_>, changes: &Changes, out: &mut Vec<Effect>) {
+        self.crashes = 0;
+        self.gave_up = false;
+        let found = self.changing.guard.found(ctx.now.mono, ctx.watch_interval);
+        if let Some(distance) = found.storm {
+            out.push(Effect::Advise(self.storm(changes, &brief(distance))));
+        }
+        self.changing.pending.merge(changes.clone());
+    }
+
+    /// Nothing of it runs: it is started, unless that was done for changes a moment ago. `until` is when it would start
+    /// anyway.
+    pub(super) fn change_at_rest(&mut self, ctx: &Context<'_>, changes: &Changes, until: Option<Mono>, out: &mut Vec<Effect>) {
+        self.note_changes(ctx, changes, out);
+        self.start_for_changes(ctx, until, out);
+    }
+
+    /// Starts it as soon as it may be, or at `until` if that comes first.
+    pub(super) fn start_for_changes(&mut self, ctx: &Context<'_>, until: Option<Mono>, out: &mut Vec<Effect>) {
+        let earliest = self.changing.guard.earliest(ctx.watch_interval);
+        if earliest <= ctx.now.mono {
+            return self.launch(ctx, Cause::Watch, out);
+        }
+        if until.is_some_and(|until| until < earliest) {
+            return;
+        }
+        self.run = Run::Waiting { until: earliest, cause: Cause::Watch };
+        let reason = self.reason(ctx.now);
+        self.tell(EventKind::Planned, None, reason, out);
+    }
+
+    pub(super) fn change_while_up(&mut self, ctx: &Context<'_>, live: Live, changes: &Changes, out: &mut Vec<Effect>) {
+        let delay = self.spec.watch.as_ref().map(|watch| watch.initial_delay).unwrap_or_default();
+        if ctx.now.mono < live.since + delay {
+            return;
+        }
+        self.note_changes(ctx, changes, out);
+        match live.leaving {
+            None => self.plan_answer(ctx, live, out),
+            Some(Next::Start(_)) => {}
+            Some(Next::Rest | Next::Policy) => {
+                if let Some(live) = self.live_mut() {
+                    live.leaving = Some(Next::Start(Cause::Watch));
+                }
+            }
+        }
+    }
+
+    /// Acts upon changes now, or when that may be.
+    pub(super) fn plan_answer(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
+        let earliest = self.changing.guard.earliest(ctx.watch_interval);
+        if earliest <= ctx.now.mono {
+            self.answer_changes(ctx, live, out);
+        } else if let Some(live) = self.live_mut() {
+            live.answer_at = Some(earliest);
+        }
+    }
+
+    /// Acts upon changes: there is a process.
+    pub(super) fn answer_changes(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
+        match self.spec.watch.as_ref().map(|watch| watch.action).unwrap_or_default() {
+            OnChange::Restart => {
+                if let Some(live) = self.live_mut() {
+                    live.answer_at = None;
+                }
+                self.leave(ctx, Live { answer_at: None, ..live }, Next::Start(Cause::Watch), out);
+            }
+            OnChange::Signal(signal) => {
+                let changes = std::mem::take(&mut self.changing.pending);
+                self.changing.guard.act(ctx.now.mono);
+                if let Some(live) = self.live_mut() {
+                    live.answer_at = None;
+                }
+                out.push(Effect::Kill(live.pid, signal, Reach::Leader));
+                self.tell(EventKind::FilesChanged, Some(live.pid), format!("{changes}: {signal}{}", self.nth_time()), out);
+            }
+        }
+    }
+
+    /// What a run was started for, for the journal: `watch: modified w/f, 3rd time in 10s`.
+    pub(super) fn cause_in_words(&self, cause: Cause) -> String {
+        match (&self.changing.begun_by, cause) {
+            (Some(changes), Cause::Watch) => format!("{cause}: {changes}{}", self.nth_time()),
+            _ => cause.to_string(),
+        }
+    }
+
+    /// The changes that nothing has been done about.
+    pub fn changes_in_words(&self) -> String {
+        self.changing.pending.to_string()
+    }
+
+    /// The changes that its run was started for.
+    pub(super) fn begun_by_in_words(&self) -> String {
+        self.changing.begun_by.as_ref().map_or(String::new(), Changes::to_string)
+    }
+
+    /// Nothing is to be done about changes that have been told.
+    pub(super) fn forget_changes(&mut self) {
+        self.changing.forget();
+        if let Some(live) = self.live_mut() {
+            live.answer_at = None;
+        }
+    }
+
+    fn nth_time(&self) -> String {
+        match self.changing.guard.times_lately() {
+            0 | 1 => String::new(),
+            2 => ", 2nd time in 10s".to_owned(),
+            3 => ", 3rd time in 10s".to_owned(),
+            more => format!(", {more}th time in 10s"),
+        }
+    }
+
+    fn storm(&self, changes: &Changes, distance: &str) -> String {
+        let name = &self.spec.name;
+        let file = changes.named.first().map(|change| change.name()).unwrap_or_default();
+        format!(
+            "{name}: watch: {file} changes right after each start, so probably {name} writes it itself; it is restarted every {distance} at most. \
+             If that is so, add to its `watch`: `exclude: [{file:?}]`"
+        )
+    }
+}

@@ -1,0 +1,433 @@
+//! File monitoring: what is a change and what is not, whatever is done to files, folders and the way to them.
+//!
+//! What must not restart a service is followed by what must, and the reason of that restart names all that was found.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Daemon, Setup, shell, until};
+
+/// A service that watches, in the folder of its daemon.
+struct Watching {
+    daemon: Daemon,
+    restarts: u64,
+}
+
+/// Says why it was started, each time.
+const SERVICE: &str = "echo \"$PPM_START_REASON $PPM_WATCH_CHANGED\" >> starts; exec sleep 1000";
+
+impl Watching {
+    /// With these files below its folder, each with its own name as content.
+    fn start(files: &[&str], watch: &Value) -> Watching {
+        let setup = Setup::new();
+        for file in files {
+            write(&setup.path(file), file);
+        }
+        Watching::start_with(setup, watch)
+    }
+
+    fn start_with(setup: Setup, watch: &Value) -> Watching {
+        let folder = setup.folder.path().to_owned();
+        let service = shell("svc", SERVICE, &json!({"workdir": folder, "watch": watch}));
+        Watching::start_config(setup, &json!({"watch_restart_interval": 0, "services": [service]}))
+    }
+
+    fn start_config(setup: Setup, config: &Value) -> Watching {
+        let watching = Watching { daemon: setup.env("PPM_LOG", "debug").config(config).start(), restarts: 0 };
+        watching.says("svc: watch: ", 1); // it has looked
+        watching
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.daemon.path(name)
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        write(&self.path(name), content);
+    }
+
+    /// Waits until the daemon has said this so often.
+    fn says(&self, what: &str, times: usize) {
+        until(&format!("{what} {times} times"), || (self.daemon.stderr().matches(what).count() >= times).then_some(()));
+    }
+
+    /// Waits for exactly one restart more, for this reason.
+    fn restarts_for(&mut self, reason: &str) {
+        self.restarts += 1;
+        let row = until(&format!("restart {}: {reason}", self.restarts), || {
+            Some(self.daemon.row("svc")).filter(|row| row["restarts"].as_u64() >= Some(self.restarts) && row["status"] == "running")
+        });
+        assert_eq!(row["reason"], format!("started for changed files: {reason}"), "{}", self.daemon.stderr());
+        assert_eq!(row["restarts"], self.restarts);
+    }
+}
+
+fn write(path: &Path, content: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// The watches of the kernel: one line for each.
+fn watches(daemon: &Daemon) -> usize {
+    let infos = fs::read_dir(format!("/proc/{}/fdinfo", daemon.pid)).unwrap();
+    let text: String = infos.filter_map(|info| fs::read_to_string(info.unwrap().path()).ok()).collect();
+    text.lines().filter(|line| line.starts_with("inotify ")).count()
+}
+
+/// How often the threads that watch have woken up.
+fn wake_ups(daemon: &Daemon) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid)).unwrap();
+    let status = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")).unwrap());
+    let of_watching = status.filter(|status| status.starts_with("Name:\twatcher") || status.starts_with("Name:\tnotify"));
+    of_watching
+        .map(|status| status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:\t")).unwrap().parse::<u64>().unwrap())
+        .sum()
+}
+
+#[test]
+fn r38_an_edit_of_one_file_restarts_once_and_says_which() {
+    let mut svc = Watching::start(&["w/f"], &json!("w"));
+    let before = svc.daemon.row("svc")["pid"].clone();
+    svc.write("w/f", "other");
+    svc.restarts_for("modified w/f");
+    assert_ne!(svc.daemon.row("svc")["pid"], before);
+    let file = svc.path("w/f").display().to_string();
+    until("the second start", || (svc.daemon.lines_in("starts").len() == 2).then_some(()));
+    assert_eq!(svc.daemon.lines_in("starts"), ["boot ".to_owned(), format!("watch {file}")]);
+    svc.write("w/f", "another");
+    svc.restarts_for("modified w/f");
+}
+
+#[test]
+fn a_file_that_goes_or_is_emptied_or_comes_is_a_change() {
+    let mut svc = Watching::start(&["w/f", "w/g"], &json!("w"));
+    fs::remove_file(svc.path("w/f")).unwrap();
+    svc.restarts_for("removed w/f");
+    svc.write("w/g", "");
+    svc.restarts_for("modified w/g");
+    svc.write("w/new", "");
+    svc.restarts_for("created w/new");
+}
+
+#[test]
+fn reading_wakes_nobody() {
+    let mut svc = Watching::start(&["w/f", "w/sub/g"], &json!("w"));
+    svc.write("w/f", "x");
+    svc.restarts_for("modified w/f");
+    // What is left to do about the edit may still be done meanwhile, but not for ever.
+    until("a thousand reads without a wake-up", || {
+        let before = wake_ups(&svc.daemon);
+        for _ in 0..1000 {
+            fs::read(svc.path("w/f")).unwrap();
+            assert_eq!(fs::read_dir(svc.path("w/sub")).unwrap().count(), 1);
+        }
+        (wake_ups(&svc.daemon) == before).then_some(())
+    });
+}
+
+#[test]
+fn the_same_content_again_is_no_change_unless_the_time_counts() {
+    let mut svc = Watching::start(&["w/f", "w/g"], &json!("w"));
+    svc.write("w/f", "w/f");
+    svc.says("nothing has changed", 1);
+    svc.write("w/g", "x");
+    svc.restarts_for("modified w/g");
+    let mut svc = Watching::start(&["w/f"], &json!({"paths": "w", "compare": "mtime"}));
+    svc.write("w/f", "w/f");
+    svc.restarts_for("modified w/f");
+}
+
+#[test]
+fn a_save_of_vim_is_one_change_of_one_file() {
+    let mut svc = Watching::start(&["w/f"], &json!({"paths": "w", "settle": "1s"}));
+    svc.write("w/4913", "");
+    fs::remove_file(svc.path("w/4913")).unwrap();
+    fs::rename(svc.path("w/f"), svc.path("w/f~")).unwrap();
+    svc.write("w/f", "x");
+    fs::remove_file(svc.path("w/f~")).unwrap();
+    svc.restarts_for("modified w/f");
+}
+
+#[test]
+fn a_checkout_of_many_files_is_one_change() {
+    let names: Vec<String> = (100..500).map(|number| format!("w/f{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut svc = Watching::start(&names, &json!({"paths": "w", "settle": "2s"}));
+    names.iter().for_each(|name| svc.write(name, "x"));
+    svc.restarts_for("400 files: w/f100, w/f101, w/f102, ...");
+}
+
+#[test]
+fn a_folder_that_is_moved_in_is_watched_with_all_that_lies_in_it() {
+    let mut svc = Watching::start(&["w/f", "prepared/a/b/c"], &json!("w"));
+    fs::rename(svc.path("prepared"), svc.path("w/sub")).unwrap();
+    svc.restarts_for("created w/sub/a/b/c");
+    svc.write("w/sub/a/b/c", "x");
+    svc.restarts_for("modified w/sub/a/b/c");
+}
+
+#[test]
+fn folders_made_in_one_another_are_seen_with_the_first_file_in_them() {
+    let mut svc = Watching::start(&["w/f"], &json!("w"));
+    for round in 0..5 {
+        svc.write(&format!("w/{round}/a/b/c/d/e"), "x");
+        svc.restarts_for(&format!("created w/{round}/a/b/c/d/e"));
+    }
+}
+
+#[test]
+fn a_folder_that_is_removed_and_made_again_is_watched_again() {
+    let mut svc = Watching::start(&["w/f", "w/sub/deep/f"], &json!({"paths": "w", "settle": "1s"}));
+    fs::remove_dir_all(svc.path("w/sub")).unwrap();
+    svc.write("w/sub/deep/f", "x");
+    svc.restarts_for("modified w/sub/deep/f");
+    svc.write("w/sub/deep/f", "y");
+    svc.restarts_for("modified w/sub/deep/f");
+}
+
+#[test]
+fn a_root_that_is_replaced_is_compared_and_the_old_one_let_go() {
+    let mut svc = Watching::start(&["w/f", "w/same", "w.new/f", "w.new/same"], &json!({"paths": "w", "settle": "1s"}));
+    svc.write("w.new/f", "other");
+    svc.write("w.new/same", "w/same");
+    fs::rename(svc.path("w"), svc.path("w.old")).unwrap();
+    fs::rename(svc.path("w.new"), svc.path("w")).unwrap();
+    svc.restarts_for("modified w/f");
+    svc.write("w.old/f", "nobody watches this");
+    svc.write("w/same", "x");
+    svc.restarts_for("modified w/same");
+}
+
+#[test]
+fn a_path_that_is_not_there_is_waited_for_also_its_folders() {
+    let mut svc = Watching::start(&[], &json!(["missing/deep/conf.yml", "w"]));
+    svc.says("missing/deep/conf.yml does not exist yet; waiting for it", 1);
+    svc.write("missing/deep/conf.yml", "x");
+    svc.restarts_for("created missing/deep/conf.yml");
+    svc.write("w/f", "x");
+    svc.restarts_for("created w/f");
+    fs::remove_dir_all(svc.path("missing")).unwrap();
+    svc.restarts_for("removed missing/deep/conf.yml");
+    svc.write("missing/deep/conf.yml", "x");
+    svc.restarts_for("created missing/deep/conf.yml");
+    svc.write("missing/deep/conf.yml", "y");
+    svc.restarts_for("modified missing/deep/conf.yml");
+}
+
+#[test]
+fn a_file_is_watched_through_every_way_of_saving_it() {
+    let mut svc = Watching::start(&["w/conf", "w/other"], &json!("w/conf"));
+    for round in 0..3 {
+        svc.write("w/other", &format!("{round}"));
+        svc.write("w/conf.new", &format!("{round}"));
+        fs::rename(svc.path("w/conf.new"), svc.path("w/conf")).unwrap();
+        svc.restarts_for("modified w/conf");
+        svc.write("w/conf", "in place");
+        svc.restarts_for("modified w/conf");
+    }
+}
+
+#[test]
+fn a_config_map_that_is_swapped_is_a_change_where_the_content_is_another() {
+    for watch in ["cm/conf", "cm"] {
+        let setup = Setup::new();
+        write(&setup.path("cm/..1/conf"), "one");
+        symlink("..1", setup.path("cm/..data")).unwrap();
+        symlink("..data/conf", setup.path("cm/conf")).unwrap();
+        let mut svc = Watching::start_with(setup, &json!(watch));
+        let swap = |svc: &Watching, version: &str, content: &str| {
+            svc.write(&format!("cm/..{version}/conf"), content);
+            symlink(format!("..{version}"), svc.path("cm/..tmp")).unwrap();
+            fs::rename(svc.path("cm/..tmp"), svc.path("cm/..data")).unwrap();
+        };
+        swap(&svc, "2", "two");
+        svc.restarts_for("modified cm/conf");
+        swap(&svc, "3", "two");
+        svc.says("nothing has changed", 1);
+        fs::remove_dir_all(svc.path("cm/..1")).unwrap();
+        swap(&svc, "4", "four");
+        svc.restarts_for("modified cm/conf");
+    }
+}
+
+#[test]
+fn a_link_that_is_switched_to_another_release_is_followed() {
+    let setup = Setup::new();
+    write(&setup.path("s/v1/f"), "one");
+    write(&setup.path("s/v2/f"), "two");
+    symlink("v1", setup.path("s/current")).unwrap();
+    let mut svc = Watching::start_with(setup, &json!("s/current"));
+    symlink("v2", svc.path("s/next")).unwrap();
+    fs::rename(svc.path("s/next"), svc.path("s/current")).unwrap();
+    svc.restarts_for("modified s/current/f");
+    svc.write("s/v1/f", "nobody watches this");
+    svc.write("s/v2/f", "three");
+    svc.restarts_for("modified s/current/f");
+}
+
+#[test]
+fn links_below_a_root_are_not_followed_into_folders_so_that_a_loop_ends() {
+    let setup = Setup::new();
+    write(&setup.path("w/sub/f"), "x");
+    write(&setup.path("elsewhere/g"), "x");
+    symlink("..", setup.path("w/sub/self")).unwrap();
+    symlink("../elsewhere", setup.path("w/link")).unwrap();
+    symlink("loop", setup.path("w/loop")).unwrap();
+    let mut svc = Watching::start_with(setup, &json!(["w", "w/loop"]));
+    svc.write("elsewhere/g", "y");
+    svc.write("w/sub/f", "y");
+    svc.restarts_for("modified w/sub/f");
+}
+
+#[test]
+fn no_folder_is_too_deep_but_for_who_says_so() {
+    let mut svc = Watching::start(&["w/a/f", "w/a/b/f"], &json!({"paths": "w", "max_depth": 2}));
+    svc.says("w/a/b and what is as deep is not watched: max_depth is 2", 1);
+    svc.write("w/a/b/f", "x");
+    svc.write("w/a/f", "x");
+    svc.restarts_for("modified w/a/f");
+    let deep = format!("w/{}f", "d/".repeat(60));
+    let mut svc = Watching::start(&[&deep], &json!("w"));
+    svc.write(&deep, "x");
+    svc.restarts_for(&format!("modified {deep}"));
+}
+
+#[test]
+fn patterns_say_what_counts() {
+    let files =
+        ["w/src/builder.rs", "w/src/targets.json", "w/pkg/in/foo_test.go", "w/gen/x/y", "w/other/gen/z", "w/a.log", "w/node_modules/m"];
+    let watch = json!({"paths": "w", "exclude": ["*_test.go", "gen/**"], "settle": "1s"});
+    let mut svc = Watching::start(&files, &watch);
+    for file in ["w/pkg/in/foo_test.go", "w/gen/x/y", "w/a.log", "w/node_modules/m"] {
+        svc.write(file, "x");
+    }
+    svc.write("w/other/gen/z", "x");
+    svc.restarts_for("modified w/other/gen/z");
+    svc.write("w/src/builder.rs", "x");
+    svc.write("w/src/targets.json", "x");
+    svc.restarts_for("2 files: w/src/builder.rs, w/src/targets.json");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_once_and_the_rest_is_watched() {
+    let setup = Setup::new();
+    for file in ["w/secret/f", "w/ok/f"] {
+        write(&setup.path(file), "x");
+    }
+    fs::set_permissions(setup.path("w/secret"), fs::Permissions::from_mode(0o700)).unwrap();
+    let Some(uid) = nix::unistd::Uid::effective().is_root().then_some(65534) else { return };
+    let mut svc = Watching::start_with(setup.run_by(uid), &json!("w"));
+    write(&svc.path("w/ok/f"), "y");
+    svc.restarts_for("modified w/ok/f");
+    write(&svc.path("w/ok/f"), "z");
+    svc.restarts_for("modified w/ok/f");
+    assert_eq!(svc.daemon.stderr().matches("w/secret: permission denied, not watched").count(), 1);
+    fs::set_permissions(svc.path("w/secret"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_file_that_is_written_for_long_is_waited_for() {
+    let mut svc = Watching::start(&["w/f"], &json!("w"));
+    let mut file = fs::File::create(svc.path("w/f")).unwrap();
+    for _ in 0..20 {
+        file.write_all(&[b'x'; 1000]).unwrap();
+        std::thread::yield_now();
+    }
+    drop(file);
+    svc.restarts_for("modified w/f");
+}
+
+#[test]
+fn an_action_may_be_a_signal() {
+    let setup = Setup::new();
+    write(&setup.path("w/f"), "x");
+    let folder = setup.folder.path().to_owned();
+    let script = "trap 'echo hup >> heard' HUP; echo > ready; while :; do sleep 0.02; done";
+    let watch = json!({"paths": "w", "action": {"signal": "HUP"}});
+    let service = shell("svc", script, &json!({"workdir": folder, "watch": watch}));
+    let svc = Watching::start_config(setup, &json!({"services": [service]}));
+    until("it is ready", || svc.path("ready").exists().then_some(()));
+    let before = svc.daemon.row("svc")["pid"].clone();
+    svc.write("w/f", "y");
+    assert_eq!(svc.daemon.lines_in("heard"), ["hup"]);
+    assert_eq!(svc.daemon.row("svc")["pid"], before);
+    svc.says("svc: modified w/f: SIGHUP", 1);
+}
+
+#[test]
+fn two_services_share_their_watches_and_let_them_go() {
+    let setup = Setup::new();
+    write(&setup.path("w/a/b/f"), "x");
+    let more = json!({"workdir": setup.folder.path(), "watch": "w"});
+    let services = ["svc", "two"].map(|name| shell(name, "exec sleep 1000", &more));
+    let mut svc = Watching::start_config(setup, &json!({"watch_restart_interval": 0, "services": services}));
+    svc.says("two: watch: ", 1);
+    let depth = svc.path("w").components().count() - 1;
+    assert_eq!(watches(&svc.daemon), depth + 3, "the folders on the way to it, and those below it, once");
+    svc.write("w/a/b/f", "y");
+    svc.restarts_for("modified w/a/b/f");
+    until("the other restarts too", || (svc.daemon.row("two")["restarts"] == 1).then_some(()));
+    svc.daemon.tell("svc", "stop");
+    svc.daemon.call("remove", &json!({"services": ["two"]}));
+    until("no watch is left", || (watches(&svc.daemon) == 0).then_some(()));
+    until("nor a thread", || (wake_ups(&svc.daemon) == 0).then_some(()));
+}
+
+#[test]
+fn what_is_stopped_stays_so_and_is_watched_again_when_it_starts() {
+    let mut svc = Watching::start(&["w/f"], &json!("w"));
+    svc.daemon.tell("svc", "stop");
+    svc.write("w/f", "x");
+    svc.daemon.tell("svc", "start");
+    svc.restarts = 1;
+    svc.says("svc: watch: 1 folders", 2);
+    assert_eq!(svc.daemon.row("svc")["reason"], "started by request");
+    svc.write("w/f", "y");
+    svc.restarts_for("modified w/f");
+}
+
+#[test]
+fn a_service_that_crashed_is_started_at_once_when_it_is_mended() {
+    let setup = Setup::new();
+    write(&setup.path("w/f"), "exit 1");
+    let restart = json!({"interval": "1h"});
+    let more = json!({"workdir": setup.folder.path(), "watch": "w/f", "restart": restart});
+    let service = shell("svc", ". w/f", &more);
+    let mut svc = Watching::start_config(setup, &json!({"services": [service]}));
+    until("it has crashed", || (svc.daemon.row("svc")["crashes"] == 1).then_some(()));
+    svc.write("w/f", "exec sleep 1000");
+    svc.restarts_for("modified w/f");
+    assert_eq!(svc.daemon.row("svc")["crashes"], 0);
+}
+
+#[test]
+fn names_that_are_not_text_are_watched() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut svc = Watching::start(&["w/f"], &json!("w"));
+    let name = std::ffi::OsStr::from_bytes(b"a\xff\nb");
+    write(&svc.path("w").join(name), "x");
+    svc.restarts_for("created w/a\u{fffd}\\nb");
+}
+
+#[test]
+fn what_the_configuration_watches_may_change() {
+    let setup = Setup::new();
+    for file in ["v/f", "w/f"] {
+        write(&setup.path(file), "x");
+    }
+    let folder = setup.folder.path().to_owned();
+    let config = |watch: &str| {
+        let service = shell("svc", SERVICE, &json!({"workdir": folder, "watch": watch}));
+        json!({"watch_restart_interval": 0, "services": [service]})
+    };
+    let mut svc = Watching::start_config(setup, &config("v"));
+    svc.daemon.reload(&config("w"));
+    svc.says("svc: watch: ", 2);
+    svc.write("v/f", "y");
+    svc.write("w/f", "y");
+    svc.restarts_for("modified w/f");
+}
