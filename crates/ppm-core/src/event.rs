@@ -19,12 +19,8 @@ use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
 use crate::target::Target;
 use crate::time::{Now, Timestamp};
-<<<<<<< HEAD
 use crate::usage::{Container, Usage};
-=======
-use crate::usage::Usage;
 use crate::watch::{Changes, WatchSpec};
->>>>>>> main
 
 /// A service's number, 1 or greater; never given to another service while the daemon lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -551,13 +547,10 @@ pub enum Cause {
     Backoff,
     /// It ended before, and shall always run.
     Restart,
-<<<<<<< HEAD
     /// It had outgrown its `max_memory`.
     Memory,
-=======
     /// Files changed that are watched for it.
     Watch,
->>>>>>> main
 }
 
 impl fmt::Display for Cause {
@@ -572,11 +565,8 @@ impl fmt::Display for Cause {
             Cause::Missed => "missed",
             Cause::Backoff => "backoff",
             Cause::Restart => "restart",
-<<<<<<< HEAD
             Cause::Memory => "memory",
-=======
             Cause::Watch => "watch",
->>>>>>> main
         })
     }
 }

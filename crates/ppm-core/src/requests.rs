@@ -481,11 +481,8 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Fire
         | Input::ClockSet(_)
         | Input::Replan
-<<<<<<< HEAD
         | Input::Outgrew { .. }
-=======
         | Input::FilesChanged(_)
->>>>>>> main
         | Input::Tick
         | Input::Spawned(_)
         | Input::SpawnFailed(_)

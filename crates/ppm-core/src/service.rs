@@ -372,7 +372,6 @@ pub enum Input {
     ClockSet(i64),
     /// The zone of schedules is another: plan again.
     Replan,
-<<<<<<< HEAD
     /// All its processes together use so many bytes, which is more than it may.
     Outgrew {
         /// Used.
@@ -380,10 +379,8 @@ pub enum Input {
         /// `max_memory`.
         max: u64,
     },
-=======
     /// Files changed that are watched for it.
     FilesChanged(Changes),
->>>>>>> main
     /// Its deadline may have passed.
     Tick,
     /// The spawn came to a successful exec.
@@ -1418,10 +1415,6 @@ impl Service {
         let keep = self.spec.schedule.as_ref().map_or(runs::USUAL, |schedule| schedule.options.history);
         let planned = match cause {
             Cause::Schedule | Cause::Missed => self.fired.map(|plan| plan.at),
-<<<<<<< HEAD
-            Cause::Boot | Cause::Reload | Cause::Request | Cause::Needed | Cause::Dependency => None,
-            Cause::Backoff | Cause::Restart | Cause::Memory => None,
-=======
             Cause::Boot
             | Cause::Reload
             | Cause::Request
@@ -1429,8 +1422,8 @@ impl Service {
             | Cause::Dependency
             | Cause::Backoff
             | Cause::Restart
+            | Cause::Memory
             | Cause::Watch => None,
->>>>>>> main
         };
         self.runs.begin(keep, Record { cause, planned, started: ctx.now.wall, end: None });
     }

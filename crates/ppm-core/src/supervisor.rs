@@ -110,11 +110,8 @@ struct Keys {
     deadline: Option<Mono>,
     plan: Option<Timestamp>,
     busy: bool,
-<<<<<<< HEAD
     limited: bool,
-=======
     watched: bool,
->>>>>>> main
 }
 
 /// The clock as it was when it was last looked at.
@@ -275,12 +272,8 @@ impl Supervisor {
             Event::Executed { client, outcome } => self.executed(now, client, outcome),
             Event::GuestEnded { client, exit } => self.guest_ended(client, exit),
             Event::Alone => self.alone(now),
-<<<<<<< HEAD
-            Event::Sampled { sample, usages, container } => self.sampled(now, sample, usages, container),
-=======
             Event::FilesChanged { id, changes } => self.step(now, id, &Input::FilesChanged(changes)),
-            Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
->>>>>>> main
+            Event::Sampled { sample, usages, container } => self.sampled(now, sample, usages, container),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
             Event::Signalled(signal) => {
                 self.acting = Some(Actor::Signal(signal));
@@ -538,13 +531,9 @@ impl Supervisor {
     /// Brings the indices in line with a service that may have changed.
     pub(crate) fn index(&mut self, id: ServiceId) {
         let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
-<<<<<<< HEAD
         let limited = service.spec().max_memory.is_some() && matches!(service.run(), Run::Up(_) | Run::Paused(_)) && !service.is_leaving();
-        let new = Keys { pid: service.pid(), deadline: service.deadline(), plan: service.plan(), busy: service.is_busy(), limited };
-=======
         let (pid, deadline, plan, busy) = (service.pid(), service.deadline(), service.plan(), service.is_busy());
-        let new = Keys { pid, deadline, plan, busy, ..*keys };
->>>>>>> main
+        let new = Keys { pid, deadline, plan, busy, limited, ..*keys };
         let old = std::mem::replace(keys, new);
         if old.pid != new.pid {
             old.pid.map(|pid| self.pids.remove(&pid));

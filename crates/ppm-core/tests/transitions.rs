@@ -259,11 +259,8 @@ fn inputs(spec: &ServiceSpec) -> Vec<(&'static str, Input)> {
         ("Fire", Input::Fire),
         ("ClockSet", Input::ClockSet(-3_600_000)),
         ("Replan", Input::Replan),
-<<<<<<< HEAD
         ("Outgrew", Input::Outgrew { used: 601 << 20, max: 512 << 20 }),
-=======
         ("FilesChanged", Input::FilesChanged(changes())),
->>>>>>> main
         ("Tick, early", Input::Tick),
         ("Tick, due", Input::Tick),
         ("Spawned", Input::Spawned(Pid(7))),

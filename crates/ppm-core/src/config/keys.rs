@@ -367,16 +367,6 @@ pub const SERVICE: Table = Table {
             "Whether it is still well once it is ready; if it is not, it is ended, and started again as `restart` says.",
             "{http: \"http://127.0.0.1:8080/health\"}",
         ),
-<<<<<<< HEAD
-        later("watch"),
-        here(
-            "max_memory",
-            Kind::Size,
-            Otherwise("any"),
-            "How much memory all its processes together may use. It is looked at every two seconds; at 90 % a warning is written, above it the service is restarted.",
-            "512MiB",
-        ),
-=======
         here(
             "watch",
             Kind::Either(&[Kind::File, Kind::List(&Kind::File, 1, ANY), Kind::Map(&WATCH)]),
@@ -384,8 +374,13 @@ pub const SERVICE: Table = Table {
             "Files and folders: when one changes, the service is restarted. A path that is not absolute begins at `workdir`, else at the configuration's folder.",
             "[src, /etc/app/config.yml]",
         ),
-        later("max_memory"),
->>>>>>> main
+        here(
+            "max_memory",
+            Kind::Size,
+            Otherwise("any"),
+            "How much memory all its processes together may use. It is looked at every two seconds; at 90 % a warning is written, above it the service is restarted.",
+            "512MiB",
+        ),
         here("limits", Kind::Map(&LIMITS), Value("{}"), "What it may use, as setrlimit(2) limits it.", "{nofile: 65536, core: 0}"),
         here(
             "nice",

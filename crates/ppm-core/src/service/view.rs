@@ -275,11 +275,8 @@ impl Service {
             Cause::Schedule => "started by its schedule".to_owned(),
             Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),
             Cause::Backoff | Cause::Restart => format!("restarted after {}", self.last_in_words()),
-<<<<<<< HEAD
             Cause::Memory => format!("restarted: {}", self.last_in_words()),
-=======
             Cause::Watch => format!("started for changed files: {}", self.begun_by_in_words()),
->>>>>>> main
         }
     }
 

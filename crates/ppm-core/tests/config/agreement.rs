@@ -12,11 +12,7 @@ use crate::schema::schema;
 use crate::wrong_files;
 
 /// What only the parser finds wrong: the file, and in which of its services (0: above them).
-<<<<<<< HEAD
-const ONLY_THE_PARSER: [(&str, usize); 29] = [
-=======
-const ONLY_THE_PARSER: [(&str, usize); 30] = [
->>>>>>> main
+const ONLY_THE_PARSER: [(&str, usize); 32] = [
     ("command-empty", 6), // a command of nothing but quotes
     ("command-empty", 7), // and in a list
     ("command-nul", 1),

@@ -67,15 +67,12 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
-<<<<<<< HEAD
     NeverLooksAtMemory,
     SparesTheOutgrown,
     EndsTheModest,
-=======
     WatchesOn,
     ForgetsChanges,
     ActsTooSoonOnChanges,
->>>>>>> main
     StartsUnprepared,
     RunsAHookTwice,
     ForgetsAHook,
@@ -106,24 +103,15 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 63] = [
-<<<<<<< HEAD
+pub const TABLE: [(Fault, &[&str]); 66] = [
     // Whoever is killed is asked no more, strays neither.
     (Fault::NeverKills, &[IN_TIME, "strays are asked too"]),
-=======
-    (Fault::NeverKills, &[IN_TIME]),
->>>>>>> main
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
     (Fault::SparesStrays, &["signals go to the whole service"]),
     (Fault::NeverAsksStrays, &["strays are asked too"]),
-<<<<<<< HEAD
-    (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES]),
-    (Fault::NeverSweeps, &["the daemon leaves when all have ended", "no child is left behind"]),
-=======
     (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES, "no child is left behind"]),
-    (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
->>>>>>> main
+    (Fault::NeverSweeps, &["the daemon leaves when all have ended", "no child is left behind"]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked"]),
     (Fault::AsksTheWrongOne, &[OWNED]),
     (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken"]),
@@ -284,12 +272,9 @@ impl Planted {
                 self.count += 1;
                 vec![Event::OomKills { kills: kills + self.count as u64 }]
             }
-<<<<<<< HEAD
             (Some(Fault::SparesTheOutgrown), Event::Sampled { sample, usages, .. }) => vec![with_memory(*sample, usages, 0)],
             (Some(Fault::EndsTheModest), Event::Sampled { sample, usages, .. }) => vec![with_memory(*sample, usages, u64::MAX)],
-=======
             (Some(Fault::ForgetsChanges), Event::FilesChanged { .. }) if self.now_and_then(3) => Vec::new(),
->>>>>>> main
             (Some(Fault::HearsLateAnswers), Event::Probed { id, attempt, outcome }) => {
                 let attempt = self.probes.get(id).copied().unwrap_or(*attempt);
                 vec![Event::Probed { id: *id, attempt, outcome: outcome.clone() }]
@@ -319,11 +304,8 @@ impl Planted {
                     !matches!(action, Action::Kill { signal: Signal::KILL, .. } | Action::KillStrays { signal: Signal::KILL, .. })
                 });
             }
-<<<<<<< HEAD
             Fault::NeverLooksAtMemory => actions.retain(|action| !matches!(action, Action::Sample { detail: Detail::Rss, .. })),
-=======
             Fault::WatchesOn => actions.retain(|action| !matches!(action, Action::Unwatch { .. })),
->>>>>>> main
             Fault::NeverAsks => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::TERM, .. })),
             Fault::NeverAsksHooks => {
                 actions.retain(|action| !matches!(action, Action::Kill { part: Part::Hook(_), signal: Signal::TERM, .. }));

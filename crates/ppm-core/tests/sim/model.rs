@@ -388,25 +388,18 @@ impl Known {
     /// Whether its process may be asked to end now.
     pub fn may_be_ended(&self) -> bool {
         let up = self.wish == Wish::Up;
-<<<<<<< HEAD
-        !up || self.coming.is_some() || self.may_be_cut_short() || self.overstays || self.outgrows
-=======
-        !up || self.coming.is_some() || self.may_be_cut_short() || self.overstays || self.is_to_leave_for_changes()
->>>>>>> main
+        !up || self.coming.is_some() || self.may_be_cut_short() || self.overstays || self.outgrows || self.is_to_leave_for_changes()
     }
 
     /// Its process is asked to end.
     pub fn begins_to_end(&mut self) {
         let fires = self.wish == Wish::Up && self.may_be_cut_short();
         let overstays = self.wish == Wish::Up && self.overstays;
-<<<<<<< HEAD
         let outgrows = self.wish == Wish::Up && self.outgrows && self.coming.is_none();
         if outgrows {
             self.coming = Some(Cause::Memory);
         }
-=======
         self.leaves_for_changes();
->>>>>>> main
         if let Some(process) = &mut self.process {
             process.outgrew = outgrows;
             process.timed_out = overstays && self.coming.is_none();

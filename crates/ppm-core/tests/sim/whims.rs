@@ -90,11 +90,8 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
         Box::new(Health { interval, timeout, retries: *dice.pick(&[1, 2, 3]), start_period: dice.pick_ms(&[0, 0, 3000]), ..health })
     });
     spec.essential = dice.one_in(8);
-<<<<<<< HEAD
     spec.max_memory = dice.one_in(6).then_some(MAX_MEMORY);
-=======
     spec.watch = dice.one_in(3).then(|| Arc::new(watch(dice)));
->>>>>>> main
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec
 }

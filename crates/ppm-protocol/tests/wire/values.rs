@@ -113,7 +113,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 23] = [
+const EVENTS: [EventKind; 24] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
