@@ -524,6 +524,13 @@ pub enum Stdin {
     Null,
     /// The daemon's own, and the terminal's foreground if it is one (R7).
     Inherited,
+    /// What a client has sent along, which is its output too.
+    Given {
+        /// Which client.
+        client: ClientId,
+        /// Whether that is a terminal, which becomes its controlling terminal.
+        terminal: bool,
+    },
 }
 
 /// Why a service starts.

@@ -12,6 +12,7 @@ use ppm_protocol::message::{Answer, Execute};
 use ppm_protocol::{ErrorCode, Executed, Exit, Forwarded, RpcError, Signal};
 
 use crate::event::{Action, ClientId, From, Launch, NoStart, Pid, Stdin};
+use crate::requests::invalid;
 use crate::spec::{Command, command_of};
 use crate::supervisor::Supervisor;
 use crate::time::{Mono, Now};
@@ -53,6 +54,11 @@ impl Guests {
         self.guests.values().filter_map(kill_at).min()
     }
 
+    /// Whether this connection has one.
+    pub fn has(&self, client: ClientId) -> bool {
+        self.guests.contains_key(&client)
+    }
+
     /// The calls that have not been answered.
     pub fn take_calls(&mut self) -> impl Iterator<Item = From> {
         let open = |guest: Guest| matches!(guest.stay, Stay::Arriving { .. }).then_some(guest.from);
@@ -84,11 +90,8 @@ impl Supervisor {
             let message = format!("`{}` means {} services; a command runs in the surroundings of one", request.service, ids.len());
             return Err(RpcError::new(ErrorCode::Refused, message));
         };
-        let command = command_of(&request.command).map_err(|invalid| {
-            let data = invalid.hint.map(|hint| serde_json::json!({ "hint": hint }));
-            RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
-        })?;
-        if self.guests.guests.contains_key(&from.client) {
+        let command = command_of(&request.command).map_err(invalid)?;
+        if self.guests.has(from.client) || self.attached.of(from.client).is_some() {
             return Err(RpcError::new(ErrorCode::Refused, "this connection runs a command already; use another for a second one"));
         }
         if self.guests.guests.len() >= MOST {
@@ -103,7 +106,10 @@ impl Supervisor {
     }
 
     /// Takes up a `forward`.
-    pub(crate) fn forward(&mut self, client: ClientId, signal: Signal) -> Forwarded {
+    pub(crate) fn forward(&mut self, now: Now, client: ClientId, signal: Signal) -> Forwarded {
+        if self.signal_attached(now, client, signal) {
+            return Forwarded { heard: true };
+        }
         match self.guests.guests.get(&client).map(|guest| guest.stay) {
             Some(Stay::Here(pid) | Stay::Leaving(pid, _)) => {
                 self.actions.push(Action::KillGuest { pid, signal });
@@ -121,7 +127,7 @@ impl Supervisor {
         match outcome {
             Ok(pid) => {
                 guest.stay = Stay::Here(pid);
-                self.actions.push(Action::Respond { to, result: Ok(Answer::Executed(Executed { pid: pid.0 })) });
+                self.actions.push(Action::Respond { to, result: Ok(Answer::Executed(Executed { pid: pid.0, service: None })) });
                 if !is_wanted {
                     Guests::dismiss(guest, now, &mut self.actions);
                 }

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod advice;
 pub mod answer;
+mod attached;
 pub mod attributes;
 pub mod backoff;
 pub mod chance;

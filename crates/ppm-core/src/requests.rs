@@ -25,7 +25,7 @@ use crate::planning::Plan;
 use crate::runs::{Counters, Outcome, Record};
 use crate::schedule::Schedule;
 use crate::service::{Input, Run, Service, Want};
-use crate::spec::{MAX_SERVICES, RestartWhen, ServiceSpec};
+use crate::spec::{InvalidSpec, MAX_SERVICES, RestartWhen, ServiceSpec};
 use crate::supervisor::{Origin, Phase, Supervisor, shortened};
 use crate::time::{Now, brief};
 use crate::waiting::{Aim, Kind};
@@ -75,7 +75,8 @@ impl Supervisor {
                 Ok(None)
             }
             Request::Exec(execute) => self.exec(from, &execute).map(|()| None),
-            Request::Forward(forward) => Ok(Some(Answer::Forwarded(self.forward(from.client, forward.signal)))),
+            Request::Run(run) => self.run(now, from, run).map(|()| None),
+            Request::Forward(forward) => Ok(Some(Answer::Forwarded(self.forward(now, from.client, forward.signal)))),
             Request::Shutdown => {
                 let farewell = Farewell { stopping: self.busy() };
                 self.actions.push(Action::Respond { to, result: Ok(Answer::Farewell(farewell)) });
@@ -116,7 +117,7 @@ impl Supervisor {
     }
 
     fn configuration(&self) -> Configuration {
-        let kept = self.services().filter(|service| service.want() != Want::Gone);
+        let kept = self.services().filter(|service| service.want() != Want::Gone && !self.attached.has(service.id()));
         Configuration { yaml: config::render(&self.settings, kept.map(Service::spec)) }
     }
 
@@ -240,21 +241,16 @@ impl Supervisor {
         Ok(())
     }
 
-    fn add(&mut self, now: Now, from: From, add: &AddService) -> Result<(), RpcError> {
-        self.refuse_when_ending()?;
-        let mut spec = ServiceSpec::from_request(add, &self.settings).map_err(|invalid| {
-            let data = invalid.hint.map(|hint| serde_json::json!({ "hint": hint }));
-            RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
-        })?;
+    /// The service that is asked for, if it can be.
+    pub(crate) fn spec_of(&self, add: &AddService) -> Result<ServiceSpec, RpcError> {
+        let mut spec = ServiceSpec::from_request(add, &self.settings).map_err(invalid)?;
         spec.autostart = add.start;
-        self.check_needs(&spec).map_err(|invalid| {
-            let data = invalid.hint.map(|hint| serde_json::json!({ "hint": hint }));
-            RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
-        })?;
-        if let Some(id) = self.names.get(&spec.name).copied().filter(|id| add.replace && self.is_staying(*id)) {
-            self.replace(now, from, add, id, spec);
-            return Ok(());
-        }
+        self.check_needs(&spec).map_err(invalid)?;
+        Ok(spec)
+    }
+
+    /// Whether there is room for this service beside the others.
+    pub(crate) fn refuse_new(&self, spec: &ServiceSpec) -> Result<(), RpcError> {
         self.refuse_taken(&spec.name)?;
         if self.services.len() >= MAX_SERVICES {
             return Err(RpcError::new(ErrorCode::Refused, format!("there are {MAX_SERVICES} services already; more are not supported")));
@@ -262,6 +258,17 @@ impl Supervisor {
         if self.next_id.is_none() {
             return Err(RpcError::new(ErrorCode::Refused, "there is no number left for another service"));
         }
+        Ok(())
+    }
+
+    pub(crate) fn add(&mut self, now: Now, from: From, add: &AddService) -> Result<(), RpcError> {
+        self.refuse_when_ending()?;
+        let spec = self.spec_of(add)?;
+        if let Some(id) = self.names.get(&spec.name).copied().filter(|id| add.replace && self.is_staying(*id)) {
+            self.replace(now, from, add, id, spec);
+            return Ok(());
+        }
+        self.refuse_new(&spec)?;
         let id = self.insert(now, spec, Origin::Hand);
         let Some(service) = self.service(id) else { return Ok(()) };
         let is_planned = !service.spec().starts_at_once();
@@ -440,6 +447,12 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// Why something is no service, as an answer.
+pub(crate) fn invalid(invalid: InvalidSpec) -> RpcError {
+    let data = invalid.hint.map(|hint| serde_json::json!({ "hint": hint }));
+    RpcError { data, ..RpcError::new(ErrorCode::InvalidService, invalid.message) }
 }
 
 fn wants_up(input: &Input) -> bool {

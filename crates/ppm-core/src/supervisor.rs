@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use ppm_protocol::{ErrorCode, EventRow, Exit, RpcError, Signal};
 
 use crate::advice;
+use crate::attached::Attached;
 use crate::chance::Chance;
 use crate::config::Config;
 use crate::dependencies::Dependencies;
@@ -142,6 +143,7 @@ pub struct Supervisor {
     pub(crate) sampling: Sampling,
     pub(crate) memory: MemoryWatch,
     pub(crate) guests: Guests,
+    pub(crate) attached: Attached,
     pub(crate) reading: Reading,
     pub(crate) dependencies: Dependencies,
     uids: BTreeMap<ClientId, u32>,
@@ -190,6 +192,7 @@ impl Supervisor {
             sampling: Sampling::default(),
             memory: MemoryWatch::default(),
             guests: Guests::default(),
+            attached: Attached::default(),
             reading: Reading::default(),
             dependencies: Dependencies::default(),
             uids: BTreeMap::new(),
@@ -243,6 +246,7 @@ impl Supervisor {
             Event::Disconnected { client } => {
                 self.disconnected(client);
                 self.dismiss_guest(now, client);
+                self.cut_tie(now, client);
             }
             Event::Spawned { id, part: Part::Main, pid } => self.step(now, id, &Input::Spawned(pid)),
             Event::Spawned { id, part: Part::Hook(hook), pid } => {
@@ -480,7 +484,8 @@ impl Supervisor {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Spawn(cause) => {
-                    let stdin = if self.is_main(id) { Stdin::Inherited } else { Stdin::Null };
+                    let usual = if self.is_main(id) { Stdin::Inherited } else { Stdin::Null };
+                    let stdin = self.attached.stdin(id).unwrap_or(usual);
                     let launch = service.launch_data(stdin, self.settings.logger.as_ref());
                     self.actions.push(Action::Spawn { id, part: Part::Main, launch: Arc::new(launch), cause });
                 }
@@ -562,6 +567,7 @@ impl Supervisor {
             return self.step(now, id, &Input::KillNow); // its spawn came to an end too late for a polite stop
         }
         self.answer_waiters(now, id);
+        self.look_at_tie(now, id);
         if let (Some(code), Phase::Running) = (self.exit_code, self.phase) {
             self.end_with(now, id, code);
         }
@@ -709,7 +715,7 @@ impl Supervisor {
         let notice = self.farewell.tell(now.mono, &left);
         self.actions.extend(notice.map(Action::Announce));
         let calls = self.waiting.take_calls().chain(self.sampling.take_calls()).chain(self.reading.take_calls());
-        for to in calls.chain(self.guests.take_calls()) {
+        for to in calls.chain(self.guests.take_calls()).chain(self.attached.take_calls()) {
             let error = RpcError::new(ErrorCode::Refused, "the daemon has shut down");
             self.actions.push(Action::Respond { to, result: Err(error) });
         }

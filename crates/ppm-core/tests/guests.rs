@@ -300,3 +300,152 @@ fn judge(seed: u64, daemon: &Daemon, seen: &mut BTreeMap<ClientId, Seen>, ending
         assert!(!is_over || seen.killed || awaits || daemon.supervisor.is_over(), "seed {seed}: who does not go is killed");
     }
 }
+
+/// `ppm run`: a service that lives for its client.
+mod attached {
+    use super::*;
+    use ppm_core::event::{Group, Part, ServiceId, Stdin};
+    use ppm_core::spec::MAIN;
+    use ppm_protocol::message::{RunService, Selection, Targets};
+
+    fn run(words: &[&str]) -> RunService {
+        RunService { command: words.iter().map(|word| (*word).to_owned()).collect(), ..RunService::default() }
+    }
+
+    fn begins(daemon: &mut Daemon, client: ClientId, request: RunService) -> (ServiceId, String, Stdin) {
+        match daemon.asked(client, Request::Run(request)).as_slice() {
+            [Action::Spawn { id, part: Part::Main, launch, .. }] => (*id, launch.name.clone(), launch.stdin),
+            [.., Action::Spawn { id, part: Part::Main, launch, .. }] => (*id, launch.name.clone(), launch.stdin),
+            others => panic!("{others:?}"),
+        }
+    }
+
+    fn up(daemon: &mut Daemon, id: ServiceId, pid: i32) -> Vec<Action> {
+        daemon.told(Event::Spawned { id, part: Part::Main, pid: Pid(pid) })
+    }
+
+    fn names(daemon: &mut Daemon) -> Vec<String> {
+        match daemon.asked(TWO, Request::List(Selection::default())).as_slice() {
+            [Action::Respond { result: Ok(Answer::Services(rows)), .. }] => rows.iter().map(|row| row.name.clone()).collect(),
+            others => panic!("{others:?}"),
+        }
+    }
+
+    fn ends(actions: &[Action]) -> Vec<(ClientId, Exit)> {
+        let end = |action: &Action| if let Action::TellEnd { to, exit } = action { Some((to.client, *exit)) } else { None };
+        actions.iter().filter_map(end).collect()
+    }
+
+    #[test]
+    fn it_reads_and_writes_what_its_client_sent_and_is_a_service_until_it_ends() {
+        let mut daemon = Daemon::new();
+        let (id, name, stdin) = begins(&mut daemon, ONE, RunService { terminal: true, ..run(&["/bin/import", "-v"]) });
+        assert_eq!((name.as_str(), stdin), ("import", Stdin::Given { client: ONE, terminal: true }));
+        let actions = up(&mut daemon, id, 7);
+        let answered = actions.iter().any(|action| {
+            matches!(action, Action::Respond { result: Ok(Answer::Executed(executed)), .. } if executed.service.as_deref() == Some("import"))
+        });
+        assert!(answered, "{actions:?}");
+        assert_eq!(names(&mut daemon), ["web", "db", "import"]);
+        let actions = daemon.asked(TWO, Request::Configuration);
+        let [Action::Respond { result: Ok(Answer::Configuration(yaml)), .. }] = actions.as_slice() else { panic!("{actions:?}") };
+        assert!(!yaml.yaml.contains("import"), "it is in no configuration: {}", yaml.yaml);
+        let actions = daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(3), group: Group::Empty });
+        assert_eq!(ends(&actions), [(ONE, Exit::Code(3))]);
+        assert_eq!(names(&mut daemon), ["web", "db"]);
+    }
+
+    #[test]
+    fn what_it_left_behind_ends_before_its_end_is_told() {
+        let mut daemon = Daemon::new();
+        let (id, ..) = begins(&mut daemon, ONE, run(&["import"]));
+        up(&mut daemon, id, 7);
+        assert_eq!(ends(&daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(0), group: Group::Left })), []);
+        assert_eq!(ends(&daemon.told(Event::Drained { id, part: Part::Main })), [(ONE, Exit::Code(0))]);
+    }
+
+    #[test]
+    fn with_a_policy_its_end_is_the_last_one() {
+        let mut daemon = Daemon::new();
+        let (id, ..) = begins(&mut daemon, ONE, RunService { restart: Some("on-failure".to_owned()), ..run(&["import"]) });
+        up(&mut daemon, id, 7);
+        assert_eq!(ends(&daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(1), group: Group::Empty })), []);
+        let actions = daemon.after(Duration::from_secs(1));
+        assert!(matches!(actions.as_slice(), [.., Action::Spawn { .. }]), "{actions:?}");
+        let actions = up(&mut daemon, id, 8);
+        assert!(!actions.iter().any(|action| matches!(action, Action::Respond { .. })), "it is answered once: {actions:?}");
+        assert_eq!(ends(&daemon.told(Event::Exited { pid: Pid(8), exit: Exit::Code(0), group: Group::Empty })), [(ONE, Exit::Code(0))]);
+    }
+
+    #[test]
+    fn what_could_not_be_executed_is_an_answer_and_leaves_no_service() {
+        let mut daemon = Daemon::new();
+        let (id, ..) = begins(&mut daemon, ONE, run(&["nosuch"]));
+        let error = NoStart { why: "exec: no such file: nosuch".to_owned(), code: 127 };
+        let actions = daemon.told(Event::SpawnFailed { id, part: Part::Main, error });
+        let refused = actions.iter().find_map(|action| match action {
+            Action::Respond { result: Err(error), .. } => Some(error.clone()),
+            _ => None,
+        });
+        let refused = refused.unwrap();
+        assert_eq!((refused.message.as_str(), refused.data.unwrap()["code"].as_u64()), ("exec: no such file: nosuch", Some(127)));
+        assert_eq!(names(&mut daemon), ["web", "db"]);
+    }
+
+    #[test]
+    fn names_are_found_that_are_free_and_a_chosen_one_must_be() {
+        let mut daemon = Daemon::new();
+        let name = |daemon: &mut Daemon, client: u64, request| begins(daemon, ClientId(client), request).1;
+        assert_eq!(name(&mut daemon, 10, run(&["/usr/bin/web"])), "web-2");
+        assert_eq!(name(&mut daemon, 11, run(&["web"])), "web-3");
+        assert_eq!(name(&mut daemon, 12, run(&["/bin/7"])), "run", "digits are an id");
+        assert_eq!(name(&mut daemon, 13, run(&["/bin/[", "a", "]"])), "run-2");
+        assert_eq!(daemon.refused(ONE, Request::Run(RunService { name: Some("db".to_owned()), ..run(&["x"]) })).code, ErrorCode::NameTaken);
+        assert_eq!(daemon.refused(ONE, Request::Run(run(&[]))).code, ErrorCode::InvalidService);
+        assert_eq!(daemon.refused(ClientId(10), Request::Run(run(&["x"]))).code, ErrorCode::Refused, "one at a time");
+        assert_eq!(daemon.refused(ClientId(10), exec("web")).code, ErrorCode::Refused);
+    }
+
+    #[test]
+    fn when_its_client_is_gone_it_is_stopped_and_removed_and_signals_reach_it_before() {
+        let mut daemon = Daemon::new();
+        let (id, ..) = begins(&mut daemon, ONE, run(&["import"]));
+        up(&mut daemon, id, 7);
+        let sent = |actions: &[Action], wanted: Signal| {
+            actions.iter().any(|action| matches!(action, Action::Kill { pid: Pid(7), signal, .. } if *signal == wanted))
+        };
+        assert!(sent(&daemon.asked(ONE, Request::Forward(Forward { signal: Signal::INT })), Signal::INT));
+        assert!(sent(&daemon.told(Event::Disconnected { client: ONE }), Signal::TERM));
+        let actions = daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Signal(Signal::TERM), group: Group::Empty });
+        assert_eq!(ends(&actions), [], "nobody is there to be told");
+        assert_eq!(names(&mut daemon), ["web", "db"]);
+    }
+
+    #[test]
+    fn whoever_stops_it_ends_it_and_so_does_the_end_of_the_daemon() {
+        for request in [
+            Request::Stop(Targets { services: vec!["import".to_owned()], wait: true }),
+            Request::Remove(Targets { services: vec!["import".to_owned()], wait: true }),
+            Request::Shutdown,
+        ] {
+            let mut daemon = Daemon::new();
+            let (id, ..) = begins(&mut daemon, ONE, run(&["import"]));
+            up(&mut daemon, id, 7);
+            daemon.asked(TWO, request.clone());
+            let actions = daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Signal(Signal::TERM), group: Group::Empty });
+            assert_eq!(ends(&actions), [(ONE, Exit::Signal(Signal::TERM))], "{request:?}");
+        }
+    }
+
+    #[test]
+    fn detached_it_is_a_service_like_others() {
+        let mut daemon = Daemon::new();
+        let (id, name, stdin) = begins(&mut daemon, ONE, RunService { detach: true, ..run(&["import"]) });
+        assert_eq!((name.as_str(), stdin), ("import", Stdin::Null));
+        up(&mut daemon, id, 7);
+        daemon.told(Event::Disconnected { client: ONE });
+        daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(0), group: Group::Empty });
+        assert_eq!(names(&mut daemon), ["web", "db", "import"]);
+        assert_ne!(name, MAIN);
+    }
+}

@@ -444,7 +444,7 @@ async fn talk(
             Err(mpsc::error::TryRecvError::Empty) => {
                 if let Some(line) = lines.next_line() {
                     let asked = Box::new(Asked::read(line));
-                    let has_streams = matches!(asked.request, Ok(Request::Exec(_)));
+                    let has_streams = matches!(asked.request, Ok(Request::Exec(_) | Request::Run(_)));
                     let streams = if has_streams { std::mem::take(&mut descriptors).try_into().ok() } else { None };
                     if inbox.send(Wake::Asked(id, asked, streams)).await.is_err() {
                         return;

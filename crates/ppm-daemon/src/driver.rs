@@ -252,6 +252,7 @@ impl Driver {
 
     fn gone(&mut self, client: ClientId) {
         self.hands.clients.let_go(client);
+        self.hands.given.remove(&client);
         self.tell(Event::Disconnected { client });
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, Pid, Question, ServiceId, Shell, Tree};
+use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, Pid, Question, ServiceId, Shell, Stdin, Tree};
 use ppm_protocol::message::{Notification, ReadLog};
 use ppm_protocol::{End, Signal};
 use tokio::sync::mpsc;
@@ -24,6 +24,9 @@ use crate::watcher::{Job, Watcher};
 
 /// More readers of logs than this are refused: each is a thread.
 const MAX_READERS: usize = 32;
+
+/// Why nothing is executed for a client.
+const NO_STREAMS: &str = "its input, output and error did not come with the request: three descriptors, as unix(7) passes them";
 
 /// The hands of the supervisor.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub struct Hands {
     pub watcher: Watcher,
     /// The descriptors that came with the request that is being handled.
     pub streams: Option<[OwnedFd; 3]>,
+    /// What the services that live for clients read and write.
+    pub given: BTreeMap<ClientId, [OwnedFd; 3]>,
     /// What was executed for clients, by its processes.
     guests: BTreeMap<Pid, ClientId>,
     /// What came of actions, to be told to the supervisor next.
@@ -78,6 +83,7 @@ impl Hands {
             watcher,
             readers: 0,
             streams: None,
+            given: BTreeMap::new(),
             guests: BTreeMap::new(),
             outcomes: VecDeque::new(),
             spawner,
@@ -134,13 +140,26 @@ impl Hands {
         if launch.logger.is_some() {
             self.logs.prepare().map_err(|error| format!("logger: {}", in_words(&error)))?;
         }
-        let Started { pid, captured } = self.spawner.spawn(launch, cause)?;
+        if let Stdin::Given { client, .. } = launch.stdin {
+            self.keep_streams(client)?;
+        }
+        let given = if let Stdin::Given { client, .. } = launch.stdin { self.given.get(&client) } else { None };
+        let Started { pid, captured } = self.spawner.spawn(launch, cause, given)?;
         self.outcomes.extend(self.children.started(tree, pid));
         self.end_runs();
         if let Some((sinks, read)) = captured {
             self.logs.started(tree, pid, sinks, read);
         }
         self.outcomes.push_back(Event::Spawned { id: tree.id, part: tree.part, pid });
+        Ok(())
+    }
+
+    /// What came with the request that is being handled stays with the service that it has made, for all its starts.
+    fn keep_streams(&mut self, client: ClientId) -> Result<(), NoStart> {
+        if !self.given.contains_key(&client) {
+            let streams = self.streams.take().ok_or_else(|| NoStart::from(NO_STREAMS.to_owned()))?;
+            self.given.insert(client, streams);
+        }
         Ok(())
     }
 
@@ -160,8 +179,7 @@ impl Hands {
 
     /// Executes a program with the descriptors that came with the request that is being handled.
     fn exec(&mut self, client: ClientId, launch: &Launch, terminal: bool) -> Result<Pid, NoStart> {
-        let missing = "its input, output and error did not come with the request: three descriptors, as unix(7) passes them";
-        let streams = self.streams.take().ok_or_else(|| NoStart::from(missing.to_owned()))?;
+        let streams = self.streams.take().ok_or_else(|| NoStart::from(NO_STREAMS.to_owned()))?;
         let pid = self.spawner.spawn_guest(launch, &streams, terminal)?;
         self.children.started_beside(pid);
         self.guests.insert(pid, client);
@@ -228,7 +246,10 @@ impl Shell for Hands {
                 self.outcomes.push_back(Event::Executed { client, outcome });
             }
             Action::KillGuest { pid, signal } => self.children.signal_program(pid, signal),
-            Action::TellEnd { to, exit } => self.clients.tell_end(to, exit),
+            Action::TellEnd { to, exit } => {
+                self.given.remove(&to.client);
+                self.clients.tell_end(to, exit);
+            }
             Action::Kill { id, part, pid, signal, reach } => self.children.kill(Tree { id, part }, pid, signal, reach),
             Action::KillStrays { id, part, signal } => self.children.kill_strays(Tree { id, part }, signal),
             Action::AskStrays { id, part, signal } => self.children.ask_strays(Tree { id, part }, signal),

@@ -181,9 +181,14 @@ impl Spawner {
         Ok(Spawner { environment, null, terminal, stack: vec![0; STACK_WORDS], parent, oom_score, open_files })
     }
 
-    /// Starts the program as leader of its own session; the error is for people: stage and cause.
-    pub fn spawn(&mut self, launch: &Launch, cause: Cause) -> Result<Started, NoStart> {
-        self.start(launch, &cause.to_string(), Streams::Own)
+    /// Starts the program as leader of its own session; the error is for people: stage and cause. What a client has sent
+    /// along is `given`, for [`Stdin::Given`].
+    pub fn spawn(&mut self, launch: &Launch, cause: Cause, given: Option<&[OwnedFd; 3]>) -> Result<Started, NoStart> {
+        let streams = match (launch.stdin, given) {
+            (Stdin::Given { terminal, .. }, Some(streams)) => Streams::Given { streams, terminal },
+            (Stdin::Null | Stdin::Inherited | Stdin::Given { .. }, _) => Streams::Own,
+        };
+        self.start(launch, &cause.to_string(), streams)
     }
 
     /// Starts a program in the surroundings of a service, with these as its standard input, output and error.
@@ -219,7 +224,7 @@ impl Spawner {
         let (stdin, terminal) = match (streams, launch.stdin) {
             (Streams::Given { streams: [input, ..], terminal: true }, _) => (input.as_raw_fd(), Terminal::Leader),
             (Streams::Given { streams: [input, ..], terminal: false }, _) => (input.as_raw_fd(), Terminal::None),
-            (Streams::Own | Streams::Output(_), Stdin::Null) => (self.null.as_raw_fd(), Terminal::None),
+            (Streams::Own | Streams::Output(_), Stdin::Null | Stdin::Given { .. }) => (self.null.as_raw_fd(), Terminal::None),
             (Streams::Own | Streams::Output(_), Stdin::Inherited) => (libc::STDIN_FILENO, self.terminal),
         };
         let output = match streams {
@@ -796,7 +801,7 @@ mod tests {
         let launch = Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null, told: Vec::new() };
         let mut spawner = Spawner::new(std::iter::empty(), None, Terminal::None).unwrap();
         prctl::set_dumpable(true).unwrap();
-        let Pid(pid) = spawner.spawn(&launch, Cause::Request).unwrap().pid;
+        let Pid(pid) = spawner.spawn(&launch, Cause::Request, None).unwrap().pid;
         assert_eq!(prctl::get_dumpable(), Ok(true));
         nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
     }

@@ -115,6 +115,35 @@ pub struct Execute {
     pub terminal: bool,
 }
 
+/// A command to be run as a service that lives for its client. It reads and writes what comes with the request, as that of
+/// [`Execute`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunService {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Unique, as for [`AddService`]. Left out: the program's, with a number if that is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The folder it runs in; absolute. Left out: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+    /// The user it runs as. Left out: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Added to the daemon's environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// `never` (default), `on-failure` or `always`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+    /// The descriptors are a terminal, which becomes the controlling terminal of the command.
+    #[serde(default)]
+    pub terminal: bool,
+    /// It is a service like others, needs no descriptors and stays: as `add`.
+    #[serde(default)]
+    pub detach: bool,
+}
+
 /// A signal for what this connection has executed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forward {
@@ -278,6 +307,8 @@ pub enum Request {
     Check(Check),
     /// Run a command in the surroundings of a service.
     Exec(Execute),
+    /// Run a command as a service that lives for its client.
+    Run(RunService),
     /// Pass a signal on to it.
     Forward(Forward),
     /// End everything, in order.
@@ -312,13 +343,14 @@ pub enum Method {
     Reload,
     Check,
     Exec,
+    Run,
     Forward,
     Shutdown,
 }
 
 impl Method {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Method); 26] = [
+    pub const ALL: [(&'static str, Method); 27] = [
         ("hello", Method::Hello),
         ("list", Method::List),
         ("info", Method::Info),
@@ -343,6 +375,7 @@ impl Method {
         ("reload", Method::Reload),
         ("check", Method::Check),
         ("exec", Method::Exec),
+        ("run", Method::Run),
         ("forward", Method::Forward),
         ("shutdown", Method::Shutdown),
     ];
@@ -386,6 +419,7 @@ impl Request {
             Request::Reload(_) => Method::Reload,
             Request::Check(_) => Method::Check,
             Request::Exec(_) => Method::Exec,
+            Request::Run(_) => Method::Run,
             Request::Forward(_) => Method::Forward,
             Request::Shutdown => Method::Shutdown,
         }
@@ -407,6 +441,7 @@ impl Request {
             Request::Reload(p) => raw(p),
             Request::Check(p) => raw(p),
             Request::Exec(p) => raw(p),
+            Request::Run(p) => raw(p),
             Request::Forward(p) => raw(p),
         }
     }
@@ -439,6 +474,7 @@ impl Request {
             Method::Reload => Request::Reload(decode(method, params)?),
             Method::Check => Request::Check(decode(method, params)?),
             Method::Exec => Request::Exec(decode(method, params)?),
+            Method::Run => Request::Run(decode(method, params)?),
             Method::Forward => Request::Forward(decode(method, params)?),
             Method::Shutdown => nothing().map(|_| Request::Shutdown)?,
         })
@@ -761,7 +797,7 @@ pub enum Answer {
     Reload(Reload),
     /// To `check`.
     Checked(Checked),
-    /// To `exec`; how it ends follows.
+    /// To `exec` and `run`; how it ends follows.
     Executed(Executed),
     /// To `forward`.
     Forwarded(Forwarded),

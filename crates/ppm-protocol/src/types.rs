@@ -456,16 +456,19 @@ pub struct End {
     pub call: RpcId,
     /// Why it ended too early; null: that was all.
     pub error: Option<String>,
-    /// How the command ended that `exec` has begun; missing for other streams.
+    /// How the command ended that `exec` or `run` has begun; missing for other streams.
     #[serde(default, deserialize_with = "known_exit", skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
 }
 
-/// A command that `exec` has begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A command that `exec` or `run` has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Executed {
     /// Its process, which leads a session and group of its own.
     pub pid: i32,
+    /// The name of the service that it is; missing for `exec`, whose command is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
 }
 
 /// A signal that was passed on, or came too late.

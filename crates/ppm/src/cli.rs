@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub use arguments::{
-    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Log, Most, Named, Probe, Reload, Shown, SignalTo, Stats, Until,
-    Wait, period,
+    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Log, Most, Named, Probe, Reload, Run, Shown, SignalTo, Stats,
+    Until, Wait, period,
 };
 
 /// A section of help text under a heading, one line an entry.
@@ -310,6 +310,22 @@ pub enum Ask {
         ],
     ))]
     Exec(Exec),
+    /// Run a command as a service until it ends, and pass on its exit code
+    #[command(after_help = concat!(
+        section![
+            "Examples",
+            "ppm run -- ./migrate --all",
+            "ppm run --name import --env MODE=full -- ./import < data.csv",
+            "ppm run -d -- ./rebuild-index",
+        ],
+        "\n\n",
+        section![
+            "Exit codes",
+            "that of the COMMAND: 128 + n for signal n, 127 if it was not found, 126 if it could not be",
+            "executed; as always where it comes not so far",
+        ],
+    ))]
+    Run(Run),
     /// Wait until services have reached a state
     #[command(after_help = concat!(
         section!["Examples", "ppm wait web db --for ready --timeout 30s", "ppm wait migrate --for finished"],

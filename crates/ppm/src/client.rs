@@ -298,6 +298,7 @@ fn waits(request: &Request) -> bool {
         | Request::Resume(targets) => targets.wait,
         Request::Reload(_) | Request::Wait(_) | Request::Shutdown => true,
         Request::Hello | Request::Configuration | Request::Check(_) | Request::Exec(_) | Request::Forward(_) => false,
+        Request::Run(run) => run.detach,
         Request::List(_) | Request::Info(_) | Request::Stats(_) | Request::Scheduler(_) => false,
         Request::Signal(_) | Request::Events(_) | Request::Log(_) | Request::Health(_) | Request::Why(_) | Request::Runs(_) => false,
     }

@@ -1,6 +1,6 @@
-//! `ppm exec`: a command in the surroundings of a service, with the input, output and error of this process.
+//! `ppm exec` and `ppm run`: a command that the daemon starts, with the input, output and error of this process.
 //!
-//! The daemon starts it; what it reads and writes is handed over, so that nothing of it passes through the daemon. Where a
+//! What it reads and writes is handed over, so that nothing of it passes through the daemon. Where a
 //! person sits at a terminal, the command gets one of its own (pty(7)), as with `docker exec -it`: it has job control, and
 //! Ctrl-C reaches it as usual. Invariant: the terminal is as it was before on every way out.
 
@@ -13,12 +13,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal as Number};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use ppm_protocol::message::{Execute, Forward, Heard};
+use ppm_protocol::message::{Execute, Forward, Heard, RunService};
 use ppm_protocol::{End, Exit, Request, RpcId, Signal};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use serde::de::IgnoredAny;
 
-use crate::cli::Exec;
 use crate::client::Client;
 use crate::failure::{Code, Failure, Stop, io_words};
 
@@ -33,12 +32,14 @@ const FORWARDED: [(Number, Signal); 4] =
     [(Number::SIGINT, Signal::INT), (Number::SIGTERM, Signal::TERM), (Number::SIGHUP, Signal::HUP), (Number::SIGQUIT, Signal::QUIT)];
 
 /// Runs the command to its end; the exit code is its own, 128 + n for signal n.
-pub fn run(client: Client, path: &Path, typed: Exec) -> Result<Code, Stop> {
+pub fn run(client: Client, path: &Path, mut request: Request, may_have_terminal: bool) -> Result<Code, Stop> {
     let failed = |what: &str, error: &io::Error| Failure::new(Code::Failed, format!("cannot {what}: {}", io_words(error)));
-    let has_person = !typed.no_tty && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let has_person = may_have_terminal && io::stdin().is_terminal() && io::stdout().is_terminal();
     // Before anything is started for which they could be meant.
     let signals = signals().map_err(|error| failed("wait for signals", &error.into()))?;
-    let request = Request::Exec(Execute { service: typed.service, command: typed.command, terminal: has_person });
+    if let Request::Exec(Execute { terminal, .. }) | Request::Run(RunService { terminal, .. }) = &mut request {
+        *terminal = has_person;
+    }
     let mut talk = Talk { client, path, next: CALL };
     if !has_person {
         talk.begin(&request, [io::stdin().as_fd(), io::stdout().as_fd(), io::stderr().as_fd()])?;

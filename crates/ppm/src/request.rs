@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ppm_protocol::Request;
-use ppm_protocol::message::{AddService, Await, Execute, Goal, ReadAgain, ReadStats, Selection, SendSignal, Targets, Watch};
+use ppm_protocol::message::{AddService, Await, Execute, Goal, ReadAgain, ReadStats, RunService, Selection, SendSignal, Targets, Watch};
 
 use crate::cli::{Add, Ask, Changing, Events, Often, Shown, Until, Wait};
 use crate::failure::{Code, Failure, io_words};
@@ -44,6 +44,16 @@ pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>, look: &Look) 
         Ask::Wait(wait) => Request::Wait(patience(wait)),
         Ask::Shutdown => Request::Shutdown,
         Ask::Exec(exec) => Request::Exec(Execute { service: exec.service, command: exec.command, terminal: false }),
+        Ask::Run(run) => Request::Run(RunService {
+            command: run.command,
+            name: run.name,
+            workdir: Some(absolute(run.workdir.as_deref().unwrap_or("."), here)?),
+            user: run.user,
+            env: run.env.into_iter().collect(),
+            restart: run.restart,
+            terminal: false,
+            detach: run.detach,
+        }),
         Ask::Version => Request::Hello,
     })
 }

@@ -48,10 +48,15 @@ impl Session {
         let pickiness = if let Ask::Log(log) = &ask { Some(Pickiness::of(log)) } else { None };
         let stats = if let Ask::Stats(stats) = &ask { Some(stats.clone()) } else { None };
         let save = if let Ask::Add(add) = &ask { add.save.clone() } else { None };
-        if let Ask::Exec(typed) = ask {
-            return exec::run(self.connect()?, &self.path, typed);
-        }
+        let has_tty = match &ask {
+            Ask::Exec(typed) => Some(!typed.no_tty),
+            Ask::Run(typed) if !typed.detach => Some(!typed.no_tty),
+            _ => None,
+        };
         let request = request::meant(ask, env::current_dir, &self.streams.look)?;
+        if let Some(has_tty) = has_tty {
+            return exec::run(self.connect()?, &self.path, request, has_tty);
+        }
         let mut client = match self.connect() {
             // The version is told without a daemon too.
             Err(_) if request == Request::Hello => return self.version(None),
@@ -76,6 +81,7 @@ impl Session {
             Request::Events(watch) => self.events(client, &answer, watch.follow),
             Request::Reload(_) => self.reload(&answer),
             Request::Shutdown => self.shutdown(client, &answer),
+            Request::Run(_) => self.detached(&request, &answer),
             Request::Add(_) => self.added(client, &request, &answer, save.as_deref().zip(draft)),
             Request::Remove(_) | Request::Start(_) | Request::Stop(_) | Request::Restart(_) => self.changed(&request, &answer),
             Request::Reschedule(_) | Request::Pause(_) | Request::Resume(_) | Request::Signal(_) | Request::Wait(_) => {
@@ -229,6 +235,15 @@ impl Session {
         }
         if code == Code::Done {
             self.streams.say([show::outcome::kept(file)]);
+        }
+        Ok(code)
+    }
+
+    /// Nobody has chosen its name, or whoever has may as well be told that it is right.
+    fn detached(&self, request: &Request, answer: &RawValue) -> Result<Code, Stop> {
+        let code = self.changed(request, answer)?;
+        if !self.streams.json && code == Code::Done {
+            self.streams.print(&show::services::names(&self.read::<Changed>(answer)?.services))?;
         }
         Ok(code)
     }

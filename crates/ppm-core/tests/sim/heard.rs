@@ -231,7 +231,7 @@ impl Judge {
             Request::Why(which) | Request::Runs(which) => (&which.services, true),
             Request::Log(log) => (&log.services, true),
             Request::Hello | Request::Configuration | Request::Add(_) | Request::Events(_) | Request::Shutdown => return Some(Vec::new()),
-            Request::Reload(_) | Request::Check(_) | Request::Exec(_) | Request::Forward(_) => return Some(Vec::new()),
+            Request::Reload(_) | Request::Check(_) | Request::Exec(_) | Request::Run(_) | Request::Forward(_) => return Some(Vec::new()),
         };
         match (words.as_slice(), needs_some) {
             ([], false) => return Some(self.known.keys().copied().collect()),

@@ -121,7 +121,7 @@ fn read_answer(method: Method, answer: &RawValue) -> Answer {
         Method::Runs => Answer::Runs(read(answer)),
         Method::Reload => Answer::Reload(read(answer)),
         Method::Check => Answer::Checked(read(answer)),
-        Method::Exec => Answer::Executed(read(answer)),
+        Method::Exec | Method::Run => Answer::Executed(read(answer)),
         Method::Forward => Answer::Forwarded(read(answer)),
         Method::Shutdown => Answer::Farewell(read(answer)),
     }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ppm_protocol::message::{
-    AddService, Answer, Await, Check, Execute, Forward, Goal, ReadAgain, ReadLog, ReadStats, Selection, SendSignal, Targets, Watch,
+    AddService, Answer, Await, Check, Execute, Forward, Goal, ReadAgain, ReadLog, ReadStats, RunService, Selection, SendSignal, Targets,
+    Watch,
 };
 use ppm_protocol::types::ContainerRow;
 use ppm_protocol::{
@@ -174,6 +175,7 @@ fn request(method: Method) -> Request {
         Method::Runs => Request::Runs(selection()),
         Method::Reload => Request::Reload(ReadAgain { plan: true }),
         Method::Exec => Request::Exec(Execute { service: "web".to_owned(), command: vec!["id".to_owned()], terminal: false }),
+        Method::Run => Request::Run(RunService { command: vec!["./migrate".to_owned(), "--all".to_owned()], ..RunService::default() }),
         Method::Forward => Request::Forward(Forward { signal: Signal::INT }),
         Method::Check => Request::Check(Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: None }),
         Method::Shutdown => Request::Shutdown,
@@ -200,7 +202,8 @@ fn answer(method: Method) -> Answer {
         Method::Why => Answer::Lives(vec![life()]),
         Method::Runs => Answer::Runs(vec![runs()]),
         Method::Reload => Answer::Reload(reload()),
-        Method::Exec => Answer::Executed(Executed { pid: 4711 }),
+        Method::Exec => Answer::Executed(Executed { pid: 4711, service: None }),
+        Method::Run => Answer::Executed(Executed { pid: 4711, service: Some("migrate".to_owned()) }),
         Method::Forward => Answer::Forwarded(Forwarded { heard: true }),
         Method::Check => {
             Answer::Checked(Checked { services: 2, warnings: vec!["`backup`: `*/10` beside a weekday means both".to_owned()] })

@@ -149,6 +149,35 @@ pub struct Exec {
     pub command: Vec<String>,
 }
 
+/// `ppm run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// What to call it [default: the program's name, with a number if that is taken]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// An environment variable of its own; may be given again
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+    /// The folder to run it in [default: the current one]
+    #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
+    pub workdir: Option<String>,
+    /// The user to run it as: a name or a number, with or without a group ('app:app')
+    #[arg(long, value_name = "USER", value_parser = NonEmptyStringValueParser::new())]
+    pub user: Option<String>,
+    /// After which ends it is started again [default: never]
+    #[arg(long, value_name = "POLICY", value_parser = ["never", "on-failure", "always"])]
+    pub restart: Option<String>,
+    /// Return when it has started; it stays, as what 'ppm add' adds
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Pass on the input and output as they are, also at a terminal
+    #[arg(short = 'T', long)]
+    pub no_tty: bool,
+    /// The program and its arguments, as they are: no shell, no expansion
+    #[arg(value_name = "COMMAND", required = true, last = true)]
+    pub command: Vec<String>,
+}
+
 /// `ppm reload`.
 #[derive(Args, Debug)]
 pub struct Reload {

@@ -67,7 +67,7 @@ fn did(request: &Request, service: &ServiceRow, look: &Look) -> String {
         Request::Hello | Request::List(_) | Request::Info(_) | Request::Stats(_) => state(service, look),
         Request::Configuration | Request::Scheduler(_) | Request::Events(_) | Request::Log(_) | Request::Shutdown => state(service, look),
         Request::Health(_) | Request::Why(_) | Request::Runs(_) | Request::Reload(_) | Request::Check(_) => state(service, look),
-        Request::Exec(_) | Request::Forward(_) => state(service, look),
+        Request::Exec(_) | Request::Run(_) | Request::Forward(_) => state(service, look),
     }
 }
 
@@ -103,6 +103,7 @@ fn verb(request: &Request) -> &'static str {
         Request::Reload(_) => "start",
         Request::Check(_) => "check",
         Request::Exec(_) | Request::Forward(_) => "run",
+        Request::Run(_) => "start",
         Request::Shutdown => "end",
     }
 }

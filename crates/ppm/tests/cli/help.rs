@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 32] = [
     "daemon",
     "info",
     "ls",
@@ -29,6 +29,7 @@ const COMMANDS: [&str; 31] = [
     "events",
     "log",
     "exec",
+    "run",
     "wait",
     "shutdown",
     "version",

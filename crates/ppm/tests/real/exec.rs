@@ -175,3 +175,41 @@ fn without_a_terminal_of_its_own_it_has_ours() {
     person.sees("a terminal\r\n").sees("24 70\r\n");
     assert_eq!(person.child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_run_is_a_service_with_our_input_and_output_and_its_exit_code_is_ours() {
+    let daemon = running();
+    assert_eq!(daemon.ppm("run -- sh -c 'cat; echo $PPM_SERVICE; pwd; exit 3' < /dev/null").code, 3);
+    let done = daemon.ppm("run --name import --env A=1 --workdir /usr -- sh -c 'echo $PPM_SERVICE $A; pwd'");
+    assert_eq!(done, printed("import 1\n/usr\n", 0));
+    assert_eq!(daemon.ppm("ls -q"), printed("web\ndb\n", 0));
+    let failed = |stderr: &str, code| Done { stderr: stderr.to_owned(), ..printed("", code) };
+    assert_eq!(daemon.ppm("run -- nosuch"), failed("error: exec: no such file: nosuch\n", 127));
+    assert_eq!(daemon.ppm("run -- sh -c 'kill -9 $$'").code, 137);
+    assert_eq!(daemon.ppm("ls -q"), printed("web\ndb\n", 0));
+}
+
+#[test]
+fn a_run_ends_with_us_and_a_detached_one_stays() {
+    let daemon = running();
+    let mut command = daemon.command("run -- sh -c 'echo $$; exec sleep 1000'");
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pid = Pid::from_raw(line.trim().parse().unwrap());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until(|| !is_there(pid));
+    until(|| daemon.ppm("ls -q").stdout == "web\ndb\n");
+    assert_eq!(daemon.ppm("run -d -- sleep 1000"), printed("sleep\n", 0));
+    assert_eq!(daemon.ppm("run -d -- sleep 1000"), printed("sleep-2\n", 0));
+    assert_eq!(daemon.ppm("ls -q"), printed("web\ndb\nsleep\nsleep-2\n", 0));
+}
+
+#[test]
+fn at_a_terminal_a_run_hears_ctrl_c() {
+    let daemon = running();
+    let mut person = Person::at(daemon.command("run -- sh -c 'test -t 0 && echo re''ady; exec sleep 1000'"));
+    person.sees("ready\r\n").types("\x03");
+    assert_eq!(person.child.wait().unwrap().code(), Some(130));
+}
