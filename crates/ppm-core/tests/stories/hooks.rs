@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use ppm_core::dependencies::Need;
 use ppm_core::event::{Action, Event, Group, NoStart, Part, Pid};
 use ppm_core::hook::{Hook, HookSpec, Program};
 use ppm_protocol::{EventKind, Exit, Signal, Status};
 
 use crate::ask::{no_wait, remove, restart, start, stop};
-use crate::story::{Make, Span, Story, by, code, done, failed, sig, story, svc};
+use crate::story::{Make, Span, Story, by, code, done, failed, named, sig, story, svc};
 
 fn program() -> Program {
     Program { path: "/bin/hook".to_owned(), args: Vec::new() }
@@ -310,4 +311,53 @@ fn a_shutdown_without_time_kills_hooks_and_begins_none() {
         .reaps()
         .hook_ends(Hook::PreStop, by(Signal::KILL))
         .leaves(0);
+}
+
+/// `web` needs `db`; both have been started, `web` with these hooks.
+fn web_on_db(hooks: &[Hook]) -> [Make; 2] {
+    let web = hooks.iter().fold(named("web"), |web, hook| web.hook(*hook));
+    [named("db"), web.with(|spec| spec.depends_on = vec![Need::parse("db").unwrap()])]
+}
+
+#[test]
+fn what_a_service_needs_ends_when_its_hooks_have_ended() {
+    story(web_on_db(&[Hook::PreStop, Hook::PostStop]))
+        .starts()
+        .on("web")
+        .starts()
+        .request(stop("all"))
+        .runs(Hook::PreStop)
+        .hook_ends(Hook::PreStop, code(0))
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .runs(Hook::PostStop)
+        .quiet()
+        .hook_ends(Hook::PostStop, code(0))
+        .on("db")
+        .asks_to_stop(Signal::TERM)
+        .exits(code(0))
+        .replies(done());
+}
+
+#[test]
+fn pre_start_works_when_all_is_there_that_is_needed_and_again_when_it_has_gone_meanwhile() {
+    story(web_on_db(&[Hook::PreStart]))
+        .spawns()
+        .on("web")
+        .quiet()
+        .on("db")
+        .comes_up()
+        .on("web")
+        .runs(Hook::PreStart)
+        .on("db")
+        .exits(code(1))
+        .on("web")
+        .hook_ends(Hook::PreStart, code(0))
+        .is(Status::Created, "waiting for db")
+        .on("db")
+        .starts_after(1.s())
+        .on("web")
+        .runs(Hook::PreStart)
+        .hook_ends(Hook::PreStart, code(0))
+        .starts();
 }
