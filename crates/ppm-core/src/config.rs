@@ -22,8 +22,7 @@ use std::path::PathBuf;
 
 pub use problem::{Problem, Problems};
 pub use render::render;
-pub use value::write_duration;
-pub(crate) use value::write_size;
+pub use value::{write_duration, write_size};
 
 use crate::spec::{InvalidSpec, MAIN, ServiceSpec, Settings};
 use field::Draft;

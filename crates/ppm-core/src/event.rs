@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use ppm_protocol::message::{Answer, ReadLog};
-use ppm_protocol::{EventRow, Exit, Request, RpcError, RpcId, Signal};
+use ppm_protocol::types::Life;
+use ppm_protocol::{EventRow, Exit, LogSources, Request, RpcError, RpcId, Signal};
 
 use crate::config::Config;
 use crate::hook::Hook;
@@ -356,6 +357,16 @@ pub enum Action {
         /// With what.
         result: Result<Answer, RpcError>,
     },
+    /// Answer a call for lives when the output before the ends that they name was read, as far as it is kept: see
+    /// [`crate::last_words`].
+    TellLives {
+        /// Whom.
+        to: From,
+        /// The answer.
+        lives: Vec<Life>,
+        /// The services whose output is kept, with what they would be started with.
+        kept: Vec<(ServiceId, Arc<Launch>)>,
+    },
     /// Tell a client that follows.
     Notify {
         /// Whom.
@@ -370,10 +381,13 @@ pub enum Action {
         /// As for a start.
         launch: Arc<Launch>,
     },
-    /// Read logs to a client, after the answer to its call, and go on with new lines if that is asked for.
+    /// Answer a call for logs as soon as it is known how far they go, then read them to the client, and go on with what is
+    /// written after the answer if that is asked for.
     ReadLog {
         /// Whom.
         to: From,
+        /// The answer, but for how much there is to be read.
+        answer: LogSources,
         /// Which services, with what they would be started with.
         services: Vec<(ServiceId, Arc<Launch>)>,
         /// Whether the daemon's own log is among them.
@@ -381,7 +395,7 @@ pub enum Action {
         /// Which of their lines.
         query: ReadLog,
     },
-    /// What is kept in memory of the output of the service of this name may go.
+    /// What is kept in memory of the output of the service of this name, and about it, may go.
     ForgetOutput {
         /// The name.
         service: String,

@@ -33,6 +33,8 @@ pub struct LogKeys {
     pub max_age: Option<Duration>,
     /// How much of the last output is kept in memory, in bytes, one of [`MEMORY`]; zero: nothing.
     pub memory: Option<u64>,
+    /// How many bytes of a second are let through; zero: all.
+    pub rate_limit: Option<u64>,
     /// Whether output is also copied to the daemon's standard output.
     pub console: Option<bool>,
     /// There: whether each line begins with the service's name.
@@ -72,6 +74,8 @@ pub struct Logger {
     pub files: Option<Files>,
     /// How much of the last of it is kept in memory, in bytes, one of [`MEMORY`].
     pub memory: Option<u64>,
+    /// How many bytes of a second are let through; None: all.
+    pub rate_limit: Option<u64>,
     /// How it is copied to the daemon's standard output, if it is.
     pub console: Option<Style>,
 }
@@ -135,7 +139,7 @@ impl LogKeys {
 
     fn over(&self, common: Option<&LogKeys>) -> LogKeys {
         let none = LogKeys::default();
-        let LogKeys { path, max_files, max_file_size, max_total_size, max_age, memory, console, prefix, format, timestamps } =
+        let LogKeys { path, max_files, max_file_size, max_total_size, max_age, memory, rate_limit, console, prefix, format, timestamps } =
             common.unwrap_or(&none);
         LogKeys {
             path: self.path.clone().or_else(|| path.clone()),
@@ -144,6 +148,7 @@ impl LogKeys {
             max_total_size: self.max_total_size.or(*max_total_size),
             max_age: self.max_age.or(*max_age),
             memory: self.memory.or(*memory),
+            rate_limit: self.rate_limit.or(*rate_limit),
             console: self.console.or(*console),
             prefix: self.prefix.or(*prefix),
             format: self.format.or(*format),
@@ -169,7 +174,8 @@ impl LogKeys {
         };
         let console = (self.console == Some(true)).then_some(style);
         let memory = self.memory.filter(|bytes| *bytes > 0);
-        (files.is_some() || memory.is_some() || console.is_some()).then_some(Logger { files, memory, console })
+        let rate_limit = self.rate_limit.filter(|bytes| *bytes > 0);
+        (files.is_some() || memory.is_some() || console.is_some()).then_some(Logger { files, memory, rate_limit, console })
     }
 }
 

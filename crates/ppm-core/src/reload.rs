@@ -332,7 +332,7 @@ impl Supervisor {
                 (Some(before), Some(now)) if before != now => {
                     self.actions.push(Action::SetLogger { id: service.id(), launch: Arc::new(launch) });
                 }
-                (Some(Logger { memory: Some(_), .. }), None) => self.actions.push(Action::ForgetOutput { service: launch.name }),
+                (Some(before), None) if before.keeps() => self.actions.push(Action::ForgetOutput { service: launch.name }),
                 (Some(_) | None, _) => {}
             }
         }

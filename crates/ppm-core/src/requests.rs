@@ -61,7 +61,10 @@ impl Supervisor {
             Request::Wait(wait) => self.wait(now, from, &wait).map(|()| None),
             Request::Health(which) => self.chosen(&which.services).map(|ids| Some(Answer::Health(self.health(now, &ids)))),
             Request::Runs(which) => self.targets(&which.services).map(|ids| Some(Answer::Runs(self.runs(&ids)))),
-            Request::Why(which) => self.targets(&which.services).map(|ids| Some(Answer::Lives(self.lives(now, &ids)))),
+            Request::Why(which) => self.targets(&which.services).map(|ids| {
+                self.why(now, from, &ids);
+                None
+            }),
             Request::Reload(ReadAgain { plan: false }) => self.refuse_when_ending().map(|()| {
                 self.reload(Some(from));
                 None
@@ -153,8 +156,9 @@ impl Supervisor {
         ids.iter().filter_map(|id| self.service(*id)).map(runs_of).collect()
     }
 
-    fn lives(&self, now: Now, ids: &[ServiceId]) -> Vec<Life> {
-        let life = |service: &Service| Life { row: self.row_of(now, service), events: self.journal.life(service.id().0) };
+    pub(crate) fn lives(&self, now: Now, ids: &[ServiceId]) -> Vec<Life> {
+        let life =
+            |service: &Service| Life { row: self.row_of(now, service), events: self.journal.life(service.id().0), output: Vec::new() };
         ids.iter().filter_map(|id| self.service(*id)).map(life).collect()
     }
 
@@ -215,8 +219,7 @@ impl Supervisor {
         }
         let names = services.iter().map(|(_, launch)| launch.name.clone());
         let names = names.chain((own == Own::Meant).then(|| DAEMON.to_owned())).collect();
-        self.actions.push(Action::Respond { to: from.clone(), result: Ok(Answer::Log(LogSources { services: names })) });
-        self.actions.push(Action::ReadLog { to: from, services, own, query });
+        self.actions.push(Action::ReadLog { to: from, answer: LogSources { services: names, bytes: None }, services, own, query });
         Ok(())
     }
 

@@ -33,6 +33,7 @@ use crate::service::{Context, Effect, End, HookEffect, HookInput, Input, Run, Se
 use crate::spec::{MAIN, ServiceSpec, Settings, assign_ids};
 use crate::time::{Mono, Now, Timestamp, brief};
 use crate::waiting::Waiting;
+use crate::welcome::Welcome;
 
 /// How many services are started or timed out by one tick (R35): others are heard between.
 const DUE_PER_TICK: usize = 16;
@@ -159,6 +160,7 @@ pub struct Supervisor {
     boot: VecDeque<(ServiceId, Cause)>,
     clock: ClockWatch,
     interrupts: u32,
+    pub(crate) welcome: Welcome,
     farewell: Farewell,
     main: Option<(ServiceId, Main)>,
     /// Of the essential service with which the daemon ends.
@@ -206,6 +208,7 @@ impl Supervisor {
             boot: VecDeque::new(),
             clock: ClockWatch { seen: now, next: now.mono },
             interrupts: 0,
+            welcome: Welcome::default(),
             farewell: Farewell::default(),
             main: None,
             exit_code: None,
@@ -224,6 +227,7 @@ impl Supervisor {
                 supervisor.recall(now, id, planned);
             }
             supervisor.main = supervisor.main.or(main.map(|main| (id, main)));
+            supervisor.welcome.expect(id);
             supervisor.boot.push_back((id, Cause::Boot));
         }
         supervisor
@@ -420,6 +424,7 @@ impl Supervisor {
         if self.phase != Phase::Running {
             return;
         }
+        self.welcome.forget();
         self.start_nothing();
         self.farewell = Farewell::begin(now.mono);
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
@@ -568,6 +573,9 @@ impl Supervisor {
         }
         self.answer_waiters(now, id);
         self.look_at_tie(now, id);
+        if let Some(line) = self.welcome(now, id) {
+            self.announce(Notice::Info(line));
+        }
         if let (Some(code), Phase::Running) = (self.exit_code, self.phase) {
             self.end_with(now, id, code);
         }
@@ -591,7 +599,7 @@ impl Supervisor {
         self.names.remove(&service.spec().name);
         self.dependencies.remove(id, service.spec());
         self.concern_those_who_need(&service.spec().name);
-        if service.spec().log.logger(self.settings.logger.as_ref()).is_some_and(|logger| logger.memory.is_some()) {
+        if service.spec().log.logger(self.settings.logger.as_ref()).is_some_and(|logger| logger.keeps()) {
             self.actions.push(Action::ForgetOutput { service: service.spec().name.clone() });
         }
         let row = event_row(now, &service, ppm_protocol::EventKind::Removed, service.status(), None, None, String::new());
@@ -599,6 +607,9 @@ impl Supervisor {
         self.journal.forget(id.0);
         self.sampling.forget(id);
         self.memory.forget(id);
+        if let Some(line) = self.welcome(now, id) {
+            self.announce(Notice::Info(line));
+        }
         self.answer_waiters_of_removed(now, &service);
     }
 

@@ -18,6 +18,7 @@ use ppm_protocol::{Exit, Signal};
 use crate::census::{Census, Mark};
 use crate::expenses::Expenses;
 use crate::reap::{self, Change};
+use crate::spawn::in_words;
 
 /// How many changes are taken at a time. All that there are, as a rule: reaping is many times faster than forking, and the
 /// dead that are not reaped are in the way of the look at the living.
@@ -273,7 +274,7 @@ impl Children {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
                 self.leftovers.entry(id).and_modify(|leftover| leftover.group = None);
             }
-            Err(error) => tracing::warn!("cannot send {signal} to process {pid}: {error}"),
+            Err(error) => tracing::warn!("cannot send {signal} to process {pid}: {}", in_words(&error)),
         }
     }
 
@@ -409,7 +410,7 @@ fn reach(census: &mut Census, targets: Vec<(Pid, Birth, Signal)>, killed: &mut B
         }
         let is_still_it = || census.fact(pid).is_some_and(|fact| fact.birth == birth);
         if let Err(error) = reap::signal_stray(pid, signal, is_still_it) {
-            tracing::warn!("cannot send {signal} to process {pid}: {error}");
+            tracing::warn!("cannot send {signal} to process {pid}: {}", in_words(&error));
         }
     }
     is_new

@@ -34,6 +34,7 @@ use tokio::task::AbortHandle;
 
 use crate::driver::Wake;
 use crate::host;
+use crate::spawn::in_words;
 
 /// More connections than this close the longest idle one, if there are files for as many.
 const MAX_CLIENTS: usize = 64;
@@ -84,7 +85,7 @@ const ELSEWHERE: &str = "choose another place with --socket or PPM_SOCKET";
 
 /// Makes the socket: mode 0600, a stale one replaced, a live one respected.
 pub fn bind(path: &Path) -> Result<(StdListener, Address), NoSocket> {
-    let fail = |what: &str, error: &io::Error| NoSocket { message: format!("cannot {what}: {error}"), hint: remedy(error) };
+    let fail = |what: &str, error: &io::Error| NoSocket { message: format!("cannot {what}: {}", in_words(error)), hint: remedy(error) };
     if path.as_os_str().len() > socket::MAX_PATH {
         let message =
             format!("the socket's path is {} bytes long, {} are possible: {}", path.as_os_str().len(), socket::MAX_PATH, path.display());
@@ -148,8 +149,10 @@ fn remove_stale(path: &Path) -> Result<(), NoSocket> {
     if is_live(path) {
         return Err(in_use(path));
     }
-    fs::remove_file(path)
-        .map_err(|error| NoSocket { message: format!("cannot replace the stale socket {}: {error}", path.display()), hint: ELSEWHERE })
+    fs::remove_file(path).map_err(|error| NoSocket {
+        message: format!("cannot replace the stale socket {}: {}", path.display(), in_words(&error)),
+        hint: ELSEWHERE,
+    })
 }
 
 /// Whether it may be somebody's: only a refused connection tells that nobody listens (R54). Does not wait for who
@@ -321,11 +324,10 @@ impl Clients {
         }
     }
 
-    /// A way to send a client more than it may ever have unread: who sends waits for who reads. It is under way like a
-    /// call until it has ended, which [`Wake::Streamed`] tells.
+    /// A way to answer a call with more than a client may ever have unread: who sends waits for who reads. The call is under
+    /// way until that has ended, which [`Wake::Streamed`] tells.
     pub fn stream(&mut self, to: ClientId, call: RpcId) -> Option<Outlet> {
         let client = self.clients.get_mut(&to)?;
-        client.calls += 1;
         let (out, portions) = mpsc::channel(1);
         let (gone, poke) = oneshot::channel::<SyncSender<()>>();
         let ahead = Ahead { unread: client.unread.clone(), taken: client.taken.clone() };
@@ -529,7 +531,7 @@ fn permit(stream: &UnixStream) -> Result<u32, RpcError> {
             data: Some(serde_json::json!({ "permission": true })),
             ..RpcError::new(ErrorCode::Refused, format!("not permitted: you are uid {uid}, the daemon belongs to uid {own}"))
         }),
-        Err(error) => Err(RpcError::new(ErrorCode::Refused, format!("not permitted: cannot tell who you are: {error}"))),
+        Err(error) => Err(RpcError::new(ErrorCode::Refused, format!("not permitted: cannot tell who you are: {}", in_words(&error)))),
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::clock::Timer;
+use crate::spawn::in_words;
 
 /// Puts the process in order, whatever it was started by.
 pub fn prepare() -> io::Result<()> {
@@ -193,7 +194,7 @@ pub fn readiness_of(timer: Timer) -> io::Result<AsyncFd<Timer>> {
 
 /// What services read from, and what stands in for closed standard streams, cannot be done without.
 fn no_null(error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot open /dev/null: {error}\n  hint: mount a /dev with the usual devices in it"))
+    io::Error::new(error.kind(), format!("cannot open /dev/null: {}\n  hint: mount a /dev with the usual devices in it", in_words(error)))
 }
 
 /// A closed 0, 1 or 2 would be taken by the next file opened, and services would write into it.

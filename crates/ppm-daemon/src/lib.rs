@@ -12,6 +12,7 @@ mod driver;
 mod expenses;
 mod files;
 mod host;
+mod limits;
 mod loader;
 mod log;
 mod logs;
@@ -38,6 +39,7 @@ use ppm_core::reload::NoConfig;
 use ppm_core::schedule::Missed;
 use ppm_core::spec::{InvalidSpec, ServiceSpec};
 use ppm_core::supervisor::{Boot, Main, Supervisor};
+use ppm_core::time::brief;
 use ppm_protocol::socket;
 use tokio::sync::mpsc;
 use tracing::Level;
@@ -48,7 +50,7 @@ use crate::host::{OpenFiles, Terminal};
 use crate::loader::Loader;
 use crate::memory::Memory;
 use crate::shell::Hands;
-use crate::spawn::Spawner;
+use crate::spawn::{Spawner, in_words};
 use crate::watcher::Watcher;
 
 /// The configuration is wrong (sysexits.h: EX_CONFIG).
@@ -111,7 +113,7 @@ struct Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
-        Failure { message: format!("error: the daemon cannot run: {error}"), code: 1 }
+        Failure { message: format!("error: the daemon cannot run: {}", in_words(&error)), code: 1 }
     }
 }
 
@@ -129,7 +131,7 @@ fn serve(options: &Options) -> Result<u8, Failure> {
     let terminal = if main.is_some() { Terminal::offer()? } else { Terminal::None };
     // Alone with a command it is not to be noticed, as little as the program that it stands in for.
     let quiet = if main == Some(Main::Alone) { Level::ERROR } else { Level::INFO };
-    let past = log::start(std::env::var("PPM_LOG").ok().as_deref(), quiet);
+    let past = log::start(|name| std::env::var(name).ok(), quiet);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything that may take its time: process 1 never hears what it does not handle, others die of it (R30).
     let mut signals = runtime.block_on(async { Signals::register(host::signals_heard(main)) })?;
@@ -167,6 +169,10 @@ fn serve(options: &Options) -> Result<u8, Failure> {
             config.services.len(),
             path.display()
         );
+        if let Some(limits) = limits::in_words() {
+            let patience = brief(config.settings.shutdown_timeout);
+            tracing::info!("the container has {limits}; a shutdown takes at most {patience}");
+        }
         let supervisor = Supervisor::new(boot(config, main, remembered), clock::now());
         host::trim_memory();
         let code = Driver::new(supervisor, hands, signals, inbox).run().await;

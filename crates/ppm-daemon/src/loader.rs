@@ -14,6 +14,7 @@ use ppm_core::reload::NoConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::Wake;
+use crate::spawn::in_words;
 
 /// More readings than this do not wait for their turn.
 const MAX_WAITING: usize = 64;
@@ -46,7 +47,8 @@ impl Loader {
     pub fn read(&self) -> Result<Config, NoConfig> {
         let Some(path) = self.path.clone().or_else(search) else { return Ok(Config::default()) };
         let name = path.display().to_string();
-        let text = read_text(&path).map_err(|error| NoConfig::Unreadable(format!("cannot read the configuration {name}: {error}")))?;
+        let text = read_text(&path)
+            .map_err(|error| NoConfig::Unreadable(format!("cannot read the configuration {name}: {}", in_words(&error))))?;
         // Files that it names lie beside it, wherever the daemon stands.
         let name = std::path::absolute(&path).map_or(name, |path| path.display().to_string());
         config::parse(&text, &name).map_err(NoConfig::Wrong)
@@ -114,7 +116,7 @@ impl Readings {
             let _ = inbox.blocking_send(Wake::ConfigRead(read, Box::new(loader.read_text_or_file(text))));
         };
         if let Err(error) = std::thread::Builder::new().name("loader".to_owned()).spawn(work) {
-            let why = NoConfig::Unreadable(format!("cannot read the configuration: no thread: {error}"));
+            let why = NoConfig::Unreadable(format!("cannot read the configuration: no thread: {}", in_words(&error)));
             let inbox = self.inbox.clone();
             tokio::spawn(async move { inbox.send(Wake::ConfigRead(read, Box::new(Err(why)))).await });
         }

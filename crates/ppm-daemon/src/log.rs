@@ -1,30 +1,20 @@
-//! The daemon's own log: lines on standard error that never wait for a reader.
-//!
-//! A line that would block is dropped and counted; the count is told as soon as lines pass again (R41).
+//! The daemon's own log: what it says on standard error, and what it has said lately.
+
+mod filter;
+mod lines;
 
 use std::collections::VecDeque;
-use std::fmt::{self, Write as _};
-use std::fs::File;
-use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{SFlag, fstat};
 use ppm_core::event::Notice;
 use ppm_core::journal::is_bad_end;
-use ppm_protocol::{EventKind, EventRow, LogLine, Stream};
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Metadata, Subscriber, span};
+use ppm_core::time::brief;
+use ppm_protocol::{EventKind, EventRow, LogLine};
+use tracing::Level;
 
-use crate::clock;
-
-/// Lines up to this length are written whole or not at all to a pipe (pipe(7): PIPE_BUF).
-const LONGEST_LINE: usize = 4096;
-
-/// What stands in front of each line.
-const PREFIX: &str = "ppm | ";
+use filter::Filter;
+use lines::{Lines, Look};
 
 /// How much of the past is kept, in bytes of its lines.
 const KEPT: usize = 64 * 1024;
@@ -32,22 +22,21 @@ const KEPT: usize = 64 * 1024;
 /// How many new lines wait for a reader; more are left out.
 const WAITING: usize = 1000;
 
-/// Writes events as `ppm | text` to standard error.
-#[derive(Debug)]
-struct Lines {
-    most: Level,
-    said: mpsc::Sender<LogLine>,
-    dropped: AtomicU64,
-    own: Option<File>,
-}
-
-/// Starts logging at the level that `PPM_LOG` names, `error`, `warn`, `info`, `debug` or `trace`, else at the given one.
-/// What is said from now on is kept by what this returns.
-pub fn start(level: Option<&str>, otherwise: Level) -> Past {
-    let most = level.and_then(|level| level.parse().ok()).unwrap_or(otherwise);
+/// Starts logging as the environment says: `PPM_LOG`, else `RUST_LOG`, chooses what (see [`Filter`]), else it is what has
+/// this level; `PPM_LOG_FORMAT` and `PPM_LOG_PREFIX` choose how. What is said from now on is kept by what this returns.
+pub fn start(env: impl Fn(&str) -> Option<String>, usual: Level) -> Past {
+    let named = |name: &'static str| env(name).filter(|value| !value.is_empty()).map(|value| (name, value));
+    let chosen = named("PPM_LOG").or_else(|| named("RUST_LOG"));
+    let (filter, unknown) = chosen.as_ref().map_or((Filter::all(usual), Vec::new()), |(_, text)| Filter::parse(text, usual));
+    let (look, no_look) = Look::of(&env);
     let (said, past) = mpsc::channel();
     // A second daemon in one process would find a logger that serves as well.
-    let _ = tracing::subscriber::set_global_default(Lines { most, said, dropped: AtomicU64::new(0), own: own_pipe() });
+    let _ = tracing::subscriber::set_global_default(Lines::new(filter, look, said));
+    // Of RUST_LOG others may understand more.
+    for word in unknown.into_iter().filter(|_| chosen.as_ref().is_some_and(|(name, _)| *name == "PPM_LOG")) {
+        tracing::warn!("PPM_LOG: `{word}` is not a level: write `info`, or `ppm_daemon=debug,info`");
+    }
+    no_look.into_iter().for_each(|text| tracing::warn!("{text}"));
     Past::new(past)
 }
 
@@ -101,130 +90,58 @@ pub fn tell(notice: &Notice) {
 }
 
 fn tell_service(row: &EventRow) {
-    let name = &row.service;
-    let reason = &row.reason;
-    let pid = row.pid.unwrap_or(0);
+    let (level, text) = in_words(row);
+    tracing::dispatcher::get_default(|dispatch| {
+        if let Some(lines) = dispatch.downcast_ref::<Lines>() {
+            lines.say(level, module_path!(), &text, Some(row));
+        }
+    });
+}
+
+/// How much an event matters, and what is said of it.
+fn in_words(row: &EventRow) -> (Level, String) {
+    let EventRow { service: name, reason, .. } = row;
+    let pid = row.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+    let ran = row.ran_ms.map_or(String::new(), |ran| format!(" after {}", brief(Duration::from_millis(ran))));
     match row.event {
-        EventKind::Added => tracing::info!("{name}: added"),
-        EventKind::Removed => tracing::info!("{name}: removed"),
-        EventKind::Changed => tracing::info!("{name}: changed: {reason}"),
-        EventKind::Started => tracing::info!("{name}: started (pid {pid}, {reason})"),
-        EventKind::StartFailed => tracing::error!("{name}: cannot start: {reason}"),
-        EventKind::Exited if is_bad_end(row) => tracing::warn!("{name}: {reason} (pid {pid})"),
-        EventKind::Exited => tracing::info!("{name}: {reason} (pid {pid})"),
-        EventKind::Stopping => tracing::info!("{name}: stopping ({reason})"),
+        EventKind::Added => (Level::INFO, format!("{name}: added")),
+        EventKind::Removed => (Level::INFO, format!("{name}: removed")),
+        EventKind::Changed => (Level::INFO, format!("{name}: changed: {reason}")),
+        EventKind::Started => (Level::INFO, format!("{name}: started{}{pid}", because(reason))),
+        EventKind::StartFailed => (Level::ERROR, format!("{name}: cannot start: {reason}")),
+        EventKind::Exited if is_bad_end(row) => (Level::WARN, format!("{name}: {reason}{ran}{pid}")),
+        EventKind::Exited => (Level::INFO, format!("{name}: {reason}{ran}{pid}")),
+        EventKind::Stopping => (Level::INFO, format!("{name}: stopping ({reason})")),
         EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut | EventKind::OverMemory | EventKind::HookFailed => {
-            tracing::warn!("{name}: {}: {reason}", row.event)
+            (Level::WARN, format!("{name}: {}: {reason}", row.event))
         }
-        EventKind::Blocked if row.reason.starts_with("waiting") => tracing::info!("{name}: {reason}"),
-        EventKind::Blocked => tracing::warn!("{name}: {reason}"),
-        EventKind::Ready => tracing::info!("{name}: ready {reason}"),
-        EventKind::Unready => tracing::warn!("{name}: {reason}"),
-        EventKind::Unhealthy => tracing::warn!("{name}: unhealthy: {reason}"),
-        EventKind::GaveUp => tracing::error!("{name}: {reason}"),
-        EventKind::FilesChanged => tracing::info!("{name}: {reason} (pid {pid})"),
-        EventKind::Paused | EventKind::Resumed => tracing::info!("{name}: {}", row.event),
+        EventKind::Blocked if row.reason.starts_with("waiting") => (Level::INFO, format!("{name}: {reason}")),
+        EventKind::Blocked => (Level::WARN, format!("{name}: {reason}")),
+        EventKind::Ready => (Level::INFO, format!("{name}: ready {reason}")),
+        EventKind::Unready => (Level::WARN, format!("{name}: {reason}")),
+        EventKind::Unhealthy => (Level::WARN, format!("{name}: unhealthy: {reason}")),
+        EventKind::GaveUp => (Level::ERROR, format!("{name}: {reason}")),
+        EventKind::FilesChanged => (Level::INFO, format!("{name}: {reason}{pid}")),
+        EventKind::Paused | EventKind::Resumed => (Level::INFO, format!("{name}: {}", row.event)),
         EventKind::Drained | EventKind::Planned | EventKind::Deactivated | EventKind::Other(_) => {
-            tracing::debug!("{name}: {}: {reason}", row.event)
+            (Level::DEBUG, format!("{name}: {}: {reason}", row.event))
         }
     }
 }
 
-impl Lines {
-    fn write(&self, text: &str) {
-        let missed = self.dropped.swap(0, Ordering::Relaxed);
-        if missed > 0 && !self.write_if_ready(&format!("ppm | {missed} lines left out: nobody reads this\n")) {
-            self.dropped.fetch_add(missed + 1, Ordering::Relaxed);
-            return;
-        }
-        if !self.write_if_ready(text) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn write_if_ready(&self, text: &str) -> bool {
-        if let Some(own) = &self.own {
-            return nix::unistd::write(own, text.as_bytes()).is_ok();
-        }
-        let stderr = std::io::stderr();
-        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-        let ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0);
-        ready && nix::unistd::write(stderr.as_fd(), text.as_bytes()).is_ok()
-    }
-}
-
-/// Standard error opened once more, if it is a pipe: between a look at a shared one and the write to it a service can
-/// fill it. Not to wait is a property of the opening, which services must not inherit.
-fn own_pipe() -> Option<File> {
-    let mode = fstat(std::io::stderr()).ok()?.st_mode;
-    let is_pipe = SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFIFO;
-    is_pipe.then(|| File::options().write(true).custom_flags(libc::O_NONBLOCK).open("/proc/self/fd/2").ok())?
-}
-
-impl Subscriber for Lines {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.most
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::from(PREFIX));
-        match *event.metadata().level() {
-            Level::ERROR => line.0.push_str("error: "),
-            Level::WARN => line.0.push_str("warning: "),
-            _ => {}
-        }
-        event.record(&mut line);
-        let message = line.0.trim_start_matches(PREFIX).to_owned();
-        let _ = self.said.send(LogLine {
-            time: Some(clock::now().wall),
-            service: "ppm-daemon".to_owned(),
-            id: None,
-            stream: Stream::Stderr,
-            message,
-            bytes: None,
-            partial: false,
-        });
-        let mut cut = line.0.len().min(LONGEST_LINE - 1);
-        while !line.0.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        line.0.truncate(cut);
-        line.0.push('\n');
-        self.write(&line.0);
-    }
-
-    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
-        Some(self.most.into())
-    }
-
-    // The daemon has no spans.
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// One line in the making; control characters cannot get into it (R75).
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            let _ = write!(Clean(&mut self.0), "{value:?}");
-        }
-    }
-}
-
-struct Clean<'a>(&'a mut String);
-
-impl fmt::Write for Clean<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            if character.is_control() { self.0.extend(character.escape_default()) } else { self.0.push(character) }
-        }
-        Ok(())
+/// Why a service was started, after "started". With the daemon goes without saying.
+fn because(cause: &str) -> String {
+    match cause {
+        "boot" => String::new(),
+        "request" => " by request".to_owned(),
+        "reload" => " by a reload".to_owned(),
+        "needed" => " because it is needed".to_owned(),
+        "dependency" => " with what it needs".to_owned(),
+        "schedule" => " by its schedule".to_owned(),
+        "missed" => " by its schedule, for a time that was missed".to_owned(),
+        "watch" => " again after a change of files".to_owned(),
+        "backoff" => " again after a crash".to_owned(),
+        "restart" => " again as it shall always run".to_owned(),
+        other => format!(", {other}"),
     }
 }

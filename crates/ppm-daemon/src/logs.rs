@@ -10,6 +10,7 @@ mod file;
 mod files;
 mod index;
 mod kept;
+mod last_words;
 mod lines;
 mod reader;
 mod ring;
@@ -26,19 +27,25 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 use ppm_core::event::{Pid, ServiceId, Tree};
 use ppm_core::logging::{Limits, Style};
-use ppm_protocol::message::ReadLog;
+use ppm_protocol::message::{Answer, ReadLog, Reply};
+use ppm_protocol::types::Life;
+use ppm_protocol::{LogSources, RpcId};
 use tokio::sync::oneshot;
 
 use crate::control::Outlet;
 use crate::log::Past;
 
-use collector::Collector;
+use collector::{Collector, End};
+pub use last_words::without_output;
 use reader::Reading;
 pub use reader::Stored;
 use ring::{Excerpt, Place};
 
 /// The thread's own data is on the heap.
 const STACK: usize = 128 * 1024;
+
+/// How long a reader waits for the thread: a disk may hold that up, and what is in the files can be read all the same.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A pipe for each of the two streams of a service.
 #[derive(Debug)]
@@ -74,6 +81,8 @@ pub struct Sinks {
     pub files: Option<(PathBuf, Limits)>,
     /// How many bytes of it are kept in memory, if any.
     pub memory: Option<usize>,
+    /// How many bytes of it are let through in a second, if not all.
+    pub rate_limit: Option<u64>,
     /// How it is copied to the daemon's standard output, if it is.
     pub console: Option<Style>,
 }
@@ -87,8 +96,10 @@ enum Command {
     Ended { run: Pid },
     /// Output of a service goes elsewhere from now on.
     SetSinks { id: ServiceId, sinks: Sinks },
-    /// Forget what memory keeps of a service.
+    /// Forget what memory keeps of a service, and where its runs ended.
     Forget { service: String },
+    /// Say where the last runs of a service ended.
+    Ends { service: String, to: mpsc::Sender<Vec<End>> },
     /// Give so many bytes of what memory keeps of a service, from this place on; None: nothing is kept.
     Copy { service: String, from: Option<Place>, most: usize, to: mpsc::Sender<Option<Excerpt>> },
     /// Close all files, to open them again under their names.
@@ -142,7 +153,7 @@ impl Logs {
         self.tell(Command::SetSinks { id, sinks });
     }
 
-    /// Forgets what memory keeps of a service.
+    /// Forgets what memory keeps of a service, and where its runs ended.
     pub fn forget(&self, service: String) {
         self.tell(Command::Forget { service });
     }
@@ -152,8 +163,8 @@ impl Logs {
         self.tell(Command::Reopen);
     }
 
-    /// Reads logs to a client.
-    pub fn read(&mut self, query: ReadLog, logs: Vec<Stored>, own: Option<&mut Past>, to: Outlet) -> io::Result<()> {
+    /// Answers a client when it is known how far the logs go, and reads them to it.
+    pub fn read(&mut self, query: ReadLog, answer: LogSources, logs: Vec<Stored>, own: Option<&mut Past>, to: Outlet) -> io::Result<()> {
         let (poke, poked) = mpsc::sync_channel(1);
         if query.follow && !logs.is_empty() {
             self.prepare()?; // some of them may start later
@@ -165,9 +176,25 @@ impl Logs {
         let Outlet { call, out, gone } = to;
         // The last to hold it: nobody waits for a poke of a client that is gone.
         let _ = gone.send(poke);
-        let reading = Reading { logs, own, query, call, out, collector, poked };
+        let reading = Reading { logs, own, query, answer, call, out, collector, poked };
         std::thread::Builder::new().name("reader".to_owned()).stack_size(STACK).spawn(move || reader::read(reading))?;
         Ok(())
+    }
+
+    /// Answers a client with lives, when what was written before their ends was read.
+    /// Where there is no thread for that, the lives come back.
+    pub fn tell_lives(&self, call: RpcId, lives: Vec<Life>, logs: Vec<Stored>, to: Outlet) -> Result<(), Vec<Life>> {
+        let Some(collector) = self.thread.clone() else { return Err(lives) }; // nothing was ever captured
+        let (give, take) = mpsc::channel();
+        let work = move || {
+            let Ok(lives) = take.recv() else { return };
+            let lives = last_words::told(lives, &logs, &collector);
+            let _ = to.out.blocking_send(Reply { id: call, result: Ok(Answer::Lives(lives)) }.line());
+        };
+        match std::thread::Builder::new().name("reader".to_owned()).stack_size(STACK).spawn(work) {
+            Ok(_) => give.send(lives).map_err(|mpsc::SendError(lives)| lives),
+            Err(_) => Err(lives),
+        }
     }
 
     /// Returns when everything is written, but after `patience` at the latest.
@@ -197,13 +224,20 @@ impl Thread {
     fn excerpt(&self, service: &str, from: Option<Place>, most: usize) -> Option<Excerpt> {
         let (to, answer) = mpsc::channel();
         self.tell(Command::Copy { service: service.to_owned(), from, most, to });
-        answer.recv().ok()?
+        answer.recv_timeout(PATIENCE).ok()?
     }
 
-    /// Returns when all is in the files that services have written by now, and the indices tell of it.
-    fn write_indices(&self) {
+    /// Where the last runs of a service ended.
+    fn ends(&self, service: &str) -> Vec<End> {
+        let (to, answer) = mpsc::channel();
+        self.tell(Command::Ends { service: service.to_owned(), to });
+        answer.recv_timeout(PATIENCE).unwrap_or_default()
+    }
+
+    /// Returns when all is in the files that services have written by now, and the indices tell of it: whether that is so.
+    fn write_indices(&self) -> bool {
         let (done, written) = mpsc::channel();
         self.tell(Command::Sync { done });
-        let _ = written.recv();
+        written.recv_timeout(PATIENCE).is_ok()
     }
 }

@@ -23,7 +23,9 @@ Options:
   -h, --help         print this
   -V, --version      print the version
 
-PPM_LOG=error|warn|info|debug|trace chooses how much it says on standard error.
+PPM_LOG=error|warn|info|debug|trace chooses how much it says on standard error, else RUST_LOG
+does; also by parts: `ppm_daemon::logs=debug,info`. PPM_LOG_FORMAT=json makes each line an
+object, PPM_LOG_PREFIX=0 leaves the `ppm | ` out.
 
 Exit codes: 0 after a requested shutdown, that of COMMAND or of another essential service
 (128 + n for signal n, 127 not found, 126 not executable), 2 wrong usage, 73 no socket,

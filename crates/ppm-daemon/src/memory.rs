@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use crate::driver::Wake;
+use crate::spawn::in_words;
 
 /// The file in the folder of the state.
 const FILE: &str = "schedules.json";
@@ -78,14 +79,14 @@ impl Memory {
         let (folder, text, inbox) = (self.folder.clone(), write(&self.known), self.inbox.clone());
         let work = move || {
             let outcome = match folder {
-                Some(folder) => save(&folder, &text).map_err(|error| format!("{}: {error}", folder.join(FILE).display())),
+                Some(folder) => save(&folder, &text).map_err(|error| format!("{}: {}", folder.join(FILE).display(), in_words(&error))),
                 None => Err("no folder for it is known: name one with `state_dir`".to_owned()),
             };
             let _ = inbox.blocking_send(Wake::Remembered(outcome));
         };
         if let Err(error) = std::thread::Builder::new().name("memory".to_owned()).spawn(work) {
             self.lag = Lag::Done;
-            tracing::warn!("`missed: once` is not remembered: no thread: {error}");
+            tracing::warn!("`missed: once` is not remembered: no thread: {}", in_words(&error));
         }
     }
 }
@@ -111,7 +112,7 @@ pub fn read(folder: &Path) -> Result<BTreeMap<String, Planned>, String> {
     match File::open(&path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
         Ok(_) => parse(&text).ok_or_else(|| told("it is not what ppm writes".to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-        Err(error) => Err(told(error.to_string())),
+        Err(error) => Err(told(in_words(&error))),
     }
 }
 

@@ -19,11 +19,7 @@ pub struct Counter {
 impl Counter {
     /// Finds it, if there is one.
     pub fn find() -> Counter {
-        let name = |version| match version {
-            Version::One => "memory.oom_control",
-            Version::Two => "memory.events",
-        };
-        Counter { file: Folder::find("memory").map(|group| group.path.join(name(group.version))) }
+        Counter { file: group_file("memory", "memory.oom_control", "memory.events") }
     }
 
     /// The count by now.
@@ -31,6 +27,16 @@ impl Counter {
         let content = files::read(self.file.as_ref()?.as_os_str().as_bytes()).ok()?;
         cgroup::field(&content, "oom_kill")
     }
+}
+
+/// A file of the daemon's control group, of this controller in version 1, or of version 2.
+pub fn group_file(controller: &str, version_1: &str, version_2: &str) -> Option<PathBuf> {
+    let group = Folder::find(controller)?;
+    let name = match group.version {
+        Version::One => version_1,
+        Version::Two => version_2,
+    };
+    Some(group.path.join(name))
 }
 
 #[cfg(test)]

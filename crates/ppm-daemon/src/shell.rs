@@ -5,8 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, Pid, Question, ServiceId, Shell, Stdin, Tree};
-use ppm_protocol::message::{Notification, ReadLog};
-use ppm_protocol::{End, Signal};
+use ppm_protocol::message::{Answer, ReadLog, Reply};
+use ppm_protocol::types::Life;
+use ppm_protocol::{ErrorCode, LogSources, RpcError, Signal};
 use tokio::sync::mpsc;
 
 use crate::children::{Children, Names, Taken};
@@ -15,7 +16,7 @@ use crate::driver::Wake;
 use crate::loader::{Loader, Readings};
 use crate::log;
 use crate::log::Past;
-use crate::logs::{Logs, Sinks, Stored};
+use crate::logs::{Logs, Sinks, Stored, without_output};
 use crate::memory::Memory;
 use crate::prober::Prober;
 use crate::sampler::{self, Sample, Sampler};
@@ -198,30 +199,47 @@ impl Hands {
         self.clients.streamed(client);
     }
 
-    fn read_log(&mut self, to: &From, services: &[(ServiceId, Arc<Launch>)], own: Own, query: ReadLog) {
-        let Some(call) = to.call.clone() else { return };
+    fn read_log(&mut self, to: From, answer: LogSources, services: &[(ServiceId, Arc<Launch>)], own: Own, query: ReadLog) {
+        if self.readers >= MAX_READERS {
+            let message = format!("{MAX_READERS} logs are being read already; wait for one to end");
+            return self.clients.reply(to, Err(RpcError::new(ErrorCode::Refused, message)));
+        }
+        let Some(call) = to.call else { return };
         let Some(outlet) = self.clients.stream(to.client, call.clone()) else { return };
         self.readers += 1;
         let out = outlet.out.clone();
-        let outcome = if self.readers > MAX_READERS {
-            Err(format!("{MAX_READERS} logs are being read already; wait for one to end"))
-        } else {
-            let stored = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
-                Ok(sinks) => {
-                    sinks.map(|Sinks { service, files, .. }| Stored { id: id.0, service, folder: files.map(|(folder, _)| folder) })
-                }
-                Err(error) => {
-                    tracing::warn!("{}: its log cannot be read: {error}", launch.name);
-                    None
-                }
-            };
-            let logs = services.iter().filter_map(stored).collect();
-            let own = (own == Own::Meant).then_some(&mut self.past);
-            self.logs.read(query, logs, own, outlet).map_err(|error| format!("no thread to read logs: {}", in_words(&error)))
-        };
-        if let Err(error) = outcome {
-            let _ = out.try_send(Notification::end(&End { call, error: Some(error), exit: None }).line());
+        let logs = self.stored(services);
+        let own = (own == Own::Meant).then_some(&mut self.past);
+        if let Err(error) = self.logs.read(query, answer, logs, own, outlet) {
+            let refused = RpcError::new(ErrorCode::Refused, format!("no thread to read logs: {}", in_words(&error)));
+            let _ = out.try_send(Reply { id: call, result: Err(refused) }.line());
         }
+    }
+
+    /// Where a thread cannot be had for it, lives are told without output: what happened is worth more.
+    fn tell_lives(&mut self, to: From, lives: Vec<Life>, kept: &[(ServiceId, Arc<Launch>)]) {
+        let Some(call) = to.call.clone() else { return };
+        if self.readers >= MAX_READERS {
+            return self.clients.reply(to, Ok(Answer::Lives(without_output(lives))));
+        }
+        let Some(outlet) = self.clients.stream(to.client, call.clone()) else { return };
+        self.readers += 1;
+        let out = outlet.out.clone();
+        if let Err(lives) = self.logs.tell_lives(call.clone(), lives, self.stored(kept), outlet) {
+            let _ = out.try_send(Reply { id: call, result: Ok(Answer::Lives(without_output(lives))) }.line());
+        }
+    }
+
+    /// Where the output of services is kept.
+    fn stored(&self, services: &[(ServiceId, Arc<Launch>)]) -> Vec<Stored> {
+        let stored = |(id, launch): &(ServiceId, Arc<Launch>)| match self.spawner.sinks(launch) {
+            Ok(sinks) => sinks.map(|Sinks { service, files, .. }| Stored { id: id.0, service, folder: files.map(|(folder, _)| folder) }),
+            Err(error) => {
+                tracing::warn!("{}: its log cannot be read: {error}", launch.name);
+                None
+            }
+        };
+        services.iter().filter_map(stored).collect()
     }
 }
 
@@ -239,7 +257,8 @@ impl Shell for Hands {
                 Err(error) => tracing::warn!("{}: its output goes where it went: {error}", launch.name),
             },
             Action::ForgetOutput { service } => self.logs.forget(service),
-            Action::ReadLog { to, services, own, query } => self.read_log(&to, &services, own, query),
+            Action::ReadLog { to, answer, services, own, query } => self.read_log(to, answer, &services, own, query),
+            Action::TellLives { to, lives, kept } => self.tell_lives(to, lives, &kept),
             Action::ReopenLogs => self.logs.reopen(),
             Action::Exec { client, launch, terminal } => {
                 let outcome = self.exec(client, &launch, terminal);

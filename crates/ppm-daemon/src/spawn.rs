@@ -331,7 +331,7 @@ impl Start<'_> {
         let folder = self.own.logs.as_ref().map(|folder| PathBuf::from(OsStr::from_bytes(&folder.path)));
         let files = folder.zip(logger.files.as_ref().map(|files| files.limits));
         let memory = logger.memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        Some(Sinks { service: self.launch.name.clone(), files, memory, console: logger.console })
+        Some(Sinks { service: self.launch.name.clone(), files, memory, rate_limit: logger.rate_limit, console: logger.console })
     }
 
     /// The variables of [`WHO`] for another user, as far as they are known and the service does not set them itself.
@@ -754,10 +754,13 @@ fn errno() -> c_int {
     unsafe { *libc::__errno_location() }
 }
 
-/// The error's text without its number.
+/// The error's text without its number; one that is in words already stays as it is.
 pub fn in_words(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_lowercase()
+    match text.split_once(" (os error") {
+        Some((words, _)) if error.raw_os_error().is_some() => words.to_lowercase(),
+        Some(_) | None => text,
+    }
 }
 
 fn is_executable(file: &Path) -> bool {

@@ -447,6 +447,9 @@ pub struct LogLine {
 pub struct LogSources {
     /// The names of the services whose logs are read.
     pub services: Vec<String>,
+    /// About how many bytes there are to be read, where all are that there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// What ends a stream.
@@ -700,6 +703,20 @@ pub struct Life {
     pub row: ServiceRow,
     /// Its last state changes, oldest first.
     pub events: Vec<EventRow>,
+    /// What it wrote last before some of its last ends, oldest first, as far as that is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<LastWords>,
+}
+
+/// What a service wrote last before an end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastWords {
+    /// The process that ended.
+    pub pid: i32,
+    /// When: the time of the event.
+    pub ended: Timestamp,
+    /// Its last lines, oldest first.
+    pub lines: Vec<LogLine>,
 }
 
 /// What one service has run lately, as `runs` tells it.

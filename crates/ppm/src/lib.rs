@@ -18,6 +18,7 @@ mod probe;
 mod progress;
 mod request;
 mod save;
+mod searching;
 mod session;
 mod show;
 mod streams;

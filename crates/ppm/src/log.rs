@@ -52,15 +52,20 @@ pub struct Pickiness {
     last: Option<usize>,
     /// Those that may be the last.
     pub kept: VecDeque<Box<RawValue>>,
+    /// How many lines were wanted by now.
+    pub found: u64,
     /// Whether times are shown.
     pub timestamps: bool,
+    /// Whether it may take long until there is something to show.
+    pub searches: bool,
 }
 
 impl Pickiness {
     /// As it was typed.
     pub fn of(log: &Log) -> Pickiness {
         let last = log.last.filter(|_| log.grep.is_some() && !log.follow);
-        Pickiness { grep: log.grep.clone(), last, kept: VecDeque::new(), timestamps: log.timestamps }
+        let searches = log.grep.is_some() && !log.follow;
+        Pickiness { grep: log.grep.clone(), last, kept: VecDeque::new(), found: 0, timestamps: log.timestamps, searches }
     }
 
     /// Whether a line is shown now.
@@ -68,6 +73,7 @@ impl Pickiness {
         if self.grep.as_ref().is_some_and(|grep| !grep.is_match(&line.message)) {
             return false;
         }
+        self.found += 1;
         let Some(last) = self.last else { return true };
         self.kept.push_back(raw.to_owned());
         if self.kept.len() > last {

@@ -22,6 +22,7 @@ use crate::failure::{Code, Failure, Stop};
 use crate::log::Pickiness;
 use crate::progress::{self, Deed, Progress};
 use crate::save::Draft;
+use crate::searching::Searching;
 use crate::show::{self, Look, Medium};
 use crate::streams::{self, Streams};
 use crate::{elsewhere, exec, request};
@@ -300,8 +301,14 @@ impl Session {
     fn log(&self, mut client: Client, answer: &RawValue, mut pickiness: Pickiness) -> Result<Code, Stop> {
         let sources: LogSources = self.read(answer)?;
         let lines = show::log::Lines::new(&sources.services, pickiness.timestamps);
+        let search = (pickiness.searches && self.streams.chatty).then(|| Searching::through(sources.bytes));
+        let search = RefCell::new(search);
         let text = RefCell::new(Vec::new());
-        let print = || self.streams.print_bytes(&std::mem::take(&mut *text.borrow_mut()));
+        let print = || {
+            let text: Vec<u8> = std::mem::take(&mut *text.borrow_mut());
+            search.borrow_mut().iter_mut().filter(|_| !text.is_empty()).for_each(Searching::step_aside);
+            self.streams.print_bytes(&text)
+        };
         let tell = |raw: &RawValue, line: &LogLine| -> Result<(), Stop> {
             let mut text = text.borrow_mut();
             if self.streams.json {
@@ -316,10 +323,13 @@ impl Session {
         };
         while let Some(raw) = client.next_line(&io::stdout().as_fd(), print)? {
             let line: LogLine = self.read(&raw)?;
-            if pickiness.wants(&raw, &line) {
+            let is_wanted = pickiness.wants(&raw, &line);
+            search.borrow_mut().iter_mut().for_each(|search| search.saw(line.message.len(), pickiness.found));
+            if is_wanted {
                 tell(&raw, &line)?;
             }
         }
+        search.replace(None);
         for raw in pickiness.kept {
             tell(&raw, &self.read(&raw)?)?;
         }

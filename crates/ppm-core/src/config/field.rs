@@ -8,7 +8,10 @@ use super::keys::{Known, SERVICE_KEYS};
 use super::problem::Complaint;
 use super::read::Reader;
 use super::tree::{At, Key, Node, Value};
-use super::value::{DURATION_HINT, SIZE_HINT, limit_hint, read_amount, read_duration, read_percent, read_seconds, read_size, write_size};
+use super::value::{
+    DURATION_HINT, RATE_HINT, SIZE_HINT, Size, limit_hint, read_amount, read_duration, read_percent, read_rate, read_seconds, read_size,
+    write_size,
+};
 use crate::attributes::{Limit, Unit};
 use crate::names;
 use crate::spec::{InvalidSpec, shown};
@@ -88,16 +91,25 @@ impl Reader {
 
     /// A number of bytes.
     pub(super) fn size(&mut self, field: Field<'_>) -> Option<u64> {
+        self.size_or_rate(field, "a size", SIZE_HINT, read_size)
+    }
+
+    /// A number of bytes a second.
+    pub(super) fn rate(&mut self, field: Field<'_>) -> Option<u64> {
+        self.size_or_rate(field, "a rate", RATE_HINT, read_rate)
+    }
+
+    fn size_or_rate(&mut self, field: Field<'_>, what: &str, hint: &'static str, read: fn(&str) -> Result<Size, String>) -> Option<u64> {
         let written = match &field.node.value {
             Value::Text(text) => text.clone(),
             Value::Int(bytes) => bytes.to_string(),
             Value::Float(bytes) => write_float(*bytes),
             Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
-                self.wrong_type(field, "a size").hint = Some(SIZE_HINT.into());
+                self.wrong_type(field, what).hint = Some(hint.into());
                 return None;
             }
         };
-        match read_size(&written) {
+        match read(&written) {
             Ok(size) => {
                 if size.ambiguous {
                     let remark = format!("`{}: {}` means {}", field.name(), shown(&written), write_size(size.bytes));
@@ -106,9 +118,9 @@ impl Reader {
                 Some(size.bytes)
             }
             Err(label) => {
-                let complaint = self.complain(field.node.at, format!("`{}` is not a size", shown(&written)));
+                let complaint = self.complain(field.node.at, format!("`{}` is not {what}", shown(&written)));
                 complaint.label = Some(label);
-                complaint.hint = Some(SIZE_HINT.into());
+                complaint.hint = Some(hint.into());
                 None
             }
         }

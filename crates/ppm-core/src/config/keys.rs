@@ -88,6 +88,8 @@ pub enum Kind {
     OrOff,
     /// `20MiB`, or a number of bytes.
     Size,
+    /// `10MiB/s`, or `0`.
+    Rate,
     /// A whole number from and to these.
     Whole(u32, u32),
     /// A whole number from and to these, which may be negative.
@@ -812,7 +814,13 @@ pub const LOGGER: Table = Table {
             "json",
         ),
         here("timestamps", Kind::Boolean, Otherwise("`false`"), "There: whether each line of text has its time in front.", "true"),
-        later("rate_limit"),
+        here(
+            "rate_limit",
+            Kind::Rate,
+            Otherwise("`0`"),
+            "How much of the output of each service is let through in a second; what is over is dropped, and a line tells how much. `0`: any.",
+            "10MiB/s",
+        ),
     ],
 };
 

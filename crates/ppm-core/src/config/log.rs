@@ -59,6 +59,7 @@ impl Reader {
         self.set(map.get("max_total_size"), &mut keys.max_total_size, |reader, field| reader.size(field).map(Some));
         self.set(map.get("max_age"), &mut keys.max_age, |reader, field| reader.duration(field).map(Some));
         self.set(map.get("memory"), &mut keys.memory, |reader, field| reader.memory(field).map(Some));
+        self.set(map.get("rate_limit"), &mut keys.rate_limit, |reader, field| reader.rate(field).map(Some));
         self.set(map.get("console"), &mut keys.console, |reader, field| reader.boolean(field).map(Some));
         self.set(map.get("prefix"), &mut keys.prefix, |reader, field| reader.boolean(field).map(Some));
         self.set(map.get("format"), &mut keys.format, |reader, field| reader.log_format(field).map(Some));

@@ -301,7 +301,7 @@ fn restart(service: &ServiceSpec, settings: &Settings) -> Option<String> {
 
 /// The keys that are written.
 fn log_keys(keys: &LogKeys) -> String {
-    let LogKeys { path, max_files, max_file_size, max_total_size, max_age, memory, console, prefix, format, timestamps } = keys;
+    let LogKeys { path, max_files, max_file_size, max_total_size, max_age, memory, rate_limit, console, prefix, format, timestamps } = keys;
     let word = |format: &Format| match format {
         Format::Text => "text",
         Format::Json => "json",
@@ -313,6 +313,7 @@ fn log_keys(keys: &LogKeys) -> String {
         max_total_size.map(|size| format!("max_total_size: {}", write_size(size))),
         max_age.map(|age| format!("max_age: {}", write_duration(age))),
         memory.map(|bytes| format!("memory: {}", write_size(bytes))),
+        rate_limit.map(|bytes| if bytes == 0 { "rate_limit: 0".to_owned() } else { format!("rate_limit: {}/s", write_size(bytes)) }),
         console.map(|console| format!("console: {console}")),
         prefix.map(|prefix| format!("prefix: {prefix}")),
         format.as_ref().map(|format| format!("format: {}", word(format))),

@@ -149,7 +149,7 @@ fn size_unit(unit: &str) -> Option<(u32, bool)> {
 }
 
 /// Writes a size in the largest unit that holds it without a rest.
-pub(crate) fn write_size(bytes: u64) -> String {
+pub fn write_size(bytes: u64) -> String {
     let (mut rest, mut unit) = (bytes, None);
     for letter in SIZE_UNITS {
         if rest == 0 || !rest.is_multiple_of(1024) {
@@ -159,6 +159,21 @@ pub(crate) fn write_size(bytes: u64) -> String {
         unit = Some(letter);
     }
     unit.map_or_else(|| bytes.to_string(), |letter| format!("{rest}{letter}iB"))
+}
+
+/// What to write where a rate is wanted.
+pub(super) const RATE_HINT: &str = "write a size for each second: `512KiB/s`, `10MiB/s`; `0` for any";
+
+/// Reads `10MiB/s`, or `0`; how many bytes a second that is.
+///
+/// # Errors
+/// A few words about what is wrong; they stand beside the mark.
+pub(super) fn read_rate(text: &str) -> Result<Size, String> {
+    match text.trim().strip_suffix("/s") {
+        Some(size) => read_size(size),
+        None if text.trim() == "0" => read_size(text),
+        None => Err("it does not end with `/s`".into()),
+    }
 }
 
 /// What to write where a limit is wanted.

@@ -84,7 +84,7 @@ fn schema_and_parser_refuse_the_same_values_of_every_key() {
     let schema = schema();
     let values = json!([
         null, true, 0, 1, 65, 300, -1, 1.5, -0.5, 5_000_000_000_u64, "", " ", "x", "a b", "/x", "${X}", "${X", "$X", "all", "7", "@x", "-x", "10s", "1h 30m",
-        "10 parsecs", "-5s", "unlimited", "1:2", "0022", "app:web", "app:", ":app", "20MiB", "1.5 g", "64kb", "20 MX", "0.5", "10%", "110%", "TERM", "sigrtmin+3", "TE RM", "never", "no", "@daily", "* * * * *", "* * *", "A=B", "a\u{0}",
+        "10 parsecs", "-5s", "unlimited", "1:2", "0022", "app:web", "app:", ":app", "20MiB", "10MiB/s", "5 /s", "1.5 g", "64kb", "20 MX", "0.5", "10%", "110%", "TERM", "sigrtmin+3", "TE RM", "never", "no", "@daily", "* * * * *", "* * *", "A=B", "a\u{0}",
         [], [null], [0], [300], ["x"], ["a b", "c"], ["* * * * *"], [""], [[]], {}, {"x": "y"}, {"x-note": 1}, {"file": "/x"}, {"A": {"file": ""}},
         {"A": 1.5}, {"A": null}, {"A=B": "c"}, {"path": "x"}, {"policy": "always"}, {"signal": 0}, {"nofile": 1}, {"core": "1:unlimited"}, {"cron": "@daily"}, {"cron": []},
         {"tcp": 80}, {"tcp": 80, "file": "/x"}, {"tcp": 0}, {"http": {"url": "http://web/"}}, {"http": {"status": 200}}, "http://web", "http://web:80/x", "db:5432", "unix:/x"

@@ -164,6 +164,7 @@ fn any_log_keys(chance: &mut Chance) -> LogKeys {
         max_file_size: size(chance),
         max_total_size: size(chance),
         max_age: (chance.below(2) == 0).then(|| any_duration(chance)),
+        rate_limit: [None, Some(0), Some(4097), Some(10 << 20)][chance.below(4)],
         memory: [None, Some(0), Some(4096), Some(64 << 10), Some(64 << 20)][chance.below(5)],
         console: [None, Some(true), Some(false)][chance.below(3)],
         prefix: [None, Some(true), Some(false)][chance.below(3)],

@@ -1,6 +1,7 @@
 //! Configurations: what is refused and in which words, what is read, and that what is written reads the same. And the
 //! table of keys: that the schema and the reference are written from it, and that the schema says what the parser says.
 
+#![recursion_limit = "256"] // of the list of values in `agreement`
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -138,6 +138,7 @@ fn in_words(kind: &Kind) -> String {
         Kind::Boolean => "`true` or `false`".to_owned(),
         Kind::Duration => "duration".to_owned(),
         Kind::Size => "size".to_owned(),
+        Kind::Rate => "size a second".to_owned(),
         Kind::OrOff => "duration or `off`".to_owned(),
         Kind::Whole(min, u32::MAX) => format!("number from {min}"),
         Kind::Whole(min, max) => format!("number, {min} to {max}"),

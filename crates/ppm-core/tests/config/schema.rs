@@ -104,6 +104,10 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::Boolean => json!({"type": "boolean"}),
         Kind::Duration => json!({"$ref": "#/$defs/duration"}),
         Kind::Size => json!({"type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": SIZE}),
+        Kind::Rate => {
+            let rate = format!(r"{}/s\s*$|^\s*0\s*$", SIZE.trim_end_matches('$'));
+            json!({"type": ["string", "integer"], "minimum": 0, "maximum": 0, "pattern": rate})
+        }
         Kind::OrOff => json!({"oneOf": [{"enum": ["off", false]}, {"$ref": "#/$defs/duration"}]}),
         Kind::Whole(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Integer(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ppm_core::event::{ClientId, From, ServiceId};
+use ppm_core::last_words::ENDS;
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::message::{Answer, Goal};
-use ppm_protocol::{Changed, ErrorCode, HealthRow, Request, RpcError, RunResult, ServiceRow, Signal, Status};
+use ppm_protocol::types::LastWords;
+use ppm_protocol::{Changed, ErrorCode, EventKind, EventRow, HealthRow, Request, RpcError, RunResult, ServiceRow, Signal, Status};
 
 use crate::judge::{Judge, Verdict, rule};
 use crate::model::Known;
@@ -127,14 +129,33 @@ impl Call {
                 }
                 Ok(())
             }
-            Answer::Lives(lives) => self.check_rows(now, lives.iter().map(|life| &life.row), judge),
+            Answer::Lives(lives) => {
+                for life in lives {
+                    let has_ended = |words: &LastWords| {
+                        let is_end = |event: &EventRow| event.event == EventKind::Exited && event.pid == Some(words.pid);
+                        life.events.iter().any(|event| is_end(event) && event.time == words.ended)
+                    };
+                    let fine = life.output.iter().all(has_ended) && life.output.len() <= ENDS;
+                    rule(fine, "last words are of those that ended", || format!("{life:?}"))?;
+                }
+                self.check_rows(now, lives.iter().map(|life| &life.row), judge)
+            }
             Answer::Health(health) => {
                 let wanted = |row: &&HealthRow| judge.known[&ServiceId(row.id)].is_wanted();
                 let ill = health.services.iter().filter(|row| !row.healthy).count();
                 let fine = health.healthy == (ill == 0) && health.services.iter().filter(|row| !row.healthy).all(|row| wanted(&row));
                 rule(fine, TRUE, || format!("{health:?}"))
             }
-            Answer::Log(sources) => rule(sources.services == ["ppm-daemon"], TRUE, || format!("nothing else is captured: {sources:?}")),
+            Answer::Log(sources) => {
+                let asks_itself = matches!(&self.request, Request::Log(query) if query.services.iter().any(|name| name == "ppm-daemon"));
+                let is_meant = |name: &String| {
+                    let is_one =
+                        self.ids.iter().any(|id| judge.known.get(id).is_some_and(|known| known.name() == name && known.keeps_output()));
+                    is_one || asks_itself && name == "ppm-daemon"
+                };
+                let fine = !sources.services.is_empty() && sources.services.iter().all(is_meant);
+                rule(fine, TRUE, || format!("{self:?} got {sources:?}"))
+            }
             // The file cannot be read.
             Answer::Reload(_) | Answer::Checked(_) => rule(false, TRUE, || format!("{answer:?}")),
             Answer::Executed(_) | Answer::Forwarded(_) => rule(false, TRUE, || format!("nobody asked for {answer:?}")),

@@ -70,6 +70,7 @@ pub enum Fault {
     NeverLooksAtMemory,
     SparesTheOutgrown,
     EndsTheModest,
+    QuotesNobody,
     WatchesOn,
     ForgetsChanges,
     ActsTooSoonOnChanges,
@@ -103,7 +104,7 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 66] = [
+pub const TABLE: [(Fault, &[&str]); 67] = [
     // Whoever is killed is asked no more, strays neither.
     (Fault::NeverKills, &[IN_TIME, "strays are asked too"]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
@@ -150,6 +151,7 @@ pub const TABLE: [(Fault, &[&str]); 66] = [
     (Fault::ExitsBadly, &["the exit code is right"]),
     (Fault::OutlivesTheEssential, &[MUST, SHOWN, WATCHED, "the daemon leaves when all have ended", "the shutdown ends in time"]),
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
+    (Fault::QuotesNobody, &["last words are of those that ended"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
     (Fault::NeverLooksAtMemory, &["memory is looked at in time"]),
     (Fault::SparesTheOutgrown, &[MUST]),
@@ -453,6 +455,9 @@ impl Planted {
             }
             (Fault::RemovesTheLiving, Action::Announce(Notice::Service(row))) if row.event == EventKind::Stopping => {
                 *row = Arc::new(EventRow { event: EventKind::Removed, ..(**row).clone() });
+            }
+            (Fault::QuotesNobody, Action::TellLives { lives, .. }) => {
+                lives.iter_mut().flat_map(|life| &mut life.output).for_each(|words| words.pid += 1);
             }
             (Fault::ExitsBadly, Action::Exit { code }) => *code ^= 1,
             _ => {}

@@ -260,8 +260,10 @@ impl Judge {
         match request {
             Request::Start(_) | Request::Restart(_) | Request::Reschedule(_) => self.ending.is_some() || is_any_unfit(),
             Request::Reload(again) => !again.plan && self.ending.is_some(),
-            // Nothing is captured in these histories but what the daemon itself says.
-            Request::Log(log) => !log.services.iter().any(|word| word == OWN_LOG),
+            Request::Log(log) => {
+                let is_any_kept = ids.iter().filter_map(|id| self.known.get(id)).any(Known::keeps_output);
+                !is_any_kept && !log.services.iter().any(|word| word == OWN_LOG)
+            }
             Request::Add(add) => {
                 let taken = self.known.values().any(|known| known.name() == add.name);
                 let spec = ServiceSpec::from_request(add, &self.settings);

@@ -15,7 +15,8 @@ use ppm_core::service::STRAYS_AFTER;
 use ppm_core::spec::{MAIN, Reach, Settings};
 use ppm_core::supervisor::{Main, Supervisor};
 use ppm_core::time::{Mono, Now, Timestamp};
-use ppm_protocol::{EventKind, EventRow, Signal};
+use ppm_protocol::message::Answer;
+use ppm_protocol::{EventKind, EventRow, RpcError, Signal};
 
 use crate::calls::Calls;
 use crate::hooks::check_hooks;
@@ -293,12 +294,9 @@ impl Judge {
                 let holds = running.iter().all(is_known) && whose.iter().all(runs);
                 rule(holds, "only living processes are read", || format!("{whose:?} of {running:?}"))
             }
-            Action::Respond { to, result } => {
-                let Some(call) = self.calls.take(to) else {
-                    return rule(false, "every call is answered once", || format!("{to:?} has no open call"));
-                };
-                call.check(now, result, self)
-            }
+            Action::Respond { to, result } => self.see_answer(now, to, result),
+            Action::ReadLog { to, answer, .. } => self.see_answer(now, to, &Ok(Answer::Log(answer.clone()))),
+            Action::TellLives { to, lives, .. } => self.see_answer(now, to, &Ok(Answer::Lives(lives.clone()))),
             Action::Notify { to, event } => {
                 self.notified.push((to.clone(), (**event).clone()));
                 Ok(())
@@ -317,11 +315,7 @@ impl Judge {
                 self.watched.remove(id);
                 Ok(())
             }
-            Action::ReadConfig { .. }
-            | Action::SetLogger { .. }
-            | Action::ForgetOutput { .. }
-            | Action::ReadLog { .. }
-            | Action::ReopenLogs => Ok(()),
+            Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ForgetOutput { .. } | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(now, notice),
             Action::Exit { code } => {
                 self.exited = true;
@@ -330,6 +324,13 @@ impl Judge {
                 rule(*code == right, "the exit code is right", || format!("{code}, not {right}"))
             }
         }
+    }
+
+    fn see_answer(&mut self, now: Now, to: &From, result: &Result<Answer, RpcError>) -> Verdict {
+        let Some(call) = self.calls.take(to) else {
+            return rule(false, "every call is answered once", || format!("{to:?} has no open call"));
+        };
+        call.check(now, result, self)
     }
 
     /// That of the essential service that came to its end first, else of the command of the command line, else 0.

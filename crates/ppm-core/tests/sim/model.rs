@@ -369,6 +369,11 @@ impl Known {
         &self.spec.name
     }
 
+    /// Whether its output is kept where it can be read; there are no keys for all services in these histories.
+    pub fn keeps_output(&self) -> bool {
+        self.spec.log.logger(None).is_some_and(|logger| logger.keeps())
+    }
+
     /// Nothing of it runs, or is about to.
     pub fn is_idle(&self) -> bool {
         let prepares = self.preparing.is_some() || self.prepared.is_some();

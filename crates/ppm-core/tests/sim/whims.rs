@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
 use ppm_core::hook::{Hook, HookSpec, Program};
+use ppm_core::logging::{LogChoice, LogKeys};
 use ppm_core::probe::{self, Health, Readiness};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use ppm_core::spec::{Command, Reach, RestartWhen, ServiceSpec, Settings};
@@ -91,6 +92,8 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     });
     spec.essential = dice.one_in(8);
     spec.max_memory = dice.one_in(6).then_some(MAX_MEMORY);
+    let memory = LogKeys { memory: Some(4096), ..LogKeys::default() };
+    spec.log = if name != "web-1" { LogChoice::Own(Box::new(memory)) } else { LogChoice::AsLogger };
     spec.watch = dice.one_in(3).then(|| Arc::new(watch(dice)));
     spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
     spec

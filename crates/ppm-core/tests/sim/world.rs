@@ -272,7 +272,11 @@ impl World {
             Action::StopProbe { .. } | Action::Exec { .. } | Action::KillGuest { .. } | Action::TellEnd { .. } => {}
             Action::Remember { .. } | Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
             Action::Watch { .. } | Action::Unwatch { .. } => {}
-            Action::SetLogger { .. } | Action::ForgetOutput { .. } | Action::ReadLog { .. } | Action::ReopenLogs => {}
+            Action::SetLogger { .. }
+            | Action::ForgetOutput { .. }
+            | Action::ReadLog { .. }
+            | Action::TellLives { .. }
+            | Action::ReopenLogs => {}
         }
     }
 

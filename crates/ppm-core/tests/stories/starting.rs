@@ -5,7 +5,7 @@ use ppm_core::spec::RestartWhen;
 use ppm_protocol::{EventKind, Status, Why};
 
 use crate::ask::start;
-use crate::story::{Span, done, failed, named, story, svc};
+use crate::story::{Span, code, done, failed, named, story, svc};
 
 #[test]
 fn every_service_starts_with_the_daemon() {
@@ -89,4 +89,25 @@ fn without_restarts_a_failed_start_is_the_end_of_it() {
 fn a_reason_is_kept_short_whatever_the_path_r48() {
     let error: &'static str = Box::leak(format!("exec: no such file: /{}", "x".repeat(100_000)).into_boxed_str());
     story(svc()).fails_to_start(error).row(|row| assert!(row.reason.len() < 400, "{}", row.reason.len()));
+}
+
+#[test]
+fn when_all_have_come_to_something_it_says_so_once() {
+    let cast = [
+        svc().interval(1.s()),
+        named("task").restart(RestartWhen::Never),
+        named("later").scheduled("5 3 * * *"),
+        named("off").no_autostart(),
+    ];
+    story(cast)
+        .starts()
+        .on("task")
+        .starts()
+        .after(2.s())
+        .exits(code(1))
+        .welcomes("up in 0s: 2 ready, 1 waiting")
+        .on("svc")
+        .exits(code(1))
+        .starts_after(1.s())
+        .welcomes("up in 0s: 2 ready, 1 waiting");
 }

@@ -151,6 +151,7 @@ fn begin_with(settings: Settings, services: Vec<ServiceSpec>, main: Option<Main>
         pids: BTreeMap::new(),
         next_pid: 100,
         happened: Vec::new(),
+        welcomes: Vec::new(),
         told: Vec::new(),
         notices: Vec::new(),
         strays: Vec::new(),
@@ -169,6 +170,8 @@ pub struct Story {
     pids: BTreeMap<String, Pid>,
     next_pid: i32,
     happened: Vec<Action>,
+    /// That all have come up, of which most stories have nothing to tell.
+    welcomes: Vec<String>,
     pub told: Vec<EventRow>,
     notices: Vec<String>,
     /// Whose strays were asked to end. This follows every stop that takes its time: only stories about it tell it.
@@ -367,6 +370,7 @@ impl Story {
             match action {
                 Action::Announce(Notice::Service(row)) => self.told.push((*row).clone()),
                 Action::Announce(Notice::Impossible(text)) => panic!("{text}"),
+                Action::Announce(Notice::Info(text)) if text.starts_with("up in ") => self.welcomes.push(text),
                 Action::Announce(Notice::Info(text) | Notice::Warning(text)) => self.notices.push(text),
                 Action::AskStrays { id, signal, .. } => self.strays.push((id, signal)),
                 Action::Sweep { .. } if self.orphans != Orphans::Some => self.orphans = Orphans::NoneAndAsked,
@@ -550,6 +554,12 @@ impl Story {
     /// When it is planned, by the core's own word: nothing is asked for, so that nothing is noticed.
     pub fn planned_for(self, at: &str) -> Story {
         assert_eq!(self.service().plan().map(|at| at.to_string()), Some(format!("2026-01-{at}.000Z")));
+        self
+    }
+
+    /// It has said so far, and once, that all have come up.
+    pub fn welcomes(self, line: &str) -> Story {
+        assert_eq!(self.welcomes, [line]);
         self
     }
 

@@ -1,13 +1,16 @@
 //! `why` and `health`: what happened, and whether all is well.
 
-use ppm_core::event::{ClientId, Event};
+use std::time::Duration;
+
+use ppm_core::event::{Action, ClientId, Event};
 use ppm_core::journal::KEPT_EACH;
-use ppm_core::spec::RestartWhen;
+use ppm_core::logging::{LogChoice, LogKeys};
+use ppm_core::spec::{RestartWhen, Settings};
 use ppm_protocol::message::{Answer, Selection};
 use ppm_protocol::{EventKind, EventRow, Request, Signal};
 
 use crate::ask::{remove, stop};
-use crate::story::{Reply, Span, code, done, named, story, svc};
+use crate::story::{Reply, Span, code, done, named, story, story_with, svc};
 
 fn why(services: &str) -> Request {
     Request::Why(Selection { services: vec![services.to_owned()] })
@@ -120,4 +123,24 @@ fn services_that_do_not_run_as_they_should_are_not_well() {
         .starts_after(1.s())
         .request(Request::Health(Selection { services: vec!["svc".to_owned()] }))
         .replies(health(&[true]));
+}
+
+#[test]
+fn of_the_last_ends_the_output_is_read_where_it_is_kept() {
+    let kept = LogKeys { memory: Some(4096), ..LogKeys::default() };
+    let kept = Settings { logger: Some(kept), ..Settings::default() };
+    let silent = named("silent").with(|spec| spec.log = LogChoice::Inherit);
+    let mut story = story_with(kept, [svc().interval(Duration::ZERO), silent]).starts().on("silent").starts().exits(code(0)).on("svc");
+    let mut pids = Vec::new();
+    for _ in 0..5 {
+        pids.push(story.pid().0);
+        story = story.exits(code(1)).starts();
+    }
+    story = story.request(why("all"));
+    let Action::TellLives { lives, kept, .. } = story.take("lives to be told", |action| matches!(action, Action::TellLives { .. })) else {
+        panic!()
+    };
+    let asked: Vec<Vec<i32>> = lives.iter().map(|life| life.output.iter().map(|words| words.pid).collect()).collect();
+    assert_eq!(asked, [pids[2..].to_vec(), Vec::new()]);
+    assert_eq!(kept.iter().map(|(_, launch)| launch.name.as_str()).collect::<Vec<_>>(), ["svc"]);
 }

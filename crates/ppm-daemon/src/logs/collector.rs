@@ -4,7 +4,7 @@
 //! service writes to its two streams is mixed by whole lines. What is left of a line waits for its rest, but not for
 //! long. Nothing is done while nothing is written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -17,15 +17,19 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
 use ppm_core::event::{Part, Pid, ServiceId, Tree};
+use ppm_core::flood::Flood;
+use ppm_core::last_words::ENDS;
 use ppm_core::logging::Style;
+use ppm_core::rotate::Begun;
 use ppm_core::time::{Mono, Now};
 
 use super::console::Console;
-use super::file::{Folder, LogFile};
+use super::file::{Folder, LogFile, length};
 use super::index::Source;
-use super::ring::Ring;
+use super::ring::{Place, Ring};
 use super::{Command, Sinks};
 use crate::clock;
+use crate::spawn::in_words;
 
 /// So much is read at a time: what a pipe holds.
 const BLOCK: usize = 64 * 1024;
@@ -63,6 +67,8 @@ pub struct Collector {
     /// What is kept in memory, by the names of services: it outlives their runs.
     rings: BTreeMap<String, Ring>,
     next_ring: u64,
+    /// Where the last runs of services ended, by their names.
+    ends: BTreeMap<String, VecDeque<End>>,
     /// Made when something is written to it.
     console: Option<Console>,
     /// Who is told when something was written for one of these services.
@@ -93,6 +99,26 @@ struct Output {
     /// Its folder, by number, and its files there.
     file: Option<(usize, LogFile)>,
     console: Option<Style>,
+    /// Where not all is let through.
+    flood: Option<Box<Flood>>,
+    /// How much the run has written by now, in bytes, and how much of it is in files.
+    told: u64,
+    written: u64,
+}
+
+/// Where the output of a run ends.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// The run.
+    pub run: Pid,
+    /// How many bytes of it there are.
+    pub told: u64,
+    /// How many of them are in files.
+    pub written: u64,
+    /// In which file it ends, and where in that.
+    pub file: Option<(Begun, u64)>,
+    /// Where it ends in memory.
+    pub ring: Option<Place>,
 }
 
 /// What there was in a pipe.
@@ -118,6 +144,7 @@ impl Collector {
             folders: Vec::new(),
             rings: BTreeMap::new(),
             next_ring: 0,
+            ends: BTreeMap::new(),
             console: None,
             followers: Vec::new(),
             written: BTreeSet::new(),
@@ -174,7 +201,13 @@ impl Collector {
             Command::Started { tree, run, sinks, read } => self.start(tree, run, sinks, read),
             Command::Ended { run } => self.end_streams(|stream| stream.run == run),
             Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
-            Command::Forget { service } => drop(self.rings.remove(&service)),
+            Command::Forget { service } => {
+                self.rings.remove(&service);
+                self.ends.remove(&service);
+            }
+            Command::Ends { service, to } => {
+                let _ = to.send(self.ends_of(&service));
+            }
             Command::Copy { service, from, most, to } => {
                 let _ = to.send(self.rings.get(&service).map(|ring| ring.excerpt(from, most)));
             }
@@ -192,6 +225,7 @@ impl Collector {
     fn start(&mut self, Tree { id, part }: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
         // What an earlier run has left behind and still holds its pipes is not read any longer.
         self.end_streams(|stream| stream.id == id && stream.part == part && stream.run != run);
+        let name = sinks.service.clone();
         self.set_sinks(id, sinks);
         for (read, source) in read.into_iter().zip([Source::Stdout, Source::Stderr]) {
             let token = self.next;
@@ -201,7 +235,7 @@ impl Collector {
                     let stream = Stream { read, id, part, run, source, held: Vec::new(), held_since: Mono(0) };
                     self.streams.insert(token, stream);
                 }
-                Err(errno) => tracing::warn!("a service's output cannot be read: {errno}"),
+                Err(errno) => tracing::warn!("{name}: its output cannot be read: {}", in_words(&errno.into())),
             }
         }
     }
@@ -209,8 +243,19 @@ impl Collector {
     fn set_sinks(&mut self, id: ServiceId, sinks: Sinks) {
         self.keep(&sinks);
         let files = sinks.files.map(|(path, limits)| (self.folder(&path), limits));
-        let output = self.outputs.entry(id).or_insert_with(|| Output { service: sinks.service.clone(), file: None, console: None });
+        let output = self.outputs.entry(id).or_insert_with(|| Output {
+            service: sinks.service.clone(),
+            file: None,
+            console: None,
+            flood: None,
+            told: 0,
+            written: 0,
+        });
         output.console = sinks.console;
+        match (&mut output.flood, sinks.rate_limit) {
+            (Some(flood), Some(limit)) => flood.set_limit(limit),
+            (flood, limit) => *flood = limit.map(|limit| Box::new(Flood::new(limit))),
+        }
         output.file = match (output.file.take(), files) {
             (Some((folder, mut file)), Some((wanted, limits))) if folder == wanted => {
                 file.limits = limits;
@@ -264,7 +309,8 @@ impl Collector {
             Err(_) => return Found::End,
         };
         let now = clock::now();
-        let block = &self.buffer[..held + count];
+        let buffer = std::mem::take(&mut self.buffer);
+        let block = &buffer[..held + count];
         let whole = match memrchr(b'\n', block) {
             Some(end) if block.len() - end - 1 <= HELD => end + 1,
             None if block.len() <= HELD => 0,
@@ -277,12 +323,8 @@ impl Collector {
         }
         let waits = !stream.held.is_empty();
         let (id, source) = (stream.id, stream.source);
-        let to_console = pass_on(&mut self.outputs, &mut self.folders, &mut self.rings, now, id, source, &block[..whole]);
-        if let Some((style, service, output)) = to_console {
-            say(&mut self.console, &self.epoll, style, service, id, source, now, output);
-        }
-        self.note_written(id);
-        self.keep_within(id, now);
+        self.deliver(now, id, source, &block[..whole]);
+        self.buffer = buffer;
         if waits || whole > 0 {
             self.due = Some(self.due.unwrap_or(now.mono + PATIENCE));
         }
@@ -293,13 +335,39 @@ impl Collector {
     fn release(&mut self, token: u64, now: Now) {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         let (id, source, held) = (stream.id, stream.source, std::mem::take(&mut stream.held));
-        if !held.is_empty() {
-            let to_console = pass_on(&mut self.outputs, &mut self.folders, &mut self.rings, now, id, source, &held);
-            if let Some((style, service, output)) = to_console {
-                say(&mut self.console, &self.epoll, style, service, id, source, now, output);
-            }
-            self.note_written(id);
+        self.deliver(now, id, source, &held);
+    }
+
+    /// Writes what is let through of a service's output.
+    fn deliver(&mut self, now: Now, id: ServiceId, source: Source, output: &[u8]) {
+        let mut output = output;
+        self.tell_of_flood(id, now, |flood| flood.told(now.mono));
+        if let Some(flood) = self.outputs.get_mut(&id).and_then(|output| output.flood.as_mut()) {
+            output = &output[..flood.admit(now.mono, output)];
+            self.due = flood.deadline().into_iter().chain(self.due).min();
         }
+        self.write(now, id, source, output);
+    }
+
+    /// Tells in a service's log what was left out of it.
+    fn tell_of_flood(&mut self, id: ServiceId, now: Now, told: impl FnOnce(&mut Flood) -> Option<String>) {
+        let Some(output) = self.outputs.get_mut(&id) else { return };
+        let Some(line) = output.flood.as_mut().and_then(|flood| told(flood)) else { return };
+        output.file.iter_mut().for_each(|(_, file)| file.end_line());
+        self.rings.get_mut(&output.service).into_iter().for_each(Ring::end_line);
+        self.write(now, id, Source::Daemon, line.as_bytes());
+    }
+
+    fn write(&mut self, now: Now, id: ServiceId, source: Source, output: &[u8]) {
+        if output.is_empty() {
+            return;
+        }
+        let to_console = pass_on(&mut self.outputs, &mut self.folders, &mut self.rings, now, id, source, output);
+        if let Some((style, service, output)) = to_console {
+            say(&mut self.console, &self.epoll, style, service, id, source, now, output);
+        }
+        self.note_written(id);
+        self.keep_within(id, now);
     }
 
     fn note_written(&mut self, id: ServiceId) {
@@ -310,9 +378,14 @@ impl Collector {
 
     /// The last of a pipe.
     fn close(&mut self, token: u64) {
-        self.release(token, clock::now());
+        let now = clock::now();
+        self.release(token, now);
         let Some(stream) = self.streams.remove(&token) else { return };
         let _ = self.epoll.delete(&stream.read);
+        self.tell_of_flood(stream.id, now, Flood::told_at_last);
+        if stream.part == Part::Main && !self.streams.values().any(|other| other.run == stream.run) {
+            self.note_end(stream.id, stream.run);
+        }
         if self.streams.values().any(|other| other.id == stream.id) {
             // What comes from the other one is not to be taken for the end of this one's last line.
             if let Some(Output { service, file, .. }) = self.outputs.get_mut(&stream.id) {
@@ -325,6 +398,25 @@ impl Collector {
                 file.close(&mut self.folders[folder]);
             }
         }
+    }
+
+    /// Keeps in mind where the output of a run ended.
+    fn note_end(&mut self, id: ServiceId, run: Pid) {
+        let Some(output) = self.outputs.get(&id) else { return };
+        let Some(end) = output.end(run, &self.rings) else { return };
+        let ends = self.ends.entry(output.service.clone()).or_default();
+        ends.push_back(end);
+        ends.drain(..ends.len().saturating_sub(ENDS));
+    }
+
+    /// Where the last runs of a service ended, and where those are that have not.
+    fn ends_of(&self, service: &str) -> Vec<End> {
+        let mut ends: Vec<End> = self.ends.get(service).into_iter().flatten().copied().collect();
+        for stream in self.streams.values().filter(|stream| stream.part == Part::Main) {
+            let output = self.outputs.get(&stream.id).filter(|output| output.service == service);
+            ends.extend(output.and_then(|output| output.end(stream.run, &self.rings)));
+        }
+        ends
     }
 
     /// Reads pipes to their end, or as far as they are filled by now: who still holds one may write for ever (R42).
@@ -376,9 +468,16 @@ impl Collector {
         let held = self.streams.iter().filter(|(_, stream)| !stream.held.is_empty());
         let (ripe, young): (Vec<_>, Vec<_>) = held.map(|(token, stream)| (*token, stream)).partition(|(_, stream)| long_enough(stream));
         self.due = young.iter().map(|(_, stream)| stream.held_since + PATIENCE).min();
+        let flooded = self.outputs.iter().filter(|(_, output)| output.flood.is_some()).map(|(id, _)| *id);
+        let flooded: Vec<ServiceId> = flooded.collect();
         let ripe: Vec<u64> = ripe.into_iter().map(|(token, _)| token).collect();
         for token in ripe {
             self.release(token, now);
+        }
+        for id in flooded {
+            self.tell_of_flood(id, now, |flood| flood.told(now.mono));
+            let next = self.outputs.get(&id).and_then(|output| output.flood.as_ref()?.deadline());
+            self.due = next.into_iter().chain(self.due).min();
         }
         self.write_indices();
     }
@@ -406,6 +505,15 @@ impl Collector {
     }
 }
 
+impl Output {
+    /// Where the output of its run ends by now; None: it is nowhere.
+    fn end(&self, run: Pid, rings: &BTreeMap<String, Ring>) -> Option<End> {
+        let file = self.file.as_ref().and_then(|(_, file)| file.end());
+        let ring = rings.get(&self.service).map(|ring| ring.excerpt(None, 0).end);
+        (file.is_some() || ring.is_some()).then_some(End { run, told: self.told, written: self.written, file, ring })
+    }
+}
+
 /// Writes output of a service to its files and to memory. What is to go to the console besides, or could not be written, comes back.
 fn pass_on<'a>(
     outputs: &'a mut BTreeMap<ServiceId, Output>,
@@ -416,14 +524,13 @@ fn pass_on<'a>(
     source: Source,
     output: &'a [u8],
 ) -> Option<(Style, &'a str, &'a [u8])> {
-    if output.is_empty() {
-        return None;
-    }
-    let Output { service, file, console } = outputs.get_mut(&id)?;
+    let Output { service, file, console, told, written, .. } = outputs.get_mut(&id)?;
     let rest = match file {
         Some((folder, file)) => file.write(&mut folders[*folder], now, source, output),
         None => &[],
     };
+    *told += length(output.len());
+    *written += length(output.len() - rest.len());
     let ring = if rings.is_empty() { None } else { rings.get_mut(service) };
     ring.into_iter().for_each(|ring| ring.write(now.wall, source, output, rest.len()));
     match console {

@@ -9,6 +9,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use ppm_core::logging::Limits;
 use ppm_core::rotate::{Begun, Fill, Shelf, Then, file_name, index_name, is_past, parse_name};
 use ppm_core::time::{Mono, Now};
@@ -38,12 +40,14 @@ pub struct Folder {
     active: u64,
     /// How many services cannot write here.
     troubled: usize,
+    /// Keeps other daemons from writing here too; None: not asked for yet, or the file system has no locks.
+    lock: Option<Flock<File>>,
 }
 
 impl Folder {
     /// A folder that has not been looked at.
     pub fn new(path: &Path) -> Folder {
-        Folder { path: path.to_owned(), shelf: None, active: 0, troubled: 0 }
+        Folder { path: path.to_owned(), shelf: None, active: 0, troubled: 0, lock: None }
     }
 
     /// Where it is.
@@ -88,10 +92,22 @@ impl Folder {
             Some(shelf) => shelf,
             None => {
                 fs::create_dir_all(&self.path)?;
+                self.lock()?;
                 list(&self.path)?
             }
         };
         Ok(self.shelf.insert(shelf))
+    }
+
+    /// Makes sure that no other daemon writes here: two would throw each other's files away, and write into the same ones.
+    fn lock(&mut self) -> io::Result<()> {
+        self.lock = None; // of the folder that had this name before
+        match Flock::lock(File::open(&self.path)?, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => self.lock = Some(lock),
+            Err((_, Errno::EWOULDBLOCK)) => return Err(io::Error::other("another daemon writes there")),
+            Err(_) => {}
+        }
+        Ok(())
     }
 }
 
@@ -156,6 +172,11 @@ impl LogFile {
     /// The size of the active file, in bytes.
     pub fn size(&self) -> u64 {
         self.fill.size
+    }
+
+    /// The active file and its end, if one has been chosen.
+    pub fn end(&self) -> Option<(Begun, u64)> {
+        self.begun.map(|begun| (begun, self.fill.size))
     }
 
     /// What comes next begins a line.
@@ -410,6 +431,7 @@ fn options() -> fs::OpenOptions {
     options
 }
 
-fn length(bytes: usize) -> u64 {
+/// A number of bytes, as files are measured.
+pub fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }

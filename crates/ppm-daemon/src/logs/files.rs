@@ -29,6 +29,8 @@ pub struct Files {
     folder: PathBuf,
     service: String,
     open: Option<Open>,
+    /// Where they ended when they were looked at: in which file, and where in that.
+    end: Option<(Begun, u64)>,
     lines: Lines,
     /// No more is waited for.
     is_over: bool,
@@ -59,17 +61,27 @@ impl Files {
         self.list().is_empty()
     }
 
-    /// Opens the first file where none is open, and looks how far the open one goes.
+    /// Opens the first file where none is open, and looks how far they go.
     pub fn look(&mut self, since: Option<Timestamp>) {
+        let all = self.list();
+        let size = |begun| fs::metadata(self.folder.join(file_name(&self.service, begun))).map_or(0, |found| found.len());
+        self.end = all.last().map(|begun| (*begun, size(*begun)));
         if self.open.is_none() {
-            let all = self.list();
             // A file holds nothing from after the next was begun.
             let skipped = since.map_or(0, |since| all.iter().filter(|begun| begun.0 < since.0).count().saturating_sub(1));
             self.open = all.into_iter().skip(skipped).find_map(|begun| Open::new(&self.folder, &self.service, begun));
         }
         if let Some(open) = &mut self.open {
-            open.look();
+            open.look(self.end);
         }
+    }
+
+    /// How many bytes they have from the open one on.
+    pub fn size(&self) -> u64 {
+        let Some(first) = self.open.as_ref().map(|open| open.begun) else { return 0 };
+        let path = |begun| self.folder.join(file_name(&self.service, begun));
+        let files = self.list().into_iter().filter(|begun| *begun >= first);
+        files.filter_map(|begun| fs::metadata(path(begun)).ok()).map(|found| found.len()).sum()
     }
 
     fn list(&self) -> Vec<Begun> {
@@ -103,15 +115,17 @@ impl Files {
 
     /// Goes on in the next file, if there is one: the one before it is complete then.
     fn go_on(&mut self) -> bool {
-        let Some(open) = &mut self.open else { return false };
+        let Some((open, (last, _))) = self.open.as_mut().zip(self.end) else { return false };
         let current = open.begun;
-        let Some(next) = self.list().into_iter().find(|begun| *begun > current) else { return false };
-        let Some(open) = &mut self.open else { return false };
-        if open.look() {
+        if current >= last {
+            return false;
+        }
+        if open.look(self.end) {
             return true;
         }
+        let Some(next) = self.list().into_iter().find(|begun| *begun > current && *begun <= last) else { return false };
         let Some(mut next) = Open::new(&self.folder, &self.service, next) else { return false };
-        next.look();
+        next.look(self.end);
         if next.previous().is_some_and(|previous| previous > current) {
             self.lines.say(Line { time: None, source: Source::Daemon, bytes: LEFT_OUT.to_vec(), partial: false });
         }
@@ -122,9 +136,16 @@ impl Files {
     /// Begins only so many ends of lines before the end.
     pub fn go_back(&mut self, mut lines: u64, stream: Option<Stream>, since: Option<Timestamp>) {
         let Some(first) = self.open.as_ref().map(|open| open.begun) else { return };
-        for begun in self.list().into_iter().rev().take_while(|begun| *begun >= first) {
+        let last = self.end;
+        for begun in self
+            .list()
+            .into_iter()
+            .rev()
+            .skip_while(|begun| last.is_some_and(|(last, _)| *begun > last))
+            .take_while(|begun| *begun >= first)
+        {
             let Some(mut open) = Open::new(&self.folder, &self.service, begun) else { continue };
-            open.look();
+            open.look(self.end);
             let found = open.go_back(lines, stream);
             self.open = Some(open);
             match found.checked_sub(lines) {
@@ -144,8 +165,29 @@ impl Files {
             let again = Open::new(&folder, &service, open.begun)?;
             Some(Open { at: open.at, end: open.end, record: open.record, records: open.records.clone(), ..again })
         });
-        Files { folder, service, open, is_over: self.is_over, ..Files::default() }
+        Files { folder, service, open, end: self.end, is_over: self.is_over, ..Files::default() }
     }
+}
+
+/// The last so many bytes before this place, which is a file and a byte in it.
+pub fn last_pieces(folder: &Path, service: &str, end: (Begun, u64), bytes: u64) -> Vec<Piece> {
+    let (last, mut at) = end;
+    let files = Files::new(folder.to_owned(), service.to_owned());
+    let mut left = bytes;
+    let mut parts = Vec::new();
+    for begun in files.list().into_iter().rev().skip_while(|begun| *begun > last) {
+        let Some(mut open) = Open::new(folder, service, begun) else { break };
+        open.look(Some((last, at)));
+        let begin = open.end.saturating_sub(left);
+        left -= open.end - begin;
+        open.begin_at(begin);
+        parts.push(open);
+        at = u64::MAX;
+        if left == 0 {
+            break;
+        }
+    }
+    parts.into_iter().rev().flat_map(|mut open| std::iter::from_fn(move || open.next_piece())).collect()
 }
 
 impl Open {
@@ -165,9 +207,11 @@ impl Open {
         index::previous(&header)
     }
 
-    /// Looks where the file ends now, and whether that is farther than what has been read.
-    fn look(&mut self) -> bool {
-        self.end = self.file.metadata().map_or(self.end, |found| found.len());
+    /// Looks where the file ends now, or ended when it was looked at as the last one, and whether that is farther than what
+    /// has been read.
+    fn look(&mut self, last: Option<(Begun, u64)>) -> bool {
+        let size = self.file.metadata().map_or(self.end, |found| found.len());
+        self.end = last.filter(|(begun, _)| *begun == self.begun).map_or(size, |(_, end)| size.min(end));
         self.at < self.end
     }
 
@@ -213,8 +257,7 @@ impl Open {
             Some(Stream::Stderr) => source == Source::Stderr,
             Some(Stream::Daemon | Stream::Other(_)) | None => true,
         };
-        let count = self.index.as_ref().map_or(0, |index| index.metadata().map_or(0, |found| found.len()));
-        let mut record = count.saturating_sub(HEADER as u64) / RECORD as u64;
+        let mut record = self.count_records();
         let (mut found, mut end) = (0, self.end);
         while record > 0 && end > 0 {
             let first = record.saturating_sub(RECORDS as u64);
@@ -244,9 +287,25 @@ impl Open {
         found
     }
 
+    /// Goes to this byte. Records are in the order of what they tell of, so the one of it need not be looked for from the
+    /// beginning.
     fn begin_at(&mut self, at: u64) {
         (self.at, self.record) = (at, 0);
         self.records.clear();
+        let Some(index) = &self.index else { return };
+        let mut after = self.count_records();
+        while self.record < after {
+            let middle = self.record.midpoint(after);
+            match read_records(index, middle, 1).first() {
+                Some(record) if record.start + u64::from(record.length) <= at => self.record = middle + 1,
+                Some(_) | None => after = middle,
+            }
+        }
+    }
+
+    fn count_records(&self) -> u64 {
+        let size = self.index.as_ref().and_then(|index| index.metadata().ok()).map_or(0, |found| found.len());
+        size.saturating_sub(HEADER as u64) / RECORD as u64
     }
 
     /// Counts ends of lines from `end` back to `start`. The place behind the last one, when there are more than `most`.

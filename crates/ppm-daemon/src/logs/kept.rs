@@ -56,6 +56,11 @@ impl Kept {
         self.end = Some(excerpt.end);
     }
 
+    /// How many bytes it is from here to where it ended when it was looked at.
+    pub fn size(&self) -> u64 {
+        self.at.zip(self.end).map_or(0, |(at, end)| end.byte.saturating_sub(at.byte))
+    }
+
     /// The next line, as far as it went when it was looked at.
     pub fn next_line(&mut self) -> Option<Line> {
         loop {

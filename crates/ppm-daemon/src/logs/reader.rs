@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
 use ppm_core::time::Timestamp;
-use ppm_protocol::message::{Notification, ReadLog};
-use ppm_protocol::{LogLine, RpcId, Stream};
+use ppm_protocol::message::{Answer, Notification, ReadLog, Reply};
+use ppm_protocol::{LogLine, LogSources, RpcId, Stream};
 use tokio::sync::mpsc;
 
 use super::Thread;
+use super::file::length;
 use super::files::Files;
 use super::kept::Kept;
 use super::lines::Line;
@@ -32,6 +33,8 @@ pub struct Reading {
     pub own: Option<(Vec<LogLine>, Receiver<LogLine>)>,
     /// Which lines.
     pub query: ReadLog,
+    /// What is told before all else.
+    pub answer: LogSources,
     /// The call.
     pub call: RpcId,
     /// Where they go.
@@ -58,14 +61,19 @@ struct Gone;
 
 /// Reads to the end, or for as long as the client is there.
 pub fn read(reading: Reading) {
-    let Reading { logs, own, query, call, out, collector, poked } = reading;
+    let Reading { logs, own, query, answer, call, out, collector, poked } = reading;
     let mut out = Out { out, waiting: Vec::new() };
     let mut logs: Vec<Log> = logs.into_iter().map(|log| Log::of_service(log, collector.as_ref(), &query)).collect();
     if let Some((lines, live)) = own {
         logs.push(Log::of_daemon(lines, live, &query));
     }
     let mut merge = Merge { logs, query, collector };
-    let outcome = merge.history(&mut out).and_then(|()| merge.follow(&mut out, &poked));
+    merge.look();
+    // From now on it is known what is new: what is written after this answer.
+    let answer = LogSources { bytes: merge.size(), ..answer };
+    let answer = Reply { id: call.clone(), result: Ok(Answer::Log(answer)) };
+    let answered = out.push(&answer.line()).and_then(|()| out.flush());
+    let outcome = answered.and_then(|()| merge.history(&mut out)).and_then(|()| merge.follow(&mut out, &poked));
     if outcome.is_ok() {
         let end = Notification::end(&ppm_protocol::End { call, error: None, exit: None }).line();
         let _ = out.push(&end).and_then(|()| out.flush());
@@ -100,9 +108,15 @@ struct Merge {
 }
 
 impl Merge {
-    /// What there is by now.
+    /// How many bytes there are to be read, where all are.
+    fn size(&self) -> Option<u64> {
+        let ReadLog { services: _, last, follow, since, until, stream } = &self.query;
+        let is_all = last.is_none() && !follow && since.is_none() && until.is_none() && stream.is_none();
+        is_all.then(|| self.logs.iter().map(Log::size).sum())
+    }
+
+    /// What there was when it was looked at.
     fn history(&mut self, out: &mut Out) -> Result<(), Gone> {
-        self.look();
         if !self.query.follow {
             self.logs.iter_mut().for_each(Log::end);
         }
@@ -151,9 +165,9 @@ impl Merge {
     /// Looks how far the logs go when all is in them that has been written by now. After the files the indices are
     /// brought up to date once more: so these tell all of those.
     fn look(&mut self) {
-        self.collector.iter().for_each(Thread::write_indices);
+        let answers = self.collector.as_ref().is_some_and(Thread::write_indices);
         self.logs.iter_mut().for_each(Log::look);
-        self.collector.iter().for_each(Thread::write_indices);
+        self.collector.as_ref().filter(|_| answers).map(Thread::write_indices);
     }
 
     /// Tells whole lines, the oldest first, until there is none.
@@ -220,6 +234,15 @@ impl Log {
             Kind::Files(files) => files.look(self.since),
             Kind::Kept(kept) => kept.look(),
             Kind::Daemon { lines, live } => lines.extend(live.iter().flat_map(Receiver::try_iter)),
+        }
+    }
+
+    /// How many bytes there are from here to where it ended when it was looked at.
+    fn size(&self) -> u64 {
+        match &self.kind {
+            Kind::Files(files) => files.size(),
+            Kind::Kept(kept) => kept.size(),
+            Kind::Daemon { lines, .. } => lines.iter().map(|line| length(line.message.len())).sum(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use ppm_core::time::Timestamp;
 
+use super::file::length;
 use super::index::{Record, Source};
 use super::lines::Piece;
 
@@ -155,10 +156,6 @@ impl Ring {
         let place = |byte| Place { ring: self.number, byte };
         Excerpt { begin: place(begin), pieces, end: place(self.end), stands_for_files: self.stands_for_files }
     }
-}
-
-fn length(bytes: usize) -> u64 {
-    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ fn r51_without_proc_what_needs_it_is_told() {
 fn without_dev_null_it_is_said_that_there_is_none() {
     let Some(setup) = in_bare_root(":") else { return };
     let (code, said) = setup.fail();
-    let why = "error: the daemon cannot run: cannot open /dev/null: No such file or directory (os error 2)\n  \
+    let why = "error: the daemon cannot run: cannot open /dev/null: no such file or directory\n  \
         hint: mount a /dev with the usual devices in it\n";
     assert_eq!((code, said.as_str()), (1, why));
 }
@@ -70,7 +70,7 @@ fn r46_with_a_read_only_root_it_needs_one_place_for_its_socket() {
     let Some(mut setup) = in_bare_root(&format!("{WITH_NULL}; mount -o remount,ro,bind root")) else { return };
     setup.socket = "/ppm.sock".into();
     let (code, said) = setup.fail();
-    let why = "error: cannot lock /ppm.sock.lock: Read-only file system (os error 30)\n  hint: mount a tmpfs there, or choose another place with --socket or PPM_SOCKET\n";
+    let why = "error: cannot lock /ppm.sock.lock: read-only file system\n  hint: mount a tmpfs there, or choose another place with --socket or PPM_SOCKET\n";
     assert_eq!((code, said.as_str()), (73, why));
 }
 
@@ -121,7 +121,7 @@ fn r50_with_a_limit_of_12_processes_those_run_that_can_and_the_others_follow() {
     // Neither has a thread to run in, and both are answered.
     assert!(daemon.call("stats", &json!({})).as_array().unwrap().len() >= SERVICES);
     let refused = daemon.refused("reload", &json!({}))["message"].as_str().unwrap().to_owned();
-    assert!(refused.contains("no thread: Resource temporarily unavailable"), "{refused}");
+    assert!(refused.contains("no thread: resource temporarily unavailable"), "{refused}");
     fs::write(group.0.join("pids.max"), "100").unwrap();
     until("all run", || (running(&daemon) == SERVICES).then_some(()));
     daemon.signal(Signal::SIGTERM);

@@ -1,6 +1,7 @@
 //! The output of services in files: all of it, whatever happens to the service, the files and the daemon.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -435,6 +436,24 @@ fn a_follower_hears_over_rotations_restarts_and_even_removal() {
 }
 
 #[test]
+fn who_follows_from_now_on_misses_nothing_that_is_written_after_the_answer() {
+    let daemon = start(
+        &json!({"memory": "64KiB"}),
+        &[shell("files", "sleep 1000", &json!({})), shell("memory", "sleep 1000", &json!({"log": {"path": "/dev/null/none"}}))],
+    );
+    for name in ["files", "memory"] {
+        let output = format!("/proc/{}/fd/1", daemon.wait(name, "running")["pid"]);
+        let mut output = fs::File::options().write(true).open(output).unwrap();
+        for number in 0..15 {
+            let mut client = daemon.client();
+            client.call("log", &json!({"services": [name], "follow": true, "last": 0}));
+            writeln!(output, "line {number}").unwrap();
+            assert_eq!(client.line().unwrap()["params"]["message"], format!("line {number}"));
+        }
+    }
+}
+
+#[test]
 fn several_logs_are_one_in_the_order_of_time() {
     let daemon =
         start(&json!({}), &[task("a", "echo a1; echo > told; while [ ! -e go ]; do sleep 0.02; done; echo a2"), task("b", "echo b1")]);
@@ -492,12 +511,13 @@ fn r57_who_reads_slowly_is_waited_for_by_nobody_and_costs_no_memory() {
 fn whoever_has_gone_leaves_no_reader_behind() {
     let daemon = start(&json!({}), &[task("web", "true")]);
     let threads = || fs::read_dir(format!("/proc/{}/task", daemon.pid)).unwrap().count();
-    let mut clients: Vec<_> = (0..40).map(|_| daemon.client()).collect();
-    for client in &mut clients {
-        client.call("log", &json!({"services": ["web"], "follow": true}));
+    let mut clients: Vec<_> = (0..33).map(|_| daemon.client()).collect();
+    let query = json!({"services": ["web"], "follow": true});
+    for client in &mut clients[..32] {
+        client.call("log", &query);
     }
-    let refused = clients[35].line().unwrap();
-    assert!(refused["params"]["error"].as_str().unwrap().contains("logs are being read already"), "{refused}");
+    let refused = clients[32].refused("log", &query);
+    assert_eq!(refused["message"], "32 logs are being read already; wait for one to end");
     drop(clients);
     until("only the collector is left, beside the loop and who waits for it", || (threads() == 3).then_some(()));
     assert_eq!(read(&daemon, &json!({"services": ["web"]})), Vec::<Value>::new());
@@ -653,13 +673,9 @@ fn r46_beside_files_memory_is_read_only_where_those_cannot_be_written() {
     run(&daemon, "web");
     assert_eq!(messages(&read(&daemon, &json!({"services": ["web"]}))), ["one", "two"]);
     fs::remove_file(daemon.path("log")).unwrap();
-    until("files are written again", || {
-        run(&daemon, "web");
-        (!content(&daemon.path("log"), "web").is_empty()).then_some(())
-    });
-    // What is read has been written; the other way round the last run may still be on its way to the file.
-    let read = read(&daemon, &json!({"services": ["web"]}));
-    assert_eq!(messages(&read), text(&daemon.path("log"), "web").lines().collect::<Vec<_>>(), "memory has more");
+    run(&daemon, "web");
+    let lines = read(&daemon, &json!({"services": ["web"]}));
+    assert_eq!((messages(&lines), text(&daemon.path("log"), "web").as_str()), (vec!["one", "two"], "one\ntwo\n"), "memory has more");
 }
 
 #[test]
@@ -677,4 +693,122 @@ fn a_reload_changes_how_much_is_kept_and_ends_it() {
     assert_eq!(reload(json!({"memory": 0})), "restart");
     let refused = daemon.refused("log", &json!({"services": ["web"]}));
     assert!(refused["data"]["hint"].as_str().unwrap().contains("logger: {memory: 64KiB}"), "{refused}");
+}
+
+/// What a service wrote last before its last ends, as `why` tells it.
+fn last_words(daemon: &Daemon, name: &str) -> Vec<Vec<String>> {
+    let lives = daemon.call("why", &json!({"services": [name]}));
+    let output = lives[0]["output"].as_array().cloned().unwrap_or_default();
+    let ends: Vec<&Value> = lives[0]["events"].as_array().unwrap().iter().filter(|event| event["event"] == "exited").collect();
+    let told = |words: &Value| {
+        assert!(ends.iter().any(|end| end["pid"] == words["pid"] && end["time"] == words["ended"]), "{words} of {ends:?}");
+        words["lines"].as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+    };
+    output.iter().map(told).collect()
+}
+
+#[test]
+fn why_tells_what_was_written_last_before_each_of_the_last_ends() {
+    // Each run says how many there were, but one that says nothing.
+    let script = "echo >> runs; run=$(wc -l < runs); [ $run = 3 ] && exit 1; for i in 1 2 3 4 5 6 7 8 9 10; do echo run $run line $i; done; printf 'end of %s' $run >&2; exit 1";
+    let loggers = |folder: &Path| {
+        [json!({"path": folder}), json!({"memory": "64KiB"}), json!({"path": folder, "max_file_size": "40", "max_files": 99})]
+    };
+    for number in 0..3 {
+        let setup = Setup::new();
+        let logger = loggers(&setup.path("log"))[number].clone();
+        let daemon = setup.config(&json!({"logger": logger, "services": [task("web", script)]})).start();
+        let run_of = |run: usize| -> Vec<String> {
+            let lines = (2..=10).map(|line| format!("run {run} line {line}"));
+            lines.chain([format!("end of {run}")]).collect()
+        };
+        let told = [vec![], vec![run_of(1)], vec![run_of(1), run_of(2)], vec![run_of(1), run_of(2)], vec![run_of(2), run_of(4)]];
+        for expected in told {
+            let mut found = last_words(&daemon, "web");
+            found.iter_mut().for_each(|lines| lines.sort_by_key(|line| line.starts_with("end"))); // two streams are mixed as they come
+            assert_eq!(found, expected, "with {logger}");
+            run(&daemon, "web");
+        }
+    }
+}
+
+#[test]
+fn why_is_bounded_and_tells_of_a_long_line_its_end() {
+    let daemon = in_memory("64KiB", &[task("web", "head -c 20000 /dev/zero | tr '\\0' x; echo end; exit 3")]);
+    run(&daemon, "web");
+    let [words] = last_words(&daemon, "web").try_into().unwrap();
+    assert_eq!((words.len(), words[0].len(), words[0].ends_with("xend")), (1, 4095, true));
+}
+
+#[test]
+fn a_flood_is_cut_to_its_share_of_each_second_and_the_rest_is_told() {
+    let script = "printf 'begun '; seq -f 'line %g' 3000; echo last >&2; sleep 1.1; echo after";
+    let daemon = start(&json!({"rate_limit": "8KiB/s", "memory": "64KiB"}), &[task("web", script)]);
+    run(&daemon, "web");
+    let folder = daemon.path("log");
+    let lines = read(&daemon, &json!({"services": ["web"]}));
+    assert_eq!(text(&folder, "web").lines().collect::<Vec<_>>(), messages(&lines));
+    let marks: Vec<&Value> = lines.iter().filter(|line| line["stream"] == "ppm").collect();
+    let number = |text: &str, before: char| text.split(before).nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
+    let left_out: usize = marks.iter().map(|mark| number(mark["message"].as_str().unwrap(), '(')).sum();
+    let written = "begun ".len() + (1..=3000).map(|i| format!("line {i}\n").len()).sum::<usize>() + "last\nafter\n".len();
+    let kept: usize = lines.iter().filter(|line| line["stream"] != "ppm").map(|line| line["message"].as_str().unwrap().len() + 1).sum();
+    assert_eq!(kept + left_out, written, "{marks:?}");
+    assert!(left_out > 0 && lines.last().unwrap()["message"] == "after", "{marks:?}");
+    assert!(marks[0]["message"].as_str().unwrap().ends_with(" bytes): more than 8KiB/s]"), "{marks:?}");
+    assert_eq!(last_words(&daemon, "web")[0].last().unwrap(), "after");
+}
+
+#[test]
+fn what_the_daemon_says_can_be_json_with_what_happened_in_fields() {
+    let script = "echo $$; exit 3";
+    let setup = Setup::new().env("PPM_LOG_FORMAT", "json").env("PPM_LOG", "debug").services(&[task("web", script)]);
+    let daemon = setup.start();
+    run(&daemon, "web");
+    let daemon = daemon.ended();
+    let lines: Vec<Value> = daemon.stderr().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["service"] == "ppm" && line["time"].is_string() && line["message"].is_string()), "{lines:?}");
+    let exited = lines.iter().find(|line| line["event"] == "exited").unwrap();
+    assert_eq!((&exited["level"], &exited["name"], &exited["id"]), (&json!("warn"), &json!("web"), &json!(1)));
+    assert_eq!((&exited["from"], &exited["to"], &exited["exit"]), (&json!("running"), &json!("crashed"), &json!({"code": 3})));
+    let text = exited["message"].as_str().unwrap();
+    assert!(text.starts_with("web: exit code 3 after ") && text.ends_with(&format!(" (pid {})", exited["pid"])), "{text}");
+    assert!(lines.iter().any(|line| line["level"] == "info" && line["event"] == "started"), "{lines:?}");
+}
+
+#[test]
+fn a_journal_gets_priorities_and_a_prefix_can_be_left_out() {
+    use std::os::unix::fs::MetadataExt;
+    let setup = Setup::new();
+    let stderr = fs::metadata(setup.path("stderr")).unwrap();
+    let stream = format!("{}:{}", stderr.dev(), stderr.ino());
+    let setup = setup.env("JOURNAL_STREAM", stream).env("PPM_LOG_PREFIX", "0").env("PPM_LOG", "loud,ppm_daemon=info");
+    let daemon = setup.services(&[task("web", "exit 3")]).start();
+    run(&daemon, "web");
+    let daemon = daemon.ended();
+    let text = daemon.stderr();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "<4>warning: PPM_LOG: `loud` is not a level: write `info`, or `ppm_daemon=debug,info`");
+    assert!(lines[1].starts_with(&format!("<6>{}, pid ", env!("CARGO_PKG_VERSION"))), "{text}");
+    assert!(lines.iter().any(|line| line.starts_with("<6>web: started by request (pid ")), "{text}");
+    assert!(lines.iter().any(|line| line.starts_with("<4>warning: web: exit code 3 after ")), "{text}");
+}
+
+#[test]
+fn two_daemons_do_not_write_into_one_folder() {
+    let first = start(&json!({}), &[task("web", "echo first")]);
+    run(&first, "web");
+    let folder = first.path("log");
+    until("its line is in the file", || (text(&folder, "web") == "first\n").then_some(()));
+    let setup = Setup::new();
+    let config = json!({"logger": {"path": folder}, "services": [task("web", "echo second")]});
+    let second = setup.config(&config).start();
+    run(&second, "web");
+    until("a warning", || second.stderr().contains(": another daemon writes there; output goes to").then_some(()));
+    assert_eq!(text(&folder, "web"), "first\n");
+    let _kept = first.ended();
+    until("the folder is free", || {
+        run(&second, "web");
+        text(&folder, "web").ends_with("second\n").then_some(())
+    });
 }

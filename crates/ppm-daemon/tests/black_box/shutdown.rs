@@ -272,7 +272,7 @@ fn r63_a_configuration_that_was_named_must_be_there() {
     let mut by_flag = missing;
     by_flag.command.arg("--config").arg(&path);
     let by_variable = Setup::new().env("PPM_CONFIG", &path);
-    let text = format!("error: cannot read the configuration {}: No such file or directory (os error 2)\n", path.display());
+    let text = format!("error: cannot read the configuration {}: no such file or directory\n", path.display());
     for setup in [by_flag, by_variable] {
         let (code, stderr) = setup.fail();
         assert_eq!(code, 78);

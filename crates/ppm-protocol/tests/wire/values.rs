@@ -9,7 +9,7 @@ use ppm_protocol::message::{
     AddService, Answer, Await, Check, Execute, Forward, Goal, ReadAgain, ReadLog, ReadStats, RunService, Selection, SendSignal, Targets,
     Watch,
 };
-use ppm_protocol::types::ContainerRow;
+use ppm_protocol::types::{ContainerRow, LastWords};
 use ppm_protocol::{
     Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Executed, Exit, Failure, Farewell, Forwarded, Greeting, Health,
     HealthRow, History, InfoRow, Life, LogLine, LogSources, Method, NeedRow, NextStart, PlanEvent, PlanRow, Reload, ReloadAction,
@@ -81,6 +81,12 @@ pub fn values() -> BTreeMap<String, Line> {
         partial: false,
     };
     let odd = LogLine { time: None, message: "\u{fffd}(".to_owned(), bytes: Some(vec![0xc3, 0x28]), partial: true, ..line.clone() };
+    let ended = event_row(EventKind::Exited);
+    let lines = vec![LogLine { stream: Stream::Stderr, message: "fatal: queue unreachable".to_owned(), ..line.clone() }];
+    let output = vec![LastWords { pid: ended.pid.unwrap(), ended: ended.time, lines }];
+    let sources = LogSources { services: vec!["web".to_owned()], bytes: Some(62_914_560) };
+    put("reply-log-bytes".to_owned(), reply(Method::Log, Answer::Log(sources)));
+    put("reply-why-output".to_owned(), reply(Method::Why, Answer::Lives(vec![Life { output, ..life() }])));
     put("log-odd".to_owned(), Line::Log(odd));
     put("log".to_owned(), Line::Log(line));
     put("end".to_owned(), Line::End(End { call: RpcId::Number(1), error: None, exit: None }));
@@ -196,7 +202,7 @@ fn answer(method: Method) -> Answer {
             Answer::Configuration(Configuration { yaml: "services:\n- name: web\n  command: [/app/web, --port, '8080']\n".to_owned() })
         }
         Method::Scheduler => Answer::Plans(plans()),
-        Method::Log => Answer::Log(LogSources { services: vec!["web".to_owned(), "ppm-daemon".to_owned()] }),
+        Method::Log => Answer::Log(LogSources { services: vec!["web".to_owned(), "ppm-daemon".to_owned()], bytes: None }),
         Method::Events => Answer::History(History { events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)] }),
         Method::Health => Answer::Health(health()),
         Method::Why => Answer::Lives(vec![life()]),
@@ -334,7 +340,7 @@ fn runs() -> RunsRow {
 }
 
 fn life() -> Life {
-    Life { row: crashed(), events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)] }
+    Life { row: crashed(), events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)], output: Vec::new() }
 }
 
 fn reload() -> Reload {

@@ -1,16 +1,16 @@
 //! The lives of services, as `why` tells them: a headline, and what happened, the newest last.
 
-use ppm_protocol::types::Life;
-use ppm_protocol::{EventKind, EventRow};
+use ppm_protocol::types::{LastWords, Life};
+use ppm_protocol::{EventKind, EventRow, LogLine, Stream};
 
 use super::info::headline;
-use super::text::{clean, width, wrap};
-use super::{Look, Medium, QUIET, events, units};
+use super::text::{clean, cut, width, wrap};
+use super::{BAD, Look, Medium, QUIET, events, units};
 
 /// In front of each event.
 const INDENT: usize = 2;
 
-/// In front of what happened, where it stands below.
+/// In front of what happened, where it stands below, and of what was written last.
 const BELOW: usize = 4;
 
 /// Between two columns.
@@ -44,8 +44,19 @@ fn story(life: &Life, look: &Look) -> String {
             Layout::Below(lines) => lines.iter().map(|line| format!("\n{:BELOW$}{line}", "")).collect(),
         };
         out.push_str(&format!("{:INDENT$}{:before$}{time}{:GAP$}{kind}{what}\n", "", "", ""));
+        for line in last_words(life, event) {
+            let bar = if line.stream == Stream::Stderr { BAD } else { QUIET };
+            let room = look.width().map_or(usize::MAX, |limit| limit.saturating_sub(BELOW + GAP));
+            out.push_str(&format!("{:BELOW$}{} {}\n", "", look.paint(bar, "|"), cut(&clean(&line.message), room)));
+        }
     }
     out
+}
+
+/// What the service wrote last before this end, if that is kept.
+fn last_words<'a>(life: &'a Life, event: &EventRow) -> impl Iterator<Item = &'a LogLine> {
+    let is_of = |words: &&LastWords| event.event == EventKind::Exited && (Some(words.pid), words.ended) == (event.pid, event.time);
+    life.output.iter().find(is_of).into_iter().flat_map(|words| &words.lines)
 }
 
 /// On a terminal the day is told only where it is another.
@@ -156,6 +167,20 @@ mod tests {
         }
     }
 
+    fn last_lines() -> Vec<LogLine> {
+        let line = |stream, message: &str| LogLine {
+            time: "2026-11-23T11:59:55.900Z".parse().ok(),
+            service: "web".to_owned(),
+            id: Some(2),
+            stream,
+            message: message.to_owned(),
+            bytes: None,
+            partial: false,
+        };
+        let long = "panic: cannot listen on 0.0.0.0:80: address already in use (is another server running?)";
+        vec![line(Stream::Stdout, "starting\x1b[2J"), line(Stream::Stderr, long)]
+    }
+
     fn crashed() -> Life {
         let row = ServiceRow {
             status: Status::Crashed,
@@ -186,6 +211,7 @@ mod tests {
                 exited("2026-11-23T11:59:56.000Z", 77, Exit::Code(3), 1000, Status::Crashed, "exit code 3"),
                 event("2026-11-23T11:59:56.000Z", EventKind::Planned, Status::Crashed, "exit code 3, retry 2 in 2s"),
             ],
+            output: vec![LastWords { pid: 77, ended: "2026-11-23T11:59:56.000Z".parse().unwrap(), lines: last_lines() }],
         }
     }
 
@@ -198,6 +224,8 @@ web: Crashed 4s ago: exit code 3, retry 2 in 2s
   2026-11-22 23:10:01  exited    stopped by request (killed by SIGTERM), after 14h 10m, pid 31
   2026-11-23 11:59:55  started   by request, pid 77
   2026-11-23 11:59:56  exited    exit code 3, after 1s, pid 77
+    | starting\\u{1b}[2J
+    | panic: cannot listen on 0.0.0.0:80: address already in use (is another server running?)
   2026-11-23 11:59:56  planned   exit code 3, retry 2 in 2s
 ";
         assert_eq!(format!("\n{}", stories(&[crashed()], &piped())), expected);
@@ -214,6 +242,8 @@ web: Crashed 4s ago: exit code 3, retry 2 in 2s
                                  14h 10m, pid 31
              11:59:55  started   by request, pid 77
              11:59:56  exited    exit code 3, after 1s, pid 77
+    | starting\\u{1b}[2J
+    | panic: cannot listen on 0.0.0.0:80: address already in use (is another se…
              11:59:56  planned   exit code 3, retry 2 in 2s
 ";
         assert_eq!(format!("\n{}", stories(&[crashed()], &terminal(80))), expected);
@@ -232,6 +262,8 @@ web: Crashed 4s ago: exit code 3, retry 2 in 2s
              11:59:55  started   by request, pid 77
              11:59:56  exited    exit code 3, after 1s, pid
                                  77
+    | starting\\u{1b}[2J
+    | panic: cannot listen on 0.0.0.0:80: address already i…
              11:59:56  planned   exit code 3, retry 2 in 2s
 ";
         assert_eq!(format!("\n{}", stories(&[crashed()], &terminal(60))), expected);
@@ -253,6 +285,8 @@ web: Crashed 4s ago: exit code 3, retry 2 in 2s
     by request, pid 77
              11:59:56  exited
     exit code 3, after 1s, pid 77
+    | starting\\u{1b}[2J
+    | panic: cannot listen on 0.0.0.0:80: a…
              11:59:56  planned
     exit code 3, retry 2 in 2s
 ";
@@ -267,7 +301,8 @@ web: Crashed 4s ago: exit code 3, retry 2 in 2s
 
     #[test]
     fn one_to_whom_nothing_happened_says_so() {
-        let life = Life { row: ServiceRow { status: Status::Created, pid: None, uptime_ms: None, ..web() }, events: vec![] };
+        let life =
+            Life { row: ServiceRow { status: Status::Created, pid: None, uptime_ms: None, ..web() }, events: vec![], output: vec![] };
         assert_eq!(
             stories(&[life.clone(), life], &piped()),
             "web: Created\n  nothing has happened to it yet\n\nweb: Created\n  nothing has happened to it yet\n"
