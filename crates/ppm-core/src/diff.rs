@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use ppm_protocol::ReloadAction;
 
 use crate::attributes::{Attributes, Resource, write_umask};
-use crate::config::write_duration;
+use crate::config::{write_duration, write_size};
 use crate::dependencies::Need;
 use crate::environment::{EnvValue, Surroundings};
 use crate::hook::{Hook, HookSpec};
@@ -52,6 +52,7 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
         health,
         log,
         essential,
+        max_memory,
         depends_on,
         on_dependency_restart,
         replica_of: _,
@@ -74,6 +75,7 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
     changes.health(health.as_deref(), new.health.as_deref());
     changes.of_process |= old.voice() != new.voice(); // it is told at its start
     changes.compare("essential", essential, &new.essential);
+    changes.compare("max_memory", or_none(max_memory.map(write_size)), or_none(new.max_memory.map(write_size)));
     changes.compare("depends_on", needs_in_words(depends_on), needs_in_words(&new.depends_on));
     changes.compare("on_dependency_restart", on_dependency_restart.name(), new.on_dependency_restart.name());
     changes.compare("groups", groups.join(" "), new.groups.join(" "));

@@ -21,7 +21,7 @@ use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
 use crate::target::Target;
 use crate::time::{Now, Timestamp};
-use crate::usage::Usage;
+use crate::usage::{Container, Usage};
 use crate::watch::{Changes, WatchSpec};
 
 /// A service's number, 1 or greater; never given to another service while the daemon lives.
@@ -225,6 +225,8 @@ pub enum Event {
         sample: u64,
         /// One entry for each of those asked for that could be read.
         usages: Vec<(Whose, Usage)>,
+        /// The container, where the daemon's own usage was asked for.
+        container: Option<Container>,
     },
     /// Files changed that are watched for a service ([`Action::Watch`]).
     FilesChanged {
@@ -489,6 +491,10 @@ pub struct Running {
 /// How much of each process is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
+    /// What stands in the first of them: resident memory and time on processors.
+    Rss,
+    /// The same, and the proportional memory.
+    Pss,
     /// What stands in a few short files.
     Cheap,
     /// Also the proportional memory, for which the kernel looks at every page.
@@ -572,6 +578,8 @@ pub enum Cause {
     Backoff,
     /// It ended before, and shall always run.
     Restart,
+    /// It had outgrown its `max_memory`.
+    Memory,
     /// Files changed that are watched for it.
     Watch,
 }
@@ -588,6 +596,7 @@ impl fmt::Display for Cause {
             Cause::Missed => "missed",
             Cause::Backoff => "backoff",
             Cause::Restart => "restart",
+            Cause::Memory => "memory",
             Cause::Watch => "watch",
         })
     }

@@ -528,6 +528,7 @@ fn aim_of(service: &Service, input: &Input) -> Aim {
         | Input::Fire
         | Input::ClockSet(_)
         | Input::Replan
+        | Input::Outgrew { .. }
         | Input::FilesChanged(_)
         | Input::Tick
         | Input::Spawned(_)

@@ -84,7 +84,7 @@ impl Outcome {
         match how {
             How::Finished => Outcome::Finished,
             How::Crashed | How::OutOfMemory | How::Unwell(_) => Outcome::Crashed,
-            How::Obeyed | How::DiedStopping | How::Overran(_) => Outcome::Stopped,
+            How::Obeyed | How::DiedStopping | How::Overran(_) | How::Outgrew { .. } => Outcome::Stopped,
             How::TimedOut(_) => Outcome::TimedOut,
             How::NotStarted(_) => Outcome::NotStarted,
         }

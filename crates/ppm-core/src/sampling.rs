@@ -14,13 +14,13 @@ use crate::event::{Action, ClientId, Detail, From, Pid, Running, ServiceId, Whos
 use crate::service::Service;
 use crate::supervisor::Supervisor;
 use crate::time::{Mono, Now};
-use crate::usage::{self, Usage};
+use crate::usage::{self, Container, Usage};
 
 /// The shortest time over which a rate means something (the kernel counts CPU time in steps of 10 ms).
 const WINDOW: Duration = Duration::from_millis(200);
 
 /// A run: its main process, and when that was started. Of two runs with the same number the second is another.
-type Run = (Pid, Mono);
+pub(crate) type Run = (Pid, Mono);
 
 /// The last reading of somebody, and of which run.
 type Bases = BTreeMap<Whose, (Run, Usage)>;
@@ -36,6 +36,8 @@ struct Job {
     wanted: Detail,
     /// What its rates are over; others who ask meanwhile do not change it.
     bases: Bases,
+    /// The same for the container.
+    container: Option<Container>,
 }
 
 /// How far a call has come.
@@ -62,6 +64,7 @@ impl Job {
 #[derive(Debug, Default)]
 pub(crate) struct Sampling {
     last: Bases,
+    container: Option<Container>,
     jobs: BTreeMap<u64, Job>,
     next: u64,
 }
@@ -104,24 +107,35 @@ impl Supervisor {
         let has_bases = whose.iter().all(|whose| self.has_base(now, *whose));
         let base = |whose: &Whose| Some((*whose, *self.sampling.last.get(whose)?));
         let bases = if has_bases { whose.iter().filter_map(base).collect() } else { Bases::new() };
+        let container = self.sampling.container.filter(|_| has_bases);
         let stage = if has_bases { Stage::Last } else { Stage::First };
-        self.sampling.jobs.insert(sample, Job { to, whose, runs: BTreeMap::new(), stage, wanted, bases });
+        self.sampling.jobs.insert(sample, Job { to, whose, runs: BTreeMap::new(), stage, wanted, bases, container });
         self.ask_for_sample(sample);
     }
 
     /// A reading is there: it is the second, or the second follows.
-    pub(crate) fn sampled(&mut self, now: Now, sample: u64, usages: Vec<(Whose, Usage)>) {
+    pub(crate) fn sampled(&mut self, now: Now, sample: u64, usages: Vec<(Whose, Usage)>, container: Option<Container>) {
+        if self.memory_read(now, sample, &usages) {
+            return;
+        }
         let Some(mut job) = self.sampling.jobs.remove(&sample) else { return };
         let readings = self.readings(&job.runs, usages);
         self.sampling.last.extend(readings.clone());
+        self.sampling.container = container.or(self.sampling.container);
         match job.stage {
             Stage::First | Stage::Between(_) => {
                 job.bases = readings;
+                job.container = container;
                 job.stage = Stage::Between(now.mono + WINDOW);
                 self.sampling.jobs.insert(sample, job);
             }
             Stage::Last => {
-                let rows = job.whose.iter().filter_map(|whose| self.stats_row(now, *whose, &job.bases, &readings)).collect();
+                let mut rows: Vec<StatsRow> =
+                    job.whose.iter().filter_map(|whose| self.stats_row(now, *whose, &job.bases, &readings)).collect();
+                let own = rows.iter_mut().find(|row| row.id.is_none());
+                if let (Some(own), Some(latest)) = (own, container) {
+                    own.container = Some(usage::container_row(&job.container.unwrap_or(latest), &latest));
+                }
                 self.actions.push(Action::Respond { to: job.to, result: Ok(Answer::Stats(rows)) });
             }
         }
@@ -141,11 +155,23 @@ impl Supervisor {
 
     fn ask_for_sample(&mut self, sample: u64) {
         let Some(job) = self.sampling.jobs.get(&sample) else { return };
-        let runs: BTreeMap<Whose, Run> = job.whose.iter().filter_map(|whose| Some((*whose, self.run_of(*whose)?))).collect();
-        let whose = job.whose.iter().filter(|whose| runs.contains_key(whose)).copied().collect();
         let detail = if job.stage == Stage::Last { job.wanted } else { Detail::Cheap };
-        self.actions.push(Action::Sample { sample, whose, running: self.running(), detail });
+        let runs = self.have_read(sample, &job.whose.clone(), detail);
         self.sampling.jobs.entry(sample).and_modify(|job| job.runs = runs);
+    }
+
+    /// Has those read who run, under a number of its own: gives it, and the runs.
+    pub(crate) fn ask_to_read(&mut self, whose: &[Whose], detail: Detail) -> (u64, BTreeMap<Whose, Run>) {
+        let sample = self.sampling.next;
+        self.sampling.next += 1;
+        (sample, self.have_read(sample, whose, detail))
+    }
+
+    fn have_read(&mut self, sample: u64, whose: &[Whose], detail: Detail) -> BTreeMap<Whose, Run> {
+        let runs: BTreeMap<Whose, Run> = whose.iter().filter_map(|whose| Some((*whose, self.run_of(*whose)?))).collect();
+        let whose = whose.iter().filter(|whose| runs.contains_key(whose)).copied().collect();
+        self.actions.push(Action::Sample { sample, whose, running: self.running(), detail });
+        runs
     }
 
     fn running(&self) -> Vec<Running> {
@@ -153,7 +179,7 @@ impl Supervisor {
         self.services().filter_map(running).collect()
     }
 
-    fn run_of(&self, whose: Whose) -> Option<Run> {
+    pub(crate) fn run_of(&self, whose: Whose) -> Option<Run> {
         match whose {
             None => Some((self.pid, self.started.mono)),
             Some(id) => self.service(id)?.live().map(|live| (live.pid, live.since)),
@@ -180,10 +206,18 @@ impl Supervisor {
     }
 
     fn stats_row(&self, now: Now, whose: Whose, bases: &Bases, readings: &Bases) -> Option<StatsRow> {
-        let (id, name) = match whose {
-            None => (None, "<ppm>"),
-            Some(id) => (Some(id.0), self.service(id)?.spec().name.as_str()),
+        let (id, name, memory_limit) = match whose {
+            None => (None, "<ppm>", None),
+            Some(id) => {
+                let spec = self.service(id)?.spec();
+                (Some(id.0), spec.name.as_str(), spec.max_memory)
+            }
         };
+        let row = self.figures(now, whose, id, name, bases, readings)?;
+        Some(StatsRow { memory_limit, ..row })
+    }
+
+    fn figures(&self, now: Now, whose: Whose, id: Option<u32>, name: &str, bases: &Bases, readings: &Bases) -> Option<StatsRow> {
         let Some(run @ (pid, since)) = self.run_of(whose) else { return Some(usage::empty_row(id?, name)) };
         let uptime = usage::millis(now.mono.since(since));
         let Some((_, latest)) = readings.get(&whose).filter(|(of, _)| *of == run) else {

@@ -242,6 +242,13 @@ pub enum Limit {
     Until(Mono),
     /// It has lasted this long, which was too long, and was asked to end.
     Passed(Duration),
+    /// It has used so many bytes of so many that it may, and was asked to end.
+    Outgrown {
+        /// Used.
+        used: u64,
+        /// `max_memory`.
+        max: u64,
+    },
     /// It did not become ready in time, or was not well, and was asked to end.
     Unwell,
 }
@@ -276,6 +283,13 @@ pub enum How {
     Overran(Option<Duration>),
     /// It was asked to end, since it had lasted this long, which was too long.
     TimedOut(Duration),
+    /// It was asked to end, since it used so many bytes of so many that it may.
+    Outgrew {
+        /// Used.
+        used: u64,
+        /// `max_memory`.
+        max: u64,
+    },
     /// It was asked to end, since its probes failed; in words.
     Unwell(String),
     /// It could not be started, for this cause.
@@ -287,7 +301,7 @@ impl Live {
     pub fn lasts_until(self) -> Option<Mono> {
         match (self.leaving, self.limit) {
             (None, Limit::Until(at)) => Some(at),
-            (Some(_), _) | (None, Limit::None | Limit::Passed(_) | Limit::Unwell) => None,
+            (Some(_), _) | (None, Limit::None | Limit::Passed(_) | Limit::Outgrown { .. } | Limit::Unwell) => None,
         }
     }
 }
@@ -309,7 +323,8 @@ impl End {
                 | How::TimedOut(_)
                 | How::Unwell(_),
                 None,
-            ) => 0,
+            )
+            | (How::Outgrew { .. }, None) => 0,
         }
     }
 }
@@ -358,6 +373,13 @@ pub enum Input {
     ClockSet(i64),
     /// The zone of schedules is another: plan again.
     Replan,
+    /// All its processes together use so many bytes, which is more than it may.
+    Outgrew {
+        /// Used.
+        used: u64,
+        /// `max_memory`.
+        max: u64,
+    },
     /// Files changed that are watched for it.
     FilesChanged(Changes),
     /// Its deadline may have passed.
@@ -778,6 +800,23 @@ impl Service {
                 Input::PassOn(_),
             ) => {}
 
+            (Run::Up(live) | Run::Paused(live), Input::Outgrew { used, max }) => self.outgrew(ctx, live, *used, *max, out),
+            (
+                Run::Idle
+                | Run::Blocked { .. }
+                | Run::Preparing { .. }
+                | Run::Starting { .. }
+                | Run::Closing { .. }
+                | Run::Stopping { .. }
+                | Run::Killing { .. }
+                | Run::Draining { .. }
+                | Run::Purging { .. }
+                | Run::Finishing { .. }
+                | Run::Cleaning { .. }
+                | Run::Waiting { .. },
+                Input::Outgrew { .. },
+            ) => {} // what was measured is ending, or has ended
+
             (_, Input::Hook(hook, input)) => self.step_hook(ctx, *hook, input, out),
             (
                 Run::Idle
@@ -1163,7 +1202,18 @@ impl Service {
         self.begin_stop(ctx, live, Next::Policy, out);
     }
 
-    /// The main process ended after it was asked to, by its user or because it lasted too long.
+    /// It uses more memory than it may: it is asked to end like everybody, and comes back at once. While others that need it
+    /// are ending it has to wait for them; it is looked at again soon.
+    fn outgrew(&mut self, ctx: &Context<'_>, live: Live, used: u64, max: u64, out: &mut Vec<Effect>) {
+        if live.leaving.is_some() || ctx.needs.is_held {
+            return;
+        }
+        let live = Live { limit: Limit::Outgrown { used, max }, ..live };
+        self.tell(EventKind::OverMemory, Some(live.pid), view::memory(used, max), out);
+        self.begin_stop(ctx, live, Next::Start(Cause::Memory), out);
+    }
+
+    /// The main process ended after it was asked to, by its user or because it lasted too long or used too much.
     fn stopped(&mut self, ctx: &Context<'_>, live: Live, exit: Exit, left: Group, how: How, out: &mut Vec<Effect>) {
         match live.limit {
             Limit::Passed(limit) if self.is_active() => {
@@ -1177,7 +1227,12 @@ impl Service {
                 self.crashes = self.crashes.saturating_add(1);
                 self.begin_hook(Hook::OnCrash, out);
             }
-            Limit::Passed(_) | Limit::Unwell | Limit::None | Limit::Until(_) => self.record(ctx, exit, left, how, live.pid, out),
+            Limit::Outgrown { used, max } if self.is_active() => {
+                self.record(ctx, exit, left, How::Outgrew { used, max }, live.pid, out);
+            }
+            Limit::Passed(_) | Limit::Outgrown { .. } | Limit::Unwell | Limit::None | Limit::Until(_) => {
+                self.record(ctx, exit, left, how, live.pid, out)
+            }
         }
     }
 
@@ -1402,6 +1457,7 @@ impl Service {
             | Cause::Dependency
             | Cause::Backoff
             | Cause::Restart
+            | Cause::Memory
             | Cause::Watch => None,
         };
         self.runs.begin(keep, Record { cause, planned, started: ctx.now.wall, end: None });
@@ -1500,7 +1556,7 @@ impl Service {
             (How::Finished, RestartWhen::Always) => (policy.interval, Cause::Restart),
             (How::Finished, RestartWhen::Never | RestartWhen::OnFailure)
             | (How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::Unwell(_) | How::NotStarted(_), RestartWhen::Never)
-            | (How::Obeyed | How::DiedStopping | How::Overran(_), _) => return,
+            | (How::Obeyed | How::DiedStopping | How::Overran(_) | How::Outgrew { .. }, _) => return,
         };
         let until = end.at + delay;
         self.run = Run::Waiting { until, cause };

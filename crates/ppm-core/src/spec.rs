@@ -100,6 +100,8 @@ pub struct ServiceSpec {
     pub log: LogChoice,
     /// Whether its end, when nothing starts it again and nobody asked for it, ends the daemon.
     pub essential: bool,
+    /// How many bytes of memory all its processes together may use before it is started anew; None: any.
+    pub max_memory: Option<u64>,
     /// What must be there before it starts, as written; each service once.
     pub depends_on: Vec<Need>,
     /// What becomes of it when one of these is started anew.
@@ -249,6 +251,7 @@ impl ServiceSpec {
             health: None,
             log: LogChoice::AsLogger,
             essential: false,
+            max_memory: None,
             depends_on: Vec::new(),
             replica_of: None,
             on_dependency_restart: OnDependencyRestart::Keep,

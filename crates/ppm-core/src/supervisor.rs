@@ -23,6 +23,7 @@ use crate::guests::Guests;
 use crate::hook::Hook;
 use crate::journal::{Actor, Journal, event_row};
 use crate::logging::LogKeys;
+use crate::max_memory::MemoryWatch;
 use crate::oom::OomKills;
 use crate::planning::Plan;
 use crate::reload::Reading;
@@ -111,6 +112,7 @@ struct Keys {
     deadline: Option<Mono>,
     plan: Option<Timestamp>,
     busy: bool,
+    limited: bool,
     watched: bool,
 }
 
@@ -140,6 +142,7 @@ pub struct Supervisor {
     pub(crate) journal: Journal,
     pub(crate) waiting: Waiting,
     pub(crate) sampling: Sampling,
+    pub(crate) memory: MemoryWatch,
     pub(crate) guests: Guests,
     pub(crate) attached: Attached,
     pub(crate) reading: Reading,
@@ -189,6 +192,7 @@ impl Supervisor {
             journal: Journal::default(),
             waiting: Waiting::default(),
             sampling: Sampling::default(),
+            memory: MemoryWatch::default(),
             guests: Guests::default(),
             attached: Attached::default(),
             reading: Reading::default(),
@@ -278,7 +282,7 @@ impl Supervisor {
             Event::GuestEnded { client, exit } => self.guest_ended(client, exit),
             Event::Alone => self.alone(now),
             Event::FilesChanged { id, changes } => self.step(now, id, &Input::FilesChanged(changes)),
-            Event::Sampled { sample, usages } => self.sampled(now, sample, usages),
+            Event::Sampled { sample, usages, container } => self.sampled(now, sample, usages, container),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
             Event::Signalled(signal) => {
                 self.acting = Some(Actor::Signal(signal));
@@ -307,7 +311,16 @@ impl Supervisor {
             Phase::Running | Phase::Over => None,
         };
         let clock = (self.checks_clock() && !self.plans.is_empty()).then_some(self.clock.next);
-        let deadlines = [at_once, service, phase, clock, self.waiting.deadline(), self.sampling.deadline(), self.guests.deadline()];
+        let deadlines = [
+            at_once,
+            service,
+            phase,
+            clock,
+            self.waiting.deadline(),
+            self.sampling.deadline(),
+            self.guests.deadline(),
+            self.memory.deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -451,6 +464,7 @@ impl Supervisor {
         self.time_out_waiters(now);
         self.expel_guests(now);
         self.sample_again(now);
+        self.look_at_memory(now);
         if matches!(self.phase, Phase::Stopping { kill_at } | Phase::Sweeping { kill_at } if kill_at <= now.mono) {
             self.kill_everything(now);
         }
@@ -528,8 +542,9 @@ impl Supervisor {
     /// Brings the indices in line with a service that may have changed.
     pub(crate) fn index(&mut self, id: ServiceId) {
         let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
+        let limited = service.spec().max_memory.is_some() && matches!(service.run(), Run::Up(_) | Run::Paused(_)) && !service.is_leaving();
         let (pid, deadline, plan, busy) = (service.pid(), service.deadline(), service.plan(), service.is_busy());
-        let new = Keys { pid, deadline, plan, busy, ..*keys };
+        let new = Keys { pid, deadline, plan, busy, limited, ..*keys };
         let old = std::mem::replace(keys, new);
         if old.pid != new.pid {
             old.pid.map(|pid| self.pids.remove(&pid));
@@ -542,6 +557,9 @@ impl Supervisor {
         if old.plan != new.plan {
             old.plan.map(|at| self.plans.remove(&(at, id)));
             new.plan.map(|at| self.plans.insert((at, id)));
+        }
+        if old.limited != new.limited {
+            self.memory.set_limited(id, new.limited);
         }
         self.busy = self.busy + usize::from(new.busy) - usize::from(old.busy);
     }
@@ -590,6 +608,7 @@ impl Supervisor {
         self.tell(row);
         self.journal.forget(id.0);
         self.sampling.forget(id);
+        self.memory.forget(id);
         if let Some(line) = self.welcome(now, id) {
             self.announce(Notice::Info(line));
         }
@@ -795,6 +814,10 @@ impl Supervisor {
         self.check_dependencies()?;
         if let Some(id) = self.sampling.kept().find(|id| !self.services.contains_key(id)) {
             return Err(format!("a reading of {id:?} is kept, which is no more"));
+        }
+        let limited = self.services().filter(|service| service.spec().max_memory.is_some() && service.pid().is_some());
+        if self.memory.count() > limited.count() {
+            return Err("the memory of somebody is watched who has no limit, or no process".to_owned());
         }
         let busy = self.services().filter(|service| service.is_busy()).count();
         if busy != self.busy {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ppm_protocol::StatsRow;
+use ppm_protocol::{ContainerRow, StatsRow};
 
 use crate::event::Pid;
 use crate::time::Mono;
@@ -125,6 +125,59 @@ impl Usage {
     }
 }
 
+/// The container as a whole, or what the daemon shares a control group with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Container {
+    /// When it was read.
+    pub at: Mono,
+    /// Time on processors since the group was made.
+    pub cpu: Option<Duration>,
+    /// How many cores it may use.
+    pub cores: Option<f64>,
+    /// Bytes, without pages of files that were not used lately.
+    pub memory: Option<u64>,
+    /// The least of what its groups and the machine allow.
+    pub memory_limit: Option<u64>,
+    /// Processes and threads.
+    pub tasks: Option<u64>,
+    /// How many of them there may be; None: any, as far as is known.
+    pub tasks_limit: Option<u64>,
+    /// How much is waited for what is short.
+    pub pressure: Pressure,
+}
+
+/// Percent of the last ten seconds in which somebody waited for it (PSI).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pressure {
+    /// A processor.
+    pub cpu: Option<f64>,
+    /// Memory.
+    pub memory: Option<f64>,
+    /// Storage.
+    pub io: Option<f64>,
+}
+
+/// The row of the container, given an earlier reading and the latest.
+pub fn container_row(earlier: &Container, latest: &Container) -> ContainerRow {
+    let seconds = latest.at.since(earlier.at).as_secs_f64();
+    let busy = earlier.cpu.zip(latest.cpu).map(|(earlier, latest)| latest.saturating_sub(earlier).as_secs_f64());
+    ContainerRow {
+        cpu_percent: busy.map(|busy| if seconds > 0.0 { tenths(busy / seconds * 100.0) } else { 0.0 }),
+        cores: latest.cores,
+        memory: latest.memory,
+        memory_limit: latest.memory_limit,
+        tasks: latest.tasks,
+        tasks_limit: latest.tasks_limit,
+        pressure_cpu: latest.pressure.cpu,
+        pressure_memory: latest.pressure.memory,
+        pressure_io: latest.pressure.io,
+    }
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
 /// The row of a run, given an earlier reading of the same run and the latest.
 pub fn row(id: Option<u32>, name: &str, pid: Pid, earlier: &Usage, latest: &Usage, uptime_ms: u64) -> StatsRow {
     let seconds = latest.at.since(earlier.at).as_secs_f64();
@@ -136,7 +189,7 @@ pub fn row(id: Option<u32>, name: &str, pid: Pid, earlier: &Usage, latest: &Usag
     let busy = latest.cpu.saturating_sub(earlier.cpu).as_secs_f64();
     let percent = if seconds > 0.0 { busy / seconds * 100.0 } else { 0.0 };
     StatsRow {
-        cpu_percent: Some((percent * 10.0).round() / 10.0),
+        cpu_percent: Some(tenths(percent)),
         cpu_time_ms: Some(millis(latest.cpu)),
         memory_rss: Some(latest.rss),
         memory_pss: latest.pss,
@@ -236,6 +289,15 @@ mod tests {
         let hidden = Figures { io_read: None, pss: None, fds: None, ..process(1, 0, 4096, Some(10)) };
         let sum = Usage::sum(Mono(0), Spent::default(), &[process(1, 0, 4096, Some(10)), hidden]);
         assert_eq!((sum.io_read, sum.io_write, sum.pss, sum.fds, sum.rss), (None, Some(20), None, None, 8192));
+    }
+
+    #[test]
+    fn the_container_has_a_share_of_its_cores_and_what_is_not_told_stays_unknown() {
+        let at = |at_ms: u64, cpu| Container { at: Mono(at_ms * 1_000_000), cpu, cores: Some(2.0), ..Container::default() };
+        let row = container_row(&at(0, Some(ms(1000))), &at(500, Some(ms(1250))));
+        assert_eq!((row.cpu_percent, row.cores, row.memory), (Some(50.0), Some(2.0), None));
+        assert_eq!(container_row(&at(0, None), &at(500, Some(ms(1250)))).cpu_percent, None);
+        assert_eq!(container_row(&at(0, Some(ms(9))), &at(0, Some(ms(9)))).cpu_percent, Some(0.0));
     }
 
     #[test]

@@ -267,6 +267,7 @@ fn inputs(spec: &ServiceSpec) -> Vec<(&'static str, Input)> {
         ("Fire", Input::Fire),
         ("ClockSet", Input::ClockSet(-3_600_000)),
         ("Replan", Input::Replan),
+        ("Outgrew", Input::Outgrew { used: 601 << 20, max: 512 << 20 }),
         ("FilesChanged", Input::FilesChanged(changes())),
         ("Tick, early", Input::Tick),
         ("Tick, due", Input::Tick),
@@ -494,7 +495,7 @@ fn after(service: &Service) -> &'static str {
     match service.last().map(|end| &end.how) {
         Some(How::Finished) => " after a good end",
         Some(How::Crashed | How::OutOfMemory | How::TimedOut(_) | How::Unwell(_) | How::NotStarted(_)) => " after a crash",
-        Some(How::Obeyed | How::DiedStopping | How::Overran(_)) => " after a stop",
+        Some(How::Obeyed | How::DiedStopping | How::Overran(_) | How::Outgrew { .. }) => " after a stop",
         None => " after nothing",
     }
 }

@@ -4,6 +4,7 @@
 //! leave. `ppm daemon` and the small binary `ppm-daemon` both call it.
 
 mod census;
+mod cgroup;
 mod children;
 mod clock;
 mod control;

@@ -112,7 +112,7 @@ fn in_words(row: &EventRow) -> (Level, String) {
         EventKind::Exited if is_bad_end(row) => (Level::WARN, format!("{name}: {reason}{ran}{pid}")),
         EventKind::Exited => (Level::INFO, format!("{name}: {reason}{ran}{pid}")),
         EventKind::Stopping => (Level::INFO, format!("{name}: stopping ({reason})")),
-        EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut | EventKind::HookFailed => {
+        EventKind::Killed | EventKind::Stuck | EventKind::Skipped | EventKind::TimedOut | EventKind::OverMemory | EventKind::HookFailed => {
             (Level::WARN, format!("{name}: {}: {reason}", row.event))
         }
         EventKind::Blocked if row.reason.starts_with("waiting") => (Level::INFO, format!("{name}: {reason}")),

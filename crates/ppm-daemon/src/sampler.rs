@@ -18,13 +18,13 @@ use ppm_core::event::{Detail, Pid, Running, ServiceId, Whose};
 use ppm_core::kin::Fact;
 use ppm_core::ledger::{Escaped, Ledger};
 use ppm_core::time::Mono;
-use ppm_core::usage::{Figures, Spent, Usage};
+use ppm_core::usage::{Container, Figures, Spent, Usage};
 use tokio::sync::mpsc;
 
 use crate::census::{Census, Stat, pids};
-use crate::clock;
 use crate::driver::Wake;
 use crate::expenses::Expenses;
+use crate::{cgroup, clock};
 
 /// The thread needs little more than two lines of /proc.
 const STACK: usize = 128 * 1024;
@@ -49,6 +49,8 @@ pub struct Sample {
     pub sample: u64,
     /// As far as it could be read.
     pub usages: Vec<(Whose, Usage)>,
+    /// The container, where the daemon itself was asked for.
+    pub container: Option<Container>,
     /// Those whose end is to be watched out for.
     pub escaped: Vec<Escaped>,
     /// Who belonged to whom, for the next.
@@ -94,11 +96,13 @@ impl Sampler {
         let (sample, inbox, without_thread) = (question.sample, self.inbox.clone(), self.inbox.clone());
         let work = move || {
             let (usages, escaped) = read(&question, &spent, &mut ledger);
-            let _ = inbox.blocking_send(Wake::Sampled(Box::new(Sample { sample, usages, escaped, ledger })));
+            let is_own = question.whose.contains(&None);
+            let container = is_own.then(cgroup::container);
+            let _ = inbox.blocking_send(Wake::Sampled(Box::new(Sample { sample, usages, container, escaped, ledger })));
         };
         if std::thread::Builder::new().name("sampler".to_owned()).stack_size(STACK).spawn(work).is_err() {
             // No thread to be had (R50): figures are not worth more than services.
-            let nothing = Sample { sample, usages: Vec::new(), escaped: Vec::new(), ledger: new_ledger() };
+            let nothing = Sample { sample, usages: Vec::new(), container: None, escaped: Vec::new(), ledger: new_ledger() };
             tokio::spawn(async move { without_thread.send(Wake::Sampled(Box::new(nothing))).await });
         }
     }
@@ -176,10 +180,16 @@ fn cpu_clock(pid: Pid) -> Option<Duration> {
 /// Adds what stands in files of its own; None: it is gone.
 fn closer(seen: &Seen, detail: Detail) -> Option<Figures> {
     let pid = seen.fact.pid;
-    let (io_read, io_write) = told(read_io(Path::new(&format!("/proc/{pid}/io"))))?.unzip();
     let is_dead = seen.figures.threads == 0;
-    let fds = if is_dead { None } else { told(count_descriptors(pid))? };
-    let pss = if is_dead || detail < Detail::Full { None } else { told(read_pss(pid))? };
+    let (of_files, of_pages) = match detail {
+        Detail::Rss => return Some(seen.figures),
+        Detail::Pss => (false, true),
+        Detail::Cheap => (true, false),
+        Detail::Full => (true, true),
+    };
+    let (io_read, io_write) = if of_files { told(read_io(Path::new(&format!("/proc/{pid}/io"))))?.unzip() } else { (None, None) };
+    let fds = if of_files && !is_dead { told(count_descriptors(pid))? } else { None };
+    let pss = if of_pages && !is_dead { told(read_pss(pid))? } else { None };
     Some(Figures { io_read, io_write, pss, fds, ..seen.figures })
 }
 

@@ -136,10 +136,10 @@ impl Hands {
 
     /// A sample was read: the next may begin.
     pub fn sampled(&mut self, sample: Sample) -> Event {
-        let Sample { sample, usages, escaped, ledger } = sample;
+        let Sample { sample, usages, container, escaped, ledger } = sample;
         self.children.expenses.watch_out_for(escaped);
         self.sampler.ended(ledger, &self.children.expenses);
-        Event::Sampled { sample, usages }
+        Event::Sampled { sample, usages, container }
     }
 
     fn spawn(&mut self, tree: Tree, launch: &Launch, cause: Cause) -> Result<(), NoStart> {

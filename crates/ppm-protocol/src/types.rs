@@ -526,6 +526,35 @@ pub struct StatsRow {
     pub fds: Option<u32>,
     /// Milliseconds since the start.
     pub uptime_ms: Option<u64>,
+    /// Bytes of memory that it may use before it is restarted; left out: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
+    /// With the daemon's row: the container as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerRow>,
+}
+
+/// What the container uses as a whole, of what it may. Null is what the kernel does not tell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRow {
+    /// Percent of one core since the last sample, or over a window taken now.
+    pub cpu_percent: Option<f64>,
+    /// How many cores it may use.
+    pub cores: Option<f64>,
+    /// Bytes, without the pages of files that were not used lately.
+    pub memory: Option<u64>,
+    /// The least of what its groups and the machine allow, in bytes.
+    pub memory_limit: Option<u64>,
+    /// Processes and threads.
+    pub tasks: Option<u64>,
+    /// How many of them there may be; null: any.
+    pub tasks_limit: Option<u64>,
+    /// Percent of the last ten seconds in which somebody waited for a processor (PSI).
+    pub pressure_cpu: Option<f64>,
+    /// The same for memory.
+    pub pressure_memory: Option<f64>,
+    /// The same for storage.
+    pub pressure_io: Option<f64>,
 }
 
 /// What happened to a service.
@@ -561,6 +590,8 @@ pub enum EventKind {
     Skipped,
     /// It ran longer than its schedule allows and was asked to end.
     TimedOut,
+    /// It used more memory than it may, and was asked to end.
+    OverMemory,
     /// A program that it has run at this turn of its life failed.
     HookFailed,
     /// It is ready, as its probe has found.
@@ -597,6 +628,7 @@ words!(EventKind {
     GaveUp = "gave_up",
     Skipped = "skipped",
     TimedOut = "timed_out",
+    OverMemory = "over_memory",
     HookFailed = "hook_failed",
     Ready = "ready",
     Unready = "unready",
@@ -625,6 +657,7 @@ impl fmt::Display for EventKind {
             EventKind::GaveUp => "gave up",
             EventKind::Skipped => "skipped",
             EventKind::TimedOut => "timed out",
+            EventKind::OverMemory => "over memory",
             EventKind::HookFailed => "hook failed",
             EventKind::Ready => "ready",
             EventKind::Unready => "not ready",

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub use arguments::{
-    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Log, Named, Probe, Reload, Restarting, Run, Shown, SignalTo,
-    Until, Wait, period,
+    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Log, Most, Named, Probe, Reload, Restarting, Run, Shown,
+    SignalTo, Stats, Until, Wait, period,
 };
 
 /// A section of help text under a heading, one line an entry.
@@ -222,8 +222,14 @@ pub enum Ask {
     Signal(SignalTo),
     /// Show what services use: CPU, memory, I/O
     #[command(visible_aliases = ["statistics", "details"])]
-    #[command(after_help = section!["Examples", "ppm stats", "ppm stats web --json"])]
-    Stats(Shown),
+    #[command(after_help = section![
+        "Examples",
+        "ppm stats",
+        "ppm stats web --json",
+        "ppm stats -f --sort memory",
+        "ppm stats -f --interval 2s --json | jq '.services[] | {name, memory_rss}'",
+    ])]
+    Stats(Stats),
     /// Print the running configuration as YAML
     #[command(visible_aliases = ["show-config", "config"])]
     #[command(after_help = section!["Examples", "ppm show-configuration > ~/.partner-pm.yml"])]

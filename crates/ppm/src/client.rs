@@ -164,6 +164,22 @@ impl Client {
         }
     }
 
+    /// Lets this time pass, as long as the daemon and the reader are there.
+    pub fn pause(&mut self, time: Duration, reader: &impl AsFd) -> Result<(), Stop> {
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let mut both = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN), PollFd::new(reader.as_fd(), PollFlags::empty())];
+            match poll(&mut both, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Ok(0) if left.is_zero() => return Ok(()),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) if both[1].any() == Some(true) => return Err(Stop::ReaderGone),
+                Ok(_) => self.fill()?, // it says nothing unasked: it has closed
+                Err(error) => return Err(self.broken(&error.into()).into()),
+            }
+        }
+    }
+
     /// Waits until the daemon closes the connection, whatever it says before.
     pub fn wait_for_close(mut self) -> Result<(), Failure> {
         self.be_patient(None)?;

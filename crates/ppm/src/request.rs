@@ -33,7 +33,7 @@ pub fn meant(ask: Ask, here: impl Fn() -> io::Result<PathBuf>, look: &Look) -> R
         Ask::Pause(changing) => Request::Pause(targets(changing)),
         Ask::Resume(changing) => Request::Resume(targets(changing)),
         Ask::Signal(typed) => Request::Signal(SendSignal { services: typed.services, signal: typed.signal }),
-        Ask::Stats(shown) => Request::Stats(ReadStats { services: shown.services, pss: true }),
+        Ask::Stats(stats) => Request::Stats(ReadStats { services: stats.services, pss: !stats.follow }),
         Ask::ShowConfiguration => Request::Configuration,
         Ask::ShowScheduler(shown) => Request::Scheduler(selection(shown)),
         Ask::Reload(reload) => Request::Reload(ReadAgain { plan: reload.plan }),

@@ -9,14 +9,14 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use ppm_protocol::message::{PROTOCOL, Selection};
+use ppm_protocol::message::{PROTOCOL, ReadStats, Selection};
 use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, Life, Reload, RunsRow};
 use ppm_protocol::{InfoRow, LogLine, LogSources, PlanRow, Request, ServiceRow, StatsRow, Status, socket};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::cli::{Ask, Globals};
+use crate::cli::{Ask, Globals, Most, Stats};
 use crate::client::{Client, PATIENCE};
 use crate::failure::{Code, Failure, Stop};
 use crate::log::Pickiness;
@@ -24,7 +24,7 @@ use crate::progress::{self, Deed, Progress};
 use crate::save::Draft;
 use crate::searching::Searching;
 use crate::show::{self, Look, Medium};
-use crate::streams::Streams;
+use crate::streams::{self, Streams};
 use crate::{elsewhere, exec, request};
 
 /// What lasts from the first to the last word of a command.
@@ -47,6 +47,7 @@ impl Session {
 
     fn ask(&self, ask: Ask) -> Result<Code, Stop> {
         let pickiness = if let Ask::Log(log) = &ask { Some(Pickiness::of(log)) } else { None };
+        let stats = if let Ask::Stats(stats) = &ask { Some(stats.clone()) } else { None };
         let save = if let Ask::Add(add) = &ask { add.save.clone() } else { None };
         let has_tty = match &ask {
             Ask::Exec(typed) => Some(!typed.no_tty),
@@ -71,7 +72,7 @@ impl Session {
         match &request {
             Request::Hello => self.version(Some(&answer)),
             Request::Info(_) => self.info(&answer),
-            Request::Stats(_) => self.rows::<StatsRow>(&answer, show::stats::table),
+            Request::Stats(read) => self.stats(client, &answer, read, stats.as_ref()),
             Request::Scheduler(_) => self.rows::<PlanRow>(&answer, show::plans::table),
             Request::Runs(_) => self.rows::<RunsRow>(&answer, show::runs::tables),
             Request::Why(_) => self.rows::<Life>(&answer, show::why::stories),
@@ -167,6 +168,46 @@ impl Session {
             self.streams.print(&table(&rows, &self.streams.look))?
         }
         Ok(Code::Done)
+    }
+
+    /// Once, or again and again.
+    fn stats(&self, mut client: Client, answer: &RawValue, read: &ReadStats, typed: Option<&Stats>) -> Result<Code, Stop> {
+        let sort = typed.and_then(|typed| typed.sort);
+        let Some(pause) = typed.filter(|typed| typed.follow).map(|typed| typed.interval) else {
+            let text = if self.streams.json { self.stats_json(answer, sort)? } else { self.stats_text(answer, sort, &self.streams.look)? };
+            self.streams.print(&text)?;
+            return Ok(Code::Done);
+        };
+        let mut answer = answer.to_owned();
+        for round in 0.. {
+            let now = streams::present();
+            let look = self.streams.look_again();
+            let text = match (self.streams.json, look.medium) {
+                (true, _) => format!("{{\"time\":\"{now}\",\"services\":{}}}\n", self.stats_json(&answer, sort)?.trim_end()),
+                (false, Medium::Pipe) if round == 0 => self.stats_text(&answer, sort, &look)?,
+                (false, Medium::Pipe) => format!("\n{}", self.stats_text(&answer, sort, &look)?),
+                (false, Medium::Terminal(_)) => show::stats::screen(&self.stats_text(&answer, sort, &look)?, streams::lines(&io::stdout())),
+            };
+            self.streams.print(&text)?;
+            client.pause(pause, &io::stdout().as_fd())?;
+            answer = client.call(&Request::Stats(read.clone()))?;
+        }
+        Ok(Code::Done)
+    }
+
+    fn stats_text(&self, answer: &RawValue, sort: Option<Most>, look: &Look) -> Result<String, Failure> {
+        let rows: Vec<StatsRow> = self.read(answer)?;
+        let order = show::stats::order(&rows, sort);
+        Ok(show::stats::page(&order.into_iter().map(|at| rows[at].clone()).collect::<Vec<_>>(), look))
+    }
+
+    /// Programs get each row as the daemon told it, also what we know nothing of.
+    fn stats_json(&self, answer: &RawValue, sort: Option<Most>) -> Result<String, Failure> {
+        let rows: Vec<StatsRow> = self.read(answer)?;
+        let raw: Vec<&RawValue> = serde_json::from_str(answer.get()).map_err(|error| Failure::strange(&self.path, error.to_string()))?;
+        let order = show::stats::order(&rows, sort);
+        let rows: Vec<&str> = order.into_iter().filter_map(|at| raw.get(at)).map(|row| row.get()).collect();
+        Ok(format!("[{}]\n", rows.join(",")))
     }
 
     fn configuration(&self, answer: &RawValue) -> Result<Code, Stop> {

@@ -29,6 +29,8 @@ pub struct Streams {
     pub chatty: bool,
     /// Whether errors may carry colour.
     colour: bool,
+    /// Finds the zone of times.
+    zone: fn() -> TimeZone,
 }
 
 impl Streams {
@@ -43,10 +45,20 @@ impl Streams {
             headers: !globals.no_headers,
             wide: globals.wide,
             zone: LazyCell::new(zone),
-            now: LazyCell::new(|| Timestamp::from_jiff(jiff::Timestamp::now())),
+            now: LazyCell::new(present),
         };
         let chatty = err.is_terminal() && !globals.quiet;
-        Streams { json: globals.json, quiet: globals.quiet, look, chatty, colour: colour(globals.color, &err) }
+        Streams { json: globals.json, quiet: globals.quiet, look, chatty, colour: colour(globals.color, &err), zone }
+    }
+
+    /// How text on stdout looks by now: a terminal may have been resized, and time has passed.
+    pub fn look_again(&self) -> Look {
+        let medium = match self.look.medium {
+            Medium::Terminal(_) => Medium::Terminal(columns(&io::stdout())),
+            Medium::Pipe => Medium::Pipe,
+        };
+        let Look { colour, headers, wide, .. } = self.look;
+        Look { medium, colour, headers, wide, zone: LazyCell::new(self.zone), now: LazyCell::new(present) }
     }
 
     /// The exit code of a command that ended like this; tells what went wrong.
@@ -107,6 +119,11 @@ impl Streams {
     }
 }
 
+/// The present.
+pub fn present() -> Timestamp {
+    Timestamp::from_jiff(jiff::Timestamp::now())
+}
+
 /// Tells what was typed wrongly, when it is not known how the user wants to be spoken to.
 pub fn complain_of_use(failure: &Failure) {
     let colour = colour(ColorChoice::Auto, &io::stderr());
@@ -122,6 +139,11 @@ pub fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 pub fn columns(stream: &impl std::os::fd::AsFd) -> Option<usize> {
     let asked = terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0);
     asked.or_else(|| env::var("COLUMNS").ok()?.parse().ok())
+}
+
+/// The lines of the terminal, if they are known.
+pub fn lines(stream: &impl std::os::fd::AsFd) -> Option<usize> {
+    terminal_size::terminal_size_of(stream).map(|(_, height)| usize::from(height.0)).filter(|height| *height > 0)
 }
 
 /// Whether the stream gets colour: what was asked for, else what the environment and the stream say.

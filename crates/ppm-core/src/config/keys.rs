@@ -379,7 +379,13 @@ pub const SERVICE: Table = Table {
             "Files and folders: when one changes, the service is restarted. A path that is not absolute begins at `workdir`, else at the configuration's folder.",
             "[src, /etc/app/config.yml]",
         ),
-        later("max_memory"),
+        here(
+            "max_memory",
+            Kind::Size,
+            Otherwise("any"),
+            "How much memory all its processes together may use. It is looked at every two seconds; at 90 % a warning is written, above it the service is restarted.",
+            "512MiB",
+        ),
         here("limits", Kind::Map(&LIMITS), Value("{}"), "What it may use, as setrlimit(2) limits it.", "{nofile: 65536, core: 0}"),
         here(
             "nice",

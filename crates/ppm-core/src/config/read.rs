@@ -16,6 +16,7 @@ use super::keys;
 use super::needs::Link;
 use super::replicas::Several;
 use super::tree::{At, Node, Tree, Value};
+use super::value::write_size;
 use crate::attributes::{Attributes, Limit, Resource, User, read_umask};
 use crate::environment::Surroundings;
 use crate::hook::{self, Hook, HookSpec, Program};
@@ -24,6 +25,9 @@ use crate::runs;
 use crate::schedule::{Missed, Options, Overlap, Retry, Schedule};
 use crate::spec::{self, Command, InvalidSpec, MAX_SERVICES, Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, shown};
 use crate::zone;
+
+/// Less memory than this no program lives with: it would be restarted without end.
+const LEAST_MEMORY: u64 = 1 << 20;
 
 /// Without these in the text every integer and boolean is written as we would write it.
 const UNUSUAL: [&str; 9] = ["0x", "0o", "0b", "+", "-0", "True", "TRUE", "False", "FALSE"];
@@ -194,6 +198,7 @@ impl Reader {
         self.set(map.get("on_dependency_restart"), &mut service.on_dependency_restart, Self::on_dependency_restart);
         self.attributes(map, called, &mut service.command.attributes);
         self.set(map.get("essential"), &mut service.essential, Self::boolean);
+        self.set(map.get("max_memory"), &mut service.max_memory, |reader, field| reader.some_memory(field).map(Some));
         match map.get("restart") {
             Some(field) => self.restart(field, called, &mut service.restart),
             None if service.essential => service.restart.when = RestartWhen::Never,
@@ -362,6 +367,18 @@ impl Reader {
             let limit = map.get(resource.name()).and_then(|field| self.limit(field, resource.unit()));
             limits.extend(limit.map(|limit| (resource, limit)));
         }
+    }
+
+    /// A size that a program could live with.
+    fn some_memory(&mut self, field: Field<'_>) -> Option<u64> {
+        let bytes = self.size(field)?;
+        if bytes >= LEAST_MEMORY {
+            return Some(bytes);
+        }
+        let message = format!("`max_memory` must be at least {}, found {}", write_size(LEAST_MEMORY), write_size(bytes));
+        self.complain(field.node.at, message).hint =
+            Some("a program uses more than that as soon as it starts; leave it out for no limit".into());
+        None
     }
 
     fn exit_codes(&mut self, field: Field<'_>) -> Option<Vec<i32>> {

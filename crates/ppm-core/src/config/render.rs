@@ -109,6 +109,9 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
     if service.essential {
         field("essential", "true");
     }
+    if let Some(max_memory) = service.max_memory {
+        field("max_memory", &write_size(max_memory));
+    }
     if let Some(restart) = restart(service, settings) {
         field("restart", &restart);
     }

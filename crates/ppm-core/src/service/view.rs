@@ -7,6 +7,7 @@ use crate::dependencies::{self, Missing};
 use crate::event::{Cause, Group, Pid, ServiceId};
 use crate::planning::Plan;
 use crate::runs::Runs;
+use crate::size;
 use crate::spec::ServiceSpec;
 use crate::time::{Mono, Now, Timestamp, brief};
 use crate::watch::OnChange;
@@ -173,6 +174,7 @@ impl Service {
                     | How::Overran(_)
                     | How::TimedOut(_)
                     | How::Unwell(_)
+                    | How::Outgrew { .. }
                     | How::NotStarted(_),
                 ) => Status::Crashed,
             },
@@ -273,6 +275,7 @@ impl Service {
             Cause::Schedule => "started by its schedule".to_owned(),
             Cause::Missed => "started by its schedule, for a time that was missed".to_owned(),
             Cause::Backoff | Cause::Restart => format!("restarted after {}", self.last_in_words()),
+            Cause::Memory => format!("restarted: {}", self.last_in_words()),
             Cause::Watch => format!("started for changed files: {}", self.begun_by_in_words()),
         }
     }
@@ -368,6 +371,7 @@ impl Service {
             (How::Overran(Some(grace)), _) => format!("killed: did not stop within {}", brief(*grace)),
             (How::Overran(None), _) => "killed: no time was left to wait for it".to_owned(),
             (How::TimedOut(limit), _) => format!("ran longer than {}", brief(*limit)),
+            (How::Outgrew { used, max }, _) => memory(*used, *max),
             (How::Unwell(why), _) => why.clone(),
             (How::NotStarted(error), _) => error.why.clone(),
             (How::Finished | How::Crashed | How::DiedStopping, None) => String::new(),
@@ -386,4 +390,9 @@ impl Service {
             (Some(_), _) => self.last_in_words(),
         }
     }
+}
+
+/// So much memory of so much.
+pub(super) fn memory(used: u64, max: u64) -> String {
+    format!("memory: {} of {}", size::brief(used), size::brief(max))
 }

@@ -205,6 +205,7 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     service.on_dependency_restart = [OnDependencyRestart::Keep, OnDependencyRestart::Restart][chance.below(2)];
     service.autostart = chance.below(4) > 0;
     service.essential = chance.below(4) == 0;
+    service.max_memory = (chance.below(4) == 0).then(|| (1 << 20) + u64::try_from(chance.below(1 << 30)).unwrap());
     if chance.below(2) == 0 {
         service.restart.when = [RestartWhen::Never, RestartWhen::OnFailure, RestartWhen::Always][chance.below(3)];
         let durations = [&mut service.restart.interval, &mut service.restart.max_interval, &mut service.restart.reset_after];

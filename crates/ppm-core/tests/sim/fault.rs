@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{Action, Cause, ClientId, Event, From, Group, Notice, Part, Pid, Running, ServiceId, Stdin};
+use ppm_core::event::{Action, Cause, ClientId, Detail, Event, From, Group, Notice, Part, Pid, Running, ServiceId, Stdin, Whose};
 use ppm_core::hook::Hook;
 use ppm_core::probe::Outcome;
 use ppm_core::spec::Reach;
 use ppm_core::supervisor::Main;
 use ppm_core::time::{Mono, Now, Timestamp};
+use ppm_core::usage::Usage;
 use ppm_protocol::message::{Answer, Targets};
 use ppm_protocol::{Changed, EventKind, EventRow, Exit, Request, Signal};
 
@@ -66,6 +67,9 @@ pub enum Fault {
     OutlivesTheEssential,
     KeepsSignalsFromMain,
     BlamesMemory,
+    NeverLooksAtMemory,
+    SparesTheOutgrown,
+    EndsTheModest,
     QuotesNobody,
     WatchesOn,
     ForgetsChanges,
@@ -101,25 +105,29 @@ const PROBED: &str = "what runs is probed in time";
 const IN_TIME: &str = "sigkill comes in time";
 
 /// Every fault, and the rules that may find it.
-pub const TABLE: [(Fault, &[&str]); 65] = [
-    (Fault::NeverKills, &[IN_TIME]),
+pub const TABLE: [(Fault, &[&str]); 68] = [
+    // Whoever is killed is asked no more, strays neither.
+    (Fault::NeverKills, &[IN_TIME, "strays are asked too"]),
     (Fault::KillsAtOnce, &["sigkill comes only when it must", "only who is to stop is asked"]),
     (Fault::KillsTheLeaderOnly, &["signals go to the whole service", OWNED]),
     (Fault::SparesStrays, &["signals go to the whole service"]),
     (Fault::NeverAsksStrays, &["strays are asked too"]),
     (Fault::ForgetsLateStrays, &["strays are asked too", IN_TIME, OUTLIVES, "no child is left behind"]),
-    (Fault::NeverSweeps, &["the daemon leaves when all have ended"]),
+    (Fault::NeverSweeps, &["the daemon leaves when all have ended", "no child is left behind"]),
     (Fault::NeverAsks, &[MUST, "only who is to stop is asked", "signals go to the whole service"]),
     (Fault::AsksTheWrongOne, &[OWNED]),
     (Fault::LeavesThePausedAsleep, &["who is asked to stop is woken", "signals go to the whole service"]),
     // The number may be another's by then.
     (Fault::SignalsTheReaped, &[OWNED, "only who is to stop is asked"]),
-    (Fault::SpawnsTwice, &["there is one incarnation at most"]),
+    (Fault::SpawnsTwice, &["there is one incarnation at most", "a hook runs once at a time"]),
     (Fault::RestartsTooEarly, &["a restart comes after its delay", "sigkill comes only when it must", SHOWN]),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),
     (Fault::ForgetsWhoWaits, &[OWED, "a hook has its turn"]),
-    (Fault::RunsTheMissed, &["a start has a cause", "there is one incarnation at most", OUTLIVES, HAS_ITS_NEEDS]),
+    (
+        Fault::RunsTheMissed,
+        &["a start has a cause", "there is one incarnation at most", OUTLIVES, HAS_ITS_NEEDS, "nothing starts unprepared"],
+    ),
     // Who makes up for what is long past may do so before.
     (Fault::RunsATimeTwice, &["no planned time comes twice", "a start has a cause", "only who is to stop is asked", OWED]),
     (Fault::LetsOneOverstay, &[MUST, "signals go to the whole service"]),
@@ -152,6 +160,9 @@ pub const TABLE: [(Fault, &[&str]); 65] = [
     (Fault::KeepsSignalsFromMain, &["the command hears what the daemon gets"]),
     (Fault::QuotesNobody, &["last words are of those that ended"]),
     (Fault::BlamesMemory, &["memory is blamed only for what the kernel did"]),
+    (Fault::NeverLooksAtMemory, &["memory is looked at in time"]),
+    (Fault::SparesTheOutgrown, &[MUST]),
+    (Fault::EndsTheModest, &["only who is to stop is asked"]),
     (Fault::StartsUnprepared, &["nothing starts unprepared", SHOWN]),
     (Fault::RunsAHookTwice, &["a hook runs once at a time"]),
     (Fault::ForgetsAHook, &["a hook has its turn", MUST]),
@@ -284,6 +295,8 @@ impl Planted {
                 self.count += 1;
                 vec![Event::OomKills { kills: kills + self.count as u64 }]
             }
+            (Some(Fault::SparesTheOutgrown), Event::Sampled { sample, usages, .. }) => vec![with_memory(*sample, usages, 0)],
+            (Some(Fault::EndsTheModest), Event::Sampled { sample, usages, .. }) => vec![with_memory(*sample, usages, u64::MAX)],
             (Some(Fault::ForgetsChanges), Event::FilesChanged { .. }) if self.now_and_then(3) => Vec::new(),
             (Some(Fault::HearsLateAnswers), Event::Probed { id, attempt, outcome }) => {
                 let attempt = self.probes.get(id).copied().unwrap_or(*attempt);
@@ -315,6 +328,7 @@ impl Planted {
                     !matches!(action, Action::Kill { signal: Signal::KILL, .. } | Action::KillStrays { signal: Signal::KILL, .. })
                 });
             }
+            Fault::NeverLooksAtMemory => actions.retain(|action| !matches!(action, Action::Sample { detail: Detail::Rss, .. })),
             Fault::WatchesOn => actions.retain(|action| !matches!(action, Action::Unwatch { .. })),
             Fault::NeverAsks => actions.retain(|action| !matches!(action, Action::Kill { signal: Signal::TERM, .. })),
             Fault::NeverAsksHooks => {
@@ -498,6 +512,12 @@ impl Planted {
         self.count += 1;
         self.count.is_multiple_of(every)
     }
+}
+
+/// The same, but with this much proportional memory.
+fn with_memory(sample: u64, usages: &[(Whose, Usage)], bytes: u64) -> Event {
+    let usages = usages.iter().map(|(whose, usage)| (*whose, Usage { pss: usage.pss.map(|_| bytes), ..*usage })).collect();
+    Event::Sampled { sample, usages, container: None }
 }
 
 fn is_exit(action: &Action) -> bool {

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use ppm_core::event::{Cause, ClientId, Event, From, Group, Part, Pid, ServiceId};
+use ppm_core::event::{Cause, ClientId, Detail, Event, From, Group, Part, Pid, ServiceId, Whose};
 use ppm_core::names::glob_matches;
 use ppm_core::spec::ServiceSpec;
 use ppm_core::supervisor::Main;
 use ppm_core::time::Now;
+use ppm_core::usage::Usage;
 use ppm_protocol::{Request, Signal};
 
 use crate::calls::Call;
-use crate::judge::{Ending, Judge};
+use crate::judge::{Ending, Judge, Look};
 use crate::model::{Known, Wish};
 
 /// What names the daemon's own log.
@@ -61,6 +62,7 @@ impl Judge {
                 }
             }),
             Event::Signalled(signal) => self.signalled(now, *signal),
+            Event::Sampled { sample, usages, .. } => self.memory_read(*sample, usages),
             Event::OomKills { kills } => {
                 self.blamable += kills.saturating_sub(self.oom_kills.unwrap_or(*kills));
                 self.oom_kills = Some(*kills);
@@ -71,7 +73,20 @@ impl Judge {
             }
             // Guests have histories of their own: tests/guests.rs.
             Event::Executed { .. } | Event::GuestEnded { .. } => {}
-            Event::Connected { .. } | Event::ConfigRead { .. } | Event::Sampled { .. } | Event::ClockStepped | Event::Tick => {}
+            Event::Connected { .. } | Event::ConfigRead { .. } | Event::ClockStepped | Event::Tick => {}
+        }
+    }
+
+    /// Who was looked at closely and uses too much is to end.
+    fn memory_read(&mut self, sample: u64, usages: &[(Whose, Usage)]) {
+        let Some(Look { detail, runs, .. }) = self.look.take_if(|look| look.sample == sample) else { return };
+        for (id, since) in runs {
+            let used = usages.iter().find(|(whose, _)| *whose == Some(id)).map(|(_, usage)| usage.pss.unwrap_or(usage.rss));
+            self.with(id, |known| {
+                let max = known.spec.max_memory.unwrap_or(u64::MAX);
+                let is_same = known.process.is_some_and(|process| process.since == since && !process.is_ending());
+                known.outgrows = is_same && detail == Detail::Pss && used.is_some_and(|used| used > max);
+            });
         }
     }
 

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use ppm_core::event::{Action, Cause, Event, From, Notice, Part, Pid, Running, ServiceId, Whose};
+use ppm_core::event::{Action, Cause, Detail, Event, From, Notice, Part, Pid, Running, ServiceId, Whose};
 use ppm_core::hook::Hook;
+use ppm_core::max_memory::EVERY;
 use ppm_core::names::glob_matches;
 use ppm_core::schedule::Missed;
 use ppm_core::service::STRAYS_AFTER;
@@ -53,6 +54,16 @@ pub type Verdict = Result<(), Violation>;
 /// Breaks the rule unless it holds.
 pub fn rule(holds: bool, rule: &'static str, detail: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(Violation { rule, detail: detail() }) }
+}
+
+/// A look at memory that is under way.
+#[derive(Debug)]
+pub struct Look {
+    pub sample: u64,
+    /// How close.
+    pub detail: Detail,
+    /// At whom, and since when they run.
+    pub runs: Vec<(ServiceId, Mono)>,
 }
 
 /// An event and what followed from it.
@@ -101,6 +112,7 @@ pub struct Judge {
     pub oom_kills: Option<u64>,
     /// Kills by the kernel that no death was laid to.
     pub blamable: u64,
+    pub look: Option<Look>,
     pub followers: BTreeMap<From, Vec<String>>,
     /// Restarts of several, one after the other.
     pub rolls: BTreeMap<From, Roll>,
@@ -141,6 +153,7 @@ impl Judge {
             gone_back: 0,
             oom_kills: None,
             blamable: 0,
+            look: None,
             followers: BTreeMap::new(),
             rolls: BTreeMap::new(),
             main: known.values().find(|known| known.name() == MAIN).map(|known| known.id).zip(main),
@@ -211,6 +224,7 @@ impl Judge {
                 known.clock_set(by);
             }
             known.fires = None;
+            known.outgrows = false;
             known.must_give_up = None;
             known.answers = false;
             let comes_twice = turn.ticks && known.looks_at_plan(turn.now);
@@ -276,7 +290,10 @@ impl Judge {
                 }
                 rule(is_under_way || is_late, "an attempt that is not wanted is stopped", || format!("{attempt}: {known:?}"))
             }
-            Action::Sample { whose, running, .. } => {
+            Action::Sample { sample, whose, running, detail } => {
+                if matches!(detail, Detail::Rss | Detail::Pss) {
+                    self.see_look(now, *sample, whose, *detail)?;
+                }
                 let is_known = |one: &Running| self.known.get(&one.id).is_some_and(|known| known.process.is_some_and(|p| p.pid == one.pid));
                 let runs = |whose: &Whose| whose.is_none_or(|id| running.iter().any(|one| one.id == id));
                 let holds = running.iter().all(is_known) && whose.iter().all(runs);
@@ -366,7 +383,9 @@ impl Judge {
         match cause {
             _ if known.waits == Some(cause) => {}
             Cause::Boot | Cause::Reload => rule(known.boots, "a start has a cause", text)?,
-            Cause::Request | Cause::Needed | Cause::Dependency => rule(known.coming == Some(cause), "a start has a cause", text)?,
+            Cause::Request | Cause::Needed | Cause::Dependency | Cause::Memory => {
+                rule(known.coming == Some(cause), "a start has a cause", text)?
+            }
             Cause::Schedule | Cause::Missed => {
                 rule(known.coming == Some(cause) || known.fires == Some(cause), "a start has a cause", text)?
             }
@@ -476,6 +495,19 @@ impl Judge {
             _ => rule(false, "only who is to stop is asked", text)?,
         }
         rule(reach == Reach::Group, "signals go to the whole service", text)
+    }
+
+    /// Only who has a limit and runs is looked at, one look at a time.
+    fn see_look(&mut self, now: Now, sample: u64, whose: &[Whose], detail: Detail) -> Verdict {
+        let known: Vec<&Known> = whose.iter().filter_map(|whose| self.known.get(&(*whose)?)).collect();
+        let fits = known.len() == whose.len() && known.iter().all(|known| known.is_watched());
+        rule(fits && self.look.is_none(), "memory is looked at where it is limited", || format!("{whose:?}, beside {:?}", self.look))?;
+        let runs = known.iter().filter_map(|known| Some((known.id, known.process?.since))).collect();
+        self.look = Some(Look { sample, detail, runs });
+        for id in whose.iter().flatten() {
+            self.with(*id, |known| known.process.iter_mut().for_each(|process| process.looked_at = now.mono));
+        }
+        Ok(())
     }
 
     fn see_strays_asked(&mut self, now: Now, id: ServiceId, signal: Signal) -> Verdict {
@@ -595,6 +627,10 @@ impl Judge {
         for known in self.known.values_mut() {
             check_hooks(known, turn, is_killing)?;
             check_probes(known, turn)?;
+            let looks_by = known.process.filter(|_| known.is_watched() && self.look.is_none()).map(|process| process.looked_at + EVERY);
+            rule(looks_by.is_none_or(|at| turn.deadline.is_some_and(|deadline| deadline <= at)), "memory is looked at in time", || {
+                format!("{known:?}, sleeps until {:?}", turn.deadline)
+            })?;
             let late = known.left.filter(|left| left.strayed && left.killed.is_some_and(|at| at < now));
             let hit = self.to_strays.contains(&(known.id, Signal::KILL.number()));
             rule(late.is_none() || hit, "sigkill comes in time", || format!("not to those that turned up of {known:?}"))?;
@@ -674,6 +710,7 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
     if let Some(process) = known.process {
         let must_end =
             known.wish != Wish::Up || known.coming.is_some() || known.may_be_cut_short() && process.since < now || known.is_overdue();
+        rule(!known.outgrows || process.is_ending() || may_wait, "who is to stop is asked", text)?;
         rule(!must_end || process.is_ending() || may_wait && !known.is_overdue(), "who is to stop is asked", text)?;
         rule(!is_killing || process.killed.is_some(), "sigkill comes in time", text)?;
         rule(known.limit().is_none_or(wakes_by), "who is to stop is asked", text)?;

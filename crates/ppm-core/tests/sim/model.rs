@@ -41,6 +41,10 @@ pub struct Process {
     pub killed: Option<Mono>,
     /// It was asked to end because it had lasted too long.
     pub timed_out: bool,
+    /// It was asked to end because it used too much memory.
+    pub outgrew: bool,
+    /// When its memory was looked at last, or its limit known first.
+    pub looked_at: Mono,
     /// What it was asked for may still follow, or a planned run that waits.
     pub by_policy: bool,
 }
@@ -74,6 +78,7 @@ pub enum End {
     Good,
     Crash,
     TimedOut,
+    Outgrew,
     Obeyed,
     Disobeyed,
 }
@@ -118,6 +123,8 @@ pub struct Known {
     pub fires: Option<Cause>,
     /// It has lasted too long with this turn.
     pub overstays: bool,
+    /// It was seen to use too much memory with this turn.
+    pub outgrows: bool,
     /// A planned run that waits for the end of the one before.
     pub queued: Option<Cause>,
     /// The last planned time that has come, and when the run was to begin.
@@ -168,6 +175,7 @@ impl Known {
             plan,
             fires: None,
             overstays: false,
+            outgrows: false,
             queued: None,
             fired: None,
             changed: false,
@@ -333,6 +341,12 @@ impl Known {
         Some(process.since + self.options().timeout?)
     }
 
+    /// Whether its memory is to be looked at.
+    pub fn is_watched(&self) -> bool {
+        let runs_on = self.is_wanted() && self.coming.is_none();
+        self.spec.max_memory.is_some() && runs_on && self.process.is_some_and(|process| !process.is_ending())
+    }
+
     /// It has lasted too long, and nothing else ends it.
     pub fn is_overdue(&self) -> bool {
         self.overstays && self.is_wanted() && self.coming.is_none()
@@ -392,15 +406,20 @@ impl Known {
     /// Whether its process may be asked to end now.
     pub fn may_be_ended(&self) -> bool {
         let up = self.wish == Wish::Up;
-        !up || self.coming.is_some() || self.may_be_cut_short() || self.overstays || self.is_to_leave_for_changes()
+        !up || self.coming.is_some() || self.may_be_cut_short() || self.overstays || self.outgrows || self.is_to_leave_for_changes()
     }
 
     /// Its process is asked to end.
     pub fn begins_to_end(&mut self) {
         let fires = self.wish == Wish::Up && self.may_be_cut_short();
         let overstays = self.wish == Wish::Up && self.overstays;
+        let outgrows = self.wish == Wish::Up && self.outgrows && self.coming.is_none();
+        if outgrows {
+            self.coming = Some(Cause::Memory);
+        }
         self.leaves_for_changes();
         if let Some(process) = &mut self.process {
+            process.outgrew = outgrows;
             process.timed_out = overstays && self.coming.is_none();
         }
         if fires && self.coming.is_none() {
@@ -498,6 +517,8 @@ impl Known {
             strays_asked: false,
             killed: None,
             timed_out: false,
+            outgrew: false,
+            looked_at: now,
             by_policy: true,
         });
         self.queued = None;
@@ -529,6 +550,7 @@ impl Known {
         let overran = process.killed.is_some() && exit == Exit::Signal(Signal::KILL);
         let end = match (process.is_ending(), good && !overran) {
             _ if process.timed_out && self.is_wanted() => End::TimedOut,
+            _ if process.outgrew && self.is_wanted() => End::Outgrew,
             (false, true) => End::Good,
             (false, false) => End::Crash,
             (true, true) => End::Obeyed,
@@ -537,7 +559,7 @@ impl Known {
         match end {
             End::Good => self.crashes = 0,
             End::Crash | End::TimedOut => self.crashes += 1,
-            End::Obeyed | End::Disobeyed => {}
+            End::Outgrew | End::Obeyed | End::Disobeyed => {}
         }
         let follows = process.by_policy && self.coming.is_none() && (process.timed_out || !process.is_ending());
         let mut by_policy = follows;
@@ -599,9 +621,8 @@ impl Known {
                 Some((Cause::Backoff, last.at + plain, last.at + most))
             }
             (End::Good, RestartWhen::Always) => Some((Cause::Restart, last.at + policy.interval, last.at + policy.interval)),
-            (End::Crash | End::TimedOut | End::Good, RestartWhen::Never | RestartWhen::OnFailure) | (End::Obeyed | End::Disobeyed, _) => {
-                None
-            }
+            (End::Crash | End::TimedOut | End::Good, RestartWhen::Never | RestartWhen::OnFailure)
+            | (End::Outgrew | End::Obeyed | End::Disobeyed, _) => None,
         }
     }
 
@@ -623,7 +644,7 @@ impl Known {
         match self.last.map(|last| last.end) {
             None => Status::Created,
             Some(End::Good | End::Obeyed) => Status::Finished,
-            Some(End::Crash | End::TimedOut | End::Disobeyed) => Status::Crashed,
+            Some(End::Crash | End::TimedOut | End::Outgrew | End::Disobeyed) => Status::Crashed,
         }
     }
 

@@ -18,6 +18,9 @@ use crate::dice::Dice;
 
 const NAMES: [&str; 6] = ["a", "b", "web-1", "web-2", "db", "x.y"];
 const NONSENSE: [&str; 14] = ["nope", "", "a b", "*", "web-*", "z*", "all", "1", "2", "4294967295", "-1", "[", "ppm-daemon", "?"];
+/// What a service may use that has a limit; the world knows amounts around it.
+pub const MAX_MEMORY: u64 = 1000;
+
 const SIGNALS: [&str; 7] = ["HUP", "USR1", "TERM", "KILL", "STOP", "CONT", "RTMIN+3"];
 
 pub fn settings(dice: &mut Dice) -> Settings {
@@ -90,6 +93,7 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
         Box::new(Health { check, interval, timeout, retries: *dice.pick(&[1, 2, 3]), start_period: dice.pick_ms(&[0, 0, 3000]) })
     });
     spec.essential = dice.one_in(8);
+    spec.max_memory = dice.one_in(6).then_some(MAX_MEMORY);
     let memory = LogKeys { memory: Some(4096), ..LogKeys::default() };
     spec.log = if name != "web-1" { LogChoice::Own(Box::new(memory)) } else { LogChoice::AsLogger };
     spec.watch = dice.one_in(3).then(|| Arc::new(watch(dice)));

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ppm_core::event::{Action, Event, Group, NoStart, Part, Pid, ServiceId, Tree, Whose};
+use ppm_core::event::{Action, Detail, Event, Group, NoStart, Part, Pid, ServiceId, Tree, Whose};
 use ppm_core::hook::Hook;
 use ppm_core::notification::Notification;
 use ppm_core::probe::Outcome;
@@ -17,6 +17,7 @@ use ppm_core::usage::Usage;
 use ppm_protocol::{Exit, Signal};
 
 use crate::dice::Dice;
+use crate::whims::MAX_MEMORY;
 
 /// The daemon's own process.
 pub const DAEMON: Pid = Pid(1);
@@ -66,6 +67,7 @@ enum Happening {
     Read {
         sample: u64,
         whose: Vec<(Whose, Pid)>,
+        detail: Detail,
     },
     NotRead {
         read: u64,
@@ -258,11 +260,11 @@ impl World {
                 self.signal_strays(now, Tree { id: *id, part: *part }, &[*signal, Signal::CONT]);
             }
             Action::Sweep { signal } => self.sweep(now, *signal),
-            Action::Sample { sample, whose, running, .. } => {
+            Action::Sample { sample, whose, running, detail } => {
                 let delay = self.dice.up_to_ms(20);
                 let pid = |whose: &Whose| whose.map_or(Some(DAEMON), |id| running.iter().find(|one| one.id == id).map(|one| one.pid));
                 let whose = whose.iter().filter_map(|whose| Some((*whose, pid(whose)?))).collect();
-                self.plan(now, delay, Happening::Read { sample: *sample, whose });
+                self.plan(now, delay, Happening::Read { sample: *sample, whose, detail: *detail });
             }
             Action::ReadConfig { read, .. } => {
                 let delay = self.dice.up_to_ms(200);
@@ -427,10 +429,11 @@ impl World {
                 process.reported = process.stopped;
                 Some(if process.stopped { Event::Paused { pid } } else { Event::Resumed { pid } })
             }
-            Happening::Read { sample, whose } => {
+            Happening::Read { sample, whose, detail } => {
                 let alive = |(_, pid): &&(Whose, Pid)| *pid == DAEMON || self.exists(*pid, Reach::Leader);
-                let usages = whose.iter().filter(alive).map(|(whose, _)| (*whose, Usage { at: now, ..Usage::default() })).collect();
-                Some(Event::Sampled { sample, usages })
+                let alive: Vec<Whose> = whose.iter().filter(alive).map(|(whose, _)| *whose).collect();
+                let usages = alive.into_iter().map(|whose| (whose, self.usage(now, detail))).collect();
+                Some(Event::Sampled { sample, usages, container: None })
             }
             Happening::Says { pid, birth } => {
                 let Tree { id, part } = self.of(pid, birth).filter(|process| !process.reaped)?.of;
@@ -466,6 +469,14 @@ impl World {
                 Some(Event::ConfigRead { read, config })
             }
         }
+    }
+
+    /// Mostly well below what a service may use that has a limit, sometimes near it, or above.
+    fn usage(&mut self, now: Mono, detail: Detail) -> Usage {
+        let rss = MAX_MEMORY / 100 * *self.dice.pick(&[10, 50, 85, 95, 120, 150]);
+        let pss = *self.dice.pick(&[None, Some(rss), Some(rss), Some(rss / 2), Some(MAX_MEMORY)]);
+        let pss = pss.filter(|_| matches!(detail, Detail::Pss | Detail::Full));
+        Usage { at: now, rss, pss: pss.map(|pss| pss.min(rss)), ..Usage::default() }
     }
 
     fn of(&mut self, pid: Pid, birth: u64) -> Option<&mut Process> {

@@ -14,6 +14,7 @@ mod events;
 mod hooks;
 mod leftovers;
 mod logging;
+mod memory;
 mod needing;
 mod pausing;
 mod planning;

@@ -27,7 +27,7 @@ fn reading(mut story: Story, detail: Detail, cpu_ms: &[(Whose, u64)]) -> Story {
     let at = story.now.mono;
     let usage = |cpu_ms| Usage { at, cpu: Duration::from_millis(cpu_ms), rss: 1 << 20, processes: 1, ..Usage::default() };
     let usages = cpu_ms.iter().map(|(whose, cpu_ms)| (*whose, usage(*cpu_ms))).collect();
-    story.event(Event::Sampled { sample, usages })
+    story.event(Event::Sampled { sample, usages, container: None })
 }
 
 /// It starts with the number that it had before.
@@ -114,7 +114,7 @@ fn a_process_that_cannot_be_read_has_no_figures() {
     for _ in 0..2 {
         let asked = story.take("a reading", |action| matches!(action, Action::Sample { .. }));
         let Action::Sample { sample, .. } = asked else { unreachable!() };
-        story = story.event(Event::Sampled { sample, usages: Vec::new() }).after(200.ms());
+        story = story.event(Event::Sampled { sample, usages: Vec::new(), container: None }).after(200.ms());
     }
     story.replies(rows(|rows| {
         assert_eq!((rows[0].id, rows[0].pid, rows[0].uptime_ms), (Some(1), Some(100), Some(200)), "what the daemon knows itself");
@@ -159,7 +159,7 @@ fn r19_what_was_read_of_a_run_that_has_ended_meanwhile_is_nobodys() {
     let story = story.exits(code(1)).after(2.s());
     let story = starts_again(story);
     let usages = vec![(SVC, Usage { at: story.now.mono, cpu: Duration::from_secs(9), ..Usage::default() })];
-    let story = story.event(Event::Sampled { sample, usages }).after(200.ms());
+    let story = story.event(Event::Sampled { sample, usages, container: None }).after(200.ms());
     reading(story, Detail::Full, &[(SVC, 30)])
         .replies(rows(|rows| assert_eq!((rows[0].cpu_time_ms, rows[0].cpu_percent), (Some(30), Some(0.0)))));
 }

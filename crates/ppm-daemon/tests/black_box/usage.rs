@@ -198,3 +198,28 @@ fn r8_services_have_the_same_limit_of_files_before_and_after_figures_were_read()
     usage(&daemon, "<ppm>");
     assert_eq!((daemon.output_of("ulimit -n"), before.as_str()), (before.clone(), "512\n"));
 }
+
+/// Grows once, and is content when it is started again.
+const GROWS: &str =
+    "[ -e grown ] && exec sleep 1000; echo > grown; x=$(head -c 60000000 /dev/zero | tr '\\0' a); while :; do sleep 1000; done";
+
+#[test]
+fn who_has_outgrown_max_memory_is_started_anew_and_who_shares_its_pages_is_not() {
+    let shares =
+        "x=$(head -c 20000000 /dev/zero | tr '\\0' a); for n in 1 2 3 4; do (sleep 1000 & wait) & done; sleep 0; echo > ready; wait";
+    let service = |name: &str, script: &str, max: &str| json!({"name": name, "command": ["bash", "-c", script], "max_memory": max});
+    let shared = service("shared", shares, "64MiB");
+    let daemon = Setup::new().services(std::slice::from_ref(&shared)).start();
+    daemon.lines_in("ready");
+    until("its pages are shared", || (number(&usage(&daemon, "shared"), "memory_rss") > 64 << 20).then_some(()));
+    let mut events = daemon.events();
+    daemon.reload(&json!({"services": [shared, service("grows", GROWS, "32MiB")]}));
+    let told = events.until("grows", "over_memory");
+    let reason = told["reason"].as_str().unwrap();
+    assert!(reason.starts_with("memory: ") && reason.ends_with(" of 32.0 MiB"), "{told}");
+    assert_eq!(events.until("grows", "exited")["reason"], reason);
+    assert_eq!(events.until("grows", "started")["reason"], "memory");
+    let row = daemon.row("grows");
+    assert_eq!((&row["restarts"], &row["crashes"], row["reason"].as_str()), (&json!(1), &json!(0), Some(&*format!("restarted: {reason}"))));
+    assert_eq!(daemon.row("shared")["restarts"], 0, "the same looks have seen it");
+}

@@ -9,7 +9,7 @@ use ppm_protocol::message::{
     AddService, Answer, Await, Check, Execute, Forward, Goal, ReadAgain, ReadLog, ReadStats, RunService, Selection, SendSignal, Targets,
     Watch,
 };
-use ppm_protocol::types::LastWords;
+use ppm_protocol::types::{ContainerRow, LastWords};
 use ppm_protocol::{
     Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Executed, Exit, Failure, Farewell, Forwarded, Greeting, Health,
     HealthRow, History, InfoRow, Life, LogLine, LogSources, Method, NeedRow, NextStart, PlanEvent, PlanRow, Reload, ReloadAction,
@@ -70,6 +70,7 @@ pub fn values() -> BTreeMap<String, Line> {
     let rolling = Targets { services: vec!["web".to_owned()], wait: true, rolling: true };
     put("request-restart-rolling".to_owned(), Line::Call(1, Request::Restart(rolling)));
     put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
+    put("reply-stats-container".to_owned(), reply(Method::Stats, Answer::Stats(stats_of_container())));
     put("request-stats-cheap".to_owned(), Line::Call(4, Request::Stats(ReadStats { pss: false, ..ReadStats::default() })));
     put("request-wait-forever".to_owned(), Line::Call(0, Request::Wait(Await { timeout_ms: None, ..await_all(Goal::Running) })));
     let within = Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: Some(30_000) };
@@ -124,7 +125,7 @@ const ERRORS: [ErrorCode; 12] = [
     ErrorCode::Other(4711),
 ];
 
-const EVENTS: [EventKind; 23] = [
+const EVENTS: [EventKind; 24] = [
     EventKind::Added,
     EventKind::Removed,
     EventKind::Started,
@@ -140,6 +141,7 @@ const EVENTS: [EventKind; 23] = [
     EventKind::GaveUp,
     EventKind::Skipped,
     EventKind::TimedOut,
+    EventKind::OverMemory,
     EventKind::HookFailed,
     EventKind::Ready,
     EventKind::Unready,
@@ -282,6 +284,7 @@ fn event_row(event: EventKind) -> EventRow {
         EventKind::GaveUp => (Crashed, Crashed, None, "gave up after 5 retries"),
         EventKind::Skipped => (Running, Running, Some(4242), "the run before lasts since 1h 2m"),
         EventKind::TimedOut => (Running, Running, Some(4242), "it ran longer than 20m"),
+        EventKind::OverMemory => (Running, Running, Some(4242), "memory: 601 MiB of 512 MiB"),
         EventKind::HookFailed => (Running, Running, None, "post_start: exit code 1"),
         EventKind::Ready => (Running, Running, Some(4242), "after 1.8s"),
         EventKind::Unready => (Running, Running, Some(4242), "not ready after 30s: connection refused"),
@@ -565,7 +568,24 @@ fn stats() -> StatsRow {
         threads: Some(12),
         fds: Some(112),
         uptime_ms: Some(273_600_000),
+        memory_limit: None,
+        container: None,
     }
+}
+
+fn stats_of_container() -> Vec<StatsRow> {
+    let container = ContainerRow {
+        cpu_percent: Some(14.1),
+        cores: Some(2.0),
+        memory: Some(242_221_056),
+        memory_limit: Some(536_870_912),
+        tasks: Some(27),
+        tasks_limit: None,
+        pressure_cpu: Some(1.53),
+        pressure_memory: Some(0.0),
+        pressure_io: None,
+    };
+    vec![StatsRow { memory_limit: Some(268_435_456), ..stats() }, StatsRow { container: Some(container), ..stats_of_daemon() }]
 }
 
 fn stats_of_nothing() -> StatsRow {

@@ -36,6 +36,34 @@ pub struct Shown {
     pub services: Vec<String>,
 }
 
+/// `ppm stats`.
+#[derive(Args, Clone, Debug)]
+pub struct Stats {
+    /// Names, ids, globs ('web-*'), groups ('@front') or 'all'; none means all
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Show it again and again, until interrupted; without PSS, which is costly to read
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How often, with --follow
+    #[arg(long, value_name = "TIME", value_parser = pause, default_value = "10s")]
+    pub interval: Duration,
+    /// Those that use most of it first
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub sort: Option<Most>,
+}
+
+/// What services use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Most {
+    /// Processor
+    Cpu,
+    /// Resident memory
+    Memory,
+    /// Reading from and writing to storage
+    Io,
+}
+
 /// Services to change.
 #[derive(Args, Debug)]
 pub struct Changing {
@@ -340,4 +368,11 @@ pub fn period(text: &str) -> Result<Duration, String> {
         return Duration::try_from_secs_f64(seconds).map_err(|_| no());
     }
     humantime::parse_duration(text).map_err(|_| no())
+}
+
+/// A time that leaves the daemon something else to do.
+fn pause(text: &str) -> Result<Duration, String> {
+    const LEAST: Duration = Duration::from_millis(200);
+    let time = period(text)?;
+    if time < LEAST { Err(format!("'{text}' is too often\nwrite 200ms or more")) } else { Ok(time) }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use jiff::tz::TimeZone;
+pub use ppm_core::size::brief as size;
 use ppm_core::time::brief;
 use ppm_protocol::Timestamp;
 
@@ -15,29 +16,6 @@ use super::Look;
 /// Milliseconds as `431ms`, `1.8s`, `32s`, `7m 12s`, `2h 14m`, `3d 4h`: as the daemon tells durations in its reasons.
 pub fn duration(ms: u64) -> String {
     brief(Duration::from_millis(ms))
-}
-
-/// Bytes as `0`, `12 B`, `4.00 KiB`, `48.2 MiB`, `182 MiB`.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes == 0 {
-        return "0".to_owned();
-    }
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = UNITS[0];
-    for larger in &UNITS[1..] {
-        if value < 999.5 {
-            break;
-        }
-        value /= 1024.0;
-        unit = larger;
-    }
-    let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
-    format!("{value:.decimals$} {unit}")
 }
 
 /// The time of day where it is today, else the date too: `04:15:00`, `Tue 24 Nov 03:00:00`, `Fri 1 Jan 2027 00:00:00`.

@@ -106,6 +106,7 @@ fn what(event: &EventRow) -> String {
         | EventKind::GaveUp
         | EventKind::Skipped
         | EventKind::TimedOut
+        | EventKind::OverMemory
         | EventKind::HookFailed
         | EventKind::Ready
         | EventKind::Unready

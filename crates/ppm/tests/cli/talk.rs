@@ -92,8 +92,8 @@ fn stats_and_the_scheduler_have_tables_and_arrays() {
     let stats = r#"[{"id":1,"name":"web","pid":31,"cpu_percent":12.4,"cpu_time_ms":1200,"memory_rss":1048576,"memory_pss":null,"memory_vsz":2097152,"io_read":0,"io_write":4096,"io_read_rate":0,"io_write_rate":12,"processes":1,"threads":2,"fds":9,"uptime_ms":5000}]"#;
     let daemon = Daemon::answering(call("stats", ALL), result(stats));
     daemon.ppm("stats").assert().code(0).stdout_eq(str![[r#"
-ID  NAME    CPU  CPU TIME       MEM  PSS  READ/s  WRITE/s  READ   WRITTEN  PROCS  THREADS  FDS
- 1  web   12.4%      1.2s  1.00 MiB    -       0     12 B     0  4.00 KiB      1        2    9
+ID  NAME    CPU  CPU TIME       MEM  PSS  LIMIT  READ/s  WRITE/s  READ   WRITTEN  PROCS  THREADS  FDS
+ 1  web   12.4%      1.2s  1.00 MiB    -      -       0     12 B     0  4.00 KiB      1        2    9
 
 "#]]);
     daemon.finish();
