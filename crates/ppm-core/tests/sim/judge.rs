@@ -182,7 +182,7 @@ impl Judge {
     pub fn watch(&mut self, turn: &Turn<'_>, world: &World, supervisor: &Supervisor) -> Verdict {
         self.begin(turn)?;
         self.hear(turn.now, turn.event);
-        self.roll_on();
+        self.roll_on(turn.now.mono);
         self.mourn(turn.now);
         if turn.ticks {
             let interval = self.settings.watch_restart_interval;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use ppm_core::event::{From, ServiceId};
+use ppm_core::time::Mono;
 
 use crate::judge::Judge;
 use crate::model::{Known, Wish};
@@ -30,13 +31,18 @@ impl Judge {
     }
 
     /// Goes on with the next where the one before is ready.
-    pub fn roll_on(&mut self) {
+    pub fn roll_on(&mut self, now: Mono) {
+        let interval = self.settings.watch_restart_interval;
+        // Files that changed while it started: it is ended again as soon as it runs.
+        let goes_again = |known: &Known| known.reacts_with().is_none() && known.is_to_answer(now, interval);
         let mut rolls = std::mem::take(&mut self.rolls);
         let calls: Vec<From> = rolls.keys().cloned().collect();
         for call in calls {
             loop {
                 let roll = &rolls[&call];
-                let is_done = |(id, starts): (ServiceId, u64)| self.known.get(&id).is_some_and(|known| known.is_renewed(starts));
+                let is_done = |(id, starts): (ServiceId, u64)| {
+                    self.known.get(&id).is_some_and(|known| known.is_renewed(starts) && !goes_again(known))
+                };
                 let (true, Some(id)) = (roll.now.is_none_or(is_done), roll.rest.front().copied()) else { break };
                 let now = self.known.get(&id).map(|known| (id, known.starts));
                 let is_under_way = now.is_some() && rolls.values().any(|other| other.now == now);
