@@ -363,6 +363,8 @@ impl Known {
         let settles = self.process.is_some_and(|process| process.is_ending()) || self.left.is_some() || self.finishing || is_cancelled;
         if settles {
             self.coming = self.coming.or(Some(cause));
+        } else if self.process.is_some() && self.coming.is_some() {
+            // The start that follows its end, for which it waits, is this run.
         } else if self.process.is_some() && self.options().overlap == Overlap::Queue {
             self.queued = self.queued.or(Some(cause));
         } else if self.may_be_cut_short() && self.process.is_some() {
