@@ -184,6 +184,10 @@ impl Judge {
         self.hear(turn.now, turn.event);
         self.roll_on(turn.now.mono);
         self.mourn(turn.now);
+        // Who is to stay after all may have lasted too long meanwhile.
+        for known in self.known.values_mut() {
+            known.overstays |= turn.ticks && known.limit().is_some_and(|limit| limit <= turn.now.mono);
+        }
         if turn.ticks {
             let interval = self.settings.watch_restart_interval;
             self.known.values_mut().for_each(|known| {

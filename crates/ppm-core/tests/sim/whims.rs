@@ -93,7 +93,9 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
         Box::new(Health { check, interval, timeout, retries: *dice.pick(&[1, 2, 3]), start_period: dice.pick_ms(&[0, 0, 3000]) })
     });
     spec.essential = dice.one_in(8);
-    spec.max_memory = dice.one_in(6).then_some(MAX_MEMORY);
+    // By what was rolled before: a new key leaves the histories of all others as they are.
+    let is_limited = spec.restart.reset_after == Duration::from_secs(5) && spec.restart.jitter_percent == 0;
+    spec.max_memory = is_limited.then_some(MAX_MEMORY);
     let memory = LogKeys { memory: Some(4096), ..LogKeys::default() };
     spec.log = if name != "web-1" { LogChoice::Own(Box::new(memory)) } else { LogChoice::AsLogger };
     spec.watch = dice.one_in(3).then(|| Arc::new(watch(dice)));

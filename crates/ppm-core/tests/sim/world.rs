@@ -432,7 +432,7 @@ impl World {
             Happening::Read { sample, whose, detail } => {
                 let alive = |(_, pid): &&(Whose, Pid)| *pid == DAEMON || self.exists(*pid, Reach::Leader);
                 let alive: Vec<Whose> = whose.iter().filter(alive).map(|(whose, _)| *whose).collect();
-                let usages = alive.into_iter().map(|whose| (whose, self.usage(now, detail))).collect();
+                let usages = alive.into_iter().map(|whose| (whose, World::usage(now, detail))).collect();
                 Some(Event::Sampled { sample, usages, container: None })
             }
             Happening::Says { pid, birth } => {
@@ -472,9 +472,10 @@ impl World {
     }
 
     /// Mostly well below what a service may use that has a limit, sometimes near it, or above.
-    fn usage(&mut self, now: Mono, detail: Detail) -> Usage {
-        let rss = MAX_MEMORY / 100 * *self.dice.pick(&[10, 50, 85, 95, 120, 150]);
-        let pss = *self.dice.pick(&[None, Some(rss), Some(rss), Some(rss / 2), Some(MAX_MEMORY)]);
+    fn usage(now: Mono, detail: Detail) -> Usage {
+        let mut dice = Dice::new(now.0); // of its own: who only asks changes nothing
+        let rss = MAX_MEMORY / 100 * *dice.pick(&[10, 50, 85, 95, 120, 150]);
+        let pss = *dice.pick(&[None, Some(rss), Some(rss), Some(rss / 2), Some(MAX_MEMORY)]);
         let pss = pss.filter(|_| matches!(detail, Detail::Pss | Detail::Full));
         Usage { at: now, rss, pss: pss.map(|pss| pss.min(rss)), ..Usage::default() }
     }
