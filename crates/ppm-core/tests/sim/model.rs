@@ -279,7 +279,7 @@ impl Known {
         }
     }
 
-    fn is_to_leave_for_changes(&self) -> bool {
+    pub fn is_to_leave_for_changes(&self) -> bool {
         self.answers && self.changed && self.is_wanted() && self.reacts_with().is_none()
     }
 

@@ -130,7 +130,10 @@ impl Judge {
         let changes = is_changed.then_some(Cause::Watch);
         let owed = known.waits.or(known.coming).or(changes).or(known.fires).or(boots).or(known.restart_window().and_then(is_due));
         let text = || format!("{row:?}: {known:?}");
-        rule(self.misses(known), "who waits has a reason", text)?;
+        // In one tick one may begin to leave, for files that changed, and another come to need it.
+        let leaves = |name: &str| self.named(name).is_some_and(Known::is_to_leave_for_changes);
+        let may_miss = known.spec.depends_on.iter().any(|need| leaves(&need.service));
+        rule(self.misses(known) || may_miss, "who waits has a reason", text)?;
         rule(known.is_idle() && known.is_wanted() && owed.is_some(), "a start has a cause", text)?;
         self.with(id, |known| {
             if known.waits.is_none() && known.coming.is_none() && known.fires.is_some() && known.has_given_up() {
