@@ -54,7 +54,8 @@ pub fn meant(ask: Ask, here: impl FnOnce() -> io::Result<PathBuf>, look: &Look) 
             terminal: false,
             detach: run.detach,
         }),
-        Ask::Version => Request::Hello,
+        // What is not one request asks by itself.
+        Ask::Version | Ask::Top(_) => Request::Hello,
     })
 }
 

@@ -21,6 +21,7 @@ const COMMANDS: [&str; 32] = [
     "resume",
     "signal",
     "stats",
+    "top",
     "show-configuration",
     "show-scheduler",
     "reload",
