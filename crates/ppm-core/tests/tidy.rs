@@ -49,6 +49,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm", "ppm-core", "checks a configuration without a daemon"),
     ("ppm", "ppm-daemon", "`ppm daemon`, one call"),
     ("ppm", "ppm-protocol", "asks and hears"),
+    ("ppm", "ratatui", "the screen of `ppm top`, and what a test sees of it"),
     ("ppm", "regex-lite", "`ppm log --grep`"),
     ("ppm", "rustix", "the modes and the size of a terminal; comes with terminal_size"),
     ("ppm", "serde", "machine output"),

@@ -15,7 +15,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub use arguments::{
     Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Log, Most, Named, Probe, Reload, Restarting, Run, Shown,
-    SignalTo, Stats, Until, Wait, period,
+    SignalTo, Stats, Top, Until, Wait, period,
 };
 
 /// A section of help text under a heading, one line an entry.
@@ -230,6 +230,20 @@ pub enum Ask {
         "ppm stats -f --interval 2s --json | jq '.services[] | {name, memory_rss}'",
     ])]
     Stats(Stats),
+    /// Watch all services live, and restart, stop or start them by a key
+    #[command(after_help = concat!(
+        section!["Examples", "ppm top", "ppm top --interval 500ms", "docker exec -it CONTAINER ppm top"],
+        "\n\n",
+        section![
+            "Keys",
+            "up, down   select a service        r  restart it    l  its log    /  filter   ?  help",
+            "page up, page down, home, end      s  stop it       i  info       o  sort     q  quit",
+            "                                   S  start it",
+        ],
+        "\n\n",
+        section!["Exit codes", "1    there is no terminal", "6    the daemon cannot be reached, or has ended", "130  left by Ctrl-C"],
+    ))]
+    Top(Top),
     /// Print the running configuration as YAML
     #[command(visible_aliases = ["show-config", "config"])]
     #[command(after_help = section!["Examples", "ppm show-configuration > ~/.partner-pm.yml"])]

@@ -37,6 +37,8 @@ pub enum Code {
     Unreachable,
     /// 7: not permitted.
     Forbidden,
+    /// 130: interrupted from the keyboard.
+    Interrupted,
     /// 78: the configuration is wrong (sysexits.h: EX_CONFIG).
     WrongConfiguration,
     /// That of a command that was run: its own, 128 + n for signal n, 126 or 127 if it could not be executed.
@@ -55,6 +57,7 @@ impl Code {
             Code::TimedOut => 5,
             Code::Unreachable => 6,
             Code::Forbidden => 7,
+            Code::Interrupted => 130,
             Code::WrongConfiguration => 78,
             Code::Passed(code) => code,
         }

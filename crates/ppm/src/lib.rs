@@ -22,6 +22,7 @@ mod searching;
 mod session;
 mod show;
 mod streams;
+mod top;
 mod zone;
 
 use std::ffi::OsString;

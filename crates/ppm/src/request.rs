@@ -54,7 +54,8 @@ pub fn meant(ask: Ask, here: impl Fn() -> io::Result<PathBuf>, look: &Look) -> R
             terminal: false,
             detach: run.detach,
         }),
-        Ask::Version => Request::Hello,
+        // What is not one request asks by itself.
+        Ask::Version | Ask::Top(_) => Request::Hello,
     })
 }
 

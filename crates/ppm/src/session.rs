@@ -25,7 +25,7 @@ use crate::save::Draft;
 use crate::searching::Searching;
 use crate::show::{self, Look, Medium};
 use crate::streams::{self, Streams};
-use crate::{elsewhere, exec, request};
+use crate::{elsewhere, exec, request, top};
 
 /// What lasts from the first to the last word of a command.
 pub struct Session {
@@ -54,6 +54,9 @@ impl Session {
             Ask::Run(typed) if !typed.detach => Some(!typed.no_tty),
             _ => None,
         };
+        if let Ask::Top(typed) = ask {
+            return top::run(&self.path, self.connect()?, typed.interval, &self.streams);
+        }
         let request = request::meant(ask, env::current_dir, &self.streams.look)?;
         if let Some(has_tty) = has_tty {
             return exec::run(self.connect()?, &self.path, request, has_tty);

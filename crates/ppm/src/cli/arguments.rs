@@ -53,6 +53,14 @@ pub struct Stats {
     pub sort: Option<Most>,
 }
 
+/// `ppm top`.
+#[derive(Args, Debug)]
+pub struct Top {
+    /// How often the daemon is asked
+    #[arg(long, value_name = "TIME", value_parser = pause, default_value = "2s")]
+    pub interval: Duration,
+}
+
 /// What services use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Most {

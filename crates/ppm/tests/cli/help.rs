@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 33] = [
     "daemon",
     "info",
     "ls",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 32] = [
     "resume",
     "signal",
     "stats",
+    "top",
     "show-configuration",
     "show-scheduler",
     "reload",
