@@ -9,6 +9,7 @@ use ppm_protocol::message::{AddService, Answer, RunService};
 use ppm_protocol::{ErrorCode, Executed, Exit, RpcError, Signal};
 
 use crate::event::{Action, ClientId, From, NoStart, ServiceId, Stdin};
+use crate::guests::not_executed;
 use crate::logging::LogChoice;
 use crate::names;
 use crate::service::{How, Input, Run};
@@ -77,9 +78,7 @@ impl Supervisor {
         if from.call.is_none() {
             return Err(RpcError::new(ErrorCode::Invalid, "`run` needs an `id`"));
         }
-        if self.attached.of(from.client).is_some() || self.guests.has(from.client) {
-            return Err(RpcError::new(ErrorCode::Refused, "this connection runs a command already; use another for a second one"));
-        }
+        self.refuse_second_command(from.client)?;
         let spec = self.spec_of(&add)?;
         self.refuse_new(&spec)?;
         let spec = ServiceSpec { log: LogChoice::Inherit, source: "ppm run".into(), ..spec };
@@ -101,8 +100,8 @@ impl Supervisor {
 
     /// Tells who waits for it that a service has started, or has ended for good.
     pub(crate) fn look_at_tie(&mut self, now: Now, id: ServiceId) {
-        let Some(service) = self.services.get(&id).map(|entry| &entry.service) else { return };
         let Some(tie) = self.attached.ties.get_mut(&id) else { return };
+        let Some(service) = self.services.get(&id).map(|entry| &entry.service) else { return };
         if let (Some(live), false) = (service.live(), tie.is_answered) {
             tie.is_answered = true;
             let executed = Executed { pid: live.pid.0, service: Some(service.spec().name.clone()) };
@@ -120,8 +119,7 @@ impl Supervisor {
                 } else {
                     ("it was stopped before it had started".to_owned(), end.code())
                 };
-                let data = Some(serde_json::json!({ "code": code }));
-                Action::Respond { to: tie.from.clone(), result: Err(RpcError { data, ..RpcError::new(ErrorCode::Refused, why) }) }
+                Action::Respond { to: tie.from.clone(), result: Err(not_executed(why, code)) }
             }
         };
         self.actions.push(action);

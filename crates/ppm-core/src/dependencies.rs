@@ -246,8 +246,10 @@ impl Dependencies {
         self.replicas.get(of).into_iter().flatten().copied()
     }
 
-    fn of(&self, name: &str) -> impl Iterator<Item = ServiceId> {
-        self.dependants.get(name).into_iter().flatten().copied()
+    /// Who needs this service, by its name or by that of its replicas.
+    fn of(&self, spec: &ServiceSpec) -> impl Iterator<Item = ServiceId> {
+        let names = std::iter::once(&spec.name).chain(&spec.replica_of);
+        names.filter_map(|name| self.dependants.get(name)).flatten().copied()
     }
 }
 
@@ -338,9 +340,12 @@ impl Supervisor {
         if self.dependencies.dependants.is_empty() {
             return Vec::new();
         }
-        let Some(spec) = self.service(id).map(Service::spec) else { return Vec::new() };
-        let of_all = spec.replica_of.iter().flat_map(|of| self.dependencies.of(of));
-        self.dependencies.of(&spec.name).chain(of_all).collect()
+        self.service(id).map_or(Vec::new(), |service| self.dependencies.of(service.spec()).collect())
+    }
+
+    /// All that a service needs.
+    fn needs(&self, service: &Service) -> impl Iterator<Item = ServiceId> {
+        service.spec().depends_on.iter().flat_map(|need| self.ids_of(&need.service))
     }
 
     /// The services that a name means: that of a service, or of its replicas.
@@ -361,9 +366,8 @@ impl Supervisor {
         let (Some(service), Some(before)) = (self.service(id), before) else { return };
         let after = Standing::of(service);
         if matches!(service.run(), Run::Blocked { .. }) && self.phase == Phase::Running {
-            let needed: Vec<ServiceId> = service.spec().depends_on.iter().flat_map(|need| self.ids_of(&need.service)).collect();
             let is_unasked = |id: &ServiceId| self.service(*id).is_some_and(|needed| needed.want() == Want::Unasked);
-            let needed: Vec<ServiceId> = needed.into_iter().filter(is_unasked).collect();
+            let needed: Vec<ServiceId> = self.needs(service).filter(is_unasked).collect();
             self.dependencies.needed.extend(needed);
         }
         if (before.lacks, before.starts) != (after.lacks, after.starts) {
@@ -391,7 +395,7 @@ impl Supervisor {
         let (mut seen, mut left) = (BTreeSet::from([id]), vec![id]);
         while let Some(id) = left.pop() {
             let Some(service) = self.service(id) else { continue };
-            let needs: Vec<ServiceId> = service.spec().depends_on.iter().flat_map(|need| self.ids_of(&need.service)).collect();
+            let needs: Vec<ServiceId> = self.needs(service).collect();
             for need in needs.into_iter().filter(|need| seen.insert(*need)) {
                 let Some(service) = self.service(need) else { continue };
                 if service.live().is_some_and(|live| live.leaving.is_some()) {
@@ -405,8 +409,7 @@ impl Supervisor {
 
     /// There is a service of this name, or there is none any more: for whoever needs it, that is news.
     pub(crate) fn concern_those_who_need(&mut self, spec: &ServiceSpec) {
-        let of_all = spec.replica_of.iter().flat_map(|of| self.dependencies.of(of));
-        let concerned: Vec<ServiceId> = self.dependencies.of(&spec.name).chain(of_all).collect();
+        let concerned: Vec<ServiceId> = self.dependencies.of(spec).collect();
         self.dependencies.concerned.extend(concerned);
     }
 
@@ -462,10 +465,7 @@ impl Supervisor {
 
     /// How many services stand one upon the other below each.
     fn depths(&self) -> BTreeMap<ServiceId, usize> {
-        let needs = |id: ServiceId| -> Vec<ServiceId> {
-            let needs = self.service(id).map_or(&[][..], |service| service.spec().depends_on.as_slice());
-            needs.iter().flat_map(|need| self.ids_of(&need.service)).collect()
-        };
+        let needs = |id: ServiceId| self.service(id).map_or(Vec::new(), |service| self.needs(service).collect());
         let mut depths: BTreeMap<ServiceId, usize> = BTreeMap::new();
         for id in self.services.keys() {
             let mut path = vec![*id];

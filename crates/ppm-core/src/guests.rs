@@ -55,11 +55,6 @@ impl Guests {
         self.guests.values().filter_map(kill_at).min()
     }
 
-    /// Whether this connection has one.
-    pub fn has(&self, client: ClientId) -> bool {
-        self.guests.contains_key(&client)
-    }
-
     /// The calls that have not been answered.
     pub fn take_calls(&mut self) -> impl Iterator<Item = From> {
         let open = |guest: Guest| matches!(guest.stay, Stay::Arriving { .. }).then_some(guest.from);
@@ -92,9 +87,7 @@ impl Supervisor {
             return Err(RpcError::new(ErrorCode::Refused, message));
         };
         let command = command_of(&request.command).map_err(invalid)?;
-        if self.guests.has(from.client) || self.attached.of(from.client).is_some() {
-            return Err(RpcError::new(ErrorCode::Refused, "this connection runs a command already; use another for a second one"));
-        }
+        self.refuse_second_command(from.client)?;
         if self.guests.guests.len() >= MOST {
             return Err(RpcError::new(ErrorCode::Refused, format!("{MOST} commands are running already; wait for one to end")));
         }
@@ -104,6 +97,14 @@ impl Supervisor {
         let launch = Launch { command, voice: Voice::default(), ..launch }; // it does not speak for the service
         self.guests.guests.insert(from.client, Guest { from: from.clone(), stay: Stay::Arriving { wanted: true } });
         self.actions.push(Action::Exec { client: from.client, launch: Arc::new(launch), terminal: request.terminal });
+        Ok(())
+    }
+
+    /// A connection has one command at a time: signals and the end could be of either of two.
+    pub(crate) fn refuse_second_command(&self, client: ClientId) -> Result<(), RpcError> {
+        if self.guests.guests.contains_key(&client) || self.attached.of(client).is_some() {
+            return Err(RpcError::new(ErrorCode::Refused, "this connection runs a command already; use another for a second one"));
+        }
         Ok(())
     }
 
@@ -136,9 +137,7 @@ impl Supervisor {
             }
             Err(NoStart { why, code }) => {
                 self.guests.guests.remove(&client);
-                let data = Some(serde_json::json!({ "code": code }));
-                let error = RpcError { data, ..RpcError::new(ErrorCode::Refused, why) };
-                self.actions.push(Action::Respond { to, result: Err(error) });
+                self.actions.push(Action::Respond { to, result: Err(not_executed(why, code)) });
             }
         }
     }
@@ -175,4 +174,9 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// Why a client's command does not run, with what a shell would exit with.
+pub(crate) fn not_executed(why: String, code: u8) -> RpcError {
+    RpcError { data: Some(serde_json::json!({ "code": code })), ..RpcError::new(ErrorCode::Refused, why) }
 }

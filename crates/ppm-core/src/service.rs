@@ -201,6 +201,26 @@ pub enum Closing {
     },
 }
 
+impl Run {
+    /// The main process and its circumstances, while there is one.
+    fn live_mut(&mut self) -> Option<&mut Live> {
+        match self {
+            Run::Up(live) | Run::Paused(live) | Run::Closing { live, .. } | Run::Stopping { live, .. } | Run::Killing { live, .. } => {
+                Some(live)
+            }
+            Run::Idle
+            | Run::Blocked { .. }
+            | Run::Preparing { .. }
+            | Run::Starting { .. }
+            | Run::Draining { .. }
+            | Run::Purging { .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. }
+            | Run::Waiting { .. } => None,
+        }
+    }
+}
+
 /// What comes when nothing is left of a run that is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -1163,7 +1183,7 @@ impl Service {
                 self.leave(ctx, live, Next::Start(cause), out);
             }
             Overlap::Queue if live.queued.is_none() => {
-                if let Some(live) = self.live_mut() {
+                if let Some(live) = self.run.live_mut() {
                     live.queued = Some(cause);
                 }
             }
@@ -1257,23 +1277,6 @@ impl Service {
         }
     }
 
-    fn live_mut(&mut self) -> Option<&mut Live> {
-        match &mut self.run {
-            Run::Up(live) | Run::Paused(live) | Run::Closing { live, .. } | Run::Stopping { live, .. } | Run::Killing { live, .. } => {
-                Some(live)
-            }
-            Run::Idle
-            | Run::Blocked { .. }
-            | Run::Preparing { .. }
-            | Run::Starting { .. }
-            | Run::Draining { .. }
-            | Run::Purging { .. }
-            | Run::Finishing { .. }
-            | Run::Cleaning { .. }
-            | Run::Waiting { .. } => None,
-        }
-    }
-
     /// Changes what comes after the end of a run that is ending.
     fn and_then(&mut self, next: Next) {
         match &mut self.run {
@@ -1340,7 +1343,7 @@ impl Service {
         if !ctx.needs.is_held {
             return self.begin_stop(ctx, live, next, out);
         }
-        if let Some(live) = self.live_mut() {
+        if let Some(live) = self.run.live_mut() {
             (live.leaving, live.probing) = (Some(next), live.probing.at_rest());
         }
     }

@@ -1,6 +1,7 @@
 //! Actions become calls. Decides nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -26,9 +27,6 @@ use crate::watcher::{Job, Watcher};
 
 /// More readers of logs than this are refused: each is a thread.
 const MAX_READERS: usize = 32;
-
-/// Why nothing is executed for a client.
-const NO_STREAMS: &str = "its input, output and error did not come with the request: three descriptors, as unix(7) passes them";
 
 /// The hands of the supervisor.
 #[derive(Debug)]
@@ -146,10 +144,14 @@ impl Hands {
         if launch.logger.is_some() {
             self.logs.prepare().map_err(|error| format!("logger: {}", in_words(&error)))?;
         }
-        if let Stdin::Given { client, .. } = launch.stdin {
-            self.keep_streams(client)?;
-        }
-        let given = if let Stdin::Given { client, .. } = launch.stdin { self.given.get(&client) } else { None };
+        // What came with the request that is being handled stays with the service that it has made, for all its starts.
+        let given = match launch.stdin {
+            Stdin::Null | Stdin::Inherited => None,
+            Stdin::Given { client, .. } => Some(&*match self.given.entry(client) {
+                Entry::Occupied(kept) => kept.into_mut(),
+                Entry::Vacant(place) => place.insert(taken(&mut self.streams)?),
+            }),
+        };
         let socket = launch.voice.socket.then(|| self.notifier.address()).transpose();
         let socket = socket.map_err(|error| format!("notify: {}", in_words(&error)))?;
         let Started { pid, captured, line } = self.spawner.spawn(launch, cause, socket, given)?;
@@ -164,15 +166,6 @@ impl Hands {
             tracing::warn!("{}: whether it is ready cannot be read: {}", launch.name, in_words(&error));
         }
         self.outcomes.push_back(Event::Spawned { id: tree.id, part: tree.part, pid });
-        Ok(())
-    }
-
-    /// What came with the request that is being handled stays with the service that it has made, for all its starts.
-    fn keep_streams(&mut self, client: ClientId) -> Result<(), NoStart> {
-        if !self.given.contains_key(&client) {
-            let streams = self.streams.take().ok_or_else(|| NoStart::from(NO_STREAMS.to_owned()))?;
-            self.given.insert(client, streams);
-        }
         Ok(())
     }
 
@@ -192,7 +185,7 @@ impl Hands {
 
     /// Executes a program with the descriptors that came with the request that is being handled.
     fn exec(&mut self, client: ClientId, launch: &Launch, terminal: bool) -> Result<Pid, NoStart> {
-        let streams = self.streams.take().ok_or_else(|| NoStart::from(NO_STREAMS.to_owned()))?;
+        let streams = taken(&mut self.streams)?;
         let pid = self.spawner.spawn_guest(launch, &streams, terminal)?;
         self.children.started_beside(pid);
         self.guests.insert(pid, client);
@@ -253,6 +246,12 @@ impl Hands {
         };
         services.iter().filter_map(stored).collect()
     }
+}
+
+/// The descriptors that came with a request, for a client's command.
+fn taken(streams: &mut Option<[OwnedFd; 3]>) -> Result<[OwnedFd; 3], NoStart> {
+    let missing = "its input, output and error did not come with the request: three descriptors, as unix(7) passes them";
+    streams.take().ok_or_else(|| NoStart::from(missing.to_owned()))
 }
 
 impl Shell for Hands {

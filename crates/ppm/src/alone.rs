@@ -5,7 +5,6 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use jiff::tz::TimeZone;
-use ppm_core::config;
 use ppm_protocol::Checked;
 use serde_json::json;
 
@@ -67,11 +66,12 @@ fn right(streams: &Streams, checked: &Checked, file: &str) -> Result<Code, Stop>
 
 fn doctor(streams: &Streams, typed: Doctor, socket: Option<&Path>) -> Result<Code, Stop> {
     let env = |name: &str| env::var_os(name);
-    let is_named = typed.file.is_some() || env("PPM_CONFIG").is_some_and(|path| !path.is_empty());
-    let configured = match check::read(typed.file, env).map_err(Wrong::from).and_then(|source| Ok((check::parse(&source)?, source.name))) {
-        Ok((config, name)) => Configured::As(name, Box::new(config)),
-        Err(_) if !is_named && !config::candidates(env).iter().any(|path| path.exists()) => Configured::Nothing,
-        Err(wrong) => Configured::Wrong(wrong.failures.first().map_or(String::new(), |failure| failure.message.clone())),
+    let meant = check::meant(typed.file, env);
+    let source = meant.map(|path| check::read(Some(path), env).map_err(Wrong::from));
+    let configured = match source.map(|source| source.and_then(|source| Ok((check::parse(&source)?, source.name)))) {
+        None => Configured::Nothing,
+        Some(Ok((config, name))) => Configured::As(name, Box::new(config)),
+        Some(Err(wrong)) => Configured::Wrong(wrong.failures.first().map_or(String::new(), |failure| failure.message.clone())),
     };
     let path = ppm_protocol::socket::path(socket, env, nix::unistd::geteuid().as_raw());
     let findings = doctor::examine(&Facts::gather(path, env), &configured, typed.grace, facts::place_made);

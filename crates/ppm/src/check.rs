@@ -87,13 +87,15 @@ pub fn check(source: &Source, grace: Option<Duration>) -> Result<Checked, Wrong>
     Ok(Checked { services: config.services.len(), warnings: advice::warnings(&config) })
 }
 
-fn find(asked: Option<PathBuf>, env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Failure> {
+/// The configuration that is meant: see [`read`]. It need not be there if it was named.
+pub fn meant(asked: Option<PathBuf>, env: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let named = asked.or_else(|| env("PPM_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
-    if let Some(path) = named {
-        return Ok(path);
-    }
-    let places = config::candidates(env);
-    places.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+    named.or_else(|| config::candidates(env).into_iter().find(|path| path.exists()))
+}
+
+fn find(asked: Option<PathBuf>, env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Failure> {
+    meant(asked, &env).ok_or_else(|| {
+        let places = config::candidates(env);
         let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
         Failure::new(Code::WrongConfiguration, "there is no configuration")
             .fact(format!("looked for: {}", places.join(", ")))

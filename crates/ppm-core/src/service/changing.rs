@@ -95,7 +95,7 @@ impl Service {
             None => self.plan_answer(ctx, live, out),
             Some(Next::Start(_)) => {}
             Some(Next::Rest | Next::Policy) => {
-                if let Some(live) = self.live_mut() {
+                if let Some(live) = self.run.live_mut() {
                     live.leaving = Some(Next::Start(Cause::Watch));
                 }
             }
@@ -107,7 +107,7 @@ impl Service {
         let earliest = self.changing.guard.earliest(ctx.watch_interval);
         if earliest <= ctx.now.mono {
             self.answer_changes(ctx, live, out);
-        } else if let Some(live) = self.live_mut() {
+        } else if let Some(live) = self.run.live_mut() {
             live.answer_at = Some(earliest);
         }
     }
@@ -116,7 +116,7 @@ impl Service {
     pub(super) fn answer_changes(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
         match self.spec.watch.as_ref().map(|watch| watch.action).unwrap_or_default() {
             OnChange::Restart => {
-                if let Some(live) = self.live_mut() {
+                if let Some(live) = self.run.live_mut() {
                     live.answer_at = None;
                 }
                 self.leave(ctx, Live { answer_at: None, ..live }, Next::Start(Cause::Watch), out);
@@ -124,7 +124,7 @@ impl Service {
             OnChange::Signal(signal) => {
                 let changes = std::mem::take(&mut self.changing.pending);
                 self.changing.guard.act(ctx.now.mono);
-                if let Some(live) = self.live_mut() {
+                if let Some(live) = self.run.live_mut() {
                     live.answer_at = None;
                 }
                 out.push(Effect::Kill(live.pid, signal, Reach::Leader));
@@ -154,7 +154,7 @@ impl Service {
     /// Nothing is to be done about changes that have been told.
     pub(super) fn forget_changes(&mut self) {
         self.changing.forget();
-        if let Some(live) = self.live_mut() {
+        if let Some(live) = self.run.live_mut() {
             live.answer_at = None;
         }
     }

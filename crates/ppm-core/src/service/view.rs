@@ -340,20 +340,8 @@ impl Service {
 
     /// The main process and its circumstances.
     pub fn live(&self) -> Option<Live> {
-        match self.run {
-            Run::Up(live) | Run::Paused(live) | Run::Closing { live, .. } | Run::Stopping { live, .. } | Run::Killing { live, .. } => {
-                Some(live)
-            }
-            Run::Idle
-            | Run::Blocked { .. }
-            | Run::Preparing { .. }
-            | Run::Starting { .. }
-            | Run::Draining { .. }
-            | Run::Purging { .. }
-            | Run::Finishing { .. }
-            | Run::Cleaning { .. }
-            | Run::Waiting { .. } => None,
-        }
+        let mut run = self.run;
+        run.live_mut().copied()
     }
 
     /// How the last run ended, in words.

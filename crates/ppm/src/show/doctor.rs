@@ -13,7 +13,7 @@ pub fn findings(findings: &[Finding], look: &Look) -> String {
     for finding in findings {
         let (word, style) = verdict(finding.verdict);
         let gap = " ".repeat(VERDICT - word.len());
-        out.push_str(&format!("{}{gap}  {:wide$}  {}\n", painted(word, style, look), finding.about, clean(&finding.found)));
+        out.push_str(&format!("{}{gap}  {:wide$}  {}\n", look.paint(style, word), finding.about, clean(&finding.found)));
         if let Some(hint) = &finding.hint {
             out.push_str(&format!("{:VERDICT$}  {:wide$}  hint: {}\n", "", "", clean(hint)));
         }
@@ -30,10 +30,6 @@ fn verdict(verdict: Verdict) -> (&'static str, Style) {
         Verdict::Warning => ("warning", FAIR),
         Verdict::Error => ("error", BAD),
     }
-}
-
-fn painted(word: &str, style: Style, look: &Look) -> String {
-    if look.colour { format!("{style}{word}{style:#}") } else { word.to_owned() }
 }
 
 #[cfg(test)]
