@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{DEAF, Daemon, Setup, TIDY, pid_of, shell};
+use crate::harness::{DEAF, Daemon, Setup, TIDY, pid_of, shell, until};
 
 fn with(script: &str, more: &Value) -> Daemon {
     Setup::new().services(&[shell("svc", script, more)]).start()
@@ -157,6 +157,8 @@ fn hooks_that_accompany_a_run_end_with_it_and_one_for_a_crash_outlasts_it() {
     daemon.wait("svc", "running"); // while the hook for the crash is still at work
     assert!(!daemon.path("crash.1").exists());
     daemon.touch("go");
+    // It looks for that now and then. What runs and what accompanies it are left.
+    until("the hook for the crash ends", || (daemon.descendants().len() == 2).then_some(()));
     daemon.tell("svc", "stop");
     assert!(daemon.descendants().is_empty(), "{:?}", daemon.descendants());
 }
