@@ -13,6 +13,7 @@ use ppm_protocol::{EventRow, Exit, LogSources, Request, RpcError, RpcId, Signal}
 
 use crate::config::Config;
 use crate::hook::Hook;
+use crate::line_pattern::LinePattern;
 use crate::logging::Logger;
 use crate::notification::Notification;
 use crate::probe::{Outcome, Page, Voice};
@@ -382,7 +383,7 @@ pub enum Action {
         /// Of what.
         event: Arc<EventRow>,
     },
-    /// What becomes of the output of a service has changed; what it writes by now goes there.
+    /// What becomes of the output of a service, or what is awaited in it, has changed; what it writes by now goes there.
     SetLogger {
         /// The service.
         id: ServiceId,
@@ -514,6 +515,8 @@ pub struct Launch {
     pub stdin: Stdin,
     /// What it is given to say how it is.
     pub voice: Voice,
+    /// What is in the line by which it says that it is ready: the first such is told by [`Event::Notified`].
+    pub awaits: Option<LinePattern>,
     /// What it is told besides its name and why it starts: variables of its environment.
     pub told: Vec<(&'static str, String)>,
 }
@@ -538,6 +541,13 @@ pub enum Question {
         path: String,
         /// The time.
         since: Timestamp,
+    },
+    /// Whether the service holds a port itself.
+    Held {
+        /// The port.
+        port: u16,
+        /// The service's main process.
+        main: Pid,
     },
 }
 

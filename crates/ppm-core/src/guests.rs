@@ -94,7 +94,7 @@ impl Supervisor {
         let Some(service) = self.service(*id) else { return Ok(()) };
         let launch = service.launch_data(Stdin::Null, None);
         let command = Command { path: command.path, args: command.args, ..launch.command };
-        let launch = Launch { command, voice: Voice::default(), ..launch }; // it does not speak for the service
+        let launch = Launch { command, voice: Voice::default(), awaits: None, ..launch }; // it does not speak for the service
         self.guests.guests.insert(from.client, Guest { from: from.clone(), stay: Stay::Arriving { wanted: true } });
         self.actions.push(Action::Exec { client: from.client, launch: Arc::new(launch), terminal: request.terminal });
         Ok(())

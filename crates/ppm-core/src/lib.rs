@@ -25,6 +25,8 @@ pub mod journal;
 pub mod kin;
 pub mod last_words;
 pub mod ledger;
+pub mod line_pattern;
+pub mod listening;
 pub mod logging;
 pub mod max_memory;
 pub mod names;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::line_pattern::LinePattern;
 use crate::spec::{InvalidSpec, check_argument, shown};
 use crate::target::Target;
 
@@ -64,6 +65,10 @@ pub enum Check {
     Command(Vec<String>),
     /// Whether this file was made or written to since the service was started.
     File(String),
+    /// Whether it has written a line with this in it.
+    Log(LinePattern),
+    /// Whether it holds this port itself.
+    Listen(u16),
     /// What it says itself, as in sd_notify(3): that it is ready, or that it is still well.
     Notify(Channel),
 }
@@ -198,7 +203,7 @@ impl Check {
 
     /// Whether nobody is asked, since the service says it itself.
     pub fn is_its_own_word(&self) -> bool {
-        matches!(self, Check::Notify(_))
+        matches!(self, Check::Notify(_) | Check::Log(_))
     }
 
     /// Its key in the configuration.
@@ -208,6 +213,8 @@ impl Check {
             Check::Http(_) => "http",
             Check::Command(_) => "command",
             Check::File(_) => "file",
+            Check::Log(_) => "log",
+            Check::Listen(_) => "listen",
             Check::Notify(_) => "notify",
         }
     }
@@ -221,6 +228,8 @@ impl fmt::Display for Check {
             Check::Http(page) => write!(f, "{}", page.url),
             Check::Command(words) => write!(f, "command {}", shown(&shell_words::join(words))),
             Check::File(path) => write!(f, "file {path}"),
+            Check::Log(pattern) => write!(f, "log `{}`", shown(&pattern.to_string())),
+            Check::Listen(port) => write!(f, "listen {port}"),
             Check::Notify(Channel::Socket) => f.write_str("notify"),
             Check::Notify(Channel::Descriptor(number)) => write!(f, "notify on descriptor {number}"),
         }

@@ -17,6 +17,7 @@ use crate::diff;
 use crate::environment::Surroundings;
 use crate::event::{Action, Cause, ClientId, From, Notice, ServiceId, Stdin, Text};
 use crate::journal::{Actor, event_row};
+use crate::line_pattern::LinePattern;
 use crate::logging::Logger;
 use crate::service::{Context, Input, Service, Want};
 use crate::spec::{Command, MAIN, MAX_SERVICES, ServiceSpec, Settings};
@@ -318,20 +319,21 @@ impl Supervisor {
         }
     }
 
-    /// What becomes of the output of each service.
-    fn loggers(&self) -> BTreeMap<ServiceId, Option<Logger>> {
+    /// What becomes of the output of each service, and what is awaited in it.
+    fn loggers(&self) -> BTreeMap<ServiceId, (Option<Logger>, Option<LinePattern>)> {
         let common = self.settings.logger.as_ref();
-        self.services().map(|service| (service.id(), service.spec().log.logger(common))).collect()
+        let of = |spec: &ServiceSpec| (spec.log.logger(common), spec.awaits().cloned());
+        self.services().map(|service| (service.id(), of(service.spec()))).collect()
     }
 
     /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start, and
     /// what is not captured any more is not kept either.
-    fn set_loggers(&mut self, before: &BTreeMap<ServiceId, Option<Logger>>) {
+    fn set_loggers(&mut self, before: &BTreeMap<ServiceId, (Option<Logger>, Option<LinePattern>)>) {
         for service in self.services.values().map(|entry| &entry.service) {
             let launch = service.launch_data(Stdin::Null, self.settings.logger.as_ref());
-            let before = before.get(&service.id()).and_then(Option::as_ref);
+            let Some((before, awaited)) = before.get(&service.id()) else { continue };
             match (before, &launch.logger) {
-                (Some(before), Some(now)) if before != now => {
+                (Some(before), Some(now)) if before != now || *awaited != launch.awaits => {
                     self.actions.push(Action::SetLogger { id: service.id(), launch: Arc::new(launch) });
                 }
                 (Some(before), None) if before.keeps() => self.actions.push(Action::ForgetOutput { service: launch.name }),

@@ -1066,6 +1066,7 @@ impl Service {
             logger: spec.log.logger(logger),
             stdin,
             voice: spec.voice(),
+            awaits: spec.awaits().cloned(),
             told: self.changing.told(),
         }
     }

@@ -16,6 +16,7 @@ use crate::attributes::{Attributes, User};
 use crate::dependencies::{Need, OnDependencyRestart};
 use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::hook::{Hook, HookSpec, Program};
+use crate::line_pattern::LinePattern;
 use crate::logging::{LogChoice, LogKeys};
 use crate::names;
 use crate::probe::{Channel, Check, Health, Readiness, Voice};
@@ -290,8 +291,16 @@ impl ServiceSpec {
             watchdog: health.map(|health| health.timeout),
             descriptor: match ready {
                 Some(Check::Notify(Channel::Descriptor(number))) => Some(*number),
-                Some(Check::Notify(Channel::Socket) | Check::Tcp(_) | Check::Http(_) | Check::Command(_) | Check::File(_)) | None => None,
+                Some(_) | None => None,
             },
+        }
+    }
+
+    /// What is in the line by which it says that it is ready.
+    pub fn awaits(&self) -> Option<&LinePattern> {
+        match &self.ready.as_ref()?.check {
+            Check::Log(pattern) => Some(pattern),
+            Check::Tcp(_) | Check::Http(_) | Check::Command(_) | Check::File(_) | Check::Listen(_) | Check::Notify(_) => None,
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ppm_core::config::Config;
 use ppm_core::event::{ClientId, Event, Pid, ServiceId, turn};
+use ppm_core::listening::{Holder, Whose, outcome};
 use ppm_core::notification::Notification;
 use ppm_core::oom::may_be_one;
 use ppm_core::probe::Outcome;
@@ -60,6 +61,8 @@ pub enum Wake {
     Sampled(Box<Sample>),
     /// An attempt to probe a service has ended.
     Probed(ServiceId, u64, Outcome),
+    /// These processes hold the port that a service is to hold: is one of them of it?
+    Held(ServiceId, u64, u16, Vec<Holder>),
     /// A process of this number and user has said something of its service.
     Notified(Pid, u32, Box<Notification>),
     /// A main process has said that its service is ready.
@@ -240,6 +243,11 @@ impl Driver {
                 self.hands.prober.ended(id, attempt);
                 self.tell(Event::Probed { id, attempt, outcome });
             }
+            Wake::Held(id, attempt, port, holders) => {
+                let outcome = self.whose_port(id, port, &holders);
+                self.hands.prober.ended(id, attempt);
+                self.tell(Event::Probed { id, attempt, outcome });
+            }
             Wake::Notified(sender, uid, notification) => {
                 match self.hands.children.service_of(sender, &|name| self.supervisor.id_of(name)) {
                     Some(id) => self.tell(Event::Notified { id, notification: *notification }),
@@ -258,6 +266,21 @@ impl Driver {
                 host::trim_memory();
             }
         }
+    }
+
+    /// What it means for a service that these processes hold the port. The last that is not its own is told of.
+    fn whose_port(&mut self, id: ServiceId, port: u16, holders: &[Holder]) -> Outcome {
+        let mut last = Outcome::Failed(format!("nobody listens on port {port}"));
+        for holder in holders {
+            let service = self.hands.children.service_of(holder.pid, &|name| self.supervisor.id_of(name));
+            let name = service.and_then(|service| self.supervisor.service(service)).map(|service| service.spec().name.as_str());
+            let whose = name.map_or(Whose::Nobodys, |name| if service == Some(id) { Whose::Own } else { Whose::Other(name) });
+            last = outcome(port, holder, whose);
+            if last == Outcome::Passed {
+                break;
+            }
+        }
+        last
     }
 
     fn connected(&mut self, now: Mono, stream: UnixStream) {

@@ -34,6 +34,7 @@ use tokio::sync::oneshot;
 
 use crate::control::Outlet;
 use crate::log::Past;
+use crate::notifier::Awaited;
 
 use collector::{Collector, End};
 pub use last_words::without_output;
@@ -91,11 +92,11 @@ pub struct Sinks {
 #[derive(Debug)]
 enum Command {
     /// A service or a hook of it has started; its standard output and error come from these pipes.
-    Started { tree: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2] },
+    Started { tree: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2], awaited: Option<Awaited> },
     /// Nothing is left of a run: what is in its pipes by now is all (R42).
     Ended { run: Pid },
-    /// Output of a service goes elsewhere from now on.
-    SetSinks { id: ServiceId, sinks: Sinks },
+    /// Output of a service goes elsewhere from now on, and another line is awaited in it.
+    SetSinks { id: ServiceId, sinks: Sinks, awaited: Option<Awaited> },
     /// Forget what memory keeps of a service, and where its runs ended.
     Forget { service: String },
     /// Say where the last runs of a service ended.
@@ -138,9 +139,9 @@ impl Logs {
         Ok(())
     }
 
-    /// A service or a hook of it has started, and writes to these pipes.
-    pub fn started(&self, tree: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
-        self.tell(Command::Started { tree, run, sinks, read });
+    /// A service or a hook of it has started, and writes to these pipes; this line is awaited.
+    pub fn started(&self, tree: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2], awaited: Option<Awaited>) {
+        self.tell(Command::Started { tree, run, sinks, read, awaited });
     }
 
     /// Nothing is left of a run.
@@ -148,9 +149,9 @@ impl Logs {
         self.tell(Command::Ended { run });
     }
 
-    /// Output of a service goes elsewhere from now on.
-    pub fn set_sinks(&self, id: ServiceId, sinks: Sinks) {
-        self.tell(Command::SetSinks { id, sinks });
+    /// Output of a service goes elsewhere from now on, and another line is awaited in it, or none any more.
+    pub fn set_sinks(&self, id: ServiceId, sinks: Sinks, awaited: Option<Awaited>) {
+        self.tell(Command::SetSinks { id, sinks, awaited });
     }
 
     /// Forgets what memory keeps of a service, and where its runs ended.

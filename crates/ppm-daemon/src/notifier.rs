@@ -1,4 +1,5 @@
-//! What services say of themselves: the socket of sd_notify(3), and descriptors on which a line means that one is ready.
+//! What services say of themselves: the socket of sd_notify(3), descriptors on which a line means that one is ready, and
+//! lines of output that do.
 //!
 //! One socket for all services, with a name that the kernel chooses in its abstract namespace: so nothing is left in a
 //! file system, and it can be reached by whatever user, on whatever file system. That is why anybody can send to it: who it
@@ -16,12 +17,13 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 use ppm_core::event::{Pid, ServiceId};
+use ppm_core::line_pattern::LinePattern;
 use ppm_core::notification::{LONGEST, Notification};
 use tokio::io::AsyncReadExt;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::driver::Wake;
@@ -29,6 +31,15 @@ use crate::driver::Wake;
 /// After so many messages that came without a pause there is one of [`PAUSE`]: nobody has that much to say.
 const AT_A_TIME: usize = 16;
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// A line that says that a service is ready.
+#[derive(Debug)]
+pub struct Awaited {
+    /// What is in it.
+    pub pattern: LinePattern,
+    /// Who waits to hear in which run it was found; never holds up who tells.
+    pub found: oneshot::Sender<Pid>,
+}
 
 /// The ears of the daemon.
 #[derive(Debug)]
@@ -64,6 +75,18 @@ impl Notifier {
         let task = tokio::spawn(wait_for_line(reader, id, run, self.inbox.clone()));
         self.readers.insert(run, task.abort_handle());
         Ok(())
+    }
+
+    /// A line of the service's output says that it is ready: whoever reads that is to tell when it has come.
+    pub fn await_line(&self, id: ServiceId, pattern: LinePattern) -> Awaited {
+        let (found, is_found) = oneshot::channel();
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            if let Ok(run) = is_found.await {
+                let _ = inbox.send(Wake::SaidReady(id, run)).await;
+            }
+        });
+        Awaited { pattern, found }
     }
 
     /// Nothing is left of a run.

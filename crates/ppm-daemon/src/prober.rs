@@ -5,11 +5,13 @@
 //! few; programs are children like all others. How long an attempt may take is the core's to know: it stops those that take
 //! longer. What an attempt finds out comes back as [`Wake::Probed`].
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 use ppm_core::answer::Answer;
 use ppm_core::event::{NoStart, Pid, ServiceId};
+use ppm_core::listening::{self, Holder, Line};
 use ppm_core::probe::{Outcome, Page};
 use ppm_core::target::{Kind, LOCAL, Target};
 use ppm_core::time::Timestamp;
@@ -28,6 +31,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use crate::census::{Census, pids};
 use crate::driver::Wake;
 use crate::spawn::in_words;
 
@@ -36,6 +40,12 @@ const STACK: usize = 64 * 1024;
 
 /// More threads than this are not begun: what hangs, as a file system in a network may, is not to take them all (R50).
 const MAX_THREADS: usize = 16;
+
+/// Of the processes that hold a port so many are told of: workers share one.
+const MAX_HOLDERS: usize = 16;
+
+/// So many processes of a service are looked at one by one before all are.
+const MAX_FAMILY: usize = 1000;
 
 /// How long one waits for another to end: less than an attempt may take.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -93,6 +103,20 @@ impl Prober {
         self.ask(id, attempt, async move { on_a_thread(&threads, move || look_for(&path, since)).await? });
     }
 
+    /// Looks whether this main process, or one that it has started, holds the port. Where it is another, whose that is can
+    /// only be told in the loop: [`Wake::Held`].
+    pub fn find_holder(&mut self, id: ServiceId, attempt: u64, port: u16, main: Pid) {
+        let threads = Arc::clone(&self.threads);
+        self.answer(id, attempt, async move {
+            let found = on_a_thread(&threads, move || holders(port, main)).await.and_then(|found| found);
+            match found {
+                Ok(Held::ByThat) => Wake::Probed(id, attempt, Outcome::Passed),
+                Ok(Held::By(holders)) => Wake::Held(id, attempt, port, holders),
+                Err(why) => Wake::Probed(id, attempt, why.into()),
+            }
+        });
+    }
+
     /// Runs a program that `start` starts, writing there; gives its process.
     pub fn run(&mut self, id: ServiceId, attempt: u64, start: impl FnOnce(&OwnedFd) -> Result<Pid, NoStart>) -> Option<Pid> {
         let begun = output().map_err(|error| NotPassed::of(&error)).and_then(|(reader, writer)| {
@@ -144,14 +168,13 @@ impl Prober {
     }
 
     fn ask(&mut self, id: ServiceId, attempt: u64, question: impl Future<Output = Result<(), NotPassed>> + Send + 'static) {
+        self.answer(id, attempt, async move { Wake::Probed(id, attempt, question.await.map_or_else(Outcome::from, |()| Outcome::Passed)) });
+    }
+
+    fn answer(&mut self, id: ServiceId, attempt: u64, answer: impl Future<Output = Wake> + Send + 'static) {
         let inbox = self.inbox.clone();
         let task = tokio::spawn(async move {
-            let outcome = match question.await {
-                Ok(()) => Outcome::Passed,
-                Err(NotPassed::Failed(why)) => Outcome::Failed(why),
-                Err(NotPassed::NotAsked(why)) => Outcome::NotAsked(why),
-            };
-            let _ = inbox.send(Wake::Probed(id, attempt, outcome)).await;
+            let _ = inbox.send(answer.await).await;
         });
         self.attempts.insert(id, Attempt { number: attempt, task: Some(task.abort_handle()), program: None });
     }
@@ -163,6 +186,15 @@ enum NotPassed {
     Failed(String),
     /// It could not be asked.
     NotAsked(String),
+}
+
+impl From<NotPassed> for Outcome {
+    fn from(why: NotPassed) -> Outcome {
+        match why {
+            NotPassed::Failed(why) => Outcome::Failed(why),
+            NotPassed::NotAsked(why) => Outcome::NotAsked(why),
+        }
+    }
 }
 
 impl NotPassed {
@@ -254,6 +286,103 @@ fn look_for(path: &str, since: Timestamp) -> Result<(), NotPassed> {
     // Renaming, as those do who put a file there whole, changes the second time only.
     let changed = millis(found.mtime(), found.mtime_nsec()).max(millis(found.ctime(), found.ctime_nsec()));
     if changed >= since.0 { Ok(()) } else { Err(NotPassed::Failed(format!("{path} is older than this start"))) }
+}
+
+/// Who holds a port.
+enum Held {
+    /// The main process, or one that it has started.
+    ByThat,
+    /// These.
+    By(Vec<Holder>),
+}
+
+fn holders(port: u16, main: Pid) -> Result<Held, NotPassed> {
+    let listeners = listeners(port, main)?;
+    if listeners.is_empty() {
+        return Err(NotPassed::Failed(format!("nobody listens on port {port}")));
+    }
+    if family(main).any(|pid| holds(pid, &listeners).unwrap_or(false)) {
+        return Ok(Held::ByThat);
+    }
+    // Somebody else, or one of it that has left its parents: all processes are looked at.
+    let Some(mut census) = Census::new() else {
+        return Err(NotPassed::NotAsked(format!("who holds port {port} cannot be seen: /proc does not show this pid namespace")));
+    };
+    let mut is_hidden = false;
+    let holders: Vec<Holder> = pids()
+        .into_iter()
+        .filter(|pid| {
+            holds(*pid, &listeners).unwrap_or_else(|error| {
+                is_hidden |= error.kind() == io::ErrorKind::PermissionDenied;
+                false
+            })
+        })
+        .take(MAX_HOLDERS)
+        .map(|pid| Holder { pid, name: name_of(pid), mark: census.mark(pid).map(|mark| mark.service) })
+        .collect();
+    match (holders.is_empty(), is_hidden) {
+        (false, _) => Ok(Held::By(holders)),
+        (true, true) => {
+            let why = "the daemon may not look at the files of other users' processes (CAP_SYS_PTRACE)";
+            Err(NotPassed::NotAsked(format!("who holds port {port} cannot be seen: {why}")))
+        }
+        (true, false) => Err(NotPassed::Failed(format!("port {port} is held outside of this pid namespace"))),
+    }
+}
+
+/// The sockets that take connections at the port, in the network that the process sees.
+fn listeners(port: u16, main: Pid) -> Result<BTreeSet<u64>, NotPassed> {
+    let mut found = BTreeSet::new();
+    for list in ["tcp", "tcp6"] {
+        let file = match File::open(format!("/proc/{main}/net/{list}")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // no IPv6, or no process
+            Err(error) => return Err(NotPassed::NotAsked(format!("the list of sockets cannot be read: {}", in_words(&error)))),
+        };
+        for line in BufReader::new(file).lines().skip(1) {
+            match line.map(|line| listening::read(&line, port)) {
+                Ok(Line::Listener(inode)) => drop(found.insert(inode)),
+                Ok(Line::OtherListener) => {}
+                Ok(Line::Else) | Err(_) => break,
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A process and those that descend from it, as far as the kernel keeps lists of children.
+fn family(main: Pid) -> impl Iterator<Item = Pid> {
+    let mut next = vec![main];
+    std::iter::from_fn(move || {
+        let pid = next.pop()?;
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads {
+            let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            next.extend(children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid));
+        }
+        Some(pid)
+    })
+    .take(MAX_FAMILY)
+}
+
+/// Whether one of these sockets is open in the process.
+fn holds(pid: Pid, sockets: &BTreeSet<u64>) -> io::Result<bool> {
+    let number = |target: PathBuf| {
+        let text = target.into_os_string().into_string().ok()?;
+        text.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
+    };
+    for file in std::fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
+        if std::fs::read_link(file.path()).ok().and_then(number).is_some_and(|number| sockets.contains(&number)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The name of a process, as the kernel has it: it may hold anything.
+fn name_of(pid: Pid) -> String {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&name).chars().filter(|c| !c.is_control()).collect()
 }
 
 /// A pipe: where output is read, and where it is written.

@@ -158,7 +158,8 @@ impl Hands {
         self.outcomes.extend(self.children.started(tree, pid));
         self.end_runs();
         if let Some((sinks, read)) = captured {
-            self.logs.started(tree, pid, sinks, read);
+            let awaited = launch.awaits.clone().map(|pattern| self.notifier.await_line(tree.id, pattern));
+            self.logs.started(tree, pid, sinks, read, awaited);
         }
         if let Some(line) = line
             && let Err(error) = self.notifier.read(tree.id, pid, line)
@@ -173,6 +174,7 @@ impl Hands {
         match question {
             Question::Connection(target) => self.prober.connect(id, attempt, target),
             Question::Page(page) => self.prober.get(id, attempt, page),
+            Question::Held { port, main } => self.prober.find_holder(id, attempt, port, main),
             Question::File { path, since } => self.prober.look_for(id, attempt, path, since),
             Question::Command { launch, cause } => {
                 let spawner = &mut self.spawner;
@@ -263,7 +265,10 @@ impl Shell for Hands {
                 }
             }
             Action::SetLogger { id, launch } => match self.spawner.sinks(&launch) {
-                Ok(Some(sinks)) => self.logs.set_sinks(id, sinks),
+                Ok(Some(sinks)) => {
+                    let awaited = launch.awaits.clone().map(|pattern| self.notifier.await_line(id, pattern));
+                    self.logs.set_sinks(id, sinks, awaited);
+                }
                 Ok(None) => {}
                 Err(error) => tracing::warn!("{}: its output goes where it went: {error}", launch.name),
             },

@@ -835,8 +835,15 @@ mod tests {
         let user = Some(Box::new(User::parse("65534:65534").unwrap()));
         let command =
             Command { path: "/bin/true".to_owned(), attributes: Attributes { user, ..Attributes::default() }, ..Command::default() };
-        let launch =
-            Launch { name: "svc".to_owned(), command, logger: None, stdin: Stdin::Null, voice: Voice::default(), told: Vec::new() };
+        let launch = Launch {
+            name: "svc".to_owned(),
+            command,
+            logger: None,
+            stdin: Stdin::Null,
+            voice: Voice::default(),
+            awaits: None,
+            told: Vec::new(),
+        };
         let mut spawner = Spawner::new(std::iter::empty(), None, Terminal::None).unwrap();
         prctl::set_dumpable(true).unwrap();
         let Pid(pid) = spawner.spawn(&launch, Cause::Request, None, None).unwrap().pid;

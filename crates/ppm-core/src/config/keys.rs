@@ -619,6 +619,14 @@ const FILE_CHECK: Key = here(
     "/run/app/ready",
 );
 
+const LISTEN: Key = here(
+    "listen",
+    Kind::Whole(1, 65535),
+    OneOf,
+    "It listens on this TCP port itself, or what it has started does: another process that holds the port instead is named.",
+    "8080",
+);
+
 /// `ready` as a map.
 pub const READY: Table = Table {
     name: "ready",
@@ -635,8 +643,14 @@ pub const READY: Table = Table {
             "It says so itself: `true` for `READY=1` to the socket in `NOTIFY_SOCKET`, as sd_notify(3) does; a number for a line to that descriptor. `ready: notify` is short for `{notify: true}`.",
             "true",
         ),
-        later("log"),
-        later("listen"),
+        here(
+            "log",
+            Kind::Text,
+            OneOf,
+            "It has written a line with this text in it, to its output or error output: `*` is any run of characters, `?` any one. Its output must be captured, by `logger` or `log`.",
+            "'listening on *:8080'",
+        ),
+        LISTEN,
         here(
             "interval",
             Kind::Duration,
@@ -671,7 +685,7 @@ pub const HEALTH: Table = Table {
             "It says so itself: `WATCHDOG=1` to the socket in `NOTIFY_SOCKET`, as sd_watchdog_enabled(3) wants it; when it is silent for longer than `timeout`, it hangs. `health: notify` is short for `{notify: true}`.",
             "true",
         ),
-        later("listen"),
+        LISTEN,
         here("interval", Kind::Duration, Value("10s"), "How long after an attempt the next is made.", "30s"),
         here(
             "timeout",

@@ -7,13 +7,15 @@ use super::keys::{HEALTH_KEYS, Known, PAGE_KEYS, READY_KEYS};
 use super::read::Reader;
 use super::tree::Value;
 use super::value::write_duration;
+use crate::line_pattern::LinePattern;
+use crate::logging::LogChoice;
 use crate::names;
 use crate::probe::{Channel, Check, DESCRIPTORS, Health, Page, Readiness, SHORTEST};
-use crate::spec::{InvalidSpec, shown};
+use crate::spec::{InvalidSpec, ServiceSpec, Settings, shown};
 use crate::target::Target;
 
 /// The keys of which one is written.
-const CHECKS: [&str; 5] = ["tcp", "http", "command", "file", "notify"];
+const CHECKS: [&str; 7] = ["tcp", "http", "command", "file", "log", "listen", "notify"];
 
 impl Reader {
     /// When a service is ready.
@@ -23,7 +25,7 @@ impl Reader {
         }
         let map = self.probe_map(field, called, "ready.", "write `ready: {tcp: 8080}`, or `ready: notify`")?;
         let mut ready = Readiness::new(self.check(field, &map, &READY_KEYS)?);
-        self.refuse_beside_notify(&map, &ready.check, &["interval"]);
+        self.refuse_beside_own_word(&map, &ready.check, &["interval"]);
         self.set(map.get("interval"), &mut ready.interval, Self::interval);
         self.set(map.get("timeout"), &mut ready.timeout, |reader, field| {
             reader.duration(field).map(|timeout| (!timeout.is_zero()).then_some(timeout))
@@ -44,7 +46,7 @@ impl Reader {
             self.wrong_type(field, "`true`").hint =
                 Some("that a service is well is said to the socket in NOTIFY_SOCKET: WATCHDOG=1".into());
         }
-        self.refuse_beside_notify(&map, &health.check, &["interval", "retries"]);
+        self.refuse_beside_own_word(&map, &health.check, &["interval", "retries"]);
         self.set(map.get("interval"), &mut health.interval, Self::interval);
         self.set(map.get("timeout"), &mut health.timeout, Self::interval);
         self.set(map.get("retries"), &mut health.retries, |reader, field| reader.whole(field, 1, u32::MAX));
@@ -52,14 +54,29 @@ impl Reader {
         Some(health)
     }
 
+    /// A line can only be awaited of a service whose output is captured.
+    pub(super) fn check_capture(&mut self, ready: Option<Field<'_>>, service: &ServiceSpec, settings: &Settings) {
+        let Some(Value::Map(entries)) = ready.map(|field| &field.node.value) else { return };
+        let (Some(_), None) = (service.awaits(), service.log.logger(settings.logger.as_ref())) else { return };
+        let Some((key, _)) = entries.iter().find(|(key, _)| key.text == "log") else { return };
+        let message = "`ready.log` waits for a line of output, and the output is not captured".to_owned();
+        let hint = match service.log {
+            LogChoice::Inherit => "leave out `log: false`, or find out by `tcp` or `listen` whether it is ready",
+            LogChoice::AsLogger | LogChoice::Own(_) => {
+                "add `log: {memory: 64KiB}` to keep it, or `log: {console: true, prefix: false}` to have it go where it went"
+            }
+        };
+        self.complain(key.at, message).hint = Some(hint.into());
+    }
+
     fn is_notify(&self, field: Field<'_>) -> bool {
         field.node.value.as_text() == Some("notify")
     }
 
     /// Who speaks itself is not asked.
-    fn refuse_beside_notify(&mut self, map: &Map<'_>, check: &Check, keys: &[&str]) {
+    fn refuse_beside_own_word(&mut self, map: &Map<'_>, check: &Check, keys: &[&str]) {
         for field in keys.iter().filter_map(|key| map.get(key)).filter(|_| check.is_its_own_word()) {
-            let complaint = self.complain(field.key.at, format!("`{}` means nothing beside `notify`", field.name()));
+            let complaint = self.complain(field.key.at, format!("`{}` means nothing beside `{}`", field.name(), check.key()));
             complaint.hint = Some("leave it out: nobody is asked, the service says it itself".into());
         }
     }
@@ -75,15 +92,16 @@ impl Reader {
     /// What is asked: exactly one thing.
     fn check(&mut self, field: Field<'_>, map: &Map<'_>, keys: &[Known]) -> Option<Check> {
         self.check_keys(map, keys);
-        let given: Vec<Field<'_>> = CHECKS.into_iter().filter_map(|key| map.get(key)).collect();
+        let checks = || CHECKS.into_iter().filter(|key| keys.iter().any(|known| known.name == *key));
+        let given: Vec<Field<'_>> = checks().filter_map(|key| map.get(key)).collect();
         match given.as_slice() {
             [] => {
                 let is_told =
                     |key: &str| keys.iter().all(|known| known.name != key || !known.is_read) && names::similar(key, CHECKS).is_some();
                 if !map.entries.iter().any(|(key, _)| is_told(&key.text)) {
                     let message = format!("`{}` does not say what is to be asked", field.name());
-                    self.complain(field.at(), message).hint =
-                        Some("write `tcp: 8080`, or one of `http`, `command`, `file` and `notify`".into());
+                    let others: Vec<String> = checks().skip(1).map(|key| format!("`{key}`")).collect();
+                    self.complain(field.at(), message).hint = Some(format!("write `tcp: 8080`, or one of {}", others.join(", ")));
                 }
                 None
             }
@@ -111,6 +129,11 @@ impl Reader {
                 let path = self.text(field, "the absolute path of a file")?;
                 self.valid(field.node.at, Check::file(path))
             }
+            "log" => {
+                let pattern = self.text(field, "text that is in a line")?;
+                self.valid(field.node.at, LinePattern::new(pattern)).map(Check::Log)
+            }
+            "listen" => self.whole(field, 1, u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok()).map(Check::Listen),
             _ => self.channel(field).map(Check::Notify),
         }
     }

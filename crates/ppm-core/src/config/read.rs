@@ -192,6 +192,7 @@ impl Reader {
         self.set(map.get("ready"), &mut service.ready, |reader, field| reader.ready(field, called).map(|ready| Some(Box::new(ready))));
         self.set(map.get("health"), &mut service.health, |reader, field| reader.health(field, called).map(|health| Some(Box::new(health))));
         self.set(map.get("log"), &mut service.log, |reader, field| reader.log(field, called, settings));
+        self.check_capture(map.get("ready"), &service, settings);
         self.set(map.get("groups"), &mut service.groups, Self::groups);
         let name = service.name.clone();
         self.set(map.get("depends_on"), &mut service.depends_on, |reader, field| reader.depends_on(field, &name));

@@ -245,6 +245,8 @@ fn render_check(check: &Check) -> String {
         }
         Check::Command(words) => list(words),
         Check::File(path) => quoted(path),
+        Check::Log(pattern) => quoted(&pattern.to_string()),
+        Check::Listen(port) => port.to_string(),
         Check::Notify(Channel::Socket) => "true".to_owned(),
         Check::Notify(Channel::Descriptor(number)) => number.to_string(),
     };

@@ -28,6 +28,7 @@ impl Service {
     pub fn hook_launch(&self, hook: Hook, logger: Option<&LogKeys>) -> Option<Launch> {
         let Program { path, args } = self.spec.hook(hook)?.0.clone();
         let mut launch = self.launch_data(Stdin::Null, logger);
+        launch.awaits = None;
         launch.voice = Voice::default(); // it does not speak for the service
         (launch.command.path, launch.command.args) = (path, args);
         launch.told = self.told_to(hook);

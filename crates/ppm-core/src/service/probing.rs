@@ -13,7 +13,7 @@ use crate::event::{Launch, Question, Stdin};
 use crate::hook::Hook;
 use crate::notification::{Notification, Watchdog};
 use crate::probe::{ATTEMPT, Check, Outcome, Voice};
-use crate::spec::Command;
+use crate::spec::{Command, shown};
 use crate::time::{Mono, Now, brief};
 
 /// So much earlier than a start may a file seem to be that was made after it: file systems use a clock that ticks.
@@ -134,7 +134,8 @@ impl Service {
                 let since = crate::time::Timestamp(self.launched.0 - TICK_MS);
                 Question::File { path: path.clone(), since }
             }
-            Check::Notify(_) => return None,
+            Check::Listen(port) => Question::Held { port: *port, main: self.live()?.pid },
+            Check::Notify(_) | Check::Log(_) => return None,
         })
     }
 
@@ -142,7 +143,15 @@ impl Service {
     fn launch_of(&self, words: &[String]) -> Launch {
         let (path, args) = words.split_first().map_or((String::new(), Vec::new()), |(path, args)| (path.clone(), args.to_vec()));
         let command = Command { path, args, ..self.spec.command.clone() };
-        Launch { name: self.spec.name.clone(), command, logger: None, stdin: Stdin::Null, voice: Voice::default(), told: Vec::new() }
+        Launch {
+            name: self.spec.name.clone(),
+            command,
+            logger: None,
+            stdin: Stdin::Null,
+            voice: Voice::default(),
+            awaits: None,
+            told: Vec::new(),
+        }
     }
 
     /// Where the probes of a run begin.
@@ -359,7 +368,16 @@ impl Service {
     fn with_last_failure(&self, sentence: String) -> String {
         match &self.probed {
             Some((_, Outcome::Failed(why) | Outcome::NotAsked(why))) => format!("{sentence}: {why}"),
-            Some((_, Outcome::Passed)) | None => sentence,
+            Some((_, Outcome::Passed)) | None => sentence + &self.missing_line(),
+        }
+    }
+
+    /// That the line is still to come by which it says that it is ready; or nothing.
+    fn missing_line(&self) -> String {
+        let is_starting = self.live().is_some_and(|live| matches!(live.probing.stage, Stage::Starting { .. }));
+        match self.spec.ready.as_ref().map(|ready| &ready.check) {
+            Some(Check::Log(pattern)) if is_starting => format!(": no line with `{}` yet", shown(&pattern.to_string())),
+            Some(_) | None => String::new(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::schema::schema;
 use crate::wrong_files;
 
 /// What only the parser finds wrong: the file, and in which of its services (0: above them).
-const ONLY_THE_PARSER: [(&str, usize); 40] = [
+const ONLY_THE_PARSER: [(&str, usize); 45] = [
     ("command-empty", 6), // a command of nothing but quotes
     ("command-empty", 7), // and in a list
     ("command-nul", 1),
@@ -34,7 +34,12 @@ const ONLY_THE_PARSER: [(&str, usize); 40] = [
     ("notify", 2), // what goes together
     ("notify", 5),
     ("notify", 7),
-    ("ready", 11),   // how short an interval may be
+    ("ready", 11),       // how short an interval may be
+    ("ready-output", 1), // whether output is captured, and what is in a line
+    ("ready-output", 2),
+    ("ready-output", 3),
+    ("ready-output", 5),
+    ("ready-output", 6),
     ("replicas", 1), // what the others are, and what replicas are called
     ("replicas", 3),
     ("replicas", 4),
@@ -76,8 +81,10 @@ fn schema_and_parser_refuse_the_same_parts_of_wrong_files() {
 }
 
 /// What a schema could tell with more effort than it is worth.
-const NOT_IN_A_SCHEMA: [&str; 11] = [
+const NOT_IN_A_SCHEMA: [&str; 13] = [
     "`watch.poll` must be 10ms or more",
+    "`* * * * *` is in nearly every line",
+    "`* * *` is in nearly every line",
     "a `${` is not closed",
     "a NUL character cannot be passed to a program",
     "the program's name is empty",
@@ -98,7 +105,7 @@ fn schema_and_parser_refuse_the_same_values_of_every_key() {
         "10 parsecs", "-5s", "unlimited", "1:2", "0022", "app:web", "app:", ":app", "20MiB", "10MiB/s", "5 /s", "1.5 g", "64kb", "20 MX", "0.5", "10%", "110%", "TERM", "sigrtmin+3", "TE RM", "never", "no", "@daily", "* * * * *", "* * *", "A=B", "a\u{0}",
         [], [null], [0], [300], ["x"], ["a b", "c"], ["* * * * *"], [""], [[]], {}, {"x": "y"}, {"x-note": 1}, {"file": "/x"}, {"A": {"file": ""}},
         {"A": 1.5}, {"A": null}, {"A=B": "c"}, {"path": "x"}, {"policy": "always"}, {"signal": 0}, {"nofile": 1}, {"core": "1:unlimited"}, {"cron": "@daily"}, {"cron": []},
-        {"tcp": 80}, {"tcp": 80, "file": "/x"}, {"tcp": 0}, {"http": {"url": "http://web/"}}, {"http": {"status": 200}}, "http://web:80/x", "db:5432", {"notify": true}
+        {"tcp": 80}, {"tcp": 80, "file": "/x"}, {"tcp": 0}, {"http": {"url": "http://web/"}}, {"http": {"status": 200}}, "http://web:80/x", "db:5432", {"notify": true}, {"listen": 80}, {"listen": 0}
     ]);
     for (table, _, place) in TABLES {
         for key in table.keys {

@@ -10,6 +10,7 @@ use ppm_core::config::Config;
 use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
 use ppm_core::hook::{self, Hook, HookSpec, Program};
+use ppm_core::line_pattern::LinePattern;
 use ppm_core::logging::{Format, LogChoice, LogKeys};
 use ppm_core::probe::{Channel, Check, Health, Page, Readiness, SHORTEST};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
@@ -232,6 +233,9 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
             ready.timeout = (chance.below(2) == 0).then(|| any_duration(chance)).filter(|timeout| !timeout.is_zero());
         }
         service.ready = Some(Box::new(ready));
+    } else if chance.below(2) == 0 && service.log.logger(settings.logger.as_ref()).is_some() {
+        let text = any_text(chance);
+        service.ready = LinePattern::new(&text).ok().map(|pattern| Box::new(Readiness::new(Check::Log(pattern))));
     }
     if chance.below(3) == 0 {
         let mut health = Health::new(any_check(chance));
@@ -283,8 +287,9 @@ fn any_check(chance: &mut Chance) -> Check {
     let urls = ["http://127.0.0.1:8080/health", "http://[::1]/?a=%20&b#c", "http://web"];
     let url = Check::http(urls[chance.below(urls.len())]).unwrap();
     let text = Some(any_text(chance)).filter(|text| !text.trim().is_empty());
-    match chance.below(6) {
+    match chance.below(7) {
         5 => Check::Notify(Channel::Socket),
+        6 => Check::Listen([1, 8080, u16::MAX][chance.below(3)]),
         0 => Check::tcp(["8080", "1:30", "[::1]:80", "unix:/run/x", "no:1"][chance.below(5)]).unwrap(),
         1 => Check::Http(Page { url, status: None, body: None }),
         2 => Check::Http(Page { url, status: [None, Some(204)][chance.below(2)], body: text }),

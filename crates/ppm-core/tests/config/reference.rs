@@ -32,7 +32,7 @@ pub const TABLES: [(&Table, &str, Place); 16] = [
     (&SCHEDULE, "`schedule`", |keys| json!({"services": [{"name": "web", "command": "a", "schedule": keys}]})),
     (&WATCH, "`watch`", |keys| json!({"services": [{"name": "web", "command": "a", "watch": keys}]})),
     (&ACTION, "`action`", |keys| json!({"services": [{"name": "web", "command": "a", "watch": {"paths": "src", "action": keys}}]})),
-    (&READY, "`ready`", |keys| json!({"services": [{"name": "web", "command": "a", "ready": keys}]})),
+    (&READY, "`ready`", |keys| json!({"services": [{"name": "web", "command": "a", "log": {"memory": "64KiB"}, "ready": keys}]})),
     (&HEALTH, "`health`", |keys| json!({"services": [{"name": "web", "command": "a", "health": keys}]})),
     (&PAGE, "`http` of `ready` and `health`", |keys| json!({"services": [{"name": "web", "command": "a", "health": {"http": keys}}]})),
     (&LOGGER, "`logger`", |keys| json!({"logger": keys})),

@@ -552,6 +552,7 @@ fn spawn_of(id: ServiceId, cause: Cause) -> Action {
         logger: None,
         stdin: Stdin::Null,
         voice: Default::default(),
+        awaits: None,
         told: Vec::new(),
     };
     Action::Spawn { id, part: Part::Main, launch: Arc::new(launch), cause }

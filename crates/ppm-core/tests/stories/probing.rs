@@ -1,6 +1,8 @@
 //! Services that are probed: when they are ready, and whether they stay well.
 
 use ppm_core::event::{Action, Cause, Question};
+use ppm_core::line_pattern::LinePattern;
+use ppm_core::logging::{LogChoice, LogKeys};
 use ppm_core::notification::Notification;
 use ppm_core::probe::{Channel, Check, Health, Outcome, Readiness};
 use ppm_protocol::message::{Await, Goal, Targets};
@@ -280,6 +282,45 @@ fn who_ends_by_itself_is_not_asked_any_more() {
 fn what_was_said_before_a_pause_counts_after_it() {
     let story = story(speaks()).starts().paused().says("READY=1").shows_ready(false).after(3600.s()).quiet();
     story.resumed().shows_ready(true).after(30.s()).asks_to_stop(Signal::TERM);
+}
+
+fn awaits(pattern: &str) -> Make {
+    svc().with(|spec| {
+        let keys = LogKeys { memory: Some(65536), ..LogKeys::default() };
+        spec.log = LogChoice::Own(Box::new(keys));
+        spec.ready = Some(Box::new(Readiness::new(Check::Log(LinePattern::new(pattern).unwrap()))));
+    })
+}
+
+#[test]
+fn a_service_is_ready_when_it_has_written_its_line() {
+    let story = story(awaits("up on *")).starts().is(Status::Running, "waiting to be ready: no line with `up on *` yet");
+    let story =
+        story.after(30.s()).told(&[(EventKind::Started, "boot"), (EventKind::Unready, "not ready after 30s: no line with `up on *` yet")]);
+    let story = story.after(1.s()).says("READY=1").shows_ready(true).told(&[(EventKind::Ready, "after 31s")]);
+    story.exits(code(1)).starts_after(1.s()).shows_ready(false);
+}
+
+#[test]
+fn whoever_reads_its_output_is_told_of_the_line_at_a_start_and_when_it_is_another() {
+    let mut story = story(awaits("one"));
+    let Action::Spawn { launch, .. } = story.take("a spawn", |action| matches!(action, Action::Spawn { .. })) else { panic!() };
+    assert_eq!(launch.awaits, Some(LinePattern::new("one").unwrap()));
+    let reload = Request::Reload(ppm_protocol::message::ReadAgain { plan: false });
+    let mut story = story.comes_up().request(reload).reads(awaits("two")).replies(|reply| assert!(reply.is_ok()));
+    let told = story.take("another line", |action| matches!(action, Action::SetLogger { .. }));
+    let Action::SetLogger { launch, .. } = told else { panic!("{told:?}") };
+    assert_eq!(launch.awaits, Some(LinePattern::new("two").unwrap()));
+    story.told(&[(EventKind::Started, "boot"), (EventKind::Changed, "ready: log `one` -> log `two`")]);
+}
+
+#[test]
+fn whether_a_service_holds_a_port_is_asked_of_its_main_process() {
+    let make = svc().with(|spec| spec.ready = Some(Box::new(Readiness::new(Check::Listen(8080)))));
+    let mut story = story(make).starts();
+    let asked = story.take("a probe", |action| matches!(action, Action::Probe { .. }));
+    let Action::Probe { question: Question::Held { port: 8080, main }, .. } = asked else { panic!("{asked:?}") };
+    assert_eq!(main, story.pid());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! service writes to its two streams is mixed by whole lines. What is left of a line waits for its rest, but not for
 //! long. Nothing is done while nothing is written.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -29,6 +30,7 @@ use super::index::Source;
 use super::ring::{Place, Ring};
 use super::{Command, Sinks};
 use crate::clock;
+use crate::notifier::Awaited;
 use crate::spawn::in_words;
 
 /// So much is read at a time: what a pipe holds.
@@ -63,6 +65,8 @@ pub struct Collector {
     streams: BTreeMap<u64, Stream>,
     next: u64,
     outputs: BTreeMap<ServiceId, Output>,
+    /// The lines that say that services are ready, until they come.
+    awaited: BTreeMap<ServiceId, Awaited>,
     folders: Vec<Folder>,
     /// What is kept in memory, by the names of services: it outlives their runs.
     rings: BTreeMap<String, Ring>,
@@ -141,6 +145,7 @@ impl Collector {
             streams: BTreeMap::new(),
             next: 0,
             outputs: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             folders: Vec::new(),
             rings: BTreeMap::new(),
             next_ring: 0,
@@ -198,9 +203,17 @@ impl Collector {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Started { tree, run, sinks, read } => self.start(tree, run, sinks, read),
+            Command::Started { tree, run, sinks, read, awaited } => {
+                self.start(tree, run, sinks, read);
+                if tree.part == Part::Main {
+                    self.wait_for_line(tree.id, awaited);
+                }
+            }
             Command::Ended { run } => self.end_streams(|stream| stream.run == run),
-            Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
+            Command::SetSinks { id, sinks, awaited } => {
+                self.set_sinks(id, sinks);
+                self.wait_for_line(id, awaited);
+            }
             Command::Forget { service } => {
                 self.rings.remove(&service);
                 self.ends.remove(&service);
@@ -270,6 +283,24 @@ impl Collector {
         };
     }
 
+    fn wait_for_line(&mut self, id: ServiceId, awaited: Option<Awaited>) {
+        match awaited {
+            Some(awaited) if self.streams.values().any(|stream| stream.id == id && stream.part == Part::Main) => {
+                self.awaited.insert(id, awaited);
+            }
+            Some(_) | None => drop(self.awaited.remove(&id)),
+        }
+    }
+
+    /// Looks whether this output of a main process says that its service is ready.
+    fn look_for_line(&mut self, id: ServiceId, run: Pid, output: &[u8]) {
+        if let Entry::Occupied(awaited) = self.awaited.entry(id)
+            && awaited.get().pattern.is_in_one_of(output)
+        {
+            let _ = awaited.remove().found.send(run);
+        }
+    }
+
     /// Has memory for a service, or no more of it.
     fn keep(&mut self, sinks: &Sinks) {
         match (sinks.memory, self.rings.get_mut(&sinks.service)) {
@@ -322,7 +353,10 @@ impl Collector {
             stream.held_since = now.mono;
         }
         let waits = !stream.held.is_empty();
-        let (id, source) = (stream.id, stream.source);
+        let (id, part, run, source) = (stream.id, stream.part, stream.run, stream.source);
+        if part == Part::Main && whole > 0 && !self.awaited.is_empty() {
+            self.look_for_line(id, run, &block[..whole]);
+        }
         self.deliver(now, id, source, &block[..whole]);
         self.buffer = buffer;
         if waits || whole > 0 {
@@ -334,7 +368,10 @@ impl Collector {
     /// Gives up what waits in a stream for the rest of its line.
     fn release(&mut self, token: u64, now: Now) {
         let Some(stream) = self.streams.get_mut(&token) else { return };
-        let (id, source, held) = (stream.id, stream.source, std::mem::take(&mut stream.held));
+        let (id, part, run, source, held) = (stream.id, stream.part, stream.run, stream.source, std::mem::take(&mut stream.held));
+        if part == Part::Main {
+            self.look_for_line(id, run, &held);
+        }
         self.deliver(now, id, source, &held);
     }
 
@@ -385,6 +422,7 @@ impl Collector {
         self.tell_of_flood(stream.id, now, Flood::told_at_last);
         if stream.part == Part::Main && !self.streams.values().any(|other| other.run == stream.run) {
             self.note_end(stream.id, stream.run);
+            self.awaited.remove(&stream.id);
         }
         if self.streams.values().any(|other| other.id == stream.id) {
             // What comes from the other one is not to be taken for the end of this one's last line.

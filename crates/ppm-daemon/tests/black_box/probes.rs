@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
@@ -189,4 +189,168 @@ fn many_services_are_probed_at_once() {
 fn names_that_cannot_be_looked_up_are_told() {
     let daemon = probed(&json!({"ready": {"tcp": "web.invalid:80"}}));
     assert_eq!(reason(&daemon, "there is no host"), "waiting to be ready: there is no host web.invalid");
+}
+
+/// Writes what is put into the file `say`, and what is put into `scold` to its error output, as soon as they are there.
+const SPEAKS: &str = "\
+    echo starting; while :; do
+    if [ -e say ]; then cat say; rm say; fi
+    if [ -e scold ]; then cat scold >&2; rm scold; fi
+    sleep 0.02; done";
+
+fn awaits(pattern: &str) -> Value {
+    json!({"ready": {"log": pattern}, "log": {"memory": "64KiB"}})
+}
+
+/// Has the service say it, all at once.
+fn put(daemon: &Daemon, file: &str, text: &str) {
+    fs::write(daemon.path("new"), text).unwrap();
+    fs::rename(daemon.path("new"), daemon.path(file)).unwrap();
+    until("that it was said", || (!fs::exists(daemon.path(file)).unwrap()).then_some(()));
+}
+
+/// All that the service has written has been read, up to these words.
+fn is_logged(daemon: &Daemon, words: &str) {
+    until(words, || {
+        let mut client = daemon.client();
+        client.call("log", &json!({"services": ["web"]}));
+        let mut found = false;
+        loop {
+            let told = client.line().unwrap();
+            match told["method"].as_str() {
+                Some("log") => found |= told["params"]["message"].as_str().is_some_and(|message| message.contains(words)),
+                _ => return found.then_some(()),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_service_is_ready_when_it_has_written_its_line_to_either_stream() {
+    for file in ["say", "scold"] {
+        let daemon = Setup::new().services(&[shell("web", SPEAKS, &awaits("listening on *:80?0"))]).start();
+        assert_eq!(reason(&daemon, "no line"), "waiting to be ready: no line with `listening on *:80?0` yet");
+        put(&daemon, file, "listening\non port :8080\nlistening on 8080\nenough\n");
+        is_logged(&daemon, "enough");
+        assert_eq!(daemon.row("web")["ready"], false);
+        put(&daemon, file, "one\n[info] listening on 0.0.0.0:8080 (http)\ntwo\n");
+        daemon.wait("web", "ready");
+    }
+}
+
+#[test]
+fn a_line_that_has_no_end_yet_says_that_a_service_is_ready_too() {
+    let daemon = Setup::new().services(&[shell("web", SPEAKS, &awaits("> "))]).start();
+    put(&daemon, "say", "prompt> ");
+    daemon.wait("web", "ready");
+}
+
+#[test]
+fn each_run_has_to_write_its_line_and_hooks_write_it_for_nobody() {
+    let mut keys = awaits("ready at last");
+    keys["hooks"] = json!({"post_start": ["/bin/sh", "-c", "echo ready at last; echo > hooked"]});
+    let daemon = Setup::new().services(&[shell("web", SPEAKS, &keys)]).start();
+    until("the hook", || fs::exists(daemon.path("hooked")).unwrap().then_some(()));
+    is_logged(&daemon, "ready at last");
+    assert_eq!(daemon.row("web")["ready"], false);
+    put(&daemon, "say", "ready at last\n");
+    daemon.wait("web", "ready");
+    daemon.tell("web", "restart");
+    is_logged(&daemon, "ready at last");
+    assert_eq!(daemon.row("web")["ready"], false);
+    put(&daemon, "say", "ready at last\n");
+    daemon.wait("web", "ready");
+}
+
+#[test]
+fn a_pattern_that_a_reload_brings_is_looked_for_without_a_restart() {
+    let write = |pattern: &str| json!({"services": [shell("web", SPEAKS, &awaits(pattern))]});
+    let daemon = Setup::new().config(&write("one")).start();
+    let pid = daemon.row("web")["pid"].clone();
+    daemon.reload(&write("two"));
+    put(&daemon, "say", "one\n");
+    is_logged(&daemon, "one");
+    assert_eq!(daemon.row("web")["ready"], false);
+    put(&daemon, "say", "two\n");
+    assert_eq!(daemon.wait("web", "ready")["pid"], pid);
+}
+
+#[test]
+fn a_line_that_a_flood_hides_from_the_log_says_that_a_service_is_ready_all_the_same() {
+    let script = "yes flood | head -n 100000; echo ready at last; sleep 1000";
+    let keys = json!({"ready": {"log": "ready at last"}, "log": {"memory": "64KiB", "rate_limit": "10KiB/s"}});
+    let daemon = Setup::new().services(&[shell("web", script, &keys)]).start();
+    daemon.wait("web", "ready");
+}
+
+/// Takes connections at the port that it is given, as soon as nobody else does, and writes `bound`: itself, or far from its
+/// main process, in a session of its own.
+const LISTENS: &str = "\
+    import os, socket, sys, time\n\
+    if len(sys.argv) > 2:\n\
+    \x20   if os.fork(): time.sleep(1000)\n\
+    \x20   os.setsid()\n\
+    \x20   if os.fork(): os._exit(0)\n\
+    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)\n\
+    while True:\n\
+    \x20   try: s.bind(('127.0.0.1', int(sys.argv[1]))); s.listen(); break\n\
+    \x20   except OSError: time.sleep(0.02)\n\
+    time.sleep(1000)\n";
+
+fn has_python() -> bool {
+    let is_there = std::process::Command::new("python3").arg("-V").output().is_ok_and(|output| output.status.success());
+    if !is_there {
+        eprintln!("skipped: there is no python3 here");
+    }
+    is_there
+}
+
+#[test]
+fn a_service_is_ready_when_it_holds_its_port_itself_and_whoever_holds_it_instead_is_named() {
+    if !has_python() {
+        return;
+    }
+    for how in [&[][..], &["far"]] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let word = port.to_string();
+        let command: Vec<&str> = ["python3", "-c", LISTENS, &word].iter().chain(how).copied().collect();
+        let services = [
+            json!({"name": "web", "command": command, "ready": {"listen": port}}),
+            shell("other", SLEEPS, &json!({"ready": {"listen": port}})),
+        ];
+        let daemon = Setup::new().services(&services).start();
+        let name = fs::read_to_string("/proc/self/comm").unwrap();
+        let held = format!("waiting to be ready: port {port} is held by process {} ({}), which is no", std::process::id(), name.trim());
+        assert!(reason(&daemon, "is held by").starts_with(&held));
+        drop(listener);
+        daemon.wait("web", "ready");
+        let of_web = until("who holds it now", || {
+            daemon.row("other")["reason"].as_str().filter(|reason| reason.ends_with(" of web")).map(str::to_owned)
+        });
+        assert!(of_web.starts_with(&format!("waiting to be ready: port {port} is held by process ")), "{of_web}");
+        assert_eq!(daemon.row("other")["ready"], false);
+    }
+}
+
+#[test]
+fn a_port_that_nobody_holds_is_told() {
+    // That of a connection: so nobody else gets it.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let port = connection.local_addr().unwrap().port();
+    let daemon = probed(&json!({"ready": {"listen": port}}));
+    assert_eq!(reason(&daemon, "nobody"), format!("waiting to be ready: nobody listens on port {port}"));
+}
+
+#[test]
+fn a_service_whose_port_is_held_by_another_is_not_well() {
+    let listener = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0")).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let daemon = probed(&json!({"health": {"listen": port, "interval": "10ms", "retries": 2}, "restart": "never"}));
+    let row = until("its end", || Some(daemon.row("web")).filter(|row| row["status"] == "crashed"));
+    assert!(
+        row["reason"].as_str().unwrap().starts_with(&format!("health: 2 of 2 probes failed: port {port} is held by process ")),
+        "{row}"
+    );
 }
