@@ -34,12 +34,12 @@ const ONLY_THE_PARSER: [(&str, usize); 45] = [
     ("notify", 2), // what goes together
     ("notify", 5),
     ("notify", 7),
-    ("ready", 11),       // how short an interval may be
     ("ready-output", 1), // whether output is captured, and what is in a line
     ("ready-output", 2),
     ("ready-output", 3),
     ("ready-output", 5),
     ("ready-output", 6),
+    ("ready", 11),   // how short an interval may be
     ("replicas", 1), // what the others are, and what replicas are called
     ("replicas", 3),
     ("replicas", 4),
