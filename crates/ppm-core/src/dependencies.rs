@@ -119,6 +119,20 @@ impl Lack {
             Lack::Coming | Lack::Stopped => false,
         }
     }
+
+    /// Whether it is there, and does not come before somebody starts it.
+    pub fn needs_a_start(self) -> bool {
+        match self {
+            Lack::Stopped | Lack::Crashed | Lack::Ended => true,
+            Lack::Coming | Lack::Absent => false,
+        }
+    }
+}
+
+/// What these wait for, and what does not come before somebody starts it, by name; each once.
+pub(crate) fn to_start<'a>(waiting: impl Iterator<Item = &'a Service>) -> Vec<String> {
+    let missing = waiting.flat_map(Service::missing).filter(|missing| missing.lack.needs_a_start());
+    missing.map(|missing| missing.service.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What the graph means for one service at this moment.
@@ -522,7 +536,13 @@ impl Supervisor {
 
     /// What a service needs, as it is shown.
     pub(crate) fn need_row(&self, need: &Need) -> NeedRow {
-        NeedRow { service: need.service.clone(), condition: need.condition.name().to_owned(), met: self.missing(need).is_empty() }
+        let missing = self.missing(need);
+        NeedRow {
+            service: need.service.clone(),
+            condition: need.condition.name().to_owned(),
+            met: missing.is_empty(),
+            to_start: missing.into_iter().filter(|missing| missing.lack.needs_a_start()).map(|missing| missing.service).collect(),
+        }
     }
 
     /// What must hold between any two events; for tests.

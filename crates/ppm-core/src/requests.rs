@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use ppm_protocol::message::{AddService, Answer, Await, PROTOCOL, ReadAgain, ReadLog, ReadStats, SendSignal, Targets, Watch};
+use ppm_protocol::types::HookRow;
 use ppm_protocol::{
     Configuration, ErrorCode, EventKind, Failure, Farewell, Greeting, Health, HealthRow, History, InfoRow, Life, LogSources, PlanEvent,
     PlanRow, Request, RpcError, RunResult, RunRow, RunsRow, ServiceRow, Signal, Status, Stream, Why,
@@ -18,6 +19,7 @@ use crate::attributes::write_umask;
 use crate::config;
 use crate::diff::{self, name_of};
 use crate::event::{Action, Detail, From, Launch, Own, ServiceId, Stdin, Whose};
+use crate::hook::Hook;
 use crate::journal::KEPT;
 use crate::logging::Logger;
 use crate::names::{glob_matches, similar};
@@ -148,6 +150,7 @@ impl Supervisor {
                 stop: stop_in_words(spec),
                 needs: spec.depends_on.iter().map(|need| self.need_row(need)).collect(),
                 needed_by: self.names_of_dependants(service.id()),
+                hooks: hooks_of(service),
                 source: spec.source.clone(),
                 readiness: service.readiness_in_words(),
                 health: service.health_in_words(now),
@@ -603,6 +606,21 @@ fn runs_of(service: &Service) -> RunsRow {
     let runs = service.runs().kept().map(run).collect();
     let name = service.spec().name.clone();
     RunsRow { id: service.id().0, name, fired, skipped, missed, timeouts, max_late_ms: millis(latest), runs }
+}
+
+/// What is run beside a service, in the order in which it would be.
+fn hooks_of(service: &Service) -> Vec<HookRow> {
+    let hooks = Hook::ALL.into_iter().filter(|hook| *hook != Hook::Stop); // its command is told with how it is stopped
+    let row = |hook: Hook| {
+        let (program, limit) = service.spec().hook(hook)?;
+        Some(HookRow {
+            hook: hook.name().to_owned(),
+            command: std::iter::once(&program.path).chain(&program.args).cloned().collect(),
+            timeout_ms: (!limit.is_zero()).then(|| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+            pid: service.hook_pid(hook).map(|pid| pid.0),
+        })
+    };
+    hooks.filter_map(row).collect()
 }
 
 fn restart_in_words(spec: &ServiceSpec) -> String {

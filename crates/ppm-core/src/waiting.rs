@@ -310,8 +310,9 @@ impl Supervisor {
             None => waiter.removed.remove(id),
         };
         let services = waiter.services.iter().filter_map(row).collect();
+        let to_start = dependencies::to_start(waiter.services.iter().filter_map(|id| self.service(*id)));
         let answer = match waiter.kind {
-            Kind::Change | Kind::Rolling(_) | Kind::Await => Answer::Changed(Changed { services, failed: waiter.failed }),
+            Kind::Change | Kind::Rolling(_) | Kind::Await => Answer::Changed(Changed { services, failed: waiter.failed, to_start }),
             Kind::Reload(reload) => Answer::Reload(Reload { failed: waiter.failed, ..*reload }),
         };
         self.actions.push(Action::Respond { to: waiter.to, result: Ok(answer) });
@@ -344,7 +345,11 @@ fn progress_of(service: &Service, aim: Aim) -> Progress {
             Progress::Failed("it was rescheduled by another request".to_owned())
         }
         Aim::Renewed { attempts, starts } => progress_to_renewal(service, attempts, starts),
-        Aim::Ended { ends } if service.ends() > ends || !service.is_busy() => Progress::Done,
+        Aim::Ended { .. } if !service.is_busy() => Progress::Done,
+        // `on_crash` of an earlier run may still be at work: it is of the service too, as long as nobody wants that again.
+        Aim::Ended { ends } if service.ends() > ends && (service.hooks().next().is_none() || is_wanted_as_it_runs(service)) => {
+            Progress::Done
+        }
         Aim::Ended { .. } if is_wanted_as_it_runs(service) => Progress::Failed("it was started by another request".to_owned()),
         Aim::Paused if matches!(service.run(), Run::Paused(_)) => Progress::Done,
         Aim::Resumed if matches!(service.run(), Run::Up(_)) => Progress::Done,

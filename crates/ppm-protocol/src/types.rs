@@ -347,6 +347,9 @@ pub struct InfoRow {
     /// The services that need it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needed_by: Vec<String>,
+    /// What is run beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookRow>,
     /// Where it comes from: `file:line` of the configuration, or `ppm add`.
     pub source: String,
     /// How it is found out whether it is ready, and what came of that, as `tcp 8080: after 1.8s`; missing: it need not be.
@@ -366,6 +369,22 @@ pub struct NeedRow {
     pub condition: String,
     /// Whether it has.
     pub met: bool,
+    /// Those of its services that do not come before somebody starts them; missing: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to_start: Vec<String>,
+}
+
+/// A program that is run at a turn of a service's life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRow {
+    /// When, by its key: `pre_start`.
+    pub hook: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// How long it may take, in milliseconds; null: as long as it takes.
+    pub timeout_ms: Option<u64>,
+    /// Its process, while it is at work.
+    pub pid: Option<i32>,
 }
 
 /// Something planned, as `scheduler` shows it.
@@ -892,6 +911,9 @@ pub struct Changed {
     /// Those for which it could not be done. Empty: all is well.
     #[serde(default)]
     pub failed: Vec<Failure>,
+    /// What the services concerned wait for, and what does not come before somebody starts it, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to_start: Vec<String>,
 }
 
 /// One service for which a command failed.

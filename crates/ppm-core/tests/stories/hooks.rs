@@ -5,7 +5,9 @@ use std::time::Duration;
 use ppm_core::dependencies::Need;
 use ppm_core::event::{Action, Event, Group, NoStart, Part, Pid};
 use ppm_core::hook::{Hook, HookSpec, Program};
-use ppm_protocol::{EventKind, Exit, Signal, Status};
+use ppm_protocol::message::{Answer, Selection};
+use ppm_protocol::types::HookRow;
+use ppm_protocol::{EventKind, Exit, Request, Signal, Status};
 
 use crate::ask::{no_wait, remove, restart, start, stop};
 use crate::story::{Make, Span, Story, by, code, done, failed, named, sig, story, svc};
@@ -73,6 +75,18 @@ impl Story {
         self.take("SIGKILL to strays", |action| matches!(action, Action::KillStrays { part: Part::Hook(_), signal: Signal::KILL, .. }));
         self.hook_is(hook, &[Signal::KILL])
     }
+}
+
+#[test]
+fn its_details_tell_of_hooks_and_which_of_them_are_at_work() {
+    let make = svc().hook_within(Hook::OnCrash, 0.s()).hook(Hook::PostStart).stop_command();
+    let info = Request::Info(Selection { services: vec!["svc".to_owned()] });
+    story(make).starts().runs(Hook::PostStart).request(info).replies(|reply| {
+        let Ok(Answer::Infos(infos)) = reply else { panic!("no details, but {reply:?}") };
+        let hook = |hook: &str, timeout_ms, pid| HookRow { hook: hook.to_owned(), command: vec!["/bin/hook".to_owned()], timeout_ms, pid };
+        let running = Some(pid(Hook::PostStart).0);
+        assert_eq!(infos[0].hooks, [hook("post_start", Some(30_000), running), hook("on_crash", None, None)]);
+    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use ppm_protocol::message::{
 use ppm_protocol::types::{ContainerRow, LastWords};
 use ppm_protocol::{
     Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Executed, Exit, Failure, Farewell, Forwarded, Greeting, Health,
-    HealthRow, History, InfoRow, Life, LogLine, LogSources, Method, NeedRow, NextStart, PlanEvent, PlanRow, Reload, ReloadAction,
+    HealthRow, History, HookRow, InfoRow, Life, LogLine, LogSources, Method, NeedRow, NextStart, PlanEvent, PlanRow, Reload, ReloadAction,
     ReloadRow, Reply, Request, RpcError, RpcId, RunResult, RunRow, RunsRow, ServiceRow, Signal, StatsRow, Status, Stream, Timestamp, Why,
 };
 use serde_json::json;
@@ -103,6 +103,9 @@ pub fn values() -> BTreeMap<String, Line> {
     put("reply-info-probed".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_the_probed()])));
     put("reply-info-user".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_a_user()])));
     put("reply-info-needs".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_one_among_others()])));
+    put("reply-info-hooks".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_one_with_hooks()])));
+    let waiting = Changed { services: vec![crashed()], failed: Vec::new(), to_start: vec!["db".to_owned()] };
+    put("reply-start-waiting".to_owned(), reply(Method::Start, Answer::Changed(waiting)));
     put("reply-list-none".to_owned(), reply(Method::List, Answer::Services(Vec::new())));
     put("reply-start-failed".to_owned(), reply(Method::Start, Answer::Changed(half_done())));
     put("reply-text-id".to_owned(), with_id(Method::Hello, RpcId::Text("a \"b\" \u{e9}\n".to_owned())));
@@ -380,12 +383,12 @@ fn with_id(method: Method, id: RpcId) -> Line {
 }
 
 fn changed(row: ServiceRow) -> Answer {
-    Answer::Changed(Changed { services: vec![row], failed: Vec::new() })
+    Answer::Changed(Changed { services: vec![row], ..Changed::default() })
 }
 
 fn half_done() -> Changed {
     let failure = Failure { service: "worker-1".to_owned(), message: "exec: no such file: /app/wroker".to_owned() };
-    Changed { services: vec![running(), crashed()], failed: vec![failure] }
+    Changed { services: vec![running(), crashed()], failed: vec![failure], to_start: Vec::new() }
 }
 
 fn add_all() -> AddService {
@@ -503,6 +506,7 @@ fn info() -> InfoRow {
         health: None,
         needs: Vec::new(),
         needed_by: Vec::new(),
+        hooks: Vec::new(),
     }
 }
 
@@ -516,9 +520,31 @@ fn info_of_the_probed() -> InfoRow {
 }
 
 fn info_of_one_among_others() -> InfoRow {
-    let need = |service: &str, condition: &str, met| NeedRow { service: service.to_owned(), condition: condition.to_owned(), met };
+    let need = |service: &str, condition: &str, met| NeedRow {
+        service: service.to_owned(),
+        condition: condition.to_owned(),
+        met,
+        to_start: Vec::new(),
+    };
     let needs = vec![need("migrate", "finished", true), need("db", "ready", false)];
     InfoRow { needs, needed_by: vec!["worker".to_owned()], ..info() }
+}
+
+fn info_of_one_with_hooks() -> InfoRow {
+    let hook = |hook: &str, timeout_ms, pid| HookRow {
+        hook: hook.to_owned(),
+        command: vec!["/app/hook".to_owned(), hook.to_owned()],
+        timeout_ms,
+        pid,
+    };
+    let hooks = vec![hook("pre_start", Some(30_000), None), hook("on_ready", None, Some(4711))];
+    let needs = vec![NeedRow {
+        service: "db".to_owned(),
+        condition: "ready".to_owned(),
+        met: false,
+        to_start: vec!["db-1".to_owned(), "db-2".to_owned()],
+    }];
+    InfoRow { hooks, needs, ..info() }
 }
 
 fn info_of_a_user() -> InfoRow {

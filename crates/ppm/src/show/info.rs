@@ -1,6 +1,6 @@
 //! Services in full, as `info NAME` shows them.
 
-use ppm_protocol::types::NeedRow;
+use ppm_protocol::types::{HookRow, NeedRow};
 use ppm_protocol::{InfoRow, ServiceRow, Status};
 
 use super::services::{mark, note};
@@ -80,7 +80,18 @@ fn facts(service: &InfoRow, look: &Look) -> Vec<(&'static str, String)> {
         some("schedule", row.schedule.clone()),
         some("next start", row.next_start.map(|next| format!("{}, {}", time(next.at), units::until(next.at, *look.now)))),
     ];
-    all.into_iter().flatten().collect()
+    let hooks = service.hooks.iter().zip(std::iter::once("hooks").chain(std::iter::repeat("")));
+    let to_start = super::outcome::to_start(service.needs.iter().flat_map(|need| &need.to_start));
+    let hint = to_start.map(|hint| ("hint", hint)).filter(|_| row.active && row.pid.is_none());
+    all.into_iter().flatten().chain(hooks.map(|(row, label)| (label, hook(row)))).chain(hint).collect()
+}
+
+/// When, what, and for how long: `on_ready: warm-up --all (up to 30s), running (pid 31)`.
+fn hook(hook: &HookRow) -> String {
+    let HookRow { hook, command, timeout_ms, pid } = hook;
+    let limit = timeout_ms.map_or(String::new(), |millis| format!(" (up to {})", units::duration(millis)));
+    let running = pid.map_or(String::new(), |pid| format!(", running (pid {pid})"));
+    format!("{hook}: {}{limit}{running}", shell_words::join(command))
 }
 
 /// Whether it is ready, and how that is found out.
@@ -97,7 +108,7 @@ fn readiness(service: &InfoRow) -> Option<String> {
 
 /// A service that must be there before it starts, and whether it is.
 fn need(need: &NeedRow) -> String {
-    let NeedRow { service, condition, met } = need;
+    let NeedRow { service, condition, met, to_start: _ } = need;
     if *met { format!("{service} ({condition})") } else { format!("{service} (not {condition} yet)") }
 }
 
@@ -135,6 +146,7 @@ mod tests {
             health: None,
             needs: vec![],
             needed_by: vec![],
+            hooks: vec![],
         }
     }
 
@@ -220,7 +232,12 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
 
     #[test]
     fn what_it_needs_and_who_needs_it_is_told_with_what_is_missing() {
-        let need = |service: &str, condition: &str, met| NeedRow { service: service.to_owned(), condition: condition.to_owned(), met };
+        let need = |service: &str, condition: &str, met| NeedRow {
+            service: service.to_owned(),
+            condition: condition.to_owned(),
+            met,
+            to_start: Vec::new(),
+        };
         let needs = vec![need("migrate", "finished", true), need("db", "ready", false)];
         let text = details(&[InfoRow { needs, needed_by: vec!["worker".to_owned(), "proxy".to_owned()], ..running() }], &piped());
         let expected = "
@@ -228,6 +245,34 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
    needed by   worker, proxy
 ";
         assert!(text.contains(&expected[1..]), "{text}");
+    }
+
+    #[test]
+    fn what_is_run_beside_it_is_told_and_what_of_that_is_at_work() {
+        let hook = |hook: &str, timeout_ms, pid| HookRow {
+            hook: hook.to_owned(),
+            command: vec!["warm".to_owned(), "a b".to_owned()],
+            timeout_ms,
+            pid,
+        };
+        let hooks = vec![hook("pre_start", None, None), hook("on_ready", Some(30_000), Some(32))];
+        let text = details(&[InfoRow { hooks, ..running() }], &piped());
+        let expected = "
+       hooks   pre_start: warm 'a b'
+               on_ready: warm 'a b' (up to 30s), running (pid 32)
+";
+        assert!(text.ends_with(&expected[1..]), "{text}");
+    }
+
+    #[test]
+    fn who_waits_for_what_somebody_must_start_is_told_how() {
+        let to_start = vec!["db-1".to_owned(), "db-2".to_owned()];
+        let needs = vec![NeedRow { service: "db".to_owned(), condition: "started".to_owned(), met: false, to_start }];
+        let waiting = ServiceRow { pid: None, status: Status::Created, reason: "waiting for db-1 (stopped)".to_owned(), ..web() };
+        let text = details(&[InfoRow { row: waiting, needs: needs.clone(), ..running() }], &piped());
+        assert!(text.ends_with("        hint   ppm start db-1 db-2\n"), "{text}");
+        let text = details(&[InfoRow { needs, ..running() }], &piped());
+        assert!(!text.contains("hint"), "it runs: {text}");
     }
 
     #[test]

@@ -17,7 +17,16 @@ pub fn told(request: &Request, changed: &Changed, look: &Look) -> Vec<String> {
     if let (Request::Add(add), true) = (request, changed.failed.is_empty()) {
         lines.push(format!("  see it:   ppm info {}", add.name));
     }
+    if changed.failed.is_empty() {
+        lines.extend(to_start(&changed.to_start).map(|command| format!("hint: {command}")));
+    }
     lines
+}
+
+/// The command that starts these, if there are any.
+pub fn to_start<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
+    let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+    (!names.is_empty()).then(|| clean(&format!("ppm start {}", names.join(" "))).into_owned())
 }
 
 /// What could not be done, one failure a service.
@@ -33,7 +42,11 @@ pub fn failures(request: &Request, changed: &Changed) -> Vec<Failure> {
             _ => told,
         }
     });
-    failed.collect()
+    let mut failures: Vec<Failure> = failed.collect();
+    if let (Some(last), Some(command)) = (failures.last_mut(), to_start(&changed.to_start)) {
+        last.hints.push(command);
+    }
+    failures
 }
 
 /// Where the configuration was written, or how to.
@@ -122,7 +135,7 @@ mod tests {
     }
 
     fn line(request: &Request, service: ServiceRow) -> String {
-        told(request, &Changed { services: vec![service], failed: vec![] }, &piped()).remove(0)
+        told(request, &Changed { services: vec![service], ..Changed::default() }, &piped()).remove(0)
     }
 
     fn stopped() -> ServiceRow {
@@ -145,7 +158,7 @@ mod tests {
     #[test]
     fn a_new_service_comes_with_what_to_do_next() {
         let add = Request::Add(AddService { name: "web".to_owned(), ..AddService::default() });
-        let lines = told(&add, &Changed { services: vec![web()], failed: vec![] }, &piped());
+        let lines = told(&add, &Changed { services: vec![web()], ..Changed::default() }, &piped());
         assert_eq!(lines, ["web: running (pid 31)", "  see it:   ppm info web"]);
         assert_eq!(kept(None), "  keep it:  ppm show-configuration > ~/.partner-pm.yml");
         assert_eq!(kept(Some(Path::new("x\n.yml"))), "  kept in:  x\\n.yml");
@@ -155,7 +168,7 @@ mod tests {
     fn what_failed_is_told_as_a_failure_and_not_as_an_outcome() {
         let failed = vec![Failed { service: "web".to_owned(), message: "exec: no such file: /bin/ehco".to_owned() }];
         let services = vec![ServiceRow { status: Status::Crashed, pid: None, ..web() }];
-        let changed = Changed { services, failed };
+        let changed = Changed { services, failed, ..Changed::default() };
         let add = Request::Add(AddService { name: "web".to_owned(), ..AddService::default() });
         assert_eq!(told(&add, &changed, &piped()), Vec::<String>::new());
         let expected = Failure::new(Code::Failed, "cannot start 'web': exec: no such file: /bin/ehco")
@@ -165,6 +178,17 @@ mod tests {
         assert_eq!(failures(&replace, &changed)[0].facts, ["it has its new form and is Crashed; 'ppm rm web' removes it"]);
         let restart = Request::Restart(targets(true));
         assert_eq!(failures(&restart, &changed), [Failure::new(Code::Failed, "cannot restart 'web': exec: no such file: /bin/ehco")]);
+    }
+
+    #[test]
+    fn who_waits_for_what_somebody_must_start_is_told_how() {
+        let waiting = ServiceRow { status: Status::Created, pid: None, reason: "waiting for db (stopped)".to_owned(), ..web() };
+        let changed = Changed { services: vec![waiting], failed: vec![], to_start: vec!["db".to_owned()] };
+        let start = Request::Start(targets(true));
+        assert_eq!(told(&start, &changed, &piped()), ["web: created: waiting for db (stopped)", "hint: ppm start db"]);
+        let failed = vec![Failed { service: "web".to_owned(), message: "db has crashed".to_owned() }];
+        let failures = failures(&start, &Changed { failed, ..changed });
+        assert_eq!(failures, [Failure::new(Code::Failed, "cannot start 'web': db has crashed").hint("ppm start db")]);
     }
 
     #[test]
