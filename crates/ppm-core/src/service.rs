@@ -1133,6 +1133,7 @@ impl Service {
         } else if self.want != Want::Gone {
             self.want = Want::Down;
         }
+        self.hurry_on_crash(ctx);
         if was_active && !self.has_run() {
             self.tell(EventKind::Deactivated, None, "stopped by request".to_owned(), out);
         }
@@ -1240,13 +1241,13 @@ impl Service {
             Limit::Passed(limit) if self.is_active() => {
                 self.record(ctx, exit, left, How::TimedOut(limit), live.pid, out);
                 self.crashes = self.crashes.saturating_add(1);
-                self.begin_hook(Hook::OnCrash, out);
+                self.begin_hook(ctx, Hook::OnCrash, out);
             }
             Limit::Unwell if self.is_active() => {
                 let why = std::mem::take(&mut self.unwell);
                 self.record(ctx, exit, left, How::Unwell(why), live.pid, out);
                 self.crashes = self.crashes.saturating_add(1);
-                self.begin_hook(Hook::OnCrash, out);
+                self.begin_hook(ctx, Hook::OnCrash, out);
             }
             Limit::Outgrown { used, max } if self.is_active() => {
                 self.record(ctx, exit, left, How::Outgrew { used, max }, live.pid, out);
@@ -1303,7 +1304,7 @@ impl Service {
             return self.tell(EventKind::Blocked, None, dependencies::in_words(&self.missing), out);
         }
         self.changing.starts(ctx.now.mono, cause);
-        if self.begin_hook(Hook::PreStart, out) {
+        if self.begin_hook(ctx, Hook::PreStart, out) {
             self.run = Run::Preparing { cause, then: Next::Rest };
         } else {
             self.spawn(cause, out);
@@ -1423,9 +1424,9 @@ impl Service {
         self.note_run(ctx, cause);
         self.tell(EventKind::Started, Some(pid), self.cause_in_words(cause), out);
         if self.is_active() {
-            self.begin_hook(Hook::PostStart, out);
+            self.begin_hook(ctx, Hook::PostStart, out);
             if self.is_ready() {
-                self.begin_hook(Hook::OnReady, out);
+                self.begin_hook(ctx, Hook::OnReady, out);
             }
             if self.changing.has_any() {
                 self.plan_answer(ctx, live, out); // who knows whether it saw them
@@ -1445,7 +1446,7 @@ impl Service {
         self.runs.end(Ended { at: ctx.now.wall, exit: None, outcome: Outcome::of(&how) });
         self.last = Some(End { how, exit: None, left: Group::Empty, at: ctx.now.mono });
         self.tell(EventKind::StartFailed, None, why, out);
-        self.begin_hook(Hook::OnCrash, out);
+        self.begin_hook(ctx, Hook::OnCrash, out);
         self.settle(ctx, Next::Policy, out);
     }
 
@@ -1483,7 +1484,7 @@ impl Service {
             self.crashes = 0;
         } else {
             self.crashes = self.crashes.saturating_add(1);
-            self.begin_hook(Hook::OnCrash, out);
+            self.begin_hook(ctx, Hook::OnCrash, out);
         }
         let then = self.after_the_end(ctx, live, live.leaving.unwrap_or(Next::Policy), out);
         match group {

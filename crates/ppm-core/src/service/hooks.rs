@@ -61,7 +61,7 @@ impl Service {
     }
 
     /// Begins a hook, if there is one and time for it. One that is still at work is not begun a second time.
-    pub(super) fn begin_hook(&mut self, hook: Hook, out: &mut Vec<Effect>) -> bool {
+    pub(super) fn begin_hook(&mut self, ctx: &Context<'_>, hook: Hook, out: &mut Vec<Effect>) -> bool {
         let Some((_, limit)) = self.spec.hook(hook).filter(|_| !self.is_hurried) else { return false };
         if self.hooks.contains_key(&hook) {
             self.tell(EventKind::HookFailed, None, format!("{}: left out, the one before is still at work", hook.name()), out);
@@ -69,6 +69,9 @@ impl Service {
         }
         let mut effects = Vec::new();
         self.hooks.insert(hook, AtWork::begin(limit, &mut effects));
+        if !self.is_active() {
+            self.hurry_on_crash(ctx);
+        }
         self.pass_on(hook, effects, out);
         true
     }
@@ -101,6 +104,13 @@ impl Service {
         self.each_hook(|other| other == hook, |work, effects| work.cancel(ctx.now.mono, effects), out);
     }
 
+    /// The service is to end, and `on_crash` with it: it has as much time for that as a main process.
+    pub(super) fn hurry_on_crash(&mut self, ctx: &Context<'_>) {
+        if let Some(work) = self.hooks.get_mut(&Hook::OnCrash) {
+            work.is_unwanted_at(ctx.now.mono + self.spec.stop.timeout);
+        }
+    }
+
     /// The main process has ended: what accompanied it is asked to end too. What was begun to end it may finish.
     pub(super) fn end_hooks_of_run(&mut self, ctx: &Context<'_>, out: &mut Vec<Effect>) {
         self.cancel_hook(ctx, Hook::PostStart, out);
@@ -119,7 +129,7 @@ impl Service {
 
     /// A main process is to end: `pre_stop` comes first.
     pub(super) fn begin_stop(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
-        if !self.begin_hook(Hook::PreStop, out) {
+        if !self.begin_hook(ctx, Hook::PreStop, out) {
             return self.close(ctx, live, then, out);
         }
         self.wake_up(live, out);
@@ -131,7 +141,7 @@ impl Service {
     fn close(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
         let timeout = self.spec.stop.timeout;
         let kill_at = ctx.now.mono + timeout;
-        if !self.begin_hook(Hook::Stop, out) {
+        if !self.begin_hook(ctx, Hook::Stop, out) {
             return self.ask_to_end(ctx, live, kill_at, then, out);
         }
         self.wake_up(live, out);
@@ -151,7 +161,7 @@ impl Service {
     pub(super) fn settle(&mut self, ctx: &Context<'_>, then: Next, out: &mut Vec<Effect>) {
         if self.hooks.keys().any(|hook| *hook != Hook::OnCrash) {
             self.run = Run::Finishing { then };
-        } else if self.begin_hook(Hook::PostStop, out) {
+        } else if self.begin_hook(ctx, Hook::PostStop, out) {
             self.run = Run::Cleaning { then };
         } else {
             self.rest(ctx, then, out);

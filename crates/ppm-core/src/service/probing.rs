@@ -345,7 +345,7 @@ impl Service {
         let after = ctx.now.mono.since(live.since);
         self.ready_after = Some(after);
         self.tell(EventKind::Ready, Some(live.pid), format!("after {}", brief(after)), out);
-        self.begin_hook(Hook::OnReady, out);
+        self.begin_hook(ctx, Hook::OnReady, out);
     }
 
     fn never_ready(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {

@@ -135,6 +135,8 @@ pub struct AtWork {
     work: Work,
     /// Zero: none.
     limit: Duration,
+    /// When nobody wants it any more; None: it has all its time.
+    unwanted_at: Option<Mono>,
     wish: Wish,
     /// How it ended, or why it is being ended; None: it does its work.
     end: Option<HookEnd>,
@@ -144,7 +146,7 @@ impl AtWork {
     /// Begins one that may take this long; zero: as long as it takes.
     pub fn begin(limit: Duration, out: &mut Vec<HookEffect>) -> AtWork {
         out.push(HookEffect::Spawn);
-        AtWork { work: Work::Starting, limit, wish: Wish::Run, end: None }
+        AtWork { work: Work::Starting, limit, unwanted_at: None, wish: Wish::Run, end: None }
     }
 
     /// What there is of it.
@@ -169,7 +171,7 @@ impl AtWork {
     pub fn deadline(&self) -> Option<Mono> {
         match self.work {
             Work::Starting => None,
-            Work::Running { until, .. } => until,
+            Work::Running { until, .. } => until.into_iter().chain(self.unwanted_at).min(),
             Work::Stopping { strays_at, kill_at, .. } | Work::Draining { strays_at, kill_at, .. } => {
                 Some(strays_at.map_or(kill_at, |at| at.min(kill_at)))
             }
@@ -237,6 +239,8 @@ impl AtWork {
                 if is_due(until) {
                     self.end = Some(HookEnd::TimedOut(self.limit));
                     self.ask(now, pid, out);
+                } else if is_due(self.unwanted_at) {
+                    self.cancel(now, out);
                 }
             }
             Work::Stopping { kill_at, .. } | Work::Draining { kill_at, .. } if kill_at <= now => self.kill(now, out),
@@ -279,6 +283,11 @@ impl AtWork {
             Work::Running { pid, .. } => self.ask(now, pid, out),
             Work::Starting | Work::Stopping { .. } | Work::Killing { .. } | Work::Draining { .. } | Work::Purging { .. } => {}
         }
+    }
+
+    /// Nobody wants it from then on.
+    pub fn is_unwanted_at(&mut self, time: Mono) {
+        self.unwanted_at = self.unwanted_at.into_iter().chain([time]).min();
     }
 
     /// There is no time left for it: SIGKILL.

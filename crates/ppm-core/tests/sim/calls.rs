@@ -222,7 +222,8 @@ impl Call {
             Request::Restart(targets) if targets.rolling => known.is_some_and(|known| known.is_renewed(starts)),
             Request::Start(targets) | Request::Restart(targets) => !targets.wait || has_started,
             Request::Add(add) => !add.wait || !add.start || add.schedule.is_some() || has_started,
-            Request::Stop(targets) => !targets.wait || has_ended,
+            // What tells of an earlier crash is of the service too.
+            Request::Stop(targets) => !targets.wait || has_ended && known.is_none_or(|known| known.hooks.is_empty() || known.is_wanted()),
             Request::Remove(targets) => !targets.wait || known.is_none(),
             Request::Pause(targets) => !targets.wait || process.is_some_and(|process| process.paused && !process.is_ending()),
             Request::Resume(targets) => !targets.wait || process.is_some_and(|process| !process.paused && !process.is_ending()),

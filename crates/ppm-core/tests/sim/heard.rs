@@ -155,7 +155,7 @@ impl Judge {
             let with_main = self.main.and_then(|(id, _)| self.known.get(&id)).is_some_and(|main| !main.is_idle());
             let kill_at = now.mono + self.settings.shutdown_timeout;
             self.ending = Some(Ending { kill_at, killing_since: None, swept: false, alone: false, code, with_main });
-            self.known.values_mut().for_each(|known| known.wish_down(Wish::Down));
+            self.known.values_mut().for_each(|known| known.wish_down(Wish::Down, now.mono));
         }
     }
 
@@ -208,8 +208,8 @@ impl Judge {
                 Request::Start(_) => self.with(id, Known::wish_start),
                 Request::Restart(_) => self.with(id, Known::wish_restart),
                 Request::Reschedule(_) => self.with(id, Known::wish_rest),
-                Request::Stop(_) => self.with(id, |known| known.wish_down(Wish::Down)),
-                Request::Remove(_) => self.with(id, |known| known.wish_down(Wish::Gone)),
+                Request::Stop(_) => self.with(id, |known| known.wish_down(Wish::Down, now.mono)),
+                Request::Remove(_) => self.with(id, |known| known.wish_down(Wish::Gone, now.mono)),
                 Request::Signal(signal) => drop(self.user_signals.insert(id, signal.signal)),
                 Request::Pause(_) => drop(self.paused.insert(id)),
                 Request::Resume(_) => drop(self.resumed.insert(id)),

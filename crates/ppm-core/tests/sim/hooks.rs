@@ -9,7 +9,7 @@ use ppm_core::time::{Mono, Now};
 use ppm_protocol::{Exit, Signal};
 
 use crate::judge::{Judge, Turn, Verdict, rule};
-use crate::model::{Known, PATIENCE};
+use crate::model::{Known, PATIENCE, Wish};
 
 const OWNED: &str = "signals reach only what is owned";
 const MUST: &str = "who is to stop is asked";
@@ -22,6 +22,8 @@ const TURN: &str = "a hook has its turn";
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
     limit: Duration,
+    /// Nobody wants it from then on.
+    unwanted_at: Option<Mono>,
     pid: Option<Pid>,
     since: Mono,
     /// Its process has ended, and left others behind.
@@ -57,7 +59,8 @@ impl Work {
 
     /// When its time is up.
     fn until(&self) -> Option<Mono> {
-        (self.pid.is_some() && self.end.is_none() && !self.limit.is_zero()).then(|| self.since + self.limit)
+        let over = (!self.limit.is_zero()).then(|| self.since + self.limit);
+        over.into_iter().chain(self.unwanted_at).min().filter(|_| self.pid.is_some() && self.end.is_none())
     }
 }
 
@@ -77,6 +80,13 @@ impl Known {
     pub fn cancel(&mut self, hook: Hook) {
         if let Some(work) = self.hooks.get_mut(&hook) {
             work.end.get_or_insert(End::Cancelled);
+        }
+    }
+
+    /// It is to end, and what tells of its crash in the time of a stop.
+    pub fn hurry_on_crash(&mut self, now: Mono) {
+        if let Some(work) = self.hooks.get_mut(&Hook::OnCrash) {
+            work.unwanted_at = work.unwanted_at.into_iter().chain([now + self.spec.stop.timeout]).min();
         }
     }
 
@@ -180,8 +190,23 @@ impl Judge {
                 rule(known.owed.remove(&hook), TURN, || format!("{hook:?} of {known:?}"))?;
             }
         }
-        let work = Work { limit, pid: None, since: now.mono, is_left: false, end: None, asked: None, killed: None, is_late: false };
-        self.with(id, |known| known.hooks.extend([(hook, work)]));
+        let work = Work {
+            limit,
+            unwanted_at: None,
+            pid: None,
+            since: now.mono,
+            is_left: false,
+            end: None,
+            asked: None,
+            killed: None,
+            is_late: false,
+        };
+        self.with(id, |known| {
+            known.hooks.extend([(hook, work)]);
+            if hook == Hook::OnCrash && known.wish != Wish::Up {
+                known.hurry_on_crash(now.mono);
+            }
+        });
         Ok(())
     }
 

@@ -477,7 +477,7 @@ impl Known {
         self.forgo_policy();
     }
 
-    pub fn wish_down(&mut self, wish: Wish) {
+    pub fn wish_down(&mut self, wish: Wish, now: Mono) {
         if self.wish != Wish::Gone {
             self.wish = wish;
         }
@@ -485,6 +485,7 @@ impl Known {
         (self.coming, self.waits) = (None, None);
         self.changed = false;
         self.cancel(Hook::PreStart);
+        self.hurry_on_crash(now);
         self.forgo_policy();
     }
 

@@ -303,6 +303,27 @@ fn on_crash_holds_nothing_up_and_runs_once_at_a_time() {
 }
 
 #[test]
+fn a_stop_waits_for_what_tells_of_an_earlier_crash_and_gives_it_the_time_of_a_stop() {
+    let stopping = || {
+        let make = svc().hook_within(Hook::OnCrash, Duration::ZERO).with(|spec| spec.stop.timeout = 3.s());
+        let story = story(make).starts().exits(code(1)).runs(Hook::OnCrash).starts_after(1.s());
+        story.request(stop("svc")).asks_to_stop(Signal::TERM).exits(code(0)).quiet()
+    };
+    stopping().after(2999.ms()).quiet().hook_ends(Hook::OnCrash, code(0)).replies(done());
+    let story = stopping().after(3.s()).ends_hook(Hook::OnCrash).after(5.s()).kills_hook(Hook::OnCrash);
+    story.hook_ends(Hook::OnCrash, by(Signal::KILL)).replies(done()).is(Status::Finished, "stopped by request");
+    let story = stopping().client(2).request(start("svc")).starts().replies(done());
+    story.client(1).replies(done()).after(3.s()).ends_hook(Hook::OnCrash);
+}
+
+#[test]
+fn a_restart_lets_what_tells_of_a_crash_finish() {
+    let story = story(svc().hook_within(Hook::OnCrash, Duration::ZERO)).starts().exits(code(1)).runs(Hook::OnCrash);
+    let story = story.request(restart("svc")).starts().replies(done()).after(3600.s()).quiet();
+    story.hook_ends(Hook::OnCrash, code(0)).quiet();
+}
+
+#[test]
 fn a_hook_that_cannot_be_started_is_told_of_and_changes_nothing() {
     let mut told = story(svc().hook(Hook::PostStart)).starts();
     let id = told.id();
