@@ -460,12 +460,13 @@ pub enum Alone {
         "# yaml-language-server: $schema=config.schema.json    as the first line of a configuration",
     ])]
     Schema,
-    /// Print a script that completes commands and options in a shell
+    /// Print a script that completes commands and names in a shell
     #[command(after_help = section![
         "Examples",
-        "ppm completions bash > /usr/share/bash-completion/completions/ppm",
-        "ppm completions zsh > ~/.zfunc/_ppm",
+        "source <(ppm completions bash)              in ~/.bashrc",
+        "source <(ppm completions zsh)               in ~/.zshrc, behind 'compinit'",
         "ppm completions fish > ~/.config/fish/completions/ppm.fish",
+        "eval (ppm completions elvish | slurp)       in ~/.config/elvish/rc.elv",
     ])]
     Completions(Completions),
 }
