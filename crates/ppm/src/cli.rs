@@ -251,6 +251,13 @@ pub enum Ask {
     /// Show what is planned: scheduled runs and restarts
     #[command(after_help = section!["Examples", "ppm show-scheduler", "ppm show-scheduler cleanup --utc"])]
     ShowScheduler(Shown),
+    /// Show which files are watched, how, and what changed last
+    #[command(after_help = concat!(
+        section!["Examples", "ppm show-watch", "ppm show-watch web --json"],
+        "\n\n",
+        section!["Exit codes", "4  no such service"],
+    ))]
+    ShowWatch(Shown),
     /// Read the configuration again and do what has changed
     #[command(after_help = concat!(
         section!["Examples", "ppm reload --plan", "ppm reload", "ppm reload --plan --json"],
