@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use ppm_protocol::types::NeedRow;
 
@@ -15,7 +16,11 @@ use crate::names;
 use crate::service::{Input, Run, Service, Want};
 use crate::spec::{InvalidSpec, ServiceSpec, shown};
 use crate::supervisor::{Phase, Supervisor};
-use crate::time::Now;
+use crate::time::{Mono, Now};
+
+/// So much time is left in a shutdown for each layer of services that others stand upon: enough to be asked and to obey, for
+/// most.
+const FOR_A_LAYER: Duration = Duration::from_secs(1);
 
 /// A service that another needs, and how far it must have come.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -475,6 +480,23 @@ impl Supervisor {
         ending.sort_by_key(|id| std::cmp::Reverse(depth(id)));
         starting.sort_by_key(depth);
         ending.into_iter().chain(starting).collect()
+    }
+
+    /// When those that stand upon others must have ended, at the latest, in a shutdown that begins now and may take so long:
+    /// for each of the layers below them some time is left, though not more than half of all.
+    pub(crate) fn latest_ends(&self, now: Mono, timeout: Duration) -> BTreeMap<ServiceId, Mono> {
+        if self.dependencies.dependants.is_empty() {
+            return BTreeMap::new();
+        }
+        let layers: Vec<(ServiceId, u32)> = self
+            .depths()
+            .into_iter()
+            .map(|(id, depth)| (id, u32::try_from(depth).unwrap_or(u32::MAX)))
+            .filter(|(_, depth)| *depth > 0)
+            .collect();
+        let deepest = layers.iter().map(|(_, depth)| *depth).max().unwrap_or(1);
+        let each = FOR_A_LAYER.min(timeout / 2 / deepest);
+        layers.into_iter().map(|(id, depth)| (id, now + timeout.saturating_sub(each.saturating_mul(depth)))).collect()
     }
 
     /// How many services stand one upon the other below each.

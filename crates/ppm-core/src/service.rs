@@ -479,12 +479,21 @@ pub struct Context<'a> {
     pub out_of_memory: bool,
     /// The least time between two actions because of changed files.
     pub watch_interval: Duration,
+    /// When it must have ended at the latest, so that those are left some time which it stands upon; None: it has its own.
+    pub latest: Option<Mono>,
 }
 
 impl<'a> Context<'a> {
     /// For what is no step: nothing has ended, and nothing has changed.
     pub fn quiet(now: Now, zone: &'a TimeZone, chance: u64) -> Context<'a> {
-        Context { now, zone, chance, needs: const { &Needs::NONE }, out_of_memory: false, watch_interval: Duration::ZERO }
+        Context { now, zone, chance, needs: const { &Needs::NONE }, out_of_memory: false, watch_interval: Duration::ZERO, latest: None }
+    }
+}
+
+impl Context<'_> {
+    /// When it must have ended, while that can still be kept.
+    fn time_left(&self) -> Option<Mono> {
+        self.latest.filter(|at| *at > self.now.mono)
     }
 }
 
@@ -849,7 +858,7 @@ impl Service {
             ) => {}
             (Run::Closing { live, stage, then }, Input::Tick) => match stage {
                 Closing::Command { kill_at } if kill_at <= ctx.now.mono => {
-                    self.kill_leader(ctx, live, Some(self.spec.stop.timeout), then, out);
+                    self.kill_leader(ctx, live, self.grace_until(ctx, kill_at), then, out);
                     self.kill_hook(ctx, Hook::Stop, out);
                 }
                 Closing::Command { .. } | Closing::PreStop => {}
@@ -865,7 +874,7 @@ impl Service {
             }
             (Run::Stopping { live, strays_at, kill_at, then }, Input::Tick) => {
                 if kill_at <= ctx.now.mono {
-                    self.kill_leader(ctx, live, Some(self.spec.stop.timeout), then, out);
+                    self.kill_leader(ctx, live, self.grace_until(ctx, kill_at), then, out);
                 } else if is_due(ctx, strays_at) {
                     self.run = Run::Stopping { live, strays_at: None, kill_at, then };
                     out.push(Effect::AskStrays(self.spec.stop.signal));
@@ -1054,6 +1063,7 @@ impl Service {
                 Input::Probed(..) | Input::Reprobe,
             ) => {}
         }
+        self.end_in_time(ctx);
         self.keep_in_step(ctx, before, input, out);
     }
 
@@ -1491,8 +1501,41 @@ impl Service {
             Group::Empty => self.settle(ctx, then, out),
             Group::Left => {
                 self.ask_group(live.pid, out);
-                self.drain(ctx, live.pid, ctx.now.mono + self.spec.stop.timeout, then);
+                self.drain(ctx, live.pid, self.stop_by(ctx), then);
             }
+        }
+    }
+
+    /// When one is killed that is asked to end now.
+    fn stop_by(&self, ctx: &Context<'_>) -> Mono {
+        let own = ctx.now.mono + self.spec.stop.timeout;
+        ctx.time_left().map_or(own, |latest| latest.min(own))
+    }
+
+    /// How long it was waited for that is killed then: as long as it may take, or, None, as long as others could wait.
+    fn grace_until(&self, ctx: &Context<'_>, kill_at: Mono) -> Option<Duration> {
+        (ctx.latest != Some(kill_at)).then_some(self.spec.stop.timeout)
+    }
+
+    /// What was asked to end before a shutdown has no more time than there is.
+    fn end_in_time(&mut self, ctx: &Context<'_>) {
+        let Some(latest) = ctx.time_left() else { return };
+        match &mut self.run {
+            Run::Stopping { kill_at, .. } | Run::Draining { kill_at, .. } | Run::Closing { stage: Closing::Command { kill_at }, .. } => {
+                *kill_at = latest.min(*kill_at);
+            }
+            Run::Idle
+            | Run::Blocked { .. }
+            | Run::Preparing { .. }
+            | Run::Starting { .. }
+            | Run::Up(_)
+            | Run::Paused(_)
+            | Run::Closing { stage: Closing::PreStop, .. }
+            | Run::Killing { .. }
+            | Run::Purging { .. }
+            | Run::Finishing { .. }
+            | Run::Cleaning { .. }
+            | Run::Waiting { .. } => {}
         }
     }
 

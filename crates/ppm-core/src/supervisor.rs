@@ -162,6 +162,8 @@ pub struct Supervisor {
     interrupts: u32,
     pub(crate) welcome: Welcome,
     farewell: Farewell,
+    /// When those at the latest must have ended in a shutdown who stand upon others: these are to have some time too.
+    latest: BTreeMap<ServiceId, Mono>,
     main: Option<(ServiceId, Main)>,
     /// Of the essential service with which the daemon ends.
     exit_code: Option<u8>,
@@ -210,6 +212,7 @@ impl Supervisor {
             interrupts: 0,
             welcome: Welcome::default(),
             farewell: Farewell::default(),
+            latest: BTreeMap::new(),
             main: None,
             exit_code: None,
             oom_kills: OomKills::default(),
@@ -354,7 +357,8 @@ impl Supervisor {
         let (needs, standing) = (self.needs_of(id), self.standing(id));
         let Some(entry) = self.services.get_mut(&id) else { return };
         let (out_of_memory, watch_interval) = (self.out_of_memory, self.settings.watch_restart_interval);
-        let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs: &needs, out_of_memory, watch_interval };
+        let latest = self.latest.get(&id).copied();
+        let context = Context { now, zone: &self.zone, chance: self.chance.next(), needs: &needs, out_of_memory, watch_interval, latest };
         let (before, was_busy) = (entry.service.status(), entry.service.is_busy());
         let fired = entry.service.fired();
         let was_killed = entry.service.is_being_killed();
@@ -429,6 +433,7 @@ impl Supervisor {
         self.start_nothing();
         self.farewell = Farewell::begin(now.mono);
         self.phase = Phase::Stopping { kill_at: now.mono + self.settings.shutdown_timeout };
+        self.latest = self.latest_ends(now.mono, self.settings.shutdown_timeout);
         self.dismiss_guests(now);
         self.step_all(now, &Input::Stop);
     }

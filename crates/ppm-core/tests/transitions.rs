@@ -378,7 +378,7 @@ fn needs_of(name: &str) -> Needs {
 fn context(at: Mono) -> Context<'static> {
     let wall = Timestamp(1_000_000 + i64::try_from(at.0 / 1_000_000).unwrap());
     let (now, zone, needs) = (Now { mono: at, wall }, const { &TimeZone::UTC }, const { &Needs::NONE });
-    Context { now, zone, chance: 0, needs, out_of_memory: false, watch_interval: 3 * STEP }
+    Context { now, zone, chance: 0, needs, out_of_memory: false, watch_interval: 3 * STEP, latest: None }
 }
 
 fn state_of(service: &Service) -> State {

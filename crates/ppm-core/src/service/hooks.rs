@@ -139,20 +139,19 @@ impl Service {
 
     /// `pre_stop` is over: the command of `stop`, or the signal.
     fn close(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) {
-        let timeout = self.spec.stop.timeout;
-        let kill_at = ctx.now.mono + timeout;
+        let kill_at = self.stop_by(ctx);
         if !self.begin_hook(ctx, Hook::Stop, out) {
             return self.ask_to_end(ctx, live, kill_at, then, out);
         }
         self.wake_up(live, out);
         self.run = Run::Closing { live, stage: Closing::Command { kill_at }, then };
-        self.tell(EventKind::Stopping, Some(live.pid), format!("its stop command, SIGKILL in {}", brief(timeout)), out);
+        self.tell(EventKind::Stopping, Some(live.pid), format!("its stop command, SIGKILL in {}", brief(kill_at.since(ctx.now.mono))), out);
     }
 
     /// When what is left of a run that a hook was to end is killed.
     pub(super) fn kill_at(&self, ctx: &Context<'_>, stage: Closing) -> Mono {
         match stage {
-            Closing::PreStop => ctx.now.mono + self.spec.stop.timeout,
+            Closing::PreStop => self.stop_by(ctx),
             Closing::Command { kill_at } => kill_at,
         }
     }

@@ -1,12 +1,13 @@
 //! What a judge hears: how each event changes what must be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ppm_core::event::{Cause, ClientId, Detail, Event, From, Group, Part, Pid, ServiceId, Whose};
 use ppm_core::names::glob_matches;
 use ppm_core::spec::ServiceSpec;
 use ppm_core::supervisor::Main;
-use ppm_core::time::Now;
+use ppm_core::time::{Mono, Now};
 use ppm_core::usage::Usage;
 use ppm_protocol::{Request, Signal};
 
@@ -156,6 +157,24 @@ impl Judge {
             let kill_at = now.mono + self.settings.shutdown_timeout;
             self.ending = Some(Ending { kill_at, killing_since: None, swept: false, alone: false, code, with_main });
             self.known.values_mut().for_each(|known| known.wish_down(Wish::Down, now.mono));
+            self.share_the_time(now.mono);
+        }
+    }
+
+    /// Each layer has a second at the end for itself, or its share of half of the time, if that is less.
+    fn share_the_time(&mut self, now: Mono) {
+        let timeout = self.settings.shutdown_timeout;
+        let depths: BTreeMap<ServiceId, usize> = self.known.values().map(|known| (known.id, self.depth(known))).collect();
+        let deepest = depths.values().copied().max().unwrap_or(0);
+        for known in self.known.values_mut() {
+            let below = u32::try_from(depths[&known.id]).unwrap();
+            if below > 0 {
+                let each = Duration::from_secs(1).min(timeout / 2 / u32::try_from(deepest).unwrap());
+                let latest = now + (timeout - each * below);
+                known.latest = Some(latest);
+                let cut = |at: &mut Mono| *at = if latest > now { latest.min(*at) } else { *at };
+                known.left.iter_mut().for_each(|left| cut(&mut left.kill_at));
+            }
         }
     }
 

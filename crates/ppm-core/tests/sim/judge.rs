@@ -439,7 +439,8 @@ impl Judge {
             known.acts(now.mono);
             return Ok(());
         }
-        let (id, stop, grace) = (known.id, known.spec.stop.signal, known.spec.stop.timeout);
+        let (id, stop) = (known.id, known.spec.stop.signal);
+        let due = known.has_time();
         if self.passed == Some(signal) && self.main.is_some_and(|(main, _)| main == id) {
             self.passed = None;
             return rule(reach == Reach::Leader, "the command hears what the daemon gets", text);
@@ -485,7 +486,7 @@ impl Judge {
             }
             if signal == Signal::KILL {
                 rule(reach == Reach::Group, "signals go to the whole service", text)?;
-                let is_due = process.command.or(process.asked).is_some_and(|at| at + grace <= now.mono);
+                let is_due = process.command.or(process.asked).is_some_and(|at| due(at) <= now.mono);
                 rule(is_due || is_killing, "sigkill comes only when it must", text)?;
                 process.killed = process.killed.or(Some(now.mono));
                 known.gives_up_command();
@@ -725,10 +726,10 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
         let closes = [Hook::PreStop, Hook::Stop].into_iter().any(|hook| known.hooks.contains_key(&hook));
         rule(process.asked.is_some() || process.killed.is_some() || !process.closing || closes, "who is to stop is asked", text)?;
         if let (Some(begun), None) = (process.command.or(process.asked), process.killed) {
-            rule(wakes_by(begun + known.spec.stop.timeout), "sigkill comes in time", text)?;
+            rule(wakes_by(known.has_time()(begun)), "sigkill comes in time", text)?;
         }
         if let (Some(asked), None) = (process.asked, process.killed) {
-            let due = process.command.unwrap_or(asked) + known.spec.stop.timeout;
+            let due = known.has_time()(process.command.unwrap_or(asked));
             let owed = known.spec.stop.reach == Reach::Group && !process.strays_asked;
             rule(!owed || wakes_by(due.min(asked + STRAYS_AFTER)), "strays are asked too", text)?;
         }

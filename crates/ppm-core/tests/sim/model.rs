@@ -107,6 +107,8 @@ pub struct Known {
     pub owed: BTreeSet<Hook>,
     /// There is no time left for hooks.
     pub hurried: bool,
+    /// When it must have ended in a shutdown.
+    pub latest: Option<Mono>,
     pub hooks: BTreeMap<Hook, Work>,
     pub process: Option<Process>,
     pub left: Option<Left>,
@@ -162,6 +164,7 @@ impl Known {
             cleaned: false,
             owed: BTreeSet::new(),
             hurried: false,
+            latest: None,
             hooks: BTreeMap::new(),
             process: None,
             left: None,
@@ -396,6 +399,12 @@ impl Known {
     }
 
     /// Nothing of it is there, hooks included.
+    /// Until when it has time that was asked to end then: in a shutdown those are left some that it stands upon.
+    pub fn has_time(&self) -> impl Fn(Mono) -> Mono + use<> {
+        let (timeout, latest) = (self.spec.stop.timeout, self.latest);
+        move |asked| latest.filter(|latest| *latest > asked).map_or(asked + timeout, |latest| latest.min(asked + timeout))
+    }
+
     pub fn is_all_gone(&self) -> bool {
         self.is_idle() && self.hooks.is_empty()
     }
@@ -587,7 +596,7 @@ impl Known {
             self.owes(Hook::OnCrash);
         }
         if leaves {
-            let grace = process.command.or(process.asked).unwrap_or(now) + self.spec.stop.timeout;
+            let grace = self.has_time()(process.command.or(process.asked).unwrap_or(now));
             let asked = process.asked.is_some() && self.spec.stop.reach == ppm_core::spec::Reach::Group;
             let kill_at = if process.killed.is_some() { now } else { grace };
             let asked = asked || process.killed.is_some();

@@ -1,13 +1,15 @@
 //! Services that need others: they wait for them, visibly, and end before them.
 
+use std::time::Duration;
+
 use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
 use ppm_core::event::{Cause, Event};
-use ppm_core::spec::{RestartWhen, ServiceSpec};
+use ppm_core::spec::{RestartWhen, ServiceSpec, Settings};
 use ppm_protocol::message::{AddService, Targets};
 use ppm_protocol::{ErrorCode, EventKind, Request, Signal, Status};
 
 use crate::ask::{add, no_wait, remove, reschedule, restart, roll, start, stop};
-use crate::story::{Cast, Make, Span, by, changed, code, done, failed, named, refused, sig, story};
+use crate::story::{Cast, Make, Span, Story, by, changed, code, done, failed, named, refused, sig, story, story_with};
 
 /// What this service needs: `db`, `db:ready`.
 fn needs(make: Make, others: &str) -> Make {
@@ -493,4 +495,44 @@ fn a_rolling_restart_begins_with_what_is_needed() {
         .exits(code(0))
         .starts()
         .replies(done());
+}
+
+/// `web` needs `app`, which needs `db`: all of them run, and none obeys.
+fn deaf_layers(shutdown_timeout: Duration, timeout: Duration) -> Story {
+    let deaf = |make: Make| make.with(|spec| spec.stop.timeout = timeout);
+    let settings = Settings { shutdown_timeout, ..Settings::default() };
+    let layers = [deaf(web("app")), deaf(needs(named("app"), "db")), deaf(named("db"))];
+    story_with(settings, layers).on("db").starts().on("app").starts().on("web").starts()
+}
+
+#[test]
+fn in_a_shutdown_every_layer_is_asked_before_anything_is_killed_for_want_of_time_r26() {
+    let story = deaf_layers(9.s(), 20.s()).event(Event::Signalled(Signal::TERM));
+    let story = story.asks_to_stop(Signal::TERM).after(6999.ms()).quiet().after(1.ms()).sends(Signal::KILL).reaps();
+    let story = story.is(Status::Crashed, "killed: no time was left to wait for it");
+    let story = story.on("app").asks_to_stop(Signal::TERM).after(999.ms()).quiet().after(1.ms()).sends(Signal::KILL).reaps();
+    let story = story.on("db").asks_to_stop(Signal::TERM).after(999.ms()).quiet().exits(code(0));
+    story.leaves(0);
+}
+
+#[test]
+fn who_needs_less_time_than_there_is_leaves_the_rest_to_others() {
+    let story = deaf_layers(9.s(), 5.s()).event(Event::Signalled(Signal::TERM)).asks_to_stop(Signal::TERM);
+    let story = story.after(100.ms()).exits(code(0)).on("app").asks_to_stop(Signal::TERM).after(4999.ms()).quiet();
+    let story = story.after(1.ms()).sends(Signal::KILL).reaps().is(Status::Crashed, "killed: did not stop within 5s");
+    story.on("db").asks_to_stop(Signal::TERM).exits(code(0)).leaves(0);
+}
+
+#[test]
+fn where_there_is_little_time_half_of_it_is_for_the_first_to_end() {
+    let story = deaf_layers(1.s(), 5.s()).event(Event::Signalled(Signal::TERM)).asks_to_stop(Signal::TERM);
+    let story = story.after(499.ms()).quiet().after(1.ms()).sends(Signal::KILL).reaps();
+    story.on("app").asks_to_stop(Signal::TERM).exits(code(0)).on("db").asks_to_stop(Signal::TERM).exits(code(0)).leaves(0);
+}
+
+#[test]
+fn who_was_asked_before_a_shutdown_began_has_no_more_time_than_others() {
+    let story = deaf_layers(9.s(), 20.s()).request(stop("web")).asks_to_stop(Signal::TERM).after(1.s());
+    let story = story.event(Event::Signalled(Signal::TERM)).after(6999.ms()).quiet().after(1.ms()).sends(Signal::KILL).reaps();
+    story.on("app").asks_to_stop(Signal::TERM).exits(code(0)).on("db").asks_to_stop(Signal::TERM).exits(code(0)).replies(done()).leaves(0);
 }
