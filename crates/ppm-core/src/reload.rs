@@ -16,6 +16,7 @@ use crate::config::{Config, Problems};
 use crate::diff;
 use crate::environment::Surroundings;
 use crate::event::{Action, Cause, ClientId, From, Notice, ServiceId, Stdin, Text};
+use crate::gather::Gather;
 use crate::journal::{Actor, event_row};
 use crate::line_pattern::LinePattern;
 use crate::logging::Logger;
@@ -227,7 +228,7 @@ impl Supervisor {
         for spec in &config.services {
             steps.push(self.step_to(now, spec, &config.settings)?);
         }
-        let kept: BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
+        let kept: BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).gather();
         for entry in self.services.values().filter(|entry| entry.origin == Origin::File && entry.service.want() != Want::Gone) {
             let name = &entry.service.spec().name;
             if !kept.contains(name.as_str()) {
@@ -305,7 +306,7 @@ impl Supervisor {
         let aims = todo.iter().filter_map(|(id, todo)| Some((*id, self.aim_of_reload(*id, *todo)?))).collect();
         let key = to.map(|to| self.wait_for(to, Kind::Reload(Box::new(outlook)), aims, Vec::new()));
         let order = self.in_order(todo.iter().map(|(id, _)| *id).collect(), &Input::Restart);
-        let todo: BTreeMap<ServiceId, Todo> = todo.into_iter().collect();
+        let todo: BTreeMap<ServiceId, Todo> = todo.into_iter().gather();
         for (id, todo) in order.into_iter().filter_map(|id| Some((id, *todo.get(&id)?))) {
             match todo {
                 Todo::Nothing => {}
@@ -323,7 +324,7 @@ impl Supervisor {
     fn loggers(&self) -> BTreeMap<ServiceId, (Option<Logger>, Option<LinePattern>)> {
         let common = self.settings.logger.as_ref();
         let of = |spec: &ServiceSpec| (spec.log.logger(common), spec.awaits().cloned());
-        self.services().map(|service| (service.id(), of(service.spec()))).collect()
+        self.services().map(|service| (service.id(), of(service.spec()))).gather()
     }
 
     /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start, and
