@@ -454,7 +454,7 @@ impl Supervisor {
         let depths = self.depths();
         let depth = |id: &ServiceId| depths.get(id).copied().unwrap_or(0);
         let ends = |id: &ServiceId| {
-            let restarts = *input == Input::Restart && self.service(*id).is_some_and(Service::is_busy);
+            let restarts = *input == Input::Restart && self.service(*id).is_some_and(Service::has_run);
             restarts || matches!(input, Input::Stop | Input::Remove | Input::KillNow)
         };
         let (mut ending, mut starting): (Vec<ServiceId>, Vec<ServiceId>) = ids.into_iter().partition(ends);
