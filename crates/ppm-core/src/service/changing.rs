@@ -179,7 +179,7 @@ impl Service {
                 self.changing.handed = std::mem::take(&mut self.changing.pending);
                 self.changing.act(ctx.now);
                 self.tell(EventKind::FilesChanged, None, format!("{}: {action}{}", self.changing.handed, self.nth_time()), out);
-                self.begin_hook(Hook::OnChange, out);
+                self.begin_hook(ctx, Hook::OnChange, out);
             }
         }
     }
