@@ -10,6 +10,7 @@ use ppm_protocol::{Exit, Signal};
 
 use crate::judge::{Judge, TOO_SOON, Turn, Verdict, rule};
 use crate::model::{Known, PATIENCE, Wish};
+use crate::needs::OUTLIVES_NOBODY;
 
 const OWNED: &str = "signals reach only what is owned";
 const MUST: &str = "who is to stop is asked";
@@ -222,9 +223,13 @@ impl Judge {
 
     /// A hook readies a main process for its end, or asks it to end.
     fn see_closing(&mut self, now: Mono, id: ServiceId, hook: Hook) -> Verdict {
+        let Some(known) = self.known.get(&id) else { return Ok(()) };
+        let (is_held, is_outdated) = (self.is_held(known, now), self.is_outdated(known));
+        let follows = self.follows_now(is_outdated, is_held);
         let Some(known) = self.known.get_mut(&id) else { return Ok(()) };
         let text = format!("{hook:?} of {known:?}");
-        let may_end = known.may_be_ended();
+        let may_end = known.may_be_ended() || is_outdated;
+        let lasts_too_long = known.overstays && known.coming.is_none() && known.wish == Wish::Up;
         let Some(process) = &mut known.process else { return rule(false, TURN, || text) };
         rule(process.asked.is_none() && process.killed.is_none(), TURN, || text.clone())?;
         if process.paused {
@@ -236,9 +241,13 @@ impl Judge {
         if process.closing {
             return rule(hook == Hook::Stop && !known.hooks.contains_key(&Hook::PreStop), TURN, || text);
         }
-        rule(may_end, ONLY, || text)?;
+        rule(may_end, ONLY, || text.clone())?;
+        rule(!is_held || lasts_too_long, OUTLIVES_NOBODY, || text)?;
         rule(hook == Hook::PreStop || !known.has(Hook::PreStop), TURN, || format!("{known:?} has a pre_stop"))?;
-        known.begins_to_end();
+        known.begins_to_end(follows);
+        if is_outdated && known.coming.is_none() {
+            known.coming = Some(Cause::Dependency);
+        }
         if let Some(process) = &mut known.process {
             process.closing = true;
         }

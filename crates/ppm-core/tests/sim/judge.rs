@@ -101,6 +101,8 @@ pub struct Judge {
     /// Some service needs another, or has.
     pub is_graph: bool,
     pub ending: Option<Ending>,
+    /// Whether what is due is done in this turn.
+    ticks: bool,
     pub interrupts: u32,
     pub exited: bool,
     pub hurry: usize,
@@ -146,6 +148,7 @@ impl Judge {
             is_graph: known.values().any(|known| !known.spec.depends_on.is_empty()),
             settings,
             ending: None,
+            ticks: false,
             interrupts: 0,
             exited: false,
             hurry: 0,
@@ -208,8 +211,14 @@ impl Judge {
         self.compare(turn.now, supervisor)
     }
 
+    /// Whether what is due is done in this turn.
+    pub fn ticks(&self) -> bool {
+        self.ticks
+    }
+
     fn begin(&mut self, turn: &Turn<'_>) -> Verdict {
         self.passed = None;
+        self.ticks = turn.ticks;
         self.user_signals.clear();
         self.paused.clear();
         self.resumed.clear();
@@ -428,6 +437,7 @@ impl Judge {
         let seen = id.and_then(|id| self.known.get(&id));
         let is_held = seen.is_some_and(|known| self.is_held(known, now.mono));
         let is_outdated = seen.is_some_and(|known| self.is_outdated(known));
+        let follows = self.follows_now(is_outdated, is_held);
         let Some(known) = id.and_then(|id| self.known.get_mut(&id)) else {
             return rule(false, "signals reach only what is owned", || format!("{signal} to {pid}, which is nobody's"));
         };
@@ -476,7 +486,7 @@ impl Judge {
                     rule(known.may_be_ended() || is_outdated, "only who is to stop is asked", text)?;
                     let lasts_too_long = known.overstays && coming.is_none() && wish == Wish::Up;
                     rule(!is_held || lasts_too_long, OUTLIVES_NOBODY, text)?;
-                    known.begins_to_end();
+                    known.begins_to_end(follows);
                 }
                 if is_outdated && known.coming.is_none() {
                     known.coming = Some(Cause::Dependency);

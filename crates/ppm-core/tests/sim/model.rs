@@ -448,8 +448,11 @@ impl Known {
         !up || self.coming.is_some() || self.may_be_cut_short() || self.overstays || self.outgrows || self.is_to_leave_for_changes()
     }
 
-    /// Its process is asked to end.
-    pub fn begins_to_end(&mut self) {
+    /// Its process is asked to end, perhaps since what it needs was started anew.
+    pub fn begins_to_end(&mut self, follows: bool) {
+        if follows && self.coming.is_none() {
+            self.coming = Some(Cause::Dependency);
+        }
         let fires = self.wish == Wish::Up && self.may_be_cut_short();
         let overstays = self.wish == Wish::Up && self.overstays;
         let outgrows = self.wish == Wish::Up && self.outgrows && self.coming.is_none();

@@ -103,6 +103,12 @@ impl Judge {
         self.is_outdated(known) && !self.holders(known).is_empty()
     }
 
+    /// Whether one that is to be restarted as what it needs was is restarted for that: what has become of others is looked at
+    /// before what is due.
+    pub fn follows_now(&self, is_outdated: bool, is_held: bool) -> bool {
+        is_outdated && !is_held && self.ticks()
+    }
+
     /// Whether somebody waits for it whom nobody has asked for.
     fn is_waited_for(&self, known: &Known) -> bool {
         self.dependants(known.name()).any(|dependant| dependant.waits.is_some())
