@@ -171,8 +171,8 @@ fn head(heard: &[u8]) -> Result<Option<(Status, usize)>, Illness> {
 
 /// A status line: `HTTP/1.1 503 Service Unavailable`.
 fn status(line: &[u8]) -> Option<Status> {
-    let line = String::from_utf8_lossy(line);
-    let mut words = line.trim_end().splitn(3, ' ');
+    let line = printable(line.trim_ascii_end());
+    let mut words = line.splitn(3, ' ');
     let version = words.next()?;
     let code = words.next().filter(|code| code.len() == 3)?.parse().ok().filter(|code| *code >= 100)?;
     version.starts_with("HTTP/").then(|| Status { code, words: words.next().unwrap_or_default().chars().take(MAX_ECHO).collect() })

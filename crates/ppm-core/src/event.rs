@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ppm_protocol::message::{Answer, ReadLog};
 use ppm_protocol::types::Life;
-use ppm_protocol::{EventRow, Exit, LogSources, Request, RpcError, RpcId, Signal};
+use ppm_protocol::{EventRow, Exit, LogSources, Request, RpcError, RpcId, Signal, WatchedRow};
 
 use crate::config::Config;
 use crate::hook::Hook;
@@ -404,6 +404,13 @@ pub enum Action {
         lives: Vec<Life>,
         /// The services whose output is kept, with what they would be started with.
         kept: Vec<(ServiceId, Arc<Launch>)>,
+    },
+    /// Answer a call for what is watched when who looks at the files has added what they are.
+    TellWatched {
+        /// Whom.
+        to: From,
+        /// What is known without them.
+        services: Vec<WatchedRow>,
     },
     /// Tell a client that follows.
     Notify {

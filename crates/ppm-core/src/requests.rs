@@ -62,6 +62,10 @@ impl Supervisor {
             Request::Wait(wait) => self.wait(now, from, &wait).map(|()| None),
             Request::Health(which) => self.chosen(&which.services).map(|ids| Some(Answer::Health(self.health(now, &ids)))),
             Request::Runs(which) => self.targets(&which.services).map(|ids| Some(Answer::Runs(self.runs(&ids)))),
+            Request::Watched(which) => self.chosen(&which.services).map(|ids| {
+                self.watched(from, &ids, !which.services.is_empty());
+                None
+            }),
             Request::Why(which) => self.targets(&which.services).map(|ids| {
                 self.why(now, from, &ids);
                 None
@@ -158,6 +162,13 @@ impl Supervisor {
 
     fn runs(&self, ids: &[ServiceId]) -> Vec<RunsRow> {
         ids.iter().filter_map(|id| self.service(*id)).map(runs_of).collect()
+    }
+
+    /// Tells what is watched: of those that watch nothing too, if they were named.
+    fn watched(&mut self, to: From, ids: &[ServiceId], are_named: bool) {
+        let rows = ids.iter().filter_map(|id| self.service(*id)).map(Service::watched_row);
+        let services = rows.filter(|row| are_named || !row.paths.is_empty()).collect();
+        self.actions.push(Action::TellWatched { to, services });
     }
 
     pub(crate) fn lives(&self, now: Now, ids: &[ServiceId]) -> Vec<Life> {
@@ -570,7 +581,8 @@ fn plans_of(now: Now, zone: &TimeZone, service: &Service) -> Vec<PlanRow> {
         let event = if next.why == Why::Watch { PlanEvent::Watch } else { PlanEvent::Restart };
         row(event, next.at, rule, String::new())
     });
-    planned.into_iter().chain(delayed).collect()
+    let answered = service.signal_at(now).map(|(at, signal)| row(PlanEvent::Watch, at, service.changes_in_words(), signal.to_string()));
+    planned.into_iter().chain(delayed).chain(answered).collect()
 }
 
 /// What is out of the ordinary about a plan, and what may surprise in its schedule.

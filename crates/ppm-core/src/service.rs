@@ -1319,7 +1319,7 @@ impl Service {
             self.run = Run::Blocked { cause };
             return self.tell(EventKind::Blocked, None, dependencies::in_words(&self.missing), out);
         }
-        self.changing.starts(ctx.now.mono, cause);
+        self.changing.starts(ctx.now, cause);
         if self.begin_hook(Hook::PreStart, out) {
             self.run = Run::Preparing { cause, then: Next::Rest };
         } else {

@@ -112,9 +112,29 @@ impl Census {
         if !self.read(&PathBuf::from(format!("/proc/{pid}/stat"))) {
             return None;
         }
+        Stat::parse(pid, &self.buffer)
+    }
+
+    /// What this process was started for, if its environment still tells.
+    pub fn mark(&mut self, pid: Pid) -> Option<Mark> {
+        if !self.read(&PathBuf::from(format!("/proc/{pid}/environ"))) {
+            return None;
+        }
+        Mark::parse(&self.buffer)
+    }
+
+    fn read(&mut self, path: &Path) -> bool {
+        self.buffer.clear();
+        File::open(path).and_then(|file| file.take(LONGEST_ENVIRONMENT).read_to_end(&mut self.buffer)).is_ok()
+    }
+}
+
+impl Stat {
+    /// Reads what the kernel shows of this process in its file `stat` (proc_pid_stat(5)).
+    pub fn parse(pid: Pid, line: &[u8]) -> Option<Stat> {
         // The name stands in parentheses and may hold anything, also parentheses (proc_pid_stat(5)).
-        let after_name = self.buffer.iter().rposition(|byte| *byte == b')')? + 2;
-        let fields: Vec<&[u8]> = self.buffer.get(after_name..)?.split(|byte| *byte == b' ').collect();
+        let after_name = line.iter().rposition(|byte| *byte == b')')? + 2;
+        let fields: Vec<&[u8]> = line.get(after_name..)?.split(|byte| *byte == b' ').collect();
         let field = |at: usize| fields.get(at - 3).copied();
         let number_in = |at: usize| field(at).and_then(number::<u64>);
         let pid_in = |at| field(at).and_then(number).map(Pid);
@@ -130,25 +150,19 @@ impl Census {
             rss: number_in(24).unwrap_or(0),
         })
     }
+}
 
-    /// What this process was started for, if its environment still tells.
-    pub fn mark(&mut self, pid: Pid) -> Option<Mark> {
-        if !self.read(&PathBuf::from(format!("/proc/{pid}/environ"))) {
-            return None;
-        }
+impl Mark {
+    /// Reads the environment of a process, as its file `environ` shows it.
+    pub fn parse(environment: &[u8]) -> Option<Mark> {
         let value = |name: &[u8]| {
-            let value = self.buffer.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(name))?;
+            let value = environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(name))?;
             std::str::from_utf8(value).ok().map(str::to_owned)
         };
         if value(REASON).as_deref() == Some(GUEST) {
             return None; // in a service's surroundings, but not of it
         }
         Some(Mark { service: value(SERVICE)?, hook: value(HOOK) })
-    }
-
-    fn read(&mut self, path: &Path) -> bool {
-        self.buffer.clear();
-        File::open(path).and_then(|file| file.take(LONGEST_ENVIRONMENT).read_to_end(&mut self.buffer)).is_ok()
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{ClientId, Event, NoListener, Pid, ServiceId, turn};
+use ppm_core::event::{ClientId, Event, From, NoListener, Pid, ServiceId, turn};
 use ppm_core::notification::Notification;
 use ppm_core::oom::may_be_one;
 use ppm_core::probe::Outcome;
@@ -18,8 +18,8 @@ use ppm_core::report::{Depth, Report};
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
 use ppm_core::watch::Changes;
-use ppm_protocol::Signal as Number;
-use ppm_protocol::message::Asked;
+use ppm_protocol::message::{Answer, Asked};
+use ppm_protocol::{Signal as Number, Watched};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -75,6 +75,8 @@ pub enum Wake {
     ReportAsked(Depth, oneshot::Sender<Box<Report>>),
     /// The address was changed at which those are answered, or could not be.
     Listened(u64, Result<(), NoListener>),
+    /// What is watched, for a call.
+    Watched(From, Box<Watched>),
     /// What must outlive the daemon was written, or could not be.
     Remembered(Result<(), String>),
 }
@@ -239,6 +241,7 @@ impl Driver {
                     self.tell(Event::FilesChanged { id, changes });
                 }
             }
+            Wake::Watched(to, watched) => self.hands.clients.reply(to, Ok(Answer::Watched(*watched))),
             Wake::Sampled(sample) => {
                 let event = self.hands.sampled(*sample);
                 self.tell(event);

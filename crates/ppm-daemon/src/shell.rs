@@ -300,6 +300,11 @@ impl Shell for Hands {
                 }
             },
             Action::Unwatch { id } => self.watcher.unwatch(id),
+            Action::TellWatched { to, services } => {
+                if let Some((to, watched)) = self.watcher.tell(to, services) {
+                    self.clients.reply(to, Ok(Answer::Watched(watched)));
+                }
+            }
             Action::Probe { id, attempt, question } => self.probe(id, attempt, question),
             Action::StopProbe { id, attempt } => self.stop_probe(id, attempt),
             Action::Sample { sample, whose, running, detail } => {

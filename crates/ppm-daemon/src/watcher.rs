@@ -4,6 +4,7 @@
 //! was found comes as [`Wake::FilesChanged`].
 
 mod kernel;
+mod limits;
 mod root;
 mod worker;
 
@@ -11,13 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc as channel;
+use std::sync::mpsc::{self as channel, SendError};
 
 use nix::time::{ClockId, clock_gettime};
 use ppm_core::environment::Folder;
-use ppm_core::event::ServiceId;
+use ppm_core::event::{From, ServiceId};
 use ppm_core::watch::WatchSpec;
 use ppm_core::watch::rules::Own;
+use ppm_protocol::{Watched, WatchedRow};
 use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -151,6 +153,17 @@ impl Watcher {
             if let Some(mounts) = self.mounts.take() {
                 mounts.abort();
             }
+        }
+    }
+
+    /// Adds to what is known of services which files those are. Whoever looks at them answers later; where nobody does, this
+    /// is the answer.
+    pub fn tell(&self, to: From, services: Vec<WatchedRow>) -> Option<(From, Watched)> {
+        let Some(worker) = &self.worker else { return Some((to, Watched { services, inotify: limits::inotify(0, 0) })) };
+        match worker.send(Told::Describe(to, services)) {
+            Ok(()) => None,
+            Err(SendError(Told::Describe(to, services))) => Some((to, Watched { services, inotify: limits::inotify(0, 0) })),
+            Err(_) => None,
         }
     }
 

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::line::{self, MAX_LINE, TooLong};
 use crate::types::{
     Changed, Checked, Configuration, End, EventRow, Executed, Farewell, Forwarded, Greeting, Health, History, InfoRow, Life, LogLine,
-    LogSources, PlanRow, Reload, RunsRow, ServiceRow, Signal, StatsRow, Stream, Timestamp,
+    LogSources, PlanRow, Reload, RunsRow, ServiceRow, Signal, StatsRow, Stream, Timestamp, Watched,
 };
 
 /// The protocol's version, as `hello` tells it.
@@ -308,6 +308,8 @@ pub enum Request {
     Why(Selection),
     /// What services have run lately.
     Runs(Selection),
+    /// Which files are watched.
+    Watched(Selection),
     /// Read the configuration again, and do what has changed.
     Reload(ReadAgain),
     /// Look at a configuration without using it.
@@ -347,6 +349,7 @@ pub enum Method {
     Health,
     Why,
     Runs,
+    Watched,
     Reload,
     Check,
     Exec,
@@ -357,7 +360,7 @@ pub enum Method {
 
 impl Method {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Method); 27] = [
+    pub const ALL: [(&'static str, Method); 28] = [
         ("hello", Method::Hello),
         ("list", Method::List),
         ("info", Method::Info),
@@ -379,6 +382,7 @@ impl Method {
         ("health", Method::Health),
         ("why", Method::Why),
         ("runs", Method::Runs),
+        ("watched", Method::Watched),
         ("reload", Method::Reload),
         ("check", Method::Check),
         ("exec", Method::Exec),
@@ -423,6 +427,7 @@ impl Request {
             Request::Health(_) => Method::Health,
             Request::Why(_) => Method::Why,
             Request::Runs(_) => Method::Runs,
+            Request::Watched(_) => Method::Watched,
             Request::Reload(_) => Method::Reload,
             Request::Check(_) => Method::Check,
             Request::Exec(_) => Method::Exec,
@@ -437,7 +442,7 @@ impl Request {
             Request::Hello | Request::Configuration | Request::Shutdown => None,
             Request::List(p) | Request::Info(p) | Request::Scheduler(p) => raw(p),
             Request::Stats(p) => raw(p),
-            Request::Health(p) | Request::Why(p) | Request::Runs(p) => raw(p),
+            Request::Health(p) | Request::Why(p) | Request::Runs(p) | Request::Watched(p) => raw(p),
             Request::Add(p) => raw(p),
             Request::Remove(p) | Request::Start(p) | Request::Stop(p) | Request::Restart(p) => raw(p),
             Request::Reschedule(p) | Request::Pause(p) | Request::Resume(p) => raw(p),
@@ -478,6 +483,7 @@ impl Request {
             Method::Health => Request::Health(decode(method, params)?),
             Method::Why => Request::Why(targeted(method, params, |which: &Selection| &which.services)?),
             Method::Runs => Request::Runs(targeted(method, params, |which: &Selection| &which.services)?),
+            Method::Watched => Request::Watched(decode(method, params)?),
             Method::Reload => Request::Reload(decode(method, params)?),
             Method::Check => Request::Check(decode(method, params)?),
             Method::Exec => Request::Exec(decode(method, params)?),
@@ -804,6 +810,8 @@ pub enum Answer {
     Lives(Vec<Life>),
     /// To `runs`.
     Runs(Vec<RunsRow>),
+    /// To `watched`.
+    Watched(Watched),
     /// To `reload`.
     Reload(Reload),
     /// To `check`.

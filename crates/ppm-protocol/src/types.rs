@@ -797,6 +797,106 @@ words!(RunResult {
     NotStarted = "not_started",
 });
 
+/// Which files are watched, as `watched` tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// The services looked at.
+    pub services: Vec<WatchedRow>,
+    /// What the kernel is asked to tell, for all services together.
+    pub inotify: Inotify,
+}
+
+/// What inotify(7) gives, and how much of it there may be. Null is what the kernel does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inotify {
+    /// Instances that the daemon has: one while anything is watched, if one was to be had.
+    pub instances: u64,
+    /// How many all programs of its user may have.
+    pub max_instances: Option<u64>,
+    /// Folders and files that it watches.
+    pub watches: u64,
+    /// How many all programs of its user may watch.
+    pub max_watches: Option<u64>,
+}
+
+/// Which files are watched for a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchedRow {
+    /// The service's id.
+    pub id: u32,
+    /// The service's name.
+    pub name: String,
+    /// Whether they are watched now: they are not while the service is stopped.
+    pub watching: bool,
+    /// The paths that it names; none: it has no files watched.
+    pub paths: Vec<WatchedPath>,
+    /// What follows from a change, as in the configuration; null without paths.
+    pub action: Option<String>,
+    /// Watches of inotify that are used for it, those included that are used for others too.
+    pub watches: u64,
+    /// What was found last.
+    pub last_change: Option<FoundChange>,
+    /// How often something was found since the service was added: once for all that changed together.
+    pub changes: u64,
+    /// When it was acted upon last.
+    pub acted_at: Option<Timestamp>,
+    /// How often it was acted upon.
+    pub acted: u64,
+    /// How often something was written, and no file was another afterwards; since the files have been watched.
+    pub unchanged: u64,
+}
+
+/// One path of those that a service names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchedPath {
+    /// The path; as it is written where it is not watched now.
+    pub path: String,
+    /// Where it leads, if that is another path; null too where it leads nowhere.
+    pub leads_to: Option<String>,
+    /// What is there; null: nobody has looked.
+    pub what: Option<PathKind>,
+    /// Whether the kernel tells of changes.
+    pub inotify: bool,
+    /// How often it, or what the kernel does not tell of, is looked at, in milliseconds; null: never.
+    pub poll_ms: Option<u64>,
+    /// Its file system, if that does not tell of all changes.
+    pub file_system: Option<String>,
+    /// Folders in it that are watched, itself included.
+    pub folders: u64,
+    /// How many of them the kernel does not tell of.
+    pub unwatched: u64,
+    /// Files in it that count.
+    pub files: u64,
+}
+
+/// What lies at a watched path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+    /// Nothing yet, or no more.
+    Missing,
+    /// What only a newer daemon says.
+    Other(Word),
+}
+
+words!(PathKind {
+    File = "file",
+    Folder = "folder",
+    Missing = "missing",
+});
+
+/// Files that were found to be others, all of it one occasion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundChange {
+    /// When.
+    pub at: Timestamp,
+    /// Which, in words: `modified src/a.js`, `4 files: a, b, c, ...`.
+    pub what: String,
+}
+
 /// Whether all is well, as `health` tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {

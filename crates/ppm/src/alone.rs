@@ -1,15 +1,16 @@
 //! Commands that need no daemon, from arguments to exit code.
 
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use clap::CommandFactory;
 use jiff::tz::TimeZone;
 use ppm_protocol::Checked;
 use serde_json::json;
 
 use crate::check::{self, Wrong};
-use crate::cli::{Alone, Check, Cli, Completions, Cron, Doctor, Probe};
+use crate::cli::{Alone, Check, Completions, Cron, Doctor, Probe};
+use crate::completion;
 use crate::cron;
 use crate::doctor::facts::{self, Facts};
 use crate::doctor::{self, Configured, Verdict};
@@ -23,15 +24,15 @@ use crate::streams::Streams;
 /// What a configuration may hold; ppm-core's tests keep it equal to what is read.
 const SCHEMA: &str = include_str!("../../../data/config.schema.json");
 
-/// Does what is asked, and tells what went wrong. `socket` is the one asked for.
-pub fn perform(streams: &Streams, alone: Alone, socket: Option<&Path>) -> Code {
+/// Does what is asked, and tells what went wrong. `socket` is the one asked for, `program` the name we were called by.
+pub fn perform(streams: &Streams, alone: Alone, socket: Option<&Path>, program: Option<&OsString>) -> Code {
     streams.end(match alone {
         Alone::Check(typed) => check(streams, typed),
         Alone::Doctor(typed) => doctor(streams, typed, socket),
         Alone::Cron(typed) => cron(streams, &typed),
         Alone::Probe(typed) => probe(streams, &typed),
         Alone::Schema => streams.print(SCHEMA).map(|()| Code::Done),
-        Alone::Completions(typed) => completions(streams, &typed),
+        Alone::Completions(typed) => completions(streams, &typed, program.map_or(OsStr::new("ppm"), OsString::as_os_str)),
     })
 }
 
@@ -120,10 +121,7 @@ fn probe(streams: &Streams, typed: &Probe) -> Result<Code, Stop> {
     }
 }
 
-fn completions(streams: &Streams, typed: &Completions) -> Result<Code, Stop> {
-    // Into memory first: the generator would panic where a reader has gone.
-    let mut script = Vec::new();
-    clap_complete::generate(typed.shell, &mut Cli::command(), "ppm", &mut script);
-    streams.print(&String::from_utf8_lossy(&script))?;
+fn completions(streams: &Streams, typed: &Completions, program: &OsStr) -> Result<Code, Stop> {
+    streams.print(&completion::script(typed.shell, program))?;
     Ok(Code::Done)
 }

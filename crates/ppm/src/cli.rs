@@ -251,6 +251,13 @@ pub enum Ask {
     /// Show what is planned: scheduled runs and restarts
     #[command(after_help = section!["Examples", "ppm show-scheduler", "ppm show-scheduler cleanup --utc"])]
     ShowScheduler(Shown),
+    /// Show which files are watched, how, and what changed last
+    #[command(after_help = concat!(
+        section!["Examples", "ppm show-watch", "ppm show-watch web --json"],
+        "\n\n",
+        section!["Exit codes", "4  no such service"],
+    ))]
+    ShowWatch(Shown),
     /// Read the configuration again and do what has changed
     #[command(after_help = concat!(
         section!["Examples", "ppm reload --plan", "ppm reload", "ppm reload --plan --json"],
@@ -460,12 +467,13 @@ pub enum Alone {
         "# yaml-language-server: $schema=config.schema.json    as the first line of a configuration",
     ])]
     Schema,
-    /// Print a script that completes commands and options in a shell
+    /// Print a script that completes commands and names in a shell
     #[command(after_help = section![
         "Examples",
-        "ppm completions bash > /usr/share/bash-completion/completions/ppm",
-        "ppm completions zsh > ~/.zfunc/_ppm",
+        "source <(ppm completions bash)              in ~/.bashrc",
+        "source <(ppm completions zsh)               in ~/.zshrc, behind 'compinit'",
         "ppm completions fish > ~/.config/fish/completions/ppm.fish",
+        "eval (ppm completions elvish | slurp)       in ~/.config/elvish/rc.elv",
     ])]
     Completions(Completions),
 }

@@ -8,6 +8,7 @@ mod alone;
 mod check;
 mod cli;
 mod client;
+mod completion;
 mod cron;
 mod doctor;
 mod elsewhere;
@@ -38,13 +39,16 @@ use crate::streams::Streams;
 /// Does what the arguments say, the program's own name first, and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(text) = completion::asked(&args) {
+        return streams::print_alone(&text).into();
+    }
     match Cli::read(&args) {
         Ok(Cli { globals, command }) => match command {
             Command::Daemon(daemon) => {
                 ppm_daemon::run(&ppm_daemon::Options { config: daemon.config, socket: globals.socket, command: daemon.command })
             }
             Command::Ask(ask) => Session::new(&globals).perform(ask).into(),
-            Command::Alone(alone) => alone::perform(&Streams::new(&globals), alone, globals.socket.as_deref()).into(),
+            Command::Alone(alone) => alone::perform(&Streams::new(&globals), alone, globals.socket.as_deref(), args.first()).into(),
         },
         Err(error) => not_understood(&error, &args).into(),
     }

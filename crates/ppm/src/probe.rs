@@ -209,6 +209,7 @@ mod tests {
         assert!(asked(b"HTTP/1.1 399 x\r\n").0.is_ok());
         assert_eq!(words(asked(b"HTTP/1.1 400 Bad Request\r\n").0), "it answered 400 Bad Request");
         assert_eq!(words(asked(b"HTTP/1.1 503 Service Unavailable\nX").0), "it answered 503 Service Unavailable");
+        assert_eq!(words(asked(b"HTTP/1.1 503 \x1b[2Jgone\r\n").0), "it answered 503 \\u{1b}[2Jgone", "no word of a server moves a cursor");
     }
 
     #[test]

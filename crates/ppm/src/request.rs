@@ -38,6 +38,7 @@ pub fn meant(ask: Ask, here: impl Fn() -> io::Result<PathBuf>, look: &Look) -> R
         Ask::ShowScheduler(shown) => Request::Scheduler(selection(shown)),
         Ask::Reload(reload) => Request::Reload(ReadAgain { plan: reload.plan }),
         Ask::Runs(named) => Request::Runs(Selection { services: named.services }),
+        Ask::ShowWatch(shown) => Request::Watched(selection(shown)),
         Ask::Why(named) => Request::Why(Selection { services: named.services }),
         Ask::Events(events) => Request::Events(watch(events)),
         Ask::Log(log) => Request::Log(log::request(log, look)?),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use ppm_protocol::message::{PROTOCOL, ReadStats, Selection};
-use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, Life, Reload, RunsRow};
+use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, Life, Reload, RunsRow, Watched};
 use ppm_protocol::{InfoRow, LogLine, LogSources, PlanRow, Request, ServiceRow, StatsRow, Status, socket};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -78,6 +78,7 @@ impl Session {
             Request::Stats(read) => self.stats(client, &answer, read, stats.as_ref()),
             Request::Scheduler(_) => self.rows::<PlanRow>(&answer, show::plans::table),
             Request::Runs(_) => self.rows::<RunsRow>(&answer, show::runs::tables),
+            Request::Watched(_) => self.watched(&answer),
             Request::Why(_) => self.rows::<Life>(&answer, show::why::stories),
             Request::Health(_) => self.health(&answer),
             Request::Configuration => self.configuration(&answer),
@@ -153,6 +154,12 @@ impl Session {
             self.streams.say([show::health::remark(&health)]);
         }
         Ok(if health.healthy { Code::Done } else { Code::NotRunning })
+    }
+
+    fn watched(&self, answer: &RawValue) -> Result<Code, Stop> {
+        let watched: Watched = self.read(answer)?;
+        self.answer_or_text(answer, || show::watched::tables(&watched, &self.streams.look))?;
+        Ok(Code::Done)
     }
 
     fn answer_or_text(&self, answer: &RawValue, text: impl FnOnce() -> String) -> Result<(), Stop> {

@@ -124,6 +124,15 @@ pub fn present() -> Timestamp {
     Timestamp::from_jiff(jiff::Timestamp::now())
 }
 
+/// Prints to stdout when it is not known how the user wants to be spoken to, and complains to nobody.
+pub fn print_alone(text: &str) -> Code {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Code::Done,
+        Err(_) => Code::Failed,
+    }
+}
+
 /// Tells what was typed wrongly, when it is not known how the user wants to be spoken to.
 pub fn complain_of_use(failure: &Failure) {
     let colour = colour(ColorChoice::Auto, &io::stderr());

@@ -3,12 +3,13 @@
 //! A change is kept from when it is told until something has been done about it: any start will do, since what starts sees
 //! the files as they are. Invariant: nothing is kept for a service that is not wanted.
 
-use ppm_protocol::EventKind;
+use ppm_protocol::{EventKind, FoundChange, Timestamp, WatchedPath, WatchedRow};
 
 use super::{Context, Effect, Live, Next, Run, Service};
 use crate::event::Cause;
+use crate::journal::LONGEST_REASON;
 use crate::spec::Reach;
-use crate::time::{Mono, brief};
+use crate::time::{Mono, Now, brief};
 use crate::watch::guard::Guard;
 use crate::watch::{Changes, OnChange};
 
@@ -20,20 +21,34 @@ pub(super) struct Changing {
     /// What the current or last run was started for.
     pub begun_by: Option<Changes>,
     guard: Guard,
+    /// What was found last.
+    pub last: Option<FoundChange>,
+    /// How often something was found.
+    pub found: u64,
+    /// When it was acted upon last.
+    pub acted_at: Option<Timestamp>,
+    /// How often it was.
+    pub acted: u64,
 }
 
 impl Changing {
     /// A start begins.
-    pub fn starts(&mut self, now: Mono, cause: Cause) {
+    pub fn starts(&mut self, now: Now, cause: Cause) {
         let changes = std::mem::take(&mut self.pending);
-        match cause == Cause::Watch {
-            true if changes.is_empty() => {} // the same start once more
-            true => self.begun_by = Some(changes),
-            false => self.begun_by = None,
+        if cause != Cause::Watch {
+            self.begun_by = None;
+        } else if changes.is_empty() {
+            self.guard.act(now.mono); // the same start once more
+        } else {
+            self.act(now);
+            self.begun_by = Some(changes);
         }
-        if cause == Cause::Watch {
-            self.guard.act(now);
-        }
+    }
+
+    /// Something is done about changes.
+    fn act(&mut self, now: Now) {
+        self.guard.act(now.mono);
+        (self.acted_at, self.acted) = (Some(now.wall), self.acted.saturating_add(1));
     }
 
     /// What is told to what starts: the files because of which it does.
@@ -62,6 +77,9 @@ impl Service {
             out.push(Effect::Advise(self.storm(changes, &brief(distance))));
         }
         self.changing.pending.merge(changes.clone());
+        self.changing.found = self.changing.found.saturating_add(1);
+        let what = changes.to_string().chars().take(LONGEST_REASON).collect();
+        self.changing.last = Some(FoundChange { at: ctx.now.wall, what });
     }
 
     /// Nothing of it runs: it is started, unless that was done for changes a moment ago. `until` is when it would start
@@ -123,7 +141,7 @@ impl Service {
             }
             OnChange::Signal(signal) => {
                 let changes = std::mem::take(&mut self.changing.pending);
-                self.changing.guard.act(ctx.now.mono);
+                self.changing.act(ctx.now);
                 if let Some(live) = self.run.live_mut() {
                     live.answer_at = None;
                 }
@@ -138,6 +156,26 @@ impl Service {
         match (&self.changing.begun_by, cause) {
             (Some(changes), Cause::Watch) => format!("{cause}: {changes}{}", self.nth_time()),
             _ => cause.to_string(),
+        }
+    }
+
+    /// What is found for it, as far as the core knows: which files those are is known to who looks at them.
+    pub fn watched_row(&self) -> WatchedRow {
+        let Changing { last, found, acted_at, acted, .. } = &self.changing;
+        let watch = self.spec.watch.as_deref();
+        let path = |path: &String| WatchedPath { path: path.clone(), ..WatchedPath::default() };
+        WatchedRow {
+            id: self.id.0,
+            name: self.spec.name.clone(),
+            watching: watch.is_some() && self.is_active(),
+            paths: watch.map_or(Vec::new(), |watch| watch.paths.iter().map(path).collect()),
+            action: watch.map(|watch| watch.action.to_string()),
+            watches: 0,
+            last_change: last.clone(),
+            changes: *found,
+            acted_at: *acted_at,
+            acted: *acted,
+            unchanged: 0,
         }
     }
 

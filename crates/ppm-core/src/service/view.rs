@@ -1,6 +1,6 @@
 //! What a service shows of itself: derived from its want, its run and its last end, never stored.
 
-use ppm_protocol::{Exit, NextStart, Status, Why};
+use ppm_protocol::{Exit, NextStart, Signal, Status, Why};
 
 use super::{AtWork, Closing, End, How, Live, Next, Run, Service, Stage, Want};
 use crate::dependencies::{self, Missing};
@@ -221,6 +221,12 @@ impl Service {
             | Run::Finishing { .. }
             | Run::Cleaning { .. } => None,
         }
+    }
+
+    /// When it gets a signal because files have changed, and which.
+    pub fn signal_at(&self, now: Now) -> Option<(Timestamp, Signal)> {
+        let OnChange::Signal(signal) = self.spec.watch.as_ref()?.action else { return None };
+        Some((now.wall_at(self.live()?.answer_at?), signal))
     }
 
     /// Why it is in its state, in one short sentence.

@@ -8,7 +8,9 @@ use ppm_core::last_words::ENDS;
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::message::{Answer, Goal};
 use ppm_protocol::types::LastWords;
-use ppm_protocol::{Changed, ErrorCode, EventKind, EventRow, HealthRow, Request, RpcError, RunResult, ServiceRow, Signal, Status};
+use ppm_protocol::{
+    Changed, ErrorCode, EventKind, EventRow, HealthRow, Request, RpcError, RunResult, ServiceRow, Signal, Status, WatchedRow,
+};
 
 use crate::judge::{Judge, Verdict, rule};
 use crate::model::Known;
@@ -131,6 +133,14 @@ impl Call {
                     rule(fine, "what is shown is true", || format!("{row:?} of {known:?}"))?;
                 }
                 Ok(())
+            }
+            Answer::Watched(watched) => {
+                let are_named = matches!(&self.request, Request::Watched(which) if !which.services.is_empty());
+                let is_meant = |id: &ServiceId| are_named || judge.known[id].spec.watch.is_some();
+                let told = watched.services.iter().map(|row| ServiceId(row.id));
+                rule(told.eq(self.ids.iter().copied().filter(is_meant)), TRUE, || format!("{self:?} got {watched:?}"))?;
+                let fine = |row: &WatchedRow| row.watching == judge.watched.contains(&ServiceId(row.id));
+                rule(watched.services.iter().all(fine), TRUE, || format!("{watched:?}, not {:?}", judge.watched))
             }
             Answer::Lives(lives) => {
                 for life in lives {

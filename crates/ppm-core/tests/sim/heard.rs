@@ -239,7 +239,7 @@ impl Judge {
             Request::Reschedule(targets) | Request::Pause(targets) | Request::Resume(targets) => (&targets.services, true),
             Request::Signal(signal) => (&signal.services, true),
             Request::Wait(wait) => (&wait.services, true),
-            Request::Health(which) => (&which.services, false),
+            Request::Health(which) | Request::Watched(which) => (&which.services, false),
             Request::Why(which) | Request::Runs(which) => (&which.services, true),
             Request::Log(log) => (&log.services, true),
             Request::Hello | Request::Configuration | Request::Add(_) | Request::Events(_) | Request::Shutdown => return Some(Vec::new()),

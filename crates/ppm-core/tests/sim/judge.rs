@@ -16,7 +16,7 @@ use ppm_core::spec::{MAIN, Reach, Settings};
 use ppm_core::supervisor::{Main, Supervisor};
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_protocol::message::Answer;
-use ppm_protocol::{EventKind, EventRow, RpcError, Signal};
+use ppm_protocol::{EventKind, EventRow, Inotify, RpcError, Signal, Watched};
 
 use crate::calls::Calls;
 use crate::hooks::check_hooks;
@@ -308,6 +308,10 @@ impl Judge {
             }
             Action::Respond { to, result } => self.see_answer(now, to, result),
             Action::ReadLog { to, answer, .. } => self.see_answer(now, to, &Ok(Answer::Log(answer.clone()))),
+            Action::TellWatched { to, services } => {
+                let watched = Watched { services: services.clone(), inotify: Inotify::default() };
+                self.see_answer(now, to, &Ok(Answer::Watched(watched)))
+            }
             Action::TellLives { to, lives, .. } => self.see_answer(now, to, &Ok(Answer::Lives(lives.clone()))),
             Action::Notify { to, event } => {
                 self.notified.push((to.clone(), (**event).clone()));

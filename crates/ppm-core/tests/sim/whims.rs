@@ -156,6 +156,7 @@ pub fn request(dice: &mut Dice) -> Request {
         21 if dice.one_in(2) => Request::Stats(ReadStats { services: words(dice), pss: dice.one_in(2) }),
         21 => Request::Scheduler(selection(dice)),
         26 if dice.one_in(2) => Request::Health(selection(dice)),
+        26 if dice.one_in(4) => Request::Watched(selection(dice)),
         26 if dice.one_in(2) => Request::Runs(selection(dice)),
         26 => Request::Why(selection(dice)),
         27 if dice.one_in(2) => Request::Reload(ReadAgain { plan: dice.one_in(2) }),

@@ -281,6 +281,7 @@ impl World {
             | Action::ForgetOutput { .. }
             | Action::ReadLog { .. }
             | Action::TellLives { .. }
+            | Action::TellWatched { .. }
             | Action::ReopenLogs => {}
         }
     }

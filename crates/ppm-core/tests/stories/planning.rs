@@ -12,7 +12,7 @@ use ppm_protocol::{PlanEvent, PlanRow, Request, ServiceRow, Signal, Status, Why}
 use crate::ask::{reschedule, scheduler, start, stop};
 use crate::story::{Reply, Span, Story, code, done, named, story, story_with, svc};
 
-fn plans(check: impl Fn(&[PlanRow])) -> impl Fn(&Reply) {
+pub fn plans(check: impl Fn(&[PlanRow])) -> impl Fn(&Reply) {
     move |reply| match reply {
         Ok(Answer::Plans(rows)) => check(rows),
         other => panic!("no plans, but {other:?}"),

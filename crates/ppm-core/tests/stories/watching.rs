@@ -1,11 +1,12 @@
 //! What a service does about changed files.
 
 use ppm_core::event::{Action, Cause, Event};
-use ppm_core::spec::{RestartWhen, Settings};
+use ppm_core::spec::{Reach, RestartWhen, Settings};
 use ppm_core::watch::{Change, ChangeKind, Changes, OnChange, WatchSpec};
-use ppm_protocol::{EventKind, Signal, Status, Why};
+use ppm_protocol::{EventKind, PlanEvent, PlanRow, Signal, Status, Why};
 
-use crate::ask::{reschedule, restart, start, stop};
+use crate::ask::{reschedule, restart, scheduler, start, stop};
+use crate::planning::plans;
 use crate::story::{Make, Span, Story, code, done, sig, story, story_with, svc};
 
 fn watching(change: impl FnOnce(&mut WatchSpec)) -> Make {
@@ -72,6 +73,24 @@ fn r38_changes_that_come_sooner_are_one_restart_at_the_end_of_the_interval() {
         .is(Status::Running, "started for changed files: 2 files: b, c")
         .after(60.s())
         .quiet();
+}
+
+#[test]
+fn a_signal_that_waits_for_the_end_of_the_interval_is_planned_like_a_restart() {
+    let plan = |row: &PlanRow| (row.event, row.in_ms, row.rule.clone(), row.note.clone());
+    up(watching(|watch| watch.action = OnChange::Signal(Signal::HUP)))
+        .changes("a")
+        .sends_to(Signal::HUP, Reach::Leader)
+        .after(1.s())
+        .changes("b")
+        .request(scheduler())
+        .replies(plans(|rows| {
+            let expected = [(PlanEvent::Watch, 2000, "modified b".to_owned(), "SIGHUP".to_owned())];
+            assert_eq!(rows.iter().map(plan).collect::<Vec<_>>(), expected);
+        }))
+        .row(|row| assert_eq!(row.next_start, None, "it goes on"))
+        .after(2.s())
+        .sends_to(Signal::HUP, Reach::Leader);
 }
 
 #[test]
@@ -164,7 +183,7 @@ fn changes_right_after_a_start_may_be_ignored() {
 #[test]
 fn a_signal_goes_to_the_main_process_and_starts_who_does_not_run() {
     let make = watching(|watch| watch.action = OnChange::Signal(sig("HUP")));
-    let leader = ppm_core::spec::Reach::Leader;
+    let leader = Reach::Leader;
     let story = up(make).changes("a").sends_to(Signal::HUP, leader).after(1.s()).changes("b").after(1999.ms()).quiet();
     let story = story.after(1.ms()).sends_to(Signal::HUP, leader).told(&[
         (EventKind::Started, "boot"),

@@ -94,6 +94,11 @@ impl Ring {
                 memchr::memchr(b'\n', rest).filter(|end| is_cut && end + 1 < rest.len()).map_or(rest, |end| &rest[end + 1..])
             }
         };
+        if fits.len() < output.len() {
+            // What is kept is one stretch: nothing from before what is skipped.
+            self.bytes.clear();
+            self.pieces.clear();
+        }
         self.make_room(fits.len() + COST);
         self.end += length(output.len() - fits.len());
         let (start, added) = (self.end, u32::try_from(fits.len()).unwrap_or(u32::MAX));
@@ -201,6 +206,19 @@ mod tests {
         assert!(kept.starts_with("line ") && block.ends_with(&kept) && kept.len() > 4000, "{kept}");
         ring.write(Timestamp(2), Source::Stdout, "x".repeat(10_000).as_bytes(), 0);
         assert_eq!(text(&ring), "x".repeat(4096 - COST));
+    }
+
+    /// What lies between would be missing: what is kept is one stretch of the output.
+    #[test]
+    fn of_a_block_that_is_too_large_nothing_older_is_kept_however_little_of_it_is() {
+        let mut ring = Ring::new(1, 4096);
+        ring.write(Timestamp(1), Source::Stdout, b"old\n", 0);
+        let block = format!("{}\nnew\n", "x".repeat(10_000));
+        ring.write(Timestamp(2), Source::Stdout, block.as_bytes(), 0);
+        assert_eq!(text(&ring), "new\n");
+        assert_eq!(ring.end, length("old\n".len() + block.len()));
+        ring.write(Timestamp(2), Source::Stdout, b"newest\n", 0);
+        assert_eq!(text(&ring), "new\nnewest\n");
     }
 
     #[test]

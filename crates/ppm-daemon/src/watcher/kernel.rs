@@ -107,6 +107,11 @@ impl Kernel {
         self.users.len()
     }
 
+    /// How many of them for a service.
+    pub fn count_of(&self, id: ppm_core::event::ServiceId) -> usize {
+        self.users.values().filter(|users| users.iter().any(|(user, _)| *user == id)).count()
+    }
+
     /// Who is interested in this path.
     pub fn users(&self, path: &Path) -> &[User] {
         self.users.get(path).map_or(&[], Vec::as_slice)

@@ -19,6 +19,7 @@ use ppm_core::watch::pattern::What;
 use ppm_core::watch::rules::{Own, Rules};
 use ppm_core::watch::snapshot::{Difference, Entry, Kind, Method, READ_SO_MANY, READ_UP_TO, Stamp, compare};
 use ppm_core::watch::{Change, ChangeKind, Changes, Compare, WatchSpec, silent_file_system};
+use ppm_protocol::PathKind;
 
 use super::kernel::{Hint, Kernel, NotWatched, Sign, User};
 use super::{Job, now_of_files};
@@ -216,6 +217,23 @@ impl Root {
                 let files = |listed: &Listed| listed.entries.iter().filter(|entry| entry.kind != Kind::Folder).count();
                 (folders.len(), folders.values().map(files).sum())
             }
+        }
+    }
+
+    /// What is there.
+    pub fn what(&self) -> PathKind {
+        match &self.target {
+            Target::Nowhere => PathKind::Missing,
+            Target::File { .. } => PathKind::File,
+            Target::Folder { .. } => PathKind::Folder,
+        }
+    }
+
+    /// Where it leads.
+    pub fn real(&self) -> Option<&Path> {
+        match &self.target {
+            Target::Nowhere => None,
+            Target::File { real, .. } | Target::Folder { real, .. } => Some(real),
         }
     }
 

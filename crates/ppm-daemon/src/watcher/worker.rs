@@ -1,20 +1,22 @@
 //! The thread that looks at files. It waits for hints and for what the loop tells, and for nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use ppm_core::config::write_duration;
-use ppm_core::event::ServiceId;
+use ppm_core::event::{From, ServiceId};
 use ppm_core::time::Mono;
 use ppm_core::watch::rules::Own;
 use ppm_core::watch::settle::Settle;
 use ppm_core::watch::{Changes, POLL, Poll};
+use ppm_protocol::{Watched as Answer, WatchedPath, WatchedRow};
 use tokio::sync::mpsc;
 
 use super::Job;
 use super::kernel::{Hint, Kernel, Sign};
+use super::limits::{self, INSTANCES, Limit, WATCHES};
 use super::root::{Dirt, Look, Root};
 use crate::clock;
 use crate::driver::Wake;
@@ -38,6 +40,8 @@ pub enum Told {
     Overflow,
     /// Something was mounted, or is not any more.
     Mounts,
+    /// Say what is watched, in answer to a call.
+    Describe(From, Vec<WatchedRow>),
     /// Nothing is watched any more.
     End,
 }
@@ -73,8 +77,12 @@ struct Watched {
     written: BTreeMap<PathBuf, bool>,
     /// When it is looked next at what nobody tells of; None: all is told of, or it shall not be looked.
     poll_at: Option<Mono>,
+    /// How long it was to that from the look before.
+    pace: Option<Duration>,
     /// What has been said of that.
     said: BTreeSet<Blindness>,
+    /// How often there was something to see, and nothing had changed.
+    unchanged: u64,
 }
 
 impl Watched {
@@ -115,7 +123,7 @@ impl Watched {
         let blind: usize = self.roots.iter().map(|root| root.blind().len()).sum();
         let is_way_blind = self.roots.iter().any(|root| !root.unseen(false).is_empty());
         if !kernel.tells() {
-            let limit = limit("fs/inotify/max_user_instances", "user/max_inotify_instances");
+            let limit = Limit::read(INSTANCES);
             words.push((Blindness::Instances, format!("no inotify instance left ({limit} for this user); {then}")));
         } else if kernel.has_run_out() && (blind > 0 || is_way_blind) {
             words.push((Blindness::Watches, self.out_of_watches(blind, &then)));
@@ -137,7 +145,7 @@ impl Watched {
             }
         }
         let all: usize = largest.values().sum();
-        let limit = limit("fs/inotify/max_user_watches", "user/max_inotify_watches");
+        let limit = Limit::read(WATCHES);
         let enough = all.saturating_mul(2).next_power_of_two().max(524_288);
         let culprit = largest.into_iter().filter(|((_, top), count)| !top.is_empty() && count * 2 > all).max_by_key(|(_, count)| *count);
         let exclude = culprit.map_or(String::new(), |((_, top), count)| {
@@ -150,18 +158,31 @@ impl Watched {
         )
     }
 
+    fn describe(&self, root: &Root, kernel: &Kernel) -> WatchedPath {
+        let (folders, files) = root.size();
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let is_polled = !self.unseen(root).is_empty();
+        WatchedPath {
+            path: text(root.path()),
+            leads_to: root.real().filter(|real| *real != root.path()).map(text),
+            what: Some(root.what()),
+            inotify: kernel.tells(),
+            poll_ms: self.pace.filter(|_| is_polled).map(|pace| u64::try_from(pace.as_millis()).unwrap_or(u64::MAX)),
+            file_system: root.silent().map(str::to_owned),
+            folders: whole(folders),
+            unwatched: whole(root.blind().len()),
+            files: whole(files),
+        }
+    }
+
     fn mark(&mut self, root: usize, dirt: Dirt, now: Mono) {
         self.dirt.entry(root).or_default().insert(dirt);
         self.settle.get_or_insert_with(|| Settle::begin(now)).again(now);
     }
 }
 
-/// A limit and its value: the lower one of the machine's and the user namespace's, by their paths in /proc/sys.
-fn limit(machine: &str, namespace: &str) -> String {
-    let read =
-        |path: &str| Some((std::fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse::<u64>().ok()?, path.replace('/', ".")));
-    let lowest = [read(machine), read(namespace)].into_iter().flatten().min();
-    lowest.map_or(machine.replace('/', "."), |(value, name)| format!("{name} = {value}"))
+fn whole(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 impl Worker {
@@ -191,6 +212,7 @@ impl Worker {
                     self.mark_all();
                 }
                 Ok(Told::Mounts) => self.mark_all(),
+                Ok(Told::Describe(to, services)) => self.describe(to, services),
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => self.look(),
             }
@@ -213,9 +235,10 @@ impl Worker {
         let (folders, files) = roots.iter().map(Root::size).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
         tracing::debug!("{}: watch: {folders} folders with {files} files, {} watches", job.name, self.kernel.count());
         let (dirt, written, said) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let mut watched = Watched { since, job, roots, settle: None, dirt, written, poll_at: None, said };
+        let mut watched = Watched { since, job, roots, settle: None, dirt, written, poll_at: None, pace: None, said, unchanged: 0 };
         watched.explain(&self.kernel);
-        watched.poll_at = watched.period().map(|period| clock::now().mono + period);
+        watched.pace = watched.period();
+        watched.poll_at = watched.pace.map(|period| clock::now().mono + period);
         self.services.insert(id, watched);
         self.tell(id, since, changes);
     }
@@ -277,6 +300,7 @@ impl Worker {
                 }
             }
             if changes.is_empty() && was_told {
+                watched.unchanged = watched.unchanged.saturating_add(1);
                 tracing::debug!("{}: watch: nothing has changed", job.name);
             }
             let since = *since;
@@ -285,10 +309,23 @@ impl Worker {
             watched.explain(&self.kernel);
             let period = watched.period().map(|period| period.max(end.since(now) * LOOKS_PER_COST));
             if is_polled || watched.poll_at.is_none() || period.is_none() {
+                watched.pace = period;
                 watched.poll_at = period.map(|period| end + period);
             }
             self.tell(id, since, changes);
         }
+    }
+
+    fn describe(&self, to: From, mut services: Vec<WatchedRow>) {
+        for row in &mut services {
+            let id = ServiceId(row.id);
+            let Some(watched) = self.services.get(&id) else { continue };
+            row.paths = watched.roots.iter().map(|root| watched.describe(root, &self.kernel)).collect();
+            row.watches = whole(self.kernel.count_of(id));
+            row.unchanged = watched.unchanged;
+        }
+        let inotify = limits::inotify(u64::from(self.kernel.tells()), whole(self.kernel.count()));
+        let _ = self.inbox.blocking_send(Wake::Watched(to, Box::new(Answer { services, inotify })));
     }
 
     fn tell(&self, id: ServiceId, since: u64, changes: Changes) {

@@ -71,6 +71,42 @@ fn write(path: &Path, content: &str) {
     fs::write(path, content).unwrap();
 }
 
+#[test]
+fn what_is_watched_can_be_asked_for_with_what_changed_last() {
+    let setup = Setup::new();
+    for file in ["v1/f", "v1/sub/g", "conf"] {
+        write(&setup.path(file), file);
+    }
+    symlink("v1", setup.path("current")).unwrap();
+    let mut svc = Watching::start_with(setup, &json!({"paths": ["conf", "current", "later"], "poll": "1h"}));
+    let ask = |svc: &Watching, services: Value| svc.daemon.call("watched", &json!({"services": services}));
+    let told = ask(&svc, json!([]));
+    let (row, limits) = (&told["services"][0], &told["inotify"]);
+    let [conf, current, later] = [0, 1, 2].map(|number| row["paths"][number].clone());
+    assert_eq!((&row["name"], &row["watching"], &row["action"]), (&json!("svc"), &json!(true), &json!("restart")));
+    assert_eq!((&row["last_change"], &row["changes"], &row["acted"]), (&Value::Null, &json!(0), &json!(0)));
+    assert_eq!((&conf["path"], &conf["what"], &conf["files"]), (&json!(svc.path("conf")), &json!("file"), &json!(1)));
+    assert_eq!((&conf["inotify"], &conf["leads_to"], &conf["poll_ms"]), (&json!(true), &Value::Null, &json!(3_600_000)));
+    assert_eq!((&current["leads_to"], &current["folders"], &current["files"]), (&json!(svc.path("v1")), &json!(2), &json!(2)));
+    assert_eq!((&later["what"], &later["leads_to"]), (&json!("missing"), &Value::Null));
+    assert_eq!(row["watches"], limits["watches"], "nobody else watches");
+    assert_eq!((limits["watches"].as_u64(), &limits["instances"]), (u64::try_from(watches(&svc.daemon)).ok(), &json!(1)));
+    svc.write("conf", "conf");
+    svc.says("nothing has changed", 1);
+    svc.write("current/f", "other");
+    svc.restarts_for("modified current/f");
+    let told = ask(&svc, json!(["svc"]));
+    let row = &told["services"][0];
+    assert_eq!((&row["last_change"]["what"], &row["changes"], &row["acted"]), (&json!("modified current/f"), &json!(1), &json!(1)));
+    assert_eq!(row["unchanged"], 1);
+    svc.daemon.tell("svc", "stop");
+    let told = ask(&svc, json!(["svc"]));
+    assert_eq!((&told["services"][0]["watching"], &told["services"][0]["paths"][0]["what"]), (&json!(false), &Value::Null));
+    svc.daemon.add("other", "exec sleep 1000");
+    assert_eq!(ask(&svc, json!([]))["services"].as_array().map(Vec::len), Some(1), "those that watch");
+    assert_eq!(ask(&svc, json!(["other"]))["services"][0]["paths"], json!([]));
+}
+
 /// The watches of the kernel: one line for each.
 fn watches(daemon: &Daemon) -> usize {
     let infos = fs::read_dir(format!("/proc/{}/fdinfo", daemon.pid)).unwrap();

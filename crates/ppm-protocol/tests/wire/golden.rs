@@ -119,6 +119,7 @@ fn read_answer(method: Method, answer: &RawValue) -> Answer {
         Method::Health => Answer::Health(read(answer)),
         Method::Why => Answer::Lives(read(answer)),
         Method::Runs => Answer::Runs(read(answer)),
+        Method::Watched => Answer::Watched(read(answer)),
         Method::Reload => Answer::Reload(read(answer)),
         Method::Check => Answer::Checked(read(answer)),
         Method::Exec | Method::Run => Answer::Executed(read(answer)),

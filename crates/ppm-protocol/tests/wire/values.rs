@@ -9,11 +9,12 @@ use ppm_protocol::message::{
     AddService, Answer, Await, Check, Execute, Forward, Goal, ReadAgain, ReadLog, ReadStats, RunService, Selection, SendSignal, Targets,
     Watch,
 };
-use ppm_protocol::types::{ContainerRow, LastWords};
+use ppm_protocol::types::{ContainerRow, FoundChange, Inotify, LastWords, PathKind};
 use ppm_protocol::{
     Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Executed, Exit, Failure, Farewell, Forwarded, Greeting, Health,
     HealthRow, History, InfoRow, Life, LogLine, LogSources, Method, NeedRow, NextStart, PlanEvent, PlanRow, Reload, ReloadAction,
-    ReloadRow, Reply, Request, RpcError, RpcId, RunResult, RunRow, RunsRow, ServiceRow, Signal, StatsRow, Status, Stream, Timestamp, Why,
+    ReloadRow, Reply, Request, RpcError, RpcId, RunResult, RunRow, RunsRow, ServiceRow, Signal, StatsRow, Status, Stream, Timestamp,
+    Watched, WatchedPath, WatchedRow, Why,
 };
 use serde_json::json;
 
@@ -184,6 +185,7 @@ fn request(method: Method) -> Request {
         Method::Health => Request::Health(selection()),
         Method::Why => Request::Why(selection()),
         Method::Runs => Request::Runs(selection()),
+        Method::Watched => Request::Watched(selection()),
         Method::Reload => Request::Reload(ReadAgain { plan: true }),
         Method::Exec => Request::Exec(Execute { service: "web".to_owned(), command: vec!["id".to_owned()], terminal: false }),
         Method::Run => Request::Run(RunService { command: vec!["./migrate".to_owned(), "--all".to_owned()], ..RunService::default() }),
@@ -212,6 +214,7 @@ fn answer(method: Method) -> Answer {
         Method::Health => Answer::Health(health()),
         Method::Why => Answer::Lives(vec![life()]),
         Method::Runs => Answer::Runs(vec![runs()]),
+        Method::Watched => Answer::Watched(watched()),
         Method::Reload => Answer::Reload(reload()),
         Method::Exec => Answer::Executed(Executed { pid: 4711, service: None }),
         Method::Run => Answer::Executed(Executed { pid: 4711, service: Some("migrate".to_owned()) }),
@@ -548,6 +551,57 @@ fn plans() -> Vec<PlanRow> {
         plan(2, "worker-1", PlanEvent::Restart, "2026-01-02T03:04:10.812Z", 3900, "exit code 1", "backoff 1s to 5m"),
         plan(3, "worker-2", PlanEvent::Schedule, "2026-01-02T03:15:00.000Z", 653_088, "exit code 0", "0 */15 * * * *"),
     ]
+}
+
+fn watched() -> Watched {
+    let config = WatchedPath {
+        path: "/app/config.yml".to_owned(),
+        leads_to: Some("/app/..data/config.yml".to_owned()),
+        what: Some(PathKind::File),
+        inotify: true,
+        files: 1,
+        ..WatchedPath::default()
+    };
+    let source = WatchedPath {
+        path: "/app/src".to_owned(),
+        leads_to: None,
+        what: Some(PathKind::Folder),
+        poll_ms: Some(2000),
+        file_system: Some("fuse".to_owned()),
+        folders: 12,
+        unwatched: 2,
+        files: 340,
+        ..config.clone()
+    };
+    let unseen = WatchedPath { path: "src".to_owned(), ..WatchedPath::default() };
+    let web = WatchedRow {
+        id: 1,
+        name: "web".to_owned(),
+        watching: true,
+        paths: vec![config, source],
+        action: Some("restart".to_owned()),
+        watches: 14,
+        last_change: Some(FoundChange { at: at("2026-01-02T03:04:05.678Z"), what: "modified src/a.js".to_owned() }),
+        changes: 4,
+        acted_at: Some(at("2026-01-02T03:04:05.678Z")),
+        acted: 3,
+        unchanged: 5,
+    };
+    let stopped = WatchedRow {
+        id: 2,
+        name: "worker-1".to_owned(),
+        watching: false,
+        paths: vec![unseen],
+        action: Some("signal SIGHUP".to_owned()),
+        watches: 0,
+        last_change: None,
+        changes: 0,
+        acted_at: None,
+        acted: 0,
+        unchanged: 0,
+    };
+    let inotify = Inotify { instances: 1, max_instances: Some(128), watches: 14, max_watches: Some(65_536) };
+    Watched { services: vec![web, stopped], inotify }
 }
 
 fn stats() -> StatsRow {

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
-use clap_complete::Shell;
 use ppm_protocol::Signal;
 use regex_lite::Regex;
 
 use ppm_core::target::Target;
 
+use crate::completion::Shell;
 use crate::probe;
 
 /// `ppm daemon`.

@@ -20,6 +20,7 @@ pub mod stats;
 mod table;
 pub mod text;
 pub mod units;
+pub mod watched;
 pub mod why;
 
 use std::cell::LazyCell;

@@ -25,7 +25,7 @@ pub fn table(plans: &[PlanRow], look: &Look) -> String {
             .cell(match plan.event {
                 PlanEvent::Schedule => "run".to_owned(),
                 PlanEvent::Restart => "restart".to_owned(),
-                PlanEvent::Watch => "restart (file changed)".to_owned(),
+                PlanEvent::Watch => "file changed".to_owned(),
                 PlanEvent::Other(word) => word.to_string(),
             })
             .cell(&plan.last)

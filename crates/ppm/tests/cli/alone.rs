@@ -1,11 +1,11 @@
-//! Commands that need no daemon: check, doctor, probe, completions.
+//! Commands that need no daemon: check, doctor, probe.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 
 use snapbox::str;
@@ -216,25 +216,6 @@ fn the_schema_is_the_one_that_is_kept_equal_to_the_configuration() {
     let output = ppm("schema").output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), fs::read_to_string(file).unwrap());
-}
-
-#[test]
-fn every_shell_gets_a_script_that_knows_the_commands() {
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let output = ppm(&format!("completions {shell}")).output().unwrap();
-        let script = String::from_utf8(output.stdout).unwrap();
-        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{shell}");
-        assert!(["reload", "show-scheduler", "no-headers"].iter().all(|word| script.contains(word)), "{shell}: {script}");
-    }
-}
-
-#[test]
-fn the_script_for_bash_completes_in_bash() {
-    let script = String::from_utf8(ppm("completions bash").output().unwrap().stdout).unwrap();
-    let typed = "COMP_WORDS=(ppm rel); COMP_CWORD=1; _ppm ppm rel ppm; echo \"${COMPREPLY[@]}\"";
-    let mut bash = Command::new("bash").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    bash.stdin.take().unwrap().write_all(format!("{script}\n{typed}\n").as_bytes()).unwrap();
-    assert_eq!(String::from_utf8(bash.wait_with_output().unwrap().stdout).unwrap(), "reload\n");
 }
 
 #[test]

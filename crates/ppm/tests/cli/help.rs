@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 33] = [
+const COMMANDS: [&str; 34] = [
     "daemon",
     "info",
     "ls",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 33] = [
     "top",
     "show-configuration",
     "show-scheduler",
+    "show-watch",
     "reload",
     "runs",
     "why",

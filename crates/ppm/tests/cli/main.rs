@@ -6,6 +6,8 @@ mod alone;
 #[cfg(test)]
 mod change;
 #[cfg(test)]
+mod completion;
+#[cfg(test)]
 mod daemon;
 #[cfg(test)]
 mod documents;

@@ -115,6 +115,24 @@ Fri 2 Jan 2099 03:04:05 UTC  7m 12s  web      run   -     0 3 * * *
 }
 
 #[test]
+fn what_is_watched_has_a_table_and_an_object() {
+    let watched = r#"{"services":[{"id":1,"name":"web","watching":true,"paths":[{"path":"/app/conf","leads_to":null,"what":"file","inotify":true,"poll_ms":null,"file_system":null,"folders":0,"unwatched":0,"files":1}],"action":"restart","watches":2,"last_change":null,"changes":0,"acted_at":null,"acted":0,"unchanged":0}],"inotify":{"instances":1,"max_instances":128,"watches":2,"max_watches":null}}"#;
+    let daemon = Daemon::answering(call("watched", ALL), result(watched));
+    daemon.ppm("show-watch").assert().code(0).stdout_eq(str![[r#"
+web: restart
+PATH       HOW      FOLDERS  FILES
+/app/conf  inotify        -      1
+
+inotify: 2 watches, 1 of 128 instances
+
+"#]]);
+    daemon.finish();
+    let daemon = Daemon::answering(call("watched", WEB), result(watched));
+    daemon.ppm("show-watch web --json").assert().code(0).stdout_eq(format!("{watched}\n"));
+    daemon.finish();
+}
+
+#[test]
 fn the_configuration_is_printed_as_it_is() {
     let daemon = Daemon::answering(call("configuration", ""), result(r#"{"yaml":"services:\n- name: web\n"}"#));
     daemon.ppm("show-configuration").assert().code(0).stderr_eq("").stdout_eq("services:\n- name: web\n");
