@@ -19,6 +19,7 @@ pub mod environment;
 pub mod event;
 mod farewell;
 pub mod flood;
+pub mod gather;
 mod guests;
 pub mod hook;
 pub mod http;

@@ -16,6 +16,7 @@ use crate::config::{Config, Problems};
 use crate::diff;
 use crate::environment::Surroundings;
 use crate::event::{Action, Cause, ClientId, From, NoListener, Notice, ServiceId, Stdin, Text};
+use crate::gather::Gather;
 use crate::journal::{Actor, event_row};
 use crate::logging::Logger;
 use crate::service::{Context, Input, Service, Want};
@@ -267,7 +268,7 @@ impl Supervisor {
         for spec in &config.services {
             steps.push(self.step_to(now, spec, &config.settings)?);
         }
-        let kept: BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
+        let kept: BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).gather();
         for entry in self.services.values().filter(|entry| entry.origin == Origin::File && entry.service.want() != Want::Gone) {
             let name = &entry.service.spec().name;
             if !kept.contains(name.as_str()) {
@@ -347,7 +348,7 @@ impl Supervisor {
         let aims = todo.iter().filter_map(|(id, todo)| Some((*id, self.aim_of_reload(*id, *todo)?))).collect();
         let key = to.map(|to| self.wait_for(to, Kind::Reload(Box::new(outlook)), aims, Vec::new()));
         let order = self.in_order(todo.iter().map(|(id, _)| *id).collect(), &Input::Restart);
-        let todo: BTreeMap<ServiceId, Todo> = todo.into_iter().collect();
+        let todo: BTreeMap<ServiceId, Todo> = todo.into_iter().gather();
         for (id, todo) in order.into_iter().filter_map(|id| Some((id, *todo.get(&id)?))) {
             match todo {
                 Todo::Nothing => {}
@@ -365,7 +366,7 @@ impl Supervisor {
     /// What becomes of the output of each service.
     fn loggers(&self) -> BTreeMap<ServiceId, Option<Logger>> {
         let common = self.settings.logger.as_ref();
-        self.services().map(|service| (service.id(), service.spec().log.logger(common))).collect()
+        self.services().map(|service| (service.id(), service.spec().log.logger(common))).gather()
     }
 
     /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start, and

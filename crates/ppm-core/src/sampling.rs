@@ -11,6 +11,7 @@ use ppm_protocol::StatsRow;
 use ppm_protocol::message::Answer;
 
 use crate::event::{Action, ClientId, Detail, From, Pid, Running, ServiceId, Whose};
+use crate::gather::Gather;
 use crate::service::Service;
 use crate::supervisor::Supervisor;
 use crate::time::{Mono, Now};
@@ -106,7 +107,7 @@ impl Supervisor {
         self.sampling.next += 1;
         let has_bases = whose.iter().all(|whose| self.has_base(now, *whose));
         let base = |whose: &Whose| Some((*whose, *self.sampling.last.get(whose)?));
-        let bases = if has_bases { whose.iter().filter_map(base).collect() } else { Bases::new() };
+        let bases = if has_bases { whose.iter().filter_map(base).gather() } else { Bases::new() };
         let container = self.sampling.container.filter(|_| has_bases);
         let stage = if has_bases { Stage::Last } else { Stage::First };
         self.sampling.jobs.insert(sample, Job { to, whose, runs: BTreeMap::new(), stage, wanted, bases, container });
@@ -167,7 +168,7 @@ impl Supervisor {
     }
 
     fn have_read(&mut self, sample: u64, whose: &[Whose], detail: Detail) -> BTreeMap<Whose, Run> {
-        let runs: BTreeMap<Whose, Run> = whose.iter().filter_map(|whose| Some((*whose, self.run_of(*whose)?))).collect();
+        let runs: BTreeMap<Whose, Run> = whose.iter().filter_map(|whose| Some((*whose, self.run_of(*whose)?))).gather();
         let whose = whose.iter().filter(|whose| runs.contains_key(whose)).copied().collect();
         self.actions.push(Action::Sample { sample, whose, running: self.running(), detail });
         runs
@@ -212,7 +213,7 @@ impl Supervisor {
             let earlier = self.sampling.last.get(&whose).filter(|(of, _)| *of == run);
             Some((whose, (run, earlier.map_or(usage, |(_, earlier)| usage.following(earlier)))))
         };
-        usages.into_iter().filter_map(reading).collect()
+        usages.into_iter().filter_map(reading).gather()
     }
 
     fn stats_row(&self, now: Now, whose: Whose, bases: &Bases, readings: &Bases) -> Option<StatsRow> {

@@ -26,6 +26,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 use ppm_core::event::{Pid, ServiceId, Tree};
+use ppm_core::gather::Gather;
 use ppm_core::logging::{Limits, Style};
 use ppm_protocol::message::{Answer, ReadLog, Reply};
 use ppm_protocol::types::Life;
@@ -168,7 +169,7 @@ impl Logs {
         let (poke, poked) = mpsc::sync_channel(1);
         if query.follow && !logs.is_empty() {
             self.prepare()?; // some of them may start later
-            let services = logs.iter().map(|log| log.service.clone()).collect();
+            let services = logs.iter().map(|log| log.service.clone()).gather();
             self.tell(Command::Follow { services, poke: poke.clone() });
         }
         let own = own.map(|own| own.read(query.follow.then(|| poke.clone())));

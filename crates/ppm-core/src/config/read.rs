@@ -19,6 +19,7 @@ use super::tree::{At, Node, Tree, Value};
 use super::value::write_size;
 use crate::attributes::{Attributes, Limit, Resource, User, read_umask};
 use crate::environment::Surroundings;
+use crate::gather::Gather;
 use crate::hook::{self, Hook, HookSpec, Program};
 use crate::listen::Listen;
 use crate::names;
@@ -173,7 +174,7 @@ impl Reader {
             self.service(node.at, &called, &map, settings);
         }
         self.check_replicas(&names, &ids);
-        self.check_links(&names.into_keys().collect());
+        self.check_links(&names.into_keys().gather());
     }
 
     fn service(&mut self, at: At, called: &str, map: &Map<'_>, settings: &Settings) {

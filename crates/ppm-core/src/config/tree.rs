@@ -5,6 +5,7 @@
 //! more and each of them fails on purpose. Aliases are expanded within a budget and merge keys applied on the way.
 //! Invariant: the same text numbers its values the same each time.
 
+use crate::gather::Gather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt;
@@ -414,7 +415,7 @@ fn remove_duplicates(entries: &mut Vec<(Key, Node)>) -> Vec<Key> {
     let mut sorted: Vec<&Key> = entries.iter().map(|(key, _)| key).collect();
     sorted.sort_by(|a, b| a.text.cmp(&b.text)); // stable: the first of equal keys stays the first
     let again = |pair: &[&Key]| matches!(pair, [first, second] if first.text == second.text);
-    let doubled: BTreeSet<At> = sorted.windows(2).filter(|pair| again(pair)).filter_map(|pair| pair.last().map(|key| key.at)).collect();
+    let doubled: BTreeSet<At> = sorted.windows(2).filter(|pair| again(pair)).filter_map(|pair| pair.last().map(|key| key.at)).gather();
     let mut keys = Vec::new();
     if !doubled.is_empty() {
         let (removed, kept) = std::mem::take(entries).into_iter().partition(|(key, _)| doubled.contains(&key.at));
@@ -430,7 +431,7 @@ fn merge(mut entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
     let Some(at) = entries.iter().position(|(key, node)| key.text == "<<" && can_be_merged(node)) else { return entries };
     let (_, node) = entries.remove(at);
     let sources = if let Value::List(nodes) = node.value { nodes } else { vec![node] };
-    let mut known: BTreeSet<String> = entries.iter().map(|(key, _)| key.text.clone()).collect();
+    let mut known: BTreeSet<String> = entries.iter().map(|(key, _)| key.text.clone()).gather();
     for source in sources {
         if let Value::Map(merged) = source.value {
             entries.extend(merged.into_iter().filter(|(key, _)| known.insert(key.text.clone())));
