@@ -455,7 +455,7 @@ impl Supervisor {
         }
         let depths = self.depths();
         let ends = |id: &ServiceId| {
-            let restarts = *input == Input::Restart && self.service(*id).is_some_and(Service::is_busy);
+            let restarts = *input == Input::Restart && self.service(*id).is_some_and(Service::has_run);
             restarts || matches!(input, Input::Stop | Input::Remove | Input::KillNow)
         };
         // What ends comes first, the highest before what it stands upon; then what starts, from the ground up.

@@ -28,13 +28,26 @@ pub enum Hook {
     PostStop,
     /// When a run has ended badly, or could not begin; the next does not wait for it.
     OnCrash,
+    /// When files have changed: the program of `watch`. Nothing waits for it but the next of its kind.
+    OnChange,
 }
 
 impl Hook {
     /// All of them, in the order of a service's life.
-    pub const ALL: [Hook; 7] = [Hook::PreStart, Hook::PostStart, Hook::OnReady, Hook::PreStop, Hook::Stop, Hook::PostStop, Hook::OnCrash];
+    pub const ALL: [Hook; 8] =
+        [Hook::PreStart, Hook::PostStart, Hook::OnReady, Hook::PreStop, Hook::Stop, Hook::PostStop, Hook::OnCrash, Hook::OnChange];
 
-    /// Its key in `hooks`, and PPM_HOOK; that of the command of `stop` is `stop`.
+    /// Whether it is a key of `hooks`; the others stand where their turn is configured.
+    pub fn is_key(self) -> bool {
+        !matches!(self, Hook::Stop | Hook::OnChange)
+    }
+
+    /// Whether it is one of a run, whose end waits for it.
+    pub fn belongs_to_run(self) -> bool {
+        !matches!(self, Hook::OnCrash | Hook::OnChange)
+    }
+
+    /// Its key in `hooks`, and PPM_HOOK; that of the command of `stop` is `stop`, that of the program of `watch` is `watch`.
     pub fn name(self) -> &'static str {
         match self {
             Hook::PreStart => "pre_start",
@@ -44,6 +57,7 @@ impl Hook {
             Hook::Stop => "stop",
             Hook::PostStop => "post_stop",
             Hook::OnCrash => "on_crash",
+            Hook::OnChange => "watch",
         }
     }
 

@@ -581,7 +581,7 @@ fn plans_of(now: Now, zone: &TimeZone, service: &Service) -> Vec<PlanRow> {
         let event = if next.why == Why::Watch { PlanEvent::Watch } else { PlanEvent::Restart };
         row(event, next.at, rule, String::new())
     });
-    let answered = service.signal_at(now).map(|(at, signal)| row(PlanEvent::Watch, at, service.changes_in_words(), signal.to_string()));
+    let answered = service.answer_at(now).map(|(at, what)| row(PlanEvent::Watch, at, service.changes_in_words(), what));
     planned.into_iter().chain(delayed).chain(answered).collect()
 }
 

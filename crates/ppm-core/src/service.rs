@@ -1145,6 +1145,7 @@ impl Service {
         }
         self.fired = None;
         self.forget_changes();
+        self.cancel_hook(ctx, Hook::OnChange, out);
         if *input == Input::Remove {
             self.want = Want::Gone;
         } else if self.want != Want::Gone {

@@ -22,7 +22,7 @@ use crate::logging::{LogChoice, LogKeys};
 use crate::names;
 use crate::probe::{Channel, Check, Health, Readiness, Voice};
 use crate::schedule::Schedule;
-use crate::watch::{self, WatchSpec};
+use crate::watch::{self, OnChange, WatchSpec};
 
 /// How many services a daemon takes: far more than a container holds, few enough to bound its memory.
 pub const MAX_SERVICES: usize = 10_000;
@@ -304,6 +304,10 @@ impl ServiceSpec {
     pub fn hook(&self, hook: Hook) -> Option<(&Program, Duration)> {
         match hook {
             Hook::Stop => Some((self.stop_command.as_ref()?, self.stop.timeout)),
+            Hook::OnChange => match &self.watch.as_ref()?.action {
+                OnChange::Exec(spec) => Some((&spec.program, spec.timeout)),
+                OnChange::Restart | OnChange::Signal(_) => None,
+            },
             Hook::PreStart | Hook::PostStart | Hook::OnReady | Hook::PreStop | Hook::PostStop | Hook::OnCrash => {
                 self.hooks.get(&hook).map(|hook| (&hook.program, hook.timeout))
             }

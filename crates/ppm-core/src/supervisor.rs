@@ -865,7 +865,7 @@ fn hook_action(service: &Service, hook: Hook, effect: &HookEffect, logger: Optio
     match *effect {
         HookEffect::Spawn => {
             let launch = Arc::new(service.hook_launch(hook, logger)?);
-            Some(Action::Spawn { id, part, launch, cause: service.cause() })
+            Some(Action::Spawn { id, part, launch, cause: service.cause_of(hook) })
         }
         HookEffect::Kill(pid, signal, reach) => Some(Action::Kill { id, part, pid, signal, reach }),
         HookEffect::KillStrays(signal) => Some(Action::KillStrays { id, part, signal }),

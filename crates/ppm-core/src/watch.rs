@@ -17,6 +17,7 @@ use ppm_protocol::Signal;
 
 use crate::config::write_duration;
 use crate::environment::check_references;
+use crate::hook::HookSpec;
 use crate::spec::{InvalidSpec, check_argument, printable, shown};
 use pattern::Pattern;
 
@@ -132,20 +133,24 @@ impl fmt::Display for Poll {
 }
 
 /// What follows from a change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OnChange {
     /// The service is restarted.
     #[default]
     Restart,
     /// Its main process gets this signal; a service that does not run is started.
     Signal(Signal),
+    /// This program is run beside it; a service that does not run is started.
+    Exec(HookSpec),
 }
 
+/// As people read it.
 impl fmt::Display for OnChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OnChange::Restart => f.write_str("restart"),
             OnChange::Signal(signal) => write!(f, "signal {signal}"),
+            OnChange::Exec(spec) => write!(f, "exec {}", shown(&spec.program.to_string())),
         }
     }
 }

@@ -118,6 +118,14 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
                 spec.watch = Some(Arc::new(watch));
             }),
         ),
+        (
+            "watch: {paths: [.], action: {exec: [hook]}}",
+            with(|spec| {
+                let program = Program { path: "hook".to_owned(), args: Vec::new() };
+                let action = OnChange::Exec(HookSpec { program, timeout: 2 * STEP });
+                spec.watch = Some(Arc::new(WatchSpec { action, ..WatchSpec::new(vec![".".to_owned()]) }));
+            }),
+        ),
         ("autostart: false", with(|spec| spec.autostart = false)),
         ("on_dependency_restart: restart", with(|spec| spec.on_dependency_restart = OnDependencyRestart::Restart)),
         ("restart: never", with(|spec| spec.restart.when = RestartWhen::Never)),
@@ -308,6 +316,7 @@ fn inputs_of(hook: Hook) -> [(&'static str, Input); 6] {
         Hook::PreStop => ["pre_stop runs", "pre_stop cannot", "pre_stop 0", "pre_stop 1", "pre_stop 0, left", "pre_stop drained"],
         Hook::Stop => ["stop runs", "stop cannot", "stop 0", "stop 1", "stop 0, left", "stop drained"],
         Hook::PostStop => ["post_stop runs", "post_stop cannot", "post_stop 0", "post_stop 1", "post_stop 0, left", "post_stop drained"],
+        Hook::OnChange => ["watch runs", "watch cannot", "watch 0", "watch 1", "watch 0, left", "watch drained"],
         Hook::OnCrash => ["on_crash runs", "on_crash cannot", "on_crash 0", "on_crash 1", "on_crash 0, left", "on_crash drained"],
         Hook::PostStart => {
             ["post_start runs", "post_start cannot", "post_start 0", "post_start 1", "post_start 0, left", "post_start drained"]

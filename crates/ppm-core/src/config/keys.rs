@@ -587,7 +587,7 @@ pub const WATCH: Table = Table {
             "action",
             Kind::Either(&[Kind::Reaction, Kind::Map(&ACTION)]),
             Value("restart"),
-            "What follows: a restart, or a signal to the main process. A service that has ended is started in either case.",
+            "What follows: a restart, a signal to the main process, or a program that is run. A service that has ended is started in any case.",
             "signal HUP",
         ),
         later("gitignore"),
@@ -600,7 +600,16 @@ const PATTERNS: Kind = Kind::OrNothing(&Kind::Either(&[Kind::Pattern, Kind::List
 pub const ACTION: Table = Table {
     name: "action",
     notes: Notes::Refused,
-    keys: &[here("signal", Kind::Signal, Required, "The signal for the main process.", "HUP"), later("exec")],
+    keys: &[
+        here("signal", Kind::Signal, OneOf, "The signal for the main process.", "HUP"),
+        here(
+            "exec",
+            Kind::Either(&[Kind::Text, Kind::List(&Kind::AnyText, 1, ANY), Kind::Map(&HOOK)]),
+            OneOf,
+            "This program is run beside the service, in its surroundings, like a hook: with PPM_HOOK=watch, and the paths of the files in PPM_WATCH_CHANGED. Never twice at a time: what changes while it is at work has it run once more.",
+            "{command: [./compile, --all], timeout: 5m}",
+        ),
+    ],
 };
 
 const TCP: Key =

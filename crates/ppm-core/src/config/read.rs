@@ -454,17 +454,19 @@ impl Reader {
         };
         let map = Map { place: format!(" in `hooks` of {called}"), prefix: "hooks.", entries };
         self.check_keys(&map, &keys::HOOKS_KEYS);
-        for hook in Hook::ALL.into_iter().filter(|hook| *hook != Hook::Stop) {
+        for hook in Hook::ALL.into_iter().filter(|hook| hook.is_key()) {
             let spec = map.get(hook.name()).and_then(|field| self.hook(field, hook, called));
             hooks.extend(spec.map(|spec| (hook, spec)));
         }
     }
 
-    fn hook(&mut self, field: Field<'_>, hook: Hook, called: &str) -> Option<HookSpec> {
+    /// A program that may take so long.
+    pub(super) fn hook(&mut self, field: Field<'_>, hook: Hook, called: &str) -> Option<HookSpec> {
         let Value::Map(entries) = &field.node.value else {
             return Some(HookSpec { program: self.program_of(field)?, timeout: hook::TIMEOUT });
         };
-        let map = Map { place: format!(" in `hooks.{}` of {called}", hook.name()), prefix: "", entries };
+        let place = if hook.is_key() { format!("hooks.{}", hook.name()) } else { "watch.action.exec".to_owned() };
+        let map = Map { place: format!(" in `{place}` of {called}"), prefix: "", entries };
         self.check_keys(&map, &keys::HOOK_KEYS);
         let mut timeout = hook::TIMEOUT;
         self.set(map.get("timeout"), &mut timeout, Self::duration);

@@ -16,7 +16,7 @@ use crate::logging::{Format, LogChoice, LogKeys};
 use crate::probe::{Channel, Check, Health, Page, Readiness};
 use crate::schedule::{Options, Schedule};
 use crate::spec::{Reach, RestartPolicy, RestartWhen, ServiceSpec, Settings, StopPolicy};
-use crate::watch::WatchSpec;
+use crate::watch::{OnChange, WatchSpec};
 use crate::zone;
 
 /// Words that some reader of YAML takes for a boolean or for nothing.
@@ -208,8 +208,15 @@ fn render_watch(watch: &WatchSpec) -> String {
     differ("settle", *settle != default.settle, write_duration(*settle));
     differ("poll", *poll != default.poll, poll.to_string());
     differ("initial_delay", *initial_delay != default.initial_delay, write_duration(*initial_delay));
-    differ("action", *action != default.action, action.to_string());
+    differ("action", *action != default.action, render_action(action));
     if entries.len() == 1 { paths } else { format!("{{{}}}", entries.join(", ")) }
+}
+
+fn render_action(action: &OnChange) -> String {
+    match action {
+        OnChange::Restart | OnChange::Signal(_) => action.to_string(),
+        OnChange::Exec(spec) => format!("{{exec: {}}}", render_hook(spec)),
+    }
 }
 
 fn render_ready(ready: &Readiness) -> String {
@@ -352,12 +359,15 @@ fn log_keys(keys: &LogKeys) -> String {
 }
 
 fn hooks(hooks: &BTreeMap<Hook, HookSpec>) -> Option<String> {
-    let hook = |(hook, HookSpec { program, timeout }): (&Hook, &HookSpec)| match *timeout {
-        hook::TIMEOUT => format!("{}: {}", hook.name(), list(program.words())),
-        timeout => format!("{}: {{command: {}, timeout: {}}}", hook.name(), list(program.words()), write_duration(timeout)),
-    };
-    let written: Vec<String> = hooks.iter().map(hook).collect();
+    let written: Vec<String> = hooks.iter().map(|(hook, spec)| format!("{}: {}", hook.name(), render_hook(spec))).collect();
     (!written.is_empty()).then(|| format!("{{{}}}", written.join(", ")))
+}
+
+fn render_hook(HookSpec { program, timeout }: &HookSpec) -> String {
+    match *timeout {
+        hook::TIMEOUT => list(program.words()),
+        timeout => format!("{{command: {}, timeout: {}}}", list(program.words()), write_duration(timeout)),
+    }
 }
 
 fn stop(policy: StopPolicy, command: Option<&Program>) -> Option<String> {

@@ -5,6 +5,7 @@ use super::keys::{ACTION_KEYS, WATCH_KEYS};
 use super::read::Reader;
 use super::tree::Value;
 use crate::environment::path_from;
+use crate::hook::Hook;
 use crate::watch::pattern::{BadPattern, Pattern};
 use crate::watch::{Compare, OnChange, Poll, SHORTEST_POLL, WatchSpec, check_path};
 
@@ -111,12 +112,9 @@ impl Reader {
         if let Value::Map(entries) = &field.node.value {
             let map = Map { place: format!(" in `watch.action` of {called}"), prefix: "action.", entries };
             self.check_keys(&map, &ACTION_KEYS);
-            return match map.get("signal") {
-                Some(signal) => self.signal(signal).map(OnChange::Signal),
-                None => self.required(&map, "signal", field.at(), "the action has no `signal`".into(), "write `{signal: HUP}`"),
-            };
+            return self.action_map(field, &map, called);
         }
-        let wanted = "`restart` or `signal HUP`";
+        let wanted = "`restart`, `signal HUP` or `{exec: [./program]}`";
         let text = self.text(field, wanted)?;
         let mut words = text.split_whitespace();
         match (words.next(), words.next(), words.next()) {
@@ -128,6 +126,23 @@ impl Reader {
             _ => {
                 self.wrong_type(field, wanted);
                 None
+            }
+        }
+    }
+
+    /// One of a signal and a program.
+    fn action_map(&mut self, field: Field<'_>, map: &Map<'_>, called: &str) -> Option<OnChange> {
+        if let (Some(_), Some(second)) = (map.get("signal"), map.get("exec")) {
+            let complaint = self.complain(second.key.at, "`action` has `signal` and `exec`, where one is asked".into());
+            complaint.hint = Some("keep one of them; a program can send signals too: PPM_PID is the main process".into());
+            return None;
+        }
+        match (map.get("signal"), map.get("exec")) {
+            (Some(signal), _) => self.signal(signal).map(OnChange::Signal),
+            (None, Some(program)) => self.hook(program, Hook::OnChange, called).map(OnChange::Exec),
+            (None, None) => {
+                let message = "the action has neither `signal` nor `exec`".to_owned();
+                self.required(map, "exec", field.at(), message, "write `{signal: HUP}`, or `{exec: [./program]}`")
             }
         }
     }

@@ -7,6 +7,7 @@ use ppm_protocol::{EventKind, FoundChange, Timestamp, WatchedPath, WatchedRow};
 
 use super::{Context, Effect, Live, Next, Run, Service};
 use crate::event::Cause;
+use crate::hook::{Hook, HookSpec};
 use crate::journal::LONGEST_REASON;
 use crate::spec::Reach;
 use crate::time::{Mono, Now, brief};
@@ -20,6 +21,8 @@ pub(super) struct Changing {
     pending: Changes,
     /// What the current or last run was started for.
     pub begun_by: Option<Changes>,
+    /// What the program at work, or the last one, was run for.
+    handed: Changes,
     guard: Guard,
     /// What was found last.
     pub last: Option<FoundChange>,
@@ -57,6 +60,11 @@ impl Changing {
         self.begun_by.iter().map(|changes| ("PPM_WATCH_CHANGED", paths(changes))).collect()
     }
 
+    /// What is told to the program that is run for changed files: those.
+    pub fn handed_over(&self) -> String {
+        String::from_utf8_lossy(&self.handed.paths()).into_owned()
+    }
+
     pub fn forget(&mut self) {
         self.pending = Changes::default();
     }
@@ -72,14 +80,35 @@ impl Service {
     pub(super) fn note_changes(&mut self, ctx: &Context<'_>, changes: &Changes, out: &mut Vec<Effect>) {
         self.crashes = 0;
         self.gave_up = false;
+        self.changing.pending.merge(changes.clone());
+        // While a program is at work for earlier ones it may be what changes files: that is judged when it has ended.
+        if !self.hooks.contains_key(&Hook::OnChange) {
+            self.look_out_for_storms(ctx, changes, out);
+        }
+        self.changing.found = self.changing.found.saturating_add(1);
+        let what = changes.to_string().chars().take(LONGEST_REASON).collect();
+        self.changing.last = Some(FoundChange { at: ctx.now.wall, what });
+    }
+
+    fn look_out_for_storms(&mut self, ctx: &Context<'_>, changes: &Changes, out: &mut Vec<Effect>) {
         let found = self.changing.guard.found(ctx.now.mono, ctx.watch_interval);
         if let Some(distance) = found.storm {
             out.push(Effect::Advise(self.storm(changes, &brief(distance))));
         }
-        self.changing.pending.merge(changes.clone());
-        self.changing.found = self.changing.found.saturating_add(1);
-        let what = changes.to_string().chars().take(LONGEST_REASON).collect();
-        self.changing.last = Some(FoundChange { at: ctx.now.wall, what });
+    }
+
+    /// The program has ended that was run for changed files. What has changed meanwhile is its turn now, or its own doing.
+    pub(super) fn changes_handled(&mut self, ctx: &Context<'_>, out: &mut Vec<Effect>) {
+        let (Run::Up(live) | Run::Paused(live)) = self.run else { return };
+        self.changing.guard.act_ended(ctx.now.mono);
+        if !self.changing.has_any() {
+            return;
+        }
+        let changes = self.changing.pending.clone();
+        self.look_out_for_storms(ctx, &changes, out);
+        if live.leaving.is_none() {
+            self.plan_answer(ctx, live, out);
+        }
     }
 
     /// Nothing of it runs: it is started, unless that was done for changes a moment ago. `until` is when it would start
@@ -132,21 +161,25 @@ impl Service {
 
     /// Acts upon changes: there is a process.
     pub(super) fn answer_changes(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
-        match self.spec.watch.as_ref().map(|watch| watch.action).unwrap_or_default() {
+        if let Some(live) = self.run.live_mut() {
+            live.answer_at = None;
+        }
+        match self.spec.watch.as_ref().map(|watch| watch.action.clone()).unwrap_or_default() {
             OnChange::Restart => {
-                if let Some(live) = self.run.live_mut() {
-                    live.answer_at = None;
-                }
                 self.leave(ctx, Live { answer_at: None, ..live }, Next::Start(Cause::Watch), out);
             }
             OnChange::Signal(signal) => {
                 let changes = std::mem::take(&mut self.changing.pending);
                 self.changing.act(ctx.now);
-                if let Some(live) = self.run.live_mut() {
-                    live.answer_at = None;
-                }
                 out.push(Effect::Kill(live.pid, signal, Reach::Leader));
                 self.tell(EventKind::FilesChanged, Some(live.pid), format!("{changes}: {signal}{}", self.nth_time()), out);
+            }
+            OnChange::Exec(_) if self.hooks.contains_key(&Hook::OnChange) => {} // when that has ended
+            action @ OnChange::Exec(_) => {
+                self.changing.handed = std::mem::take(&mut self.changing.pending);
+                self.changing.act(ctx.now);
+                self.tell(EventKind::FilesChanged, None, format!("{}: {action}{}", self.changing.handed, self.nth_time()), out);
+                self.begin_hook(Hook::OnChange, out);
             }
         }
     }
@@ -209,9 +242,17 @@ impl Service {
     fn storm(&self, changes: &Changes, distance: &str) -> String {
         let name = &self.spec.name;
         let file = changes.named.first().map(|change| change.name()).unwrap_or_default();
-        format!(
-            "{name}: watch: {file} changes right after each start, so probably {name} writes it itself; it is restarted every {distance} at most. \
-             If that is so, add to its `watch`: `exclude: [{file:?}]`"
-        )
+        let what = match self.spec.watch.as_ref().map(|watch| watch.action.clone()).unwrap_or_default() {
+            OnChange::Restart => {
+                format!("each start, so probably {name} writes it itself; it is restarted every {distance} at most")
+            }
+            OnChange::Signal(signal) => {
+                format!("each {signal}, so probably {name} writes it itself; it gets one every {distance} at most")
+            }
+            OnChange::Exec(HookSpec { program, .. }) => {
+                format!("each run of `{program}`, so probably that writes it; it is run every {distance} at most")
+            }
+        };
+        format!("{name}: watch: {file} changes right after {what}. If that is so, add to its `watch`: `exclude: [{file:?}]`")
     }
 }

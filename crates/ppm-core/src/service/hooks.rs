@@ -15,7 +15,7 @@ use crate::time::{Mono, brief};
 
 impl Service {
     /// Whether anything of a run is there, or is about to be; `on_crash` belongs to none.
-    pub(super) fn has_run(&self) -> bool {
+    pub(crate) fn has_run(&self) -> bool {
         !matches!(self.run, Run::Idle | Run::Blocked { .. } | Run::Waiting { .. })
     }
 
@@ -32,6 +32,11 @@ impl Service {
         (launch.command.path, launch.command.args) = (path, args);
         launch.told = self.told_to(hook);
         Some(launch)
+    }
+
+    /// Why a hook is run: the one for changed files for those, the others for what the service was started for last.
+    pub fn cause_of(&self, hook: Hook) -> Cause {
+        if hook == Hook::OnChange { Cause::Watch } else { self.cause }
     }
 
     /// Why it was started last.
@@ -55,6 +60,9 @@ impl Service {
                 told.push(("PPM_REASON", self.last_in_words()));
             }
             (None, None) => {}
+        }
+        if hook == Hook::OnChange {
+            told.push(("PPM_WATCH_CHANGED", self.changing.handed_over()));
         }
         told
     }
@@ -148,7 +156,7 @@ impl Service {
 
     /// Nothing of the main process is left. Hooks of the run may be, and `post_stop` follows.
     pub(super) fn settle(&mut self, ctx: &Context<'_>, then: Next, out: &mut Vec<Effect>) {
-        if self.hooks.keys().any(|hook| *hook != Hook::OnCrash) {
+        if self.hooks.keys().any(|hook| hook.belongs_to_run()) {
             self.run = Run::Finishing { then };
         } else if self.begin_hook(Hook::PostStop, out) {
             self.run = Run::Cleaning { then };
@@ -171,6 +179,9 @@ impl Service {
         }
         if let Some(NoStart { why, .. }) = failure {
             self.tell(EventKind::HookFailed, None, why, out);
+        }
+        if hook == Hook::OnChange {
+            return self.changes_handled(ctx, out);
         }
         match (self.run, hook) {
             (Run::Closing { live, stage: Closing::PreStop, then }, Hook::PreStop) => self.close(ctx, live, then, out),

@@ -1,6 +1,6 @@
 //! What a service shows of itself: derived from its want, its run and its last end, never stored.
 
-use ppm_protocol::{Exit, NextStart, Signal, Status, Why};
+use ppm_protocol::{Exit, NextStart, Status, Why};
 
 use super::{AtWork, Closing, End, How, Live, Next, Run, Service, Stage, Want};
 use crate::dependencies::{self, Missing};
@@ -110,7 +110,7 @@ impl Service {
 
     /// Whether its last run came to a good end by itself, and it does not run again.
     pub fn has_finished(&self) -> bool {
-        !self.is_busy() && matches!(self.last.as_ref().map(|end| &end.how), Some(How::Finished))
+        !self.has_run() && matches!(self.last.as_ref().map(|end| &end.how), Some(How::Finished))
     }
 
     /// What it waits for; empty where it does not.
@@ -223,10 +223,15 @@ impl Service {
         }
     }
 
-    /// When it gets a signal because files have changed, and which.
-    pub fn signal_at(&self, now: Now) -> Option<(Timestamp, Signal)> {
-        let OnChange::Signal(signal) = self.spec.watch.as_ref()?.action else { return None };
-        Some((now.wall_at(self.live()?.answer_at?), signal))
+    /// When something other than a restart is done because files have changed, and what.
+    pub fn answer_at(&self, now: Now) -> Option<(Timestamp, String)> {
+        let what = match &self.spec.watch.as_ref()?.action {
+            OnChange::Restart => return None,
+            OnChange::Signal(signal) => signal.to_string(),
+            action @ OnChange::Exec(_) => action.to_string(),
+        };
+        let (Run::Up(live) | Run::Paused(live)) = self.run else { return None };
+        Some((now.wall_at(live.answer_at?), what))
     }
 
     /// Why it is in its state, in one short sentence.

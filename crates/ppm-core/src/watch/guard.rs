@@ -81,6 +81,12 @@ impl Guard {
         self.lately.push_back(now);
     }
 
+    /// What was begun then has ended only now: it may have changed files all the while.
+    pub fn act_ended(&mut self, now: Mono) {
+        self.acted = Some(now);
+        self.is_judged = false;
+    }
+
     /// How often that was within the last 10 s, this time included.
     pub fn times_lately(&self) -> usize {
         self.lately.len()
@@ -151,6 +157,20 @@ mod tests {
         let quiet = now + QUIET + Duration::from_secs(1);
         assert_eq!(guard.found(quiet, INTERVAL).act_at, quiet);
         assert_eq!(guard.earliest(INTERVAL), now + INTERVAL);
+    }
+
+    #[test]
+    fn what_takes_long_and_writes_at_its_end_is_found_out_too() {
+        let (mut guard, mut now) = (Guard::default(), at(0));
+        let mut distances = Vec::new();
+        for _ in 0..7 {
+            guard.act(now);
+            guard.act_ended(now + Duration::from_secs(20));
+            let then = guard.found(now + Duration::from_millis(20_100), INTERVAL).act_at;
+            distances.push(then.since(now + Duration::from_secs(20)).as_secs());
+            now = then;
+        }
+        assert_eq!(distances, [3, 3, 3, 3, 6, 12, 24]);
     }
 
     #[test]

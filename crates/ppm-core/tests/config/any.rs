@@ -247,7 +247,7 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
     }
     service.schedule = (chance.below(2) == 0).then(|| any_schedule(chance));
     service.stop_command = (chance.below(3) == 0).then(|| any_program(chance));
-    for hook in Hook::ALL.into_iter().filter(|hook| *hook != Hook::Stop) {
+    for hook in Hook::ALL.into_iter().filter(|hook| hook.is_key()) {
         if chance.below(4) == 0 {
             let timeout = if chance.below(2) == 0 { hook::TIMEOUT } else { any_duration(chance) };
             service.hooks.insert(hook, HookSpec { program: any_program(chance), timeout });
@@ -272,7 +272,8 @@ fn any_watch(chance: &mut Chance, has_folder: bool) -> WatchSpec {
     (watch.settle, watch.initial_delay) = (any_duration(chance), any_duration(chance));
     watch.poll = [Poll::Auto, Poll::Never, Poll::Every(SHORTEST_POLL + any_duration(chance))][chance.below(3)];
     let signal = Signal::from_number(i32::try_from(1 + chance.below(64)).unwrap()).unwrap();
-    watch.action = [OnChange::Restart, OnChange::Signal(signal)][chance.below(2)];
+    let exec = HookSpec { program: any_program(chance), timeout: any_duration(chance) };
+    watch.action = [OnChange::Restart, OnChange::Signal(signal), OnChange::Exec(exec)][chance.below(3)].clone();
     watch
 }
 

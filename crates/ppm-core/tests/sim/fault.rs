@@ -122,7 +122,13 @@ pub const TABLE: [(Fault, &[&str]); 68] = [
     (Fault::SpawnsTwice, &["there is one incarnation at most", "a hook runs once at a time"]),
     (
         Fault::RestartsTooEarly,
-        &["a restart comes after its delay", "sigkill comes only when it must", SHOWN, "changed files are not acted upon too soon"],
+        &[
+            "a restart comes after its delay",
+            "sigkill comes only when it must",
+            SHOWN,
+            "changed files are not acted upon too soon",
+            "only who is to stop is asked",
+        ],
     ),
     (Fault::ForgetsToRestart, &[OWED]),
     (Fault::ForgetsTheSchedule, &[OWED]),

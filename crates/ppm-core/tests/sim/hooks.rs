@@ -8,7 +8,7 @@ use ppm_core::service::GRACE;
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::{Exit, Signal};
 
-use crate::judge::{Judge, Turn, Verdict, rule};
+use crate::judge::{Judge, TOO_SOON, Turn, Verdict, rule};
 use crate::model::{Known, PATIENCE};
 
 const OWNED: &str = "signals reach only what is owned";
@@ -94,7 +94,7 @@ impl Known {
     }
 
     fn finish_if_done(&mut self, now: Mono) {
-        if !self.finishing || self.hooks.keys().any(|hook| *hook != Hook::OnCrash) {
+        if !self.finishing || self.hooks.keys().any(|hook| hook.belongs_to_run()) {
             return;
         }
         if self.has(Hook::PostStop) && !self.cleaned {
@@ -155,6 +155,7 @@ impl Known {
                 self.cleaned = true;
                 self.finish_if_done(now);
             }
+            (Hook::OnChange, _) => self.changes_handled(now),
             (Hook::OnCrash | Hook::PostStart | Hook::OnReady | Hook::PreStop | Hook::Stop, _) => self.finish_if_done(now),
         }
     }
@@ -163,6 +164,7 @@ impl Known {
 impl Judge {
     /// A hook is begun.
     pub fn see_hook(&mut self, now: Now, id: ServiceId, hook: Hook, cause: Cause) -> Verdict {
+        let interval = self.settings.watch_restart_interval;
         let Some(known) = self.known.get_mut(&id) else {
             return rule(false, "what is stopped stays so", || format!("{id:?} is not known"));
         };
@@ -175,6 +177,14 @@ impl Judge {
             }
             Hook::PreStop | Hook::Stop => {
                 self.see_closing(now.mono, id, hook)?;
+            }
+            Hook::OnChange => {
+                let is_there = known.process.is_some_and(|process| !process.is_ending());
+                let text = format!("{hook:?} by {cause} of {known:?}");
+                rule(known.changed && known.is_wanted() && is_there && cause == Cause::Watch, TURN, || text.clone())?;
+                rule(known.earliest(interval) <= now.mono, TOO_SOON, || text)?;
+                known.changed = false;
+                known.acts(now.mono);
             }
             Hook::PostStart | Hook::OnReady | Hook::PostStop | Hook::OnCrash => {
                 rule(known.owed.remove(&hook), TURN, || format!("{hook:?} of {known:?}"))?;

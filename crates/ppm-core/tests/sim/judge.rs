@@ -34,7 +34,7 @@ const STEP: i64 = 500;
 /// How many turns in a row may leave something due: a turn has a limit, but not that many are reached here.
 const HURRY: usize = 3;
 
-const TOO_SOON: &str = "changed files are not acted upon too soon";
+pub const TOO_SOON: &str = "changed files are not acted upon too soon";
 
 /// A rule that was broken.
 #[derive(Clone, Debug)]
@@ -195,7 +195,7 @@ impl Judge {
             let interval = self.settings.watch_restart_interval;
             self.known.values_mut().for_each(|known| {
                 known.answers |= !known.overstays && known.is_to_answer(turn.now.mono, interval);
-                if !known.answers || known.reacts_with().is_some() {
+                if !known.answers || !known.reacts_with_restart() {
                     known.times_out(turn.now.mono);
                 }
             });
@@ -760,7 +760,7 @@ fn check_ending(known: &Known, now: Mono, deadline: Option<Mono>, is_killing: bo
 /// Something is done about changed files as soon as that is allowed.
 fn check_changes(known: &Known, turn: &Turn<'_>, interval: Duration) -> Verdict {
     let is_owed = match known.process {
-        Some(process) => !process.is_ending() && known.coming.is_none(),
+        Some(process) => !process.is_ending() && known.coming.is_none() && !known.is_handling_changes(),
         None => known.is_idle() && known.waits.is_none(),
     };
     if !is_owed || !known.changed || !known.is_wanted() {

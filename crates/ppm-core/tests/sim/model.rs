@@ -233,11 +233,44 @@ impl Known {
         }
     }
 
-    /// The signal for its process when files change; None: it is restarted.
+    /// The signal for its process when files change.
     pub fn reacts_with(&self) -> Option<Signal> {
         match self.spec.watch.as_ref()?.action {
-            OnChange::Restart => None,
+            OnChange::Restart | OnChange::Exec(_) => None,
             OnChange::Signal(signal) => Some(signal),
+        }
+    }
+
+    /// Whether it is restarted when files change.
+    pub fn reacts_with_restart(&self) -> bool {
+        self.spec.watch.as_ref().is_none_or(|watch| watch.action == OnChange::Restart)
+    }
+
+    /// A program is at work for files that changed, and has to end before another is run for the next.
+    pub fn is_handling_changes(&self) -> bool {
+        let runs_programs = self.spec.watch.as_ref().is_some_and(|watch| matches!(watch.action, OnChange::Exec(_)));
+        runs_programs && self.hooks.contains_key(&Hook::OnChange)
+    }
+
+    /// That program has ended.
+    pub fn changes_handled(&mut self, now: Mono) {
+        if self.process.is_none_or(|process| process.is_ending()) {
+            return;
+        }
+        self.acts(now);
+        if self.changed {
+            self.hears_of_changes(now);
+        }
+    }
+
+    fn hears_of_changes(&mut self, now: Mono) {
+        if self.heard.is_some_and(|heard| now.since(heard) >= Duration::from_secs(600)) {
+            self.in_a_row = 0;
+        }
+        self.heard = Some(now);
+        if let (Some(acted), false) = (self.acted, self.again) {
+            self.again = true;
+            self.in_a_row = if now.since(acted) <= Duration::from_secs(1) { self.in_a_row + 1 } else { 0 };
         }
     }
 
@@ -247,13 +280,8 @@ impl Known {
         if !self.is_wanted() || self.spec.watch.is_none() || is_young {
             return;
         }
-        if self.heard.is_some_and(|heard| now.since(heard) >= Duration::from_secs(600)) {
-            self.in_a_row = 0;
-        }
-        self.heard = Some(now);
-        if let (Some(acted), false) = (self.acted, self.again) {
-            self.again = true;
-            self.in_a_row = if now.since(acted) <= Duration::from_secs(1) { self.in_a_row + 1 } else { 0 };
+        if !self.hooks.contains_key(&Hook::OnChange) {
+            self.hears_of_changes(now);
         }
         self.changed = true;
         self.crashes = 0;
@@ -280,7 +308,7 @@ impl Known {
     }
 
     pub fn is_to_leave_for_changes(&self) -> bool {
-        self.answers && self.changed && self.is_wanted() && self.reacts_with().is_none()
+        self.answers && self.changed && self.is_wanted() && self.reacts_with_restart()
     }
 
     /// Something is done about changed files.
@@ -485,6 +513,7 @@ impl Known {
         (self.coming, self.waits) = (None, None);
         self.changed = false;
         self.cancel(Hook::PreStart);
+        self.cancel(Hook::OnChange);
         self.forgo_policy();
     }
 

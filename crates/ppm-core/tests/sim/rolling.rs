@@ -34,7 +34,7 @@ impl Judge {
     pub fn roll_on(&mut self, now: Mono) {
         let interval = self.settings.watch_restart_interval;
         // Files that changed while it started: it is ended again as soon as it runs.
-        let goes_again = |known: &Known| known.reacts_with().is_none() && known.is_to_answer(now, interval);
+        let goes_again = |known: &Known| known.reacts_with_restart() && known.is_to_answer(now, interval);
         let mut rolls = std::mem::take(&mut self.rolls);
         let calls: Vec<From> = rolls.keys().cloned().collect();
         for call in calls {

@@ -104,7 +104,8 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
 }
 
 fn watch(dice: &mut Dice) -> WatchSpec {
-    let action = if dice.one_in(3) { OnChange::Signal(Signal::USR1) } else { OnChange::Restart };
+    let exec = HookSpec { program: program(), timeout: dice.pick_ms(&[0, 50, 1000, 30_000]) };
+    let action = dice.pick(&[OnChange::Signal(Signal::USR1), OnChange::Exec(exec), OnChange::Restart, OnChange::Restart]).clone();
     WatchSpec { action, initial_delay: dice.pick_ms(&[0, 0, 2000]), ..WatchSpec::new(vec!["/w".to_owned()]) }
 }
 
@@ -113,7 +114,7 @@ fn hooks(dice: &mut Dice, spec: &mut ServiceSpec) {
         return;
     }
     spec.stop_command = dice.one_in(3).then(program);
-    for hook in Hook::ALL.into_iter().filter(|hook| *hook != Hook::Stop) {
+    for hook in Hook::ALL.into_iter().filter(|hook| hook.is_key()) {
         let timeout = dice.pick_ms(&[0, 50, 1000, 30_000]);
         spec.hooks.extend(dice.one_in(3).then(|| (hook, HookSpec { program: program(), timeout })));
     }

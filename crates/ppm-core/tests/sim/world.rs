@@ -226,9 +226,8 @@ impl World {
 
     /// The same, of those that must be gone before this part of a service starts.
     pub fn spared_before(&self, id: ServiceId, part: Part) -> Vec<Pid> {
-        let on_crash = Part::Hook(Hook::OnCrash);
         let must_be_gone = |other: Part| match part {
-            Part::Main | Part::Hook(Hook::PreStart | Hook::PostStop) => other != on_crash,
+            Part::Main | Part::Hook(Hook::PreStart | Hook::PostStop) => !matches!(other, Part::Hook(hook) if !hook.belongs_to_run()),
             Part::Hook(_) => other == part,
         };
         let is_spared = |process: &Process| process.of.id == id && must_be_gone(process.of.part) && process.is_spared();

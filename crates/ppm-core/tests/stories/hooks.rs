@@ -34,13 +34,13 @@ fn pid(hook: Hook) -> Pid {
 
 impl Story {
     /// It runs this hook.
-    fn runs(mut self, hook: Hook) -> Story {
+    pub fn runs(mut self, hook: Hook) -> Story {
         let (id, wanted) = (self.id(), Part::Hook(hook));
         self.take(hook.name(), |action| matches!(action, Action::Spawn { part, .. } if *part == wanted));
         self.event(Event::Spawned { id, part: wanted, pid: pid(hook) })
     }
 
-    fn told_to(mut self, hook: Hook, expected: &[(&str, &str)]) -> Story {
+    pub fn told_to(mut self, hook: Hook, expected: &[(&str, &str)]) -> Story {
         let (id, wanted) = (self.id(), Part::Hook(hook));
         let action = self.take(hook.name(), |action| matches!(action, Action::Spawn { part, .. } if *part == wanted));
         let Action::Spawn { launch, .. } = action else { unreachable!("it was taken") };
@@ -49,11 +49,11 @@ impl Story {
         self.event(Event::Spawned { id, part: wanted, pid: pid(hook) })
     }
 
-    fn hook_ends(self, hook: Hook, exit: Exit) -> Story {
+    pub fn hook_ends(self, hook: Hook, exit: Exit) -> Story {
         self.event(Event::Exited { pid: pid(hook), exit, group: Group::Empty })
     }
 
-    fn hook_is(mut self, hook: Hook, signals: &[Signal]) -> Story {
+    pub fn hook_is(mut self, hook: Hook, signals: &[Signal]) -> Story {
         for wanted in signals {
             let is_it = |action: &Action| match action {
                 Action::Kill { part: Part::Hook(other), pid: to, signal, .. } => (*other, *to, signal) == (hook, pid(hook), wanted),

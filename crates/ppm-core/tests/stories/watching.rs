@@ -1,9 +1,10 @@
 //! What a service does about changed files.
 
 use ppm_core::event::{Action, Cause, Event};
+use ppm_core::hook::{Hook, HookSpec, Program};
 use ppm_core::spec::{Reach, RestartWhen, Settings};
 use ppm_core::watch::{Change, ChangeKind, Changes, OnChange, WatchSpec};
-use ppm_protocol::{EventKind, PlanEvent, PlanRow, Signal, Status, Why};
+use ppm_protocol::{EventKind, Exit, PlanEvent, PlanRow, Signal, Status, Why};
 
 use crate::ask::{reschedule, restart, scheduler, start, stop};
 use crate::planning::plans;
@@ -91,6 +92,87 @@ fn a_signal_that_waits_for_the_end_of_the_interval_is_planned_like_a_restart() {
         .row(|row| assert_eq!(row.next_start, None, "it goes on"))
         .after(2.s())
         .sends_to(Signal::HUP, Reach::Leader);
+}
+
+/// It runs, and a program is run when its files change.
+fn with_program() -> Make {
+    let program = Program { path: "make".to_owned(), args: vec!["all".to_owned()] };
+    watching(|watch| watch.action = OnChange::Exec(HookSpec { program, timeout: 30.s() }))
+}
+
+#[test]
+fn a_program_is_run_for_changes_beside_the_service_and_told_which() {
+    up(with_program())
+        .changes("w/f")
+        .told_to(
+            Hook::OnChange,
+            &[("PPM_HOOK", "watch"), ("PPM_RESTARTS", "0"), ("PPM_CRASHES", "0"), ("PPM_PID", "100"), ("PPM_WATCH_CHANGED", "/app/w/f")],
+        )
+        .hook_ends(Hook::OnChange, code(2))
+        .is(Status::Running, "started with the daemon")
+        .told(&[
+            (EventKind::Started, "boot"),
+            (EventKind::FilesChanged, "modified w/f: exec make all"),
+            (EventKind::HookFailed, "watch: exit code 2"),
+        ]);
+}
+
+#[test]
+fn what_changes_while_the_program_is_at_work_has_it_run_once_more_and_not_sooner_than_the_interval_allows() {
+    up(with_program())
+        .changes("a")
+        .runs(Hook::OnChange)
+        .after(10.s())
+        .changes("b")
+        .changes("c")
+        .after(10.s())
+        .quiet()
+        .hook_ends(Hook::OnChange, code(0))
+        .after(2999.ms())
+        .quiet()
+        .after(1.ms())
+        .runs(Hook::OnChange)
+        .hook_ends(Hook::OnChange, code(0))
+        .after(90.s())
+        .told_last(EventKind::FilesChanged, "2 files: b, c: exec make all");
+}
+
+#[test]
+fn a_program_that_takes_too_long_is_ended_and_told_of() {
+    let ends = [Signal::TERM, Signal::CONT];
+    up(with_program())
+        .changes("a")
+        .runs(Hook::OnChange)
+        .after(30.s())
+        .hook_is(Hook::OnChange, &ends)
+        .hook_ends(Hook::OnChange, Exit::Signal(Signal::TERM))
+        .told_last(EventKind::HookFailed, "watch: did not end within 30s");
+}
+
+#[test]
+fn nothing_waits_for_the_program_but_who_stops_its_service() {
+    let story = up(with_program()).changes("a").runs(Hook::OnChange).request(restart("svc")).asks_to_stop(Signal::TERM).exits(code(0));
+    let story = story.starts_by(Cause::Request).replies(done());
+    let story = story.ask("stop", stop("svc")).watches_no_more().hook_is(Hook::OnChange, &[Signal::TERM, Signal::CONT]);
+    story.asks_to_stop(Signal::TERM).exits(code(0)).hook_ends(Hook::OnChange, Exit::Signal(Signal::TERM)).answers("stop", done());
+}
+
+#[test]
+fn who_has_ended_is_started_for_changes_and_no_program_is_run() {
+    let story = up(with_program()).exits(code(0)).after(9.s()).changes("f").starts_by(Cause::Watch);
+    story.told_last(EventKind::Started, "watch: modified f");
+}
+
+#[test]
+fn a_program_that_writes_what_is_watched_is_run_less_and_less_often_and_found_out() {
+    let mut story = up(with_program()).after(9.s()).changes("w/out").runs(Hook::OnChange);
+    for _ in 0..4 {
+        story = story.after(20.s()).changes("w/out").hook_ends(Hook::OnChange, code(0)).after(3.s()).runs(Hook::OnChange);
+    }
+    let words = "svc: watch: w/out changes right after each run of `make all`, so probably that writes it; it is run every 6s at most. \
+                 If that is so, add to its `watch`: `exclude: [\"w/out\"]`";
+    let story = story.after(20.s()).changes("w/out").hook_ends(Hook::OnChange, code(0)).announces(words);
+    story.after(5999.ms()).quiet().after(1.ms()).runs(Hook::OnChange);
 }
 
 #[test]

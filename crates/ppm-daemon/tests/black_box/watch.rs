@@ -395,6 +395,42 @@ fn an_action_may_be_a_signal() {
 }
 
 #[test]
+fn an_action_may_be_a_program_that_is_told_what_has_changed() {
+    let setup = Setup::new();
+    write(&setup.path("w/f"), "x");
+    let folder = setup.folder.path().to_owned();
+    let script = "echo \"$PPM_HOOK $PPM_START_REASON $PPM_SERVICE $PPM_PID $PPM_WATCH_CHANGED\" >> ran; [ ! -e w/bad ] || exit 3";
+    let watch = json!({"paths": "w", "action": {"exec": ["sh", "-c", script]}});
+    let service = shell("svc", "exec sleep 1000", &json!({"workdir": folder, "watch": watch}));
+    let svc = Watching::start_config(setup, &json!({"watch_restart_interval": 0, "services": [service]}));
+    let pid = svc.daemon.row("svc")["pid"].clone();
+    svc.write("w/f", "y");
+    let ran = |count: usize| until("it has run", || Some(svc.daemon.lines_in("ran")).filter(|lines| lines.len() == count));
+    assert_eq!(ran(1), [format!("watch watch svc {pid} {}", svc.path("w/f").display())]);
+    svc.says("svc: modified w/f: exec sh -c", 1);
+    svc.write("w/bad", "z");
+    assert_eq!(ran(2)[1], format!("watch watch svc {pid} {}", svc.path("w/bad").display()));
+    svc.says("svc: hook failed: watch: exit code 3", 1);
+    assert_eq!(svc.daemon.row("svc")["pid"], pid, "the service goes on");
+}
+
+#[test]
+fn a_program_for_changes_may_restart_its_service() {
+    let setup = Setup::new();
+    write(&setup.path("w/f"), "x");
+    let folder = setup.folder.path().to_owned();
+    // As `ppm restart svc` does, which lies in another crate: it waits for the answer.
+    let script = "kill -TERM $PPM_PID; while kill -0 $PPM_PID; do :; done; echo went on >> ran";
+    let watch = json!({"paths": "w", "action": {"exec": ["sh", "-c", script]}});
+    let service =
+        shell("svc", "exec sleep 1000", &json!({"workdir": folder, "watch": watch, "restart": {"policy": "always", "interval": 0}}));
+    let svc = Watching::start_config(setup, &json!({"watch_restart_interval": 0, "services": [service]}));
+    svc.write("w/f", "y");
+    until("it has run to its end", || (svc.daemon.lines_in("ran") == ["went on"]).then_some(()));
+    until("it runs again", || (svc.daemon.row("svc")["restarts"] == 1).then_some(()));
+}
+
+#[test]
 fn two_services_share_their_watches_and_let_them_go() {
     let setup = Setup::new();
     write(&setup.path("w/a/b/f"), "x");
