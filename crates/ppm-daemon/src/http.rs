@@ -5,8 +5,8 @@
 //! is asked for and what is answered is decided in [`ppm_core::http`]; nothing can be changed from here.
 //!
 //! Bounded: so many connections, the bytes and the time for a head, the bytes of all answers, the time to read one. Who
-//! comes when there is no room takes the place of who has said nothing for longest, so that nobody is kept out by those
-//! who only hold connections.
+//! comes when there is no room takes the place of who has said nothing for longest, else of who is there for longest, so
+//! that nobody is kept out by those who only hold connections.
 
 mod address;
 mod connection;
@@ -22,6 +22,7 @@ use ppm_core::http::Reach;
 use ppm_core::listen::Listen;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::driver::Wake;
 use crate::spawn::in_words;
@@ -33,6 +34,9 @@ const MAX_CONNECTIONS: usize = 32;
 
 /// Where the files do not suffice for all connections of clients and of strangers, these leave so many to those.
 const LEFT_TO_OTHERS: u64 = 15 + 64 + 4;
+
+/// Who has said nothing for less than this may not have been heard yet.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
 /// How long accepting pauses after it failed, since there are no files or no memory left (R49).
 const SCARCITY: Duration = Duration::from_millis(100);
@@ -160,6 +164,7 @@ struct Connections {
 
 struct Connection {
     task: AbortHandle,
+    since: Instant,
     /// Its client has asked, and waits or reads.
     has_asked: Arc<AtomicBool>,
 }
@@ -168,13 +173,14 @@ impl Connections {
     fn add(&mut self, socket: Socket, reach: Reach, desk: &Arc<Desk>) {
         self.open.retain(|connection| !connection.task.is_finished());
         if self.open.len() >= self.most {
-            // The oldest are in front.
-            let silent = |connection: &Connection| !connection.has_asked.load(Ordering::Relaxed);
-            let at = self.open.iter().position(silent).unwrap_or(0);
+            // The oldest are in front. If all have asked, they wait for one another, or do not read.
+            let is_silent =
+                |connection: &Connection| !connection.has_asked.load(Ordering::Relaxed) && connection.since.elapsed() > ON_ITS_WAY;
+            let at = self.open.iter().position(is_silent).unwrap_or(0);
             self.open.remove(at).task.abort();
         }
         let has_asked = Arc::new(AtomicBool::new(false));
         let task = tokio::spawn(Arc::clone(desk).serve(socket, reach, Arc::clone(&has_asked))).abort_handle();
-        self.open.push(Connection { task, has_asked });
+        self.open.push(Connection { task, since: Instant::now(), has_asked });
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::driver::Wake;
+use crate::host;
 
 /// How long a client may take to say what it wants.
 const HEAD_TIME: Duration = Duration::from_secs(5);
@@ -30,6 +31,9 @@ const LINGER_BYTES: usize = 64 * 1024;
 
 /// No answer is made while more bytes than this wait to be read by clients.
 const MAX_UNREAD: usize = 32 << 20;
+
+/// What an answer took that is larger than this goes back to the kernel, in bytes.
+const LARGE: usize = 1 << 20;
 
 /// After a question the loop has so many times as long as that took for everything else.
 const REST: u32 = 9;
@@ -87,7 +91,11 @@ impl Desk {
         self.unread.fetch_add(bytes.len(), Ordering::Relaxed);
         let unread = Unread(&self, bytes.len());
         if let Ok(Ok(())) = timeout(READ_TIME, socket.write_all(&bytes)).await {
+            let is_large = bytes.len() > LARGE;
             drop((bytes, unread));
+            if is_large {
+                host::trim_memory();
+            }
             let _ = timeout(LINGER_TIME, linger(&mut socket)).await;
         }
     }

@@ -332,3 +332,22 @@ fn whoever_asks_for_no_port_has_no_thread_for_one() {
     assert_eq!(get(&path, "/healthz").status, 200); // it has begun, and given itself its name
     assert!(threads(&daemon).contains(&"http\n".to_owned()), "{:?}", threads(&daemon));
 }
+
+#[test]
+fn those_who_ask_without_end_and_do_not_read_keep_nobody_out() {
+    let services: Vec<Value> = (0..300).map(|number| shell(&format!("s{number}"), "true", &json!({"autostart": false}))).collect();
+    let (daemon, path) = looked_at(&services);
+    // More than a socket takes, so that the answers wait.
+    let unread: Vec<UnixStream> = (0..100)
+        .map(|_| {
+            let mut stream = connect(&path);
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    for page in ["/healthz", "/readyz", "/status.json", "/metrics"] {
+        assert_eq!(get(&path, page).status, 200, "{page}");
+    }
+    daemon.call("list", &json!({}));
+    drop(unread);
+}
