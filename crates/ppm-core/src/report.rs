@@ -80,6 +80,8 @@ pub struct Figures {
     pub next_run: Option<Timestamp>,
     /// Whether its last run ended well; None: none has ended.
     pub ended_well: Option<bool>,
+    /// How many lines of its output were left out since there were too many; None: all are let through. The daemon counts them.
+    pub lost_lines: Option<u64>,
     /// How many bytes of memory it may use; None: any.
     pub memory_limit: Option<u64>,
 }
@@ -146,6 +148,7 @@ impl Supervisor {
             plans: service.spec().schedule.as_ref().map(|_| service.runs().counters),
             next_run: service.plan(),
             ended_well: service.last().map(End::is_good),
+            lost_lines: None,
             memory_limit: service.spec().max_memory,
         }
     }

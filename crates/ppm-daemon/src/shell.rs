@@ -321,7 +321,8 @@ impl Shell for Hands {
                     self.outcomes.push_back(Event::Listened { read, outcome: Err(why) });
                 }
             }
-            Action::Report { number, report } => {
+            Action::Report { number, mut report } => {
+                self.logs.tell_lost(&mut report);
                 if let Some(looker) = self.lookers.remove(&number) {
                     let _ = looker.send(report); // who does not wait any longer need not be told
                 }

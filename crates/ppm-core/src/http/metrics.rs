@@ -56,7 +56,7 @@ const SERVICE: &[&str] = &["service"];
 const STATES: [Status; 5] = [Status::Created, Status::Running, Status::Finished, Status::Stopped, Status::Crashed];
 
 /// All there are, in their order.
-pub const METRICS: [Metric; 32] = [
+pub const METRICS: [Metric; 33] = [
     gauge("ppm_build_info", &["version"], "Always 1; the version of the daemon.", |report, out| {
         out.sample("", &[("version", &report.version)], 1);
     }),
@@ -229,6 +229,12 @@ pub const METRICS: [Metric; 32] = [
     gauge("ppm_service_open_fds", SERVICE, "Their open descriptors, where the kernel tells.", |report, out| {
         out.of_usage(report, |usage| usage.fds);
     }),
+    counter(
+        "ppm_service_log_dropped_lines_total",
+        SERVICE,
+        "Lines of its output that were left out since there were too many; of services with a `rate_limit`.",
+        |report, out| out.of_figures(report, |figures| figures.lost_lines),
+    ),
     counter("ppm_self_cpu_seconds_total", &[], "Time on processors of the daemon itself.", |report, out| {
         out.of_own(report, |own| Some(own.cpu.as_secs_f64()));
     }),
@@ -363,6 +369,7 @@ mod tests {
             next_run: Some(Timestamp(9_000)),
             ended_well: Some(true),
             memory_limit: Some(1 << 20),
+            lost_lines: Some(9),
         };
         let one = ServiceReport { figures: Some(Box::new(figures)), ..service(row("web", Status::Running), true) };
         Report { own: Some(usage), ..report(vec![one]) }

@@ -26,7 +26,9 @@ pub(super) fn write(report: &Report) -> String {
     for service in &report.services {
         row(&mut rows, &service.row, report.at);
     }
-    let about = format!("ppm {}, process {}, since {}", report.version, report.pid, report.started);
+    let since = report.started.to_string(); // with its milliseconds
+    let since = since.split_once('.').map_or(since.as_str(), |(second, _)| second).replace('T', " ");
+    let about = format!("ppm {}, process {}, since {since} UTC", report.version, report.pid);
     let (mut page, mut rest) = (String::with_capacity(DOCUMENT.len() + rows.len() + 200), DOCUMENT);
     while let Some((before, (name, after))) = rest.split_once("{{").and_then(|(before, rest)| Some((before, rest.split_once("}}")?))) {
         page.push_str(before);
@@ -127,7 +129,7 @@ mod tests {
             "<td class=\"n minor\">in 8s<td class=\"why\">exit code 1, retry 4 in 8s\n",
             "<td class=\"state waiting\">running, not ready",
             "<title>ppm: 2 running, 1 crashed</title>",
-            "ppm 1.2.3, process 1, since 1970-01-01T00:00:00.500Z",
+            "ppm 1.2.3, process 1, since 1970-01-01 00:00:00 UTC",
         ] {
             assert!(page.contains(text), "{text} is not in\n{page}");
         }

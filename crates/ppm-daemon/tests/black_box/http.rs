@@ -163,6 +163,22 @@ fn check_with_promtool(metrics: &str) {
 }
 
 #[test]
+fn lines_that_were_left_out_of_a_log_are_counted() {
+    let setup = Setup::new();
+    let path = setup.path("http.sock");
+    let flood = "i=0; while [ $i -lt 2000 ]; do echo a line of some length; i=$((i + 1)); done; exec sleep 1000";
+    let mut config = at(&path, &[shell("web", flood, &json!({})), shell("quiet", SLEEPS, &json!({"log": false}))]);
+    config["logger"] = json!({"rate_limit": "8KiB/s", "memory": "64KiB"});
+    let _daemon = setup.config(&config).start();
+    until("the loss is counted", || {
+        let metrics = get(&path, "/metrics").body;
+        assert!(!metrics.contains("ppm_service_log_dropped_lines_total{service=\"quiet\"}"), "{metrics}");
+        let lost = metrics.lines().find_map(|line| line.strip_prefix("ppm_service_log_dropped_lines_total{service=\"web\"} "))?;
+        (lost.parse::<u64>().unwrap() >= 1000).then_some(())
+    });
+}
+
+#[test]
 fn nobody_is_ready_any_more_as_soon_as_the_shutdown_begins() {
     let (mut daemon, path) = looked_at(&[shell("web", TIDY, &json!({}))]);
     daemon.lines_in("ready.web");
