@@ -23,6 +23,9 @@ pub const MAX_HEAD: usize = 8 * 1024;
 /// More lines of a head than this are refused.
 const MAX_HEADERS: usize = 64;
 
+/// How many bytes of a client's own text an answer gives back.
+const MAX_ECHO: usize = 100;
+
 /// The first bytes of a client that begins with TLS (RFC 8446: a handshake record).
 const TLS: [u8; 2] = [0x16, 0x03];
 
@@ -130,7 +133,7 @@ impl Asked {
             (None, None) if request.version == Some(0) => {}
             (Some(host), None) if reach == Reach::Open || is_local(host) => {}
             (Some(host), None) => {
-                let text = format!("this is not `{}`: ask for 127.0.0.1 or localhost", host.escape_ascii());
+                let text = format!("this is not `{}`: ask for 127.0.0.1 or localhost", host[..host.len().min(MAX_ECHO)].escape_ascii());
                 return Err(Answer { body, ..Answer::plain(FORBIDDEN, &text) });
             }
             _ => return Err(Answer { body, ..Answer::plain(BAD_REQUEST, "a request of HTTP/1.1 has one `Host`") }),

@@ -15,6 +15,7 @@ use crate::{compare, repository};
 const BEGIN: &str = "cargo test -p ppm-core --test config -->\n";
 
 const ALERTS: &str = "data/prometheus-alerts.yml";
+const TRIALS: &str = "tests/monitoring/alerts.yml";
 const DASHBOARD: &str = "data/grafana-dashboard.json";
 
 #[test]
@@ -70,6 +71,15 @@ fn promtool_takes_the_alerts_and_the_queries_of_the_dashboard() {
     check_rules(&serde_json::json!({"groups": [{"name": "dashboard", "rules": rules}]}).to_string());
 }
 
+#[test]
+fn alerts_tell_of_what_they_are_for_and_every_one_is_tried() {
+    let tried = fs::read_to_string(repository(TRIALS)).unwrap();
+    for name in fs::read_to_string(repository(ALERTS)).unwrap().lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(tried.contains(&format!("alertname: {name}\n")), "{name} is not tried in {TRIALS}");
+    }
+    promtool(&["test", "rules", repository(TRIALS).to_str().unwrap()], "");
+}
+
 fn alerts() -> Vec<String> {
     let file = json_of(&fs::read_to_string(repository(ALERTS)).unwrap()).unwrap();
     let rules = file["groups"][0]["rules"].as_array().unwrap();
@@ -85,19 +95,16 @@ fn dashboard() -> Vec<String> {
 }
 
 fn check_rules(rules: &str) {
-    let begin = || {
-        Command::new("promtool")
-            .args(["check", "rules", "/dev/stdin"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-    };
+    promtool(&["check", "rules", "/dev/stdin"], rules);
+}
+
+fn promtool(arguments: &[&str], input: &str) {
+    let begin = || Command::new("promtool").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut child) = begin() else {
         eprintln!("skipped: there is no promtool");
         return;
     };
-    child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
 }
