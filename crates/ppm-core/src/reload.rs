@@ -15,7 +15,7 @@ use crate::advice;
 use crate::config::{Config, Problems};
 use crate::diff;
 use crate::environment::Surroundings;
-use crate::event::{Action, Cause, ClientId, From, Notice, ServiceId, Stdin, Text};
+use crate::event::{Action, Cause, ClientId, From, NoListener, Notice, ServiceId, Stdin, Text};
 use crate::gather::Gather;
 use crate::journal::{Actor, event_row};
 use crate::line_pattern::LinePattern;
@@ -23,7 +23,7 @@ use crate::logging::Logger;
 use crate::service::{Context, Input, Service, Want};
 use crate::spec::{Command, MAIN, MAX_SERVICES, ServiceSpec, Settings};
 use crate::supervisor::{Entry, Origin, Supervisor, shortened};
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use crate::waiting::{Aim, Kind};
 
 /// Why a configuration could not be had.
@@ -64,9 +64,25 @@ pub(crate) struct Reading {
     /// Those for whom it is read next.
     waiting: VecDeque<Purpose>,
     next: u64,
+    /// A configuration that is used as soon as the daemon answers where it wants it to.
+    listening: Option<(u64, Box<Config>)>,
+    /// The file could not be used when it was last read to be.
+    is_wrong: bool,
+    /// When that was read which is in use; None: when the daemon started.
+    since: Option<Timestamp>,
 }
 
 impl Reading {
+    /// Whether the file could be used when it was last read to be.
+    pub(crate) fn is_right(&self) -> bool {
+        !self.is_wrong
+    }
+
+    /// When that was read which is in use; None: when the daemon started.
+    pub(crate) fn since(&self) -> Option<Timestamp> {
+        self.since
+    }
+
     /// The calls not answered yet.
     pub(crate) fn calls(&self) -> impl Iterator<Item = &From> {
         self.purposes.values().chain(&self.waiting).filter_map(Purpose::call)
@@ -163,8 +179,31 @@ impl Supervisor {
     /// A configuration has been read, or could not be.
     pub(crate) fn config_read(&mut self, now: Now, read: u64, config: Result<Config, NoConfig>) {
         if let Some(purpose) = self.reading.purposes.remove(&read) {
-            self.use_config(now, purpose, config);
+            self.use_config(now, read, purpose, config);
         }
+        if self.reading.listening.is_none() {
+            self.read_next(read);
+        }
+    }
+
+    /// The daemon answers HTTP where a configuration wants it to, which is used now; or it cannot, and nothing is changed.
+    pub(crate) fn listened(&mut self, now: Now, read: u64, outcome: Result<(), NoListener>) {
+        let Some((_, config)) = self.reading.listening.take_if(|(of, _)| *of == read) else { return };
+        if let Some(Purpose::Apply { to, by }) = self.reading.purposes.remove(&read) {
+            match (outcome, self.steps(now, &config)) {
+                (Ok(()), Ok(steps)) => self.apply_config(now, to, by, *config, steps),
+                (Ok(()), Err(error)) => {
+                    self.actions.push(Action::Listen { read, at: self.settings.http.clone() });
+                    self.refuse_reload(to, error);
+                }
+                (Err(why), _) => self.refuse_reload(to, no_listener(why)),
+            }
+        }
+        self.read_next(read);
+    }
+
+    /// The file has been read and dealt with, if that was it: those that wait have their turn.
+    fn read_next(&mut self, read: u64) {
         if self.reading.file == Some(read) {
             self.reading.file = None;
             if let Some(next) = self.reading.waiting.pop_front() {
@@ -173,7 +212,7 @@ impl Supervisor {
         }
     }
 
-    fn use_config(&mut self, now: Now, purpose: Purpose, config: Result<Config, NoConfig>) {
+    fn use_config(&mut self, now: Now, read: u64, purpose: Purpose, config: Result<Config, NoConfig>) {
         match (purpose, config) {
             (Purpose::Check(to, looked_at), Ok(config)) => self.answer(to, checked(&config, &looked_at)),
             (Purpose::Plan(to), Ok(config)) => match self.steps(now, &config) {
@@ -181,11 +220,12 @@ impl Supervisor {
                 Err(error) => self.answer(to, Err(error)),
             },
             (Purpose::Apply { to, by }, Ok(config)) => match self.steps(now, &config) {
-                Ok(steps) => {
-                    self.acting = by;
-                    self.apply_config(now, to, config, steps);
-                    self.acting = None;
+                Ok(_) if config.settings.http != self.settings.http => {
+                    self.actions.push(Action::Listen { read, at: config.settings.http.clone() });
+                    self.reading.purposes.insert(read, Purpose::Apply { to, by });
+                    self.reading.listening = Some((read, Box::new(config)));
                 }
+                Ok(steps) => self.apply_config(now, to, by, config, steps),
                 Err(error) => self.refuse_reload(to, error),
             },
             (Purpose::Plan(to) | Purpose::Check(to, _), Err(why)) => self.answer(to, Err(no_config(why))),
@@ -214,6 +254,7 @@ impl Supervisor {
     }
 
     fn refuse_reload(&mut self, to: Option<From>, error: RpcError) {
+        self.reading.is_wrong = true;
         let text = error.data.as_ref().and_then(|data| data.get("text")?.as_str()).unwrap_or(&error.message);
         self.actions.push(Action::Announce(Notice::Warning(format!("reload: {}", text.replace('\n', "; ")))));
         if let Some(to) = to {
@@ -293,7 +334,9 @@ impl Supervisor {
         }
     }
 
-    fn apply_config(&mut self, now: Now, to: Option<From>, config: Config, steps: Vec<Step>) {
+    fn apply_config(&mut self, now: Now, to: Option<From>, by: Option<Actor>, config: Config, steps: Vec<Step>) {
+        (self.reading.is_wrong, self.reading.since) = (false, Some(now.wall));
+        self.acting = by;
         let outlook = Reload { applied: true, ..self.outlook(&config, &steps) };
         self.actions.push(Action::Announce(Notice::Info(in_words(&outlook))));
         let loggers = self.loggers();
@@ -318,6 +361,7 @@ impl Supervisor {
         if let Some(key) = key {
             self.look_at_waiter(now, key, None);
         }
+        self.acting = None;
     }
 
     /// What becomes of the output of each service, and what is awaited in it.
@@ -427,6 +471,14 @@ fn checked(config: &Config, looked_at: &LookedAt) -> Result<Answer, RpcError> {
 
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn no_listener(why: NoListener) -> RpcError {
+    let NoListener { message, hint } = why;
+    RpcError {
+        data: Some(serde_json::json!({ "hint": hint })),
+        ..RpcError::new(ErrorCode::Refused, format!("{message}; nothing was changed"))
+    }
 }
 
 fn no_config(why: NoConfig) -> RpcError {

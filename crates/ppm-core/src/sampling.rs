@@ -24,7 +24,7 @@ const WINDOW: Duration = Duration::from_millis(200);
 pub(crate) type Run = (Pid, Mono);
 
 /// The last reading of somebody, and of which run.
-type Bases = BTreeMap<Whose, (Run, Usage)>;
+pub(crate) type Bases = BTreeMap<Whose, (Run, Usage)>;
 
 #[derive(Debug)]
 struct Job {
@@ -116,12 +116,11 @@ impl Supervisor {
 
     /// A reading is there: it is the second, or the second follows.
     pub(crate) fn sampled(&mut self, now: Now, sample: u64, usages: Vec<(Whose, Usage)>, container: Option<Container>) {
-        if self.memory_read(now, sample, &usages) {
+        if self.memory_read(now, sample, &usages) || self.report_read(now, sample, &usages) {
             return;
         }
         let Some(mut job) = self.sampling.jobs.remove(&sample) else { return };
-        let readings = self.readings(&job.runs, usages);
-        self.sampling.last.extend(readings.clone());
+        let readings = self.keep_readings(&job.runs, usages);
         self.sampling.container = container.or(self.sampling.container);
         match job.stage {
             Stage::First | Stage::Between(_) => {
@@ -196,7 +195,18 @@ impl Supervisor {
         })
     }
 
-    /// What was read of the runs that are still the same, with counters that do not go back.
+    /// The last reading of somebody, and of which run.
+    pub(crate) fn last_reading(&self, whose: Whose) -> Option<(Run, Usage)> {
+        self.sampling.last.get(&whose).copied()
+    }
+
+    /// Keeps what was read of the runs that are still the same, with counters that do not go back; gives that.
+    pub(crate) fn keep_readings(&mut self, runs: &BTreeMap<Whose, Run>, usages: Vec<(Whose, Usage)>) -> Bases {
+        let readings = self.readings(runs, usages);
+        self.sampling.last.extend(readings.clone());
+        readings
+    }
+
     fn readings(&self, runs: &BTreeMap<Whose, Run>, usages: Vec<(Whose, Usage)>) -> Bases {
         let reading = |(whose, usage): (Whose, Usage)| {
             let run = self.run_of(whose).filter(|run| runs.get(&whose) == Some(run))?;

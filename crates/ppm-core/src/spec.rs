@@ -18,6 +18,7 @@ use crate::environment::{EnvValue, Surroundings, check_references};
 use crate::gather::Gather;
 use crate::hook::{Hook, HookSpec, Program};
 use crate::line_pattern::LinePattern;
+use crate::listen::Listen;
 use crate::logging::{LogChoice, LogKeys};
 use crate::names;
 use crate::probe::{Channel, Check, Health, Readiness, Voice};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub surroundings: Arc<Surroundings>,
     /// What becomes of the output of services; None: they write where the daemon writes.
     pub logger: Option<LogKeys>,
+    /// Where the daemon answers HTTP; None: nowhere.
+    pub http: Option<Listen>,
 }
 
 impl Default for Settings {
@@ -65,6 +68,7 @@ impl Default for Settings {
             state_dir: None,
             surroundings: Arc::default(),
             logger: None,
+            http: None,
         }
     }
 }

@@ -495,6 +495,9 @@ fn bad_syntax(shown: &str, mark: Option<Mark>, text: &str) -> NotYaml {
     if problem.contains("mapping values are not allowed") {
         return not_yaml.hint("put a value that contains `: ` in quotes, or look at the indentation");
     }
+    if problem.contains("did not find expected node content") {
+        return not_yaml.hint("put a value that begins with a bracket in quotes, like \"[::1]:9180\"");
+    }
     if problem.contains("cannot start any token") || context.contains("scanning an alias") || context.contains("scanning an anchor") {
         return not_yaml.hint("put a value that begins with a sign in quotes");
     }
