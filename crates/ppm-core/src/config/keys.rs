@@ -582,7 +582,13 @@ pub const WATCH: Table = Table {
             "What follows: a restart, a signal to the main process, or a program that is run. A service that has ended is started in any case.",
             "signal HUP",
         ),
-        later("gitignore"),
+        here(
+            "gitignore",
+            Kind::Boolean,
+            Value("false"),
+            "Whether what `.gitignore` files leave out is left out here too: those in the folder and above it, up to the one of the repository, and its `.git/info/exclude`.",
+            "true",
+        ),
     ],
 };
 
