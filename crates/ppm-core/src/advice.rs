@@ -24,7 +24,9 @@ pub struct Misfit {
 pub fn warnings(config: &Config) -> Vec<String> {
     let shutdown = config.settings.shutdown_timeout;
     let of_services = config.services.iter().flat_map(|spec| of_schedule(spec).chain(of_stop(spec, shutdown)));
-    config.remarks.iter().cloned().chain(of_services).collect()
+    let open = config.settings.http.iter().filter(|listen| !listen.is_local());
+    let open = open.map(|listen| format!("`http: {listen}`: whoever can reach this address can read what the services are doing"));
+    config.remarks.iter().cloned().chain(open).chain(of_services).collect()
 }
 
 fn of_schedule(spec: &ServiceSpec) -> impl Iterator<Item = String> {

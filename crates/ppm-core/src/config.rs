@@ -25,6 +25,7 @@ pub use problem::{Problem, Problems};
 pub use render::render;
 pub use value::{write_duration, write_size};
 
+use crate::gather::Gather;
 use crate::spec::{InvalidSpec, MAIN, ServiceSpec, Settings};
 use field::Draft;
 use problem::{Complaint, MAX_PROBLEMS, Source, Token};
@@ -84,7 +85,7 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
             None => file.to_owned(),
         };
     }
-    let wanted: BTreeSet<At> = verbatim.iter().map(|verbatim| verbatim.at).chain(remarks.iter().map(|(at, _)| *at)).collect();
+    let wanted: BTreeSet<At> = verbatim.iter().map(|verbatim| verbatim.at).chain(remarks.iter().map(|(at, _)| *at)).gather();
     if !wanted.is_empty() {
         let found = tree::locate(text, &wanted);
         for Verbatim { service, name, at } in verbatim {
@@ -113,7 +114,7 @@ fn problems(text: &str, file: &str, mut drafts: Vec<Draft>) -> Problems {
     drafts.sort_by_key(|draft| draft.at);
     let omitted = drafts.len().saturating_sub(MAX_PROBLEMS);
     drafts.truncate(MAX_PROBLEMS);
-    let wanted: BTreeSet<At> = drafts.iter().flat_map(|draft| [Some(draft.at), draft.first]).flatten().collect();
+    let wanted: BTreeSet<At> = drafts.iter().flat_map(|draft| [Some(draft.at), draft.first]).flatten().gather();
     let (source, found) = (Source::new(text), tree::locate(text, &wanted));
     let list = drafts.into_iter().map(|draft| draft_problem(&source, &found, draft)).collect();
     Problems { omitted, ..Problems::new(file, list) }

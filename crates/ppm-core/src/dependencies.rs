@@ -7,10 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::iter::once;
 
 use ppm_protocol::types::NeedRow;
 
 use crate::event::ServiceId;
+use crate::gather::Gather;
 use crate::names;
 use crate::service::{Input, Run, Service, Want};
 use crate::spec::{InvalidSpec, ServiceSpec, shown};
@@ -248,7 +250,7 @@ impl Dependencies {
 
     /// Who needs this service, by its name or by that of its replicas.
     fn of(&self, spec: &ServiceSpec) -> impl Iterator<Item = ServiceId> {
-        let names = std::iter::once(&spec.name).chain(&spec.replica_of);
+        let names = once(&spec.name).chain(&spec.replica_of);
         names.filter_map(|name| self.dependants.get(name)).flatten().copied()
     }
 }
@@ -321,7 +323,7 @@ impl Supervisor {
 
     /// Whether somebody is ending who needs it: directly, or by way of services that do not run, or that the kernel does not let go.
     fn is_held(&self, id: ServiceId) -> bool {
-        let (mut seen, mut left) = (BTreeSet::from([id]), vec![id]);
+        let (mut seen, mut left): (BTreeSet<_>, _) = (once(id).gather(), vec![id]);
         while let Some(id) = left.pop() {
             for dependant in self.dependants_of(id) {
                 let Some(service) = self.service(dependant).filter(|_| seen.insert(dependant)) else { continue };
@@ -392,7 +394,7 @@ impl Supervisor {
 
     /// Whoever waited for its end to end too.
     pub(crate) fn concern_needs(&mut self, id: ServiceId) {
-        let (mut seen, mut left) = (BTreeSet::from([id]), vec![id]);
+        let (mut seen, mut left): (BTreeSet<_>, _) = (once(id).gather(), vec![id]);
         while let Some(id) = left.pop() {
             let Some(service) = self.service(id) else { continue };
             let needs: Vec<ServiceId> = self.needs(service).collect();
@@ -447,20 +449,22 @@ impl Supervisor {
 
     /// These services in the order in which they are to be told: what needs comes before what it needs where something is
     /// to end, and after it where it is to start. A restart ends those that run first.
-    pub(crate) fn in_order(&self, ids: Vec<ServiceId>, input: &Input) -> Vec<ServiceId> {
+    pub(crate) fn in_order(&self, mut ids: Vec<ServiceId>, input: &Input) -> Vec<ServiceId> {
         if self.dependencies.dependants.is_empty() || ids.len() < 2 {
             return ids;
         }
         let depths = self.depths();
-        let depth = |id: &ServiceId| depths.get(id).copied().unwrap_or(0);
         let ends = |id: &ServiceId| {
             let restarts = *input == Input::Restart && self.service(*id).is_some_and(Service::has_run);
             restarts || matches!(input, Input::Stop | Input::Remove | Input::KillNow)
         };
-        let (mut ending, mut starting): (Vec<ServiceId>, Vec<ServiceId>) = ids.into_iter().partition(ends);
-        ending.sort_by_key(|id| std::cmp::Reverse(depth(id)));
-        starting.sort_by_key(depth);
-        ending.into_iter().chain(starting).collect()
+        // What ends comes first, the highest before what it stands upon; then what starts, from the ground up.
+        let place = |id: &ServiceId| {
+            let depth = depths.get(id).copied().unwrap_or(0);
+            if ends(id) { (0, usize::MAX - depth) } else { (1, depth) }
+        };
+        ids.sort_by_cached_key(place);
+        ids
     }
 
     /// How many services stand one upon the other below each.
@@ -509,7 +513,7 @@ impl Supervisor {
         let links = |spec: &ServiceSpec| -> Vec<String> { spec.depends_on.iter().map(|need| written(&need.service)).collect() };
         let graph: Vec<(&str, Vec<String>)> = others.chain([spec]).map(|spec| (spec.written_name(), links(spec))).collect();
         let graph = graph.iter().map(|(name, needs)| (*name, needs.iter().map(String::as_str).collect()));
-        match find_cycles(&graph.collect()).first() {
+        match find_cycles(&graph.gather()).first() {
             Some(cycle) => Err(in_a_cycle(cycle)),
             None => Ok(()),
         }
@@ -578,7 +582,7 @@ pub(crate) fn find_cycles<'a>(graph: &BTreeMap<&'a str, Vec<&'a str>>) -> Vec<Ve
     let mut done: BTreeSet<&str> = BTreeSet::new();
     for start in graph.keys() {
         let mut path: Vec<(&'a str, usize)> = vec![(start, 0)];
-        let mut on_path: BTreeSet<&'a str> = BTreeSet::from([*start]);
+        let mut on_path: BTreeSet<&'a str> = once(*start).gather();
         while let Some((name, next)) = path.last_mut() {
             let need = graph.get(name).filter(|_| !done.contains(name)).and_then(|needs| needs.get(*next)).copied();
             *next += 1;

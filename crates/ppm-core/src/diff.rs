@@ -105,6 +105,7 @@ pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
         ref state_dir,
         ref surroundings,
         ref logger,
+        ref http,
     } = *old;
     changes.compare("stats_interval", write_duration(stats_interval), write_duration(new.stats_interval));
     changes.compare("restart_interval", write_duration(restart_interval), write_duration(new.restart_interval));
@@ -118,6 +119,7 @@ pub fn settings(old: &Settings, new: &Settings) -> Vec<String> {
     if *logger != new.logger {
         changes.words.push("logger".to_owned());
     }
+    changes.compare("http", or_none(http.as_ref()), or_none(new.http.as_ref()));
     changes.words
 }
 

@@ -13,10 +13,12 @@ use ppm_protocol::{EventRow, Exit, LogSources, Request, RpcError, RpcId, Signal,
 
 use crate::config::Config;
 use crate::hook::Hook;
+use crate::listen::Listen;
 use crate::logging::Logger;
 use crate::notification::Notification;
 use crate::probe::{Outcome, Page, Voice};
 use crate::reload::NoConfig;
+use crate::report::{Depth, Report};
 use crate::spec::{Command, Reach};
 use crate::supervisor::Supervisor;
 use crate::target::Target;
@@ -242,6 +244,20 @@ pub enum Event {
         /// The configuration, or why there is none.
         config: Result<Config, NoConfig>,
     },
+    /// What came of [`Action::Listen`].
+    Listened {
+        /// The action's.
+        read: u64,
+        /// An error: the daemon answers where it did before.
+        outcome: Result<(), NoListener>,
+    },
+    /// Somebody who only looks wants to know how things are; answered by [`Action::Report`].
+    ReportAsked {
+        /// To be given back.
+        number: u64,
+        /// How much of it.
+        depth: Depth,
+    },
     /// The daemon got a signal.
     Signalled(Signal),
     /// The wall clock was set, or may have been.
@@ -358,6 +374,20 @@ pub enum Action {
         /// Where it stands.
         text: Text,
     },
+    /// Answer HTTP there from now on, and nowhere else; answered by [`Event::Listened`].
+    Listen {
+        /// To be given back.
+        read: u64,
+        /// None: nowhere.
+        at: Option<Listen>,
+    },
+    /// How things are, for whoever has asked with [`Event::ReportAsked`].
+    Report {
+        /// The event's.
+        number: u64,
+        /// This.
+        report: Box<Report>,
+    },
     /// Answer a call.
     Respond {
         /// Whom.
@@ -456,6 +486,15 @@ pub struct Planned {
     pub rule: String,
     /// The time.
     pub fire: Timestamp,
+}
+
+/// Why the daemon cannot answer at an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoListener {
+    /// Lower case, without full stop.
+    pub message: String,
+    /// The remedy.
+    pub hint: &'static str,
 }
 
 /// Where a configuration stands.

@@ -58,16 +58,16 @@ impl Flood {
         admitted
     }
 
-    /// A line about what was dropped, when the second is over in which that was.
-    pub fn told(&mut self, now: Mono) -> Option<String> {
+    /// How many lines were dropped and a line about it, when the second is over in which that was.
+    pub fn told(&mut self, now: Mono) -> Option<(u64, String)> {
         if now >= self.since + SECOND { self.told_at_last() } else { None }
     }
 
-    /// A line about what was dropped, since nothing more will be.
-    pub fn told_at_last(&mut self) -> Option<String> {
+    /// The same, since nothing more will be.
+    pub fn told_at_last(&mut self) -> Option<(u64, String)> {
         let Dropped { bytes, lines } = std::mem::take(&mut self.dropped);
-        let lines = if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") };
-        (bytes > 0).then(|| format!("[ppm: {lines} left out ({bytes} bytes): more than {}/s]\n", write_size(self.limit)))
+        let counted = if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") };
+        (bytes > 0).then(|| (lines, format!("[ppm: {counted} left out ({bytes} bytes): more than {}/s]\n", write_size(self.limit))))
     }
 
     /// When something must be told although nothing more may come.
@@ -95,12 +95,12 @@ mod tests {
         let ten = line.repeat(10);
         assert_eq!([0, 300, 600].map(|time| flood.admit(at(time), &ten)), [1000, 1000, 0]);
         assert_eq!((flood.admit(at(700), b"y"), flood.told(at(999)), flood.deadline()), (0, None, Some(at(1000))));
-        assert_eq!(flood.told(at(1000)).unwrap(), "[ppm: 10 lines left out (1001 bytes): more than 2KiB/s]\n");
+        assert_eq!(flood.told(at(1000)).unwrap(), (10, "[ppm: 10 lines left out (1001 bytes): more than 2KiB/s]\n".to_owned()));
         assert_eq!((flood.told(at(1000)), flood.deadline()), (None, None));
         // The next second begins when something comes.
         assert_eq!([5000, 5900].map(|time| flood.admit(at(time), &ten)), [1000, 1000]);
         assert_eq!(flood.admit(at(5999), &line.repeat(3)), 0);
-        assert_eq!(flood.told_at_last().unwrap(), "[ppm: 3 lines left out (300 bytes): more than 2KiB/s]\n");
+        assert_eq!(flood.told_at_last().unwrap(), (3, "[ppm: 3 lines left out (300 bytes): more than 2KiB/s]\n".to_owned()));
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
         for _ in 0..5000 {
             now = now + Duration::from_millis(chance.next() % 80);
             let output: Vec<u8> = (0..chance.next() % 900).map(|_| if chance.next().is_multiple_of(30) { b'\n' } else { b'x' }).collect();
-            told += flood.told(now).map_or(0, |line| line.split(['(', ' ']).nth(6).unwrap().parse::<usize>().unwrap());
+            told += flood.told(now).map_or(0, |(_, line)| line.split(['(', ' ']).nth(6).unwrap().parse::<usize>().unwrap());
             let admitted = flood.admit(now, &output);
             if now >= begin.0 + SECOND {
                 begin = (now, 0);
@@ -120,7 +120,7 @@ mod tests {
             assert!(begin.1 <= 5000);
             (written, passed) = (written + output.len(), passed + admitted);
         }
-        told += flood.told_at_last().map_or(0, |line| line.split(['(', ' ']).nth(6).unwrap().parse::<usize>().unwrap());
+        told += flood.told_at_last().map_or(0, |(_, line)| line.split(['(', ' ']).nth(6).unwrap().parse::<usize>().unwrap());
         assert_eq!(passed + told, written);
         assert!(told > written / 4 && passed > written / 10, "{told} of {written}");
     }

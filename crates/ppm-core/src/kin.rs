@@ -7,8 +7,10 @@
 //! all that is remembered of a number is remembered together with its [`Birth`], or while nobody else can have it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::once;
 
 use crate::event::{Pid, Tree};
+use crate::gather::Gather;
 
 /// When a process was born, in clock ticks since the machine started (proc_pid_stat(5), field 22): together with the
 /// number it tells a process from every other (R19).
@@ -129,7 +131,7 @@ impl Kin {
 
     /// Learns from some processes whose they are. The mark is asked for of orphans, once.
     pub fn learn(&mut self, facts: &[Fact], mark: Mark<'_>) {
-        let by_pid: BTreeMap<Pid, &Fact> = facts.iter().map(|fact| (fact.pid, fact)).collect();
+        let by_pid: BTreeMap<Pid, &Fact> = facts.iter().map(|fact| (fact.pid, fact)).gather();
         let mut owners = BTreeMap::new();
         for fact in facts {
             self.find_owner(fact, &by_pid, &mut owners, mark);
@@ -147,14 +149,14 @@ impl Kin {
 
     /// Learns from all processes that there are; whoever is not among them, and no child, is no more.
     pub fn learn_all(&mut self, facts: &[Fact], mark: Mark<'_>) {
-        let alive: BTreeSet<(Pid, Birth)> = facts.iter().map(|fact| (fact.pid, fact.birth)).collect();
+        let alive: BTreeSet<(Pid, Birth)> = facts.iter().map(|fact| (fact.pid, fact.birth)).gather();
         self.members.retain(|pid, member| member.is_child || alive.contains(&(*pid, member.birth)));
         self.learn(facts, mark);
     }
 
     /// Forgets whoever is not among these: all processes that there are, with the dead that have not been reaped.
     pub fn keep_only(&mut self, facts: &[Fact]) {
-        let there: BTreeSet<(Pid, Birth)> = facts.iter().map(|fact| (fact.pid, fact.birth)).collect();
+        let there: BTreeSet<(Pid, Birth)> = facts.iter().map(|fact| (fact.pid, fact.birth)).gather();
         self.members.retain(|pid, member| there.contains(&(*pid, member.birth)));
     }
 
@@ -261,8 +263,8 @@ enum Looked {
 
 /// All that descends from this process.
 pub fn descendants(of: Pid, facts: &[Fact]) -> Vec<Fact> {
-    let by_pid: BTreeMap<Pid, &Fact> = facts.iter().map(|fact| (fact.pid, fact)).collect();
-    let mut known = BTreeMap::from([(of, true)]);
+    let by_pid: BTreeMap<Pid, &Fact> = facts.iter().map(|fact| (fact.pid, fact)).gather();
+    let mut known: BTreeMap<Pid, bool> = once((of, true)).gather();
     for fact in facts {
         let mut way = Vec::new();
         let mut at = fact;

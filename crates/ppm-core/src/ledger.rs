@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Pid, Running, ServiceId, Tree};
+use crate::gather::Gather;
 use crate::kin::{Birth, Fact, Kin};
 
 /// The name of the service in the environment of a process, if it can be read.
@@ -40,11 +41,11 @@ impl Ledger {
     /// The service of each of these: all processes that there are, with the dead that have not been reaped. `running` are
     /// all services with a main process; one whose process is not the daemon's child any more has ended since.
     pub fn owners(&mut self, running: &[Running], facts: &[Fact], mark: Mark<'_>) -> Vec<Option<ServiceId>> {
-        let parents: BTreeMap<Pid, Pid> = facts.iter().map(|fact| (fact.pid, fact.parent)).collect();
+        let parents: BTreeMap<Pid, Pid> = facts.iter().map(|fact| (fact.pid, fact.parent)).gather();
         let live = running.iter().filter(|running| parents.get(&running.pid) == Some(&self.daemon));
-        self.kin.lead_only(live.map(|running| (running.pid, Tree::main(running.id))).collect());
+        self.kin.lead_only(live.map(|running| (running.pid, Tree::main(running.id))).gather());
         self.kin.keep_only(facts);
-        let names: BTreeMap<&str, ServiceId> = running.iter().map(|running| (running.name.as_str(), running.id)).collect();
+        let names: BTreeMap<&str, ServiceId> = running.iter().map(|running| (running.name.as_str(), running.id)).gather();
         self.kin.learn(facts, &mut |pid| names.get(mark(pid)?.as_str()).copied().map(Tree::main));
         facts.iter().map(|fact| Some(self.kin.owner(fact.pid, fact.birth)?.id)).collect()
     }

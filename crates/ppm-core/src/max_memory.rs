@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::event::{Action, Detail, Notice, ServiceId, Whose};
+use crate::gather::Gather;
 use crate::sampling::Run;
 use crate::service::Input;
 use crate::size;
@@ -87,7 +88,7 @@ impl Supervisor {
     /// What a look has shown; false: the sample was no look.
     pub(crate) fn memory_read(&mut self, now: Now, sample: u64, usages: &[(Whose, Usage)]) -> bool {
         let Some(look) = self.memory.look.take_if(|look| look.sample == sample) else { return false };
-        let usages: BTreeMap<Whose, &Usage> = usages.iter().map(|(whose, usage)| (*whose, usage)).collect();
+        let usages: BTreeMap<Whose, &Usage> = usages.iter().map(|(whose, usage)| (*whose, usage)).gather();
         let mut near = Vec::new();
         for (whose, run) in look.runs {
             let Some((id, max)) = whose.and_then(|id| Some((id, self.service(id)?.spec().max_memory?))) else { continue };

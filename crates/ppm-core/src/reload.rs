@@ -15,13 +15,14 @@ use crate::advice;
 use crate::config::{Config, Problems};
 use crate::diff;
 use crate::environment::Surroundings;
-use crate::event::{Action, Cause, ClientId, From, Notice, ServiceId, Stdin, Text};
+use crate::event::{Action, Cause, ClientId, From, NoListener, Notice, ServiceId, Stdin, Text};
+use crate::gather::Gather;
 use crate::journal::{Actor, event_row};
 use crate::logging::Logger;
 use crate::service::{Context, Input, Service, Want};
 use crate::spec::{Command, MAIN, MAX_SERVICES, ServiceSpec, Settings};
 use crate::supervisor::{Entry, Origin, Supervisor, shortened};
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 use crate::waiting::{Aim, Kind};
 
 /// Why a configuration could not be had.
@@ -62,9 +63,25 @@ pub(crate) struct Reading {
     /// Those for whom it is read next.
     waiting: VecDeque<Purpose>,
     next: u64,
+    /// A configuration that is used as soon as the daemon answers where it wants it to.
+    listening: Option<(u64, Box<Config>)>,
+    /// The file could not be used when it was last read to be.
+    is_wrong: bool,
+    /// When that was read which is in use; None: when the daemon started.
+    since: Option<Timestamp>,
 }
 
 impl Reading {
+    /// Whether the file could be used when it was last read to be.
+    pub(crate) fn is_right(&self) -> bool {
+        !self.is_wrong
+    }
+
+    /// When that was read which is in use; None: when the daemon started.
+    pub(crate) fn since(&self) -> Option<Timestamp> {
+        self.since
+    }
+
     /// The calls not answered yet.
     pub(crate) fn calls(&self) -> impl Iterator<Item = &From> {
         self.purposes.values().chain(&self.waiting).filter_map(Purpose::call)
@@ -161,8 +178,31 @@ impl Supervisor {
     /// A configuration has been read, or could not be.
     pub(crate) fn config_read(&mut self, now: Now, read: u64, config: Result<Config, NoConfig>) {
         if let Some(purpose) = self.reading.purposes.remove(&read) {
-            self.use_config(now, purpose, config);
+            self.use_config(now, read, purpose, config);
         }
+        if self.reading.listening.is_none() {
+            self.read_next(read);
+        }
+    }
+
+    /// The daemon answers HTTP where a configuration wants it to, which is used now; or it cannot, and nothing is changed.
+    pub(crate) fn listened(&mut self, now: Now, read: u64, outcome: Result<(), NoListener>) {
+        let Some((_, config)) = self.reading.listening.take_if(|(of, _)| *of == read) else { return };
+        if let Some(Purpose::Apply { to, by }) = self.reading.purposes.remove(&read) {
+            match (outcome, self.steps(now, &config)) {
+                (Ok(()), Ok(steps)) => self.apply_config(now, to, by, *config, steps),
+                (Ok(()), Err(error)) => {
+                    self.actions.push(Action::Listen { read, at: self.settings.http.clone() });
+                    self.refuse_reload(to, error);
+                }
+                (Err(why), _) => self.refuse_reload(to, no_listener(why)),
+            }
+        }
+        self.read_next(read);
+    }
+
+    /// The file has been read and dealt with, if that was it: those that wait have their turn.
+    fn read_next(&mut self, read: u64) {
         if self.reading.file == Some(read) {
             self.reading.file = None;
             if let Some(next) = self.reading.waiting.pop_front() {
@@ -171,7 +211,7 @@ impl Supervisor {
         }
     }
 
-    fn use_config(&mut self, now: Now, purpose: Purpose, config: Result<Config, NoConfig>) {
+    fn use_config(&mut self, now: Now, read: u64, purpose: Purpose, config: Result<Config, NoConfig>) {
         match (purpose, config) {
             (Purpose::Check(to, looked_at), Ok(config)) => self.answer(to, checked(&config, &looked_at)),
             (Purpose::Plan(to), Ok(config)) => match self.steps(now, &config) {
@@ -179,11 +219,12 @@ impl Supervisor {
                 Err(error) => self.answer(to, Err(error)),
             },
             (Purpose::Apply { to, by }, Ok(config)) => match self.steps(now, &config) {
-                Ok(steps) => {
-                    self.acting = by;
-                    self.apply_config(now, to, config, steps);
-                    self.acting = None;
+                Ok(_) if config.settings.http != self.settings.http => {
+                    self.actions.push(Action::Listen { read, at: config.settings.http.clone() });
+                    self.reading.purposes.insert(read, Purpose::Apply { to, by });
+                    self.reading.listening = Some((read, Box::new(config)));
                 }
+                Ok(steps) => self.apply_config(now, to, by, config, steps),
                 Err(error) => self.refuse_reload(to, error),
             },
             (Purpose::Plan(to) | Purpose::Check(to, _), Err(why)) => self.answer(to, Err(no_config(why))),
@@ -212,6 +253,7 @@ impl Supervisor {
     }
 
     fn refuse_reload(&mut self, to: Option<From>, error: RpcError) {
+        self.reading.is_wrong = true;
         let text = error.data.as_ref().and_then(|data| data.get("text")?.as_str()).unwrap_or(&error.message);
         self.actions.push(Action::Announce(Notice::Warning(format!("reload: {}", text.replace('\n', "; ")))));
         if let Some(to) = to {
@@ -226,7 +268,7 @@ impl Supervisor {
         for spec in &config.services {
             steps.push(self.step_to(now, spec, &config.settings)?);
         }
-        let kept: BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).collect();
+        let kept: BTreeSet<&str> = config.services.iter().map(|spec| spec.name.as_str()).gather();
         for entry in self.services.values().filter(|entry| entry.origin == Origin::File && entry.service.want() != Want::Gone) {
             let name = &entry.service.spec().name;
             if !kept.contains(name.as_str()) {
@@ -291,7 +333,9 @@ impl Supervisor {
         }
     }
 
-    fn apply_config(&mut self, now: Now, to: Option<From>, config: Config, steps: Vec<Step>) {
+    fn apply_config(&mut self, now: Now, to: Option<From>, by: Option<Actor>, config: Config, steps: Vec<Step>) {
+        (self.reading.is_wrong, self.reading.since) = (false, Some(now.wall));
+        self.acting = by;
         let outlook = Reload { applied: true, ..self.outlook(&config, &steps) };
         self.actions.push(Action::Announce(Notice::Info(in_words(&outlook))));
         let loggers = self.loggers();
@@ -304,7 +348,7 @@ impl Supervisor {
         let aims = todo.iter().filter_map(|(id, todo)| Some((*id, self.aim_of_reload(*id, *todo)?))).collect();
         let key = to.map(|to| self.wait_for(to, Kind::Reload(Box::new(outlook)), aims, Vec::new()));
         let order = self.in_order(todo.iter().map(|(id, _)| *id).collect(), &Input::Restart);
-        let todo: BTreeMap<ServiceId, Todo> = todo.into_iter().collect();
+        let todo: BTreeMap<ServiceId, Todo> = todo.into_iter().gather();
         for (id, todo) in order.into_iter().filter_map(|id| Some((id, *todo.get(&id)?))) {
             match todo {
                 Todo::Nothing => {}
@@ -316,12 +360,13 @@ impl Supervisor {
         if let Some(key) = key {
             self.look_at_waiter(now, key, None);
         }
+        self.acting = None;
     }
 
     /// What becomes of the output of each service.
     fn loggers(&self) -> BTreeMap<ServiceId, Option<Logger>> {
         let common = self.settings.logger.as_ref();
-        self.services().map(|service| (service.id(), service.spec().log.logger(common))).collect()
+        self.services().map(|service| (service.id(), service.spec().log.logger(common))).gather()
     }
 
     /// Tells where output goes by now that went elsewhere before. What is not captured is so until its next start, and
@@ -424,6 +469,14 @@ fn checked(config: &Config, looked_at: &LookedAt) -> Result<Answer, RpcError> {
 
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn no_listener(why: NoListener) -> RpcError {
+    let NoListener { message, hint } = why;
+    RpcError {
+        data: Some(serde_json::json!({ "hint": hint })),
+        ..RpcError::new(ErrorCode::Refused, format!("{message}; nothing was changed"))
+    }
 }
 
 fn no_config(why: NoConfig) -> RpcError {

@@ -513,7 +513,7 @@ fn unsuitable(service: &Service, input: &Input) -> Option<String> {
     (*input == Input::Reschedule && service.spec().schedule.is_none()).then(|| format!("`{name}` has no schedule"))
 }
 
-fn is_well(service: &Service) -> bool {
+pub(crate) fn is_well(service: &Service) -> bool {
     let waits_for_schedule = service.plan().is_some() && !service.is_busy() && service.status() != Status::Crashed;
     let has_ended_well = service.run() == Run::Idle && service.status() == Status::Finished;
     !service.is_active() || service.is_ready() || waits_for_schedule || has_ended_well

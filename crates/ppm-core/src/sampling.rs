@@ -11,6 +11,7 @@ use ppm_protocol::StatsRow;
 use ppm_protocol::message::Answer;
 
 use crate::event::{Action, ClientId, Detail, From, Pid, Running, ServiceId, Whose};
+use crate::gather::Gather;
 use crate::service::Service;
 use crate::supervisor::Supervisor;
 use crate::time::{Mono, Now};
@@ -23,7 +24,7 @@ const WINDOW: Duration = Duration::from_millis(200);
 pub(crate) type Run = (Pid, Mono);
 
 /// The last reading of somebody, and of which run.
-type Bases = BTreeMap<Whose, (Run, Usage)>;
+pub(crate) type Bases = BTreeMap<Whose, (Run, Usage)>;
 
 #[derive(Debug)]
 struct Job {
@@ -106,7 +107,7 @@ impl Supervisor {
         self.sampling.next += 1;
         let has_bases = whose.iter().all(|whose| self.has_base(now, *whose));
         let base = |whose: &Whose| Some((*whose, *self.sampling.last.get(whose)?));
-        let bases = if has_bases { whose.iter().filter_map(base).collect() } else { Bases::new() };
+        let bases = if has_bases { whose.iter().filter_map(base).gather() } else { Bases::new() };
         let container = self.sampling.container.filter(|_| has_bases);
         let stage = if has_bases { Stage::Last } else { Stage::First };
         self.sampling.jobs.insert(sample, Job { to, whose, runs: BTreeMap::new(), stage, wanted, bases, container });
@@ -115,12 +116,11 @@ impl Supervisor {
 
     /// A reading is there: it is the second, or the second follows.
     pub(crate) fn sampled(&mut self, now: Now, sample: u64, usages: Vec<(Whose, Usage)>, container: Option<Container>) {
-        if self.memory_read(now, sample, &usages) {
+        if self.memory_read(now, sample, &usages) || self.report_read(now, sample, &usages) {
             return;
         }
         let Some(mut job) = self.sampling.jobs.remove(&sample) else { return };
-        let readings = self.readings(&job.runs, usages);
-        self.sampling.last.extend(readings.clone());
+        let readings = self.keep_readings(&job.runs, usages);
         self.sampling.container = container.or(self.sampling.container);
         match job.stage {
             Stage::First | Stage::Between(_) => {
@@ -168,7 +168,7 @@ impl Supervisor {
     }
 
     fn have_read(&mut self, sample: u64, whose: &[Whose], detail: Detail) -> BTreeMap<Whose, Run> {
-        let runs: BTreeMap<Whose, Run> = whose.iter().filter_map(|whose| Some((*whose, self.run_of(*whose)?))).collect();
+        let runs: BTreeMap<Whose, Run> = whose.iter().filter_map(|whose| Some((*whose, self.run_of(*whose)?))).gather();
         let whose = whose.iter().filter(|whose| runs.contains_key(whose)).copied().collect();
         self.actions.push(Action::Sample { sample, whose, running: self.running(), detail });
         runs
@@ -195,14 +195,25 @@ impl Supervisor {
         })
     }
 
-    /// What was read of the runs that are still the same, with counters that do not go back.
+    /// The last reading of somebody, and of which run.
+    pub(crate) fn last_reading(&self, whose: Whose) -> Option<(Run, Usage)> {
+        self.sampling.last.get(&whose).copied()
+    }
+
+    /// Keeps what was read of the runs that are still the same, with counters that do not go back; gives that.
+    pub(crate) fn keep_readings(&mut self, runs: &BTreeMap<Whose, Run>, usages: Vec<(Whose, Usage)>) -> Bases {
+        let readings = self.readings(runs, usages);
+        self.sampling.last.extend(readings.clone());
+        readings
+    }
+
     fn readings(&self, runs: &BTreeMap<Whose, Run>, usages: Vec<(Whose, Usage)>) -> Bases {
         let reading = |(whose, usage): (Whose, Usage)| {
             let run = self.run_of(whose).filter(|run| runs.get(&whose) == Some(run))?;
             let earlier = self.sampling.last.get(&whose).filter(|(of, _)| *of == run);
             Some((whose, (run, earlier.map_or(usage, |(_, earlier)| usage.following(earlier)))))
         };
-        usages.into_iter().filter_map(reading).collect()
+        usages.into_iter().filter_map(reading).gather()
     }
 
     fn stats_row(&self, now: Now, whose: Whose, bases: &Bases, readings: &Bases) -> Option<StatsRow> {

@@ -61,6 +61,7 @@ use crate::probe::Outcome as Probed;
 use crate::runs::{self, Ended, Outcome, Record, Runs};
 use crate::schedule::{Missed, Overlap, Retry};
 use crate::spec::{Reach, RestartWhen, ServiceSpec};
+use crate::tally::Tally;
 use crate::time::{Mono, Now, Timestamp, brief};
 use crate::watch::Changes;
 use changing::Changing;
@@ -327,6 +328,21 @@ impl Live {
 }
 
 impl End {
+    /// Whether it was a good one: by itself, or as it was asked to.
+    pub fn is_good(&self) -> bool {
+        match self.how {
+            How::Finished | How::Obeyed => true,
+            How::Crashed
+            | How::OutOfMemory
+            | How::DiedStopping
+            | How::Overran(_)
+            | How::TimedOut(_)
+            | How::Unwell(_)
+            | How::Outgrew { .. }
+            | How::NotStarted(_) => false,
+        }
+    }
+
     /// The exit code that tells of it to whoever started the daemon: its own, 128 + n for signal n, and the shell's for
     /// what could not be executed (R28).
     pub fn code(&self) -> u8 {
@@ -516,6 +532,7 @@ pub struct Service {
     /// What it waits for, while it is [`Run::Blocked`].
     missing: Vec<Missing>,
     runs: Runs,
+    tally: Tally,
     /// Planned runs that were left out since the run before lasted; of this run.
     skips: u32,
     advised: bool,
@@ -563,6 +580,7 @@ impl Service {
             fired: None,
             missing: Vec::new(),
             runs: Runs::default(),
+            tally: Tally::default(),
             skips: 0,
             advised: false,
             changing: Changing::default(),
@@ -1418,6 +1436,9 @@ impl Service {
         self.run = Run::Up(live);
         self.attempts += 1;
         self.starts += 1;
+        if self.starts > 1 {
+            self.tally.restarted(cause);
+        }
         self.started = Some(ctx.now.wall);
         self.skips = 0;
         self.note_run(ctx, cause);
@@ -1437,6 +1458,7 @@ impl Service {
 
     fn spawn_failed(&mut self, ctx: &Context<'_>, cause: Cause, error: &NoStart, out: &mut Vec<Effect>) {
         self.attempts += 1;
+        self.tally.failed_starts += 1;
         self.crashes = self.crashes.saturating_add(1);
         self.ended = Some(ctx.now.wall);
         let why: String = error.why.chars().take(LONGEST_REASON).collect();
@@ -1509,6 +1531,10 @@ impl Service {
         self.crashes = self.crashes(ctx.now); // a run longer than `reset_after`, however it ended, makes them forgotten
         self.ended = Some(ctx.now.wall);
         self.runs.end(Ended { at: ctx.now.wall, exit: Some(exit), outcome: Outcome::of(&how) });
+        self.tally.exited(exit);
+        if how == How::Finished {
+            self.tally.succeeded = Some(ctx.now.wall);
+        }
         self.last = Some(End { how, exit: Some(exit), left, at: ctx.now.mono });
         let reason = self.last_in_words();
         out.push(Effect::Told { kind: EventKind::Exited, pid: Some(pid), exit: Some(exit), reason });

@@ -15,7 +15,9 @@ use ppm_protocol::message::AddService;
 use crate::attributes::{Attributes, User};
 use crate::dependencies::{Need, OnDependencyRestart};
 use crate::environment::{EnvValue, Surroundings, check_references};
+use crate::gather::Gather;
 use crate::hook::{Hook, HookSpec, Program};
+use crate::listen::Listen;
 use crate::logging::{LogChoice, LogKeys};
 use crate::names;
 use crate::probe::{Channel, Check, Health, Readiness, Voice};
@@ -49,6 +51,8 @@ pub struct Settings {
     pub surroundings: Arc<Surroundings>,
     /// What becomes of the output of services; None: they write where the daemon writes.
     pub logger: Option<LogKeys>,
+    /// Where the daemon answers HTTP; None: nowhere.
+    pub http: Option<Listen>,
 }
 
 impl Default for Settings {
@@ -63,6 +67,7 @@ impl Default for Settings {
             state_dir: None,
             surroundings: Arc::default(),
             logger: None,
+            http: None,
         }
     }
 }
@@ -368,7 +373,7 @@ pub fn replica_name(of: &str, number: u32) -> String {
 
 /// Gives every service without an id the next free number, from 1, in order.
 pub fn assign_ids(services: &mut [ServiceSpec]) {
-    let taken: BTreeSet<u32> = services.iter().filter_map(|service| service.id).collect();
+    let taken: BTreeSet<u32> = services.iter().filter_map(|service| service.id).gather();
     let mut free = (1..).filter(|id| !taken.contains(id));
     for service in services.iter_mut().filter(|service| service.id.is_none()) {
         service.id = free.next();

@@ -27,6 +27,7 @@ use crate::max_memory::MemoryWatch;
 use crate::oom::OomKills;
 use crate::planning::Plan;
 use crate::reload::Reading;
+use crate::report::Reports;
 use crate::sampling::Sampling;
 use crate::schedule::Missed;
 use crate::service::{Context, Effect, End, HookEffect, HookInput, Input, Run, Service, exit_code};
@@ -146,6 +147,7 @@ pub struct Supervisor {
     pub(crate) guests: Guests,
     pub(crate) attached: Attached,
     pub(crate) reading: Reading,
+    pub(crate) reports: Reports,
     pub(crate) dependencies: Dependencies,
     uids: BTreeMap<ClientId, u32>,
     /// Who is behind what is being handled.
@@ -196,6 +198,7 @@ impl Supervisor {
             guests: Guests::default(),
             attached: Attached::default(),
             reading: Reading::default(),
+            reports: Reports::default(),
             dependencies: Dependencies::default(),
             uids: BTreeMap::new(),
             acting: None,
@@ -284,6 +287,8 @@ impl Supervisor {
             Event::FilesChanged { id, changes } => self.step(now, id, &Input::FilesChanged(changes)),
             Event::Sampled { sample, usages, container } => self.sampled(now, sample, usages, container),
             Event::ConfigRead { read, config } => self.config_read(now, read, config),
+            Event::Listened { read, outcome } => self.listened(now, read, outcome),
+            Event::ReportAsked { number, depth } => self.report_asked(now, number, depth),
             Event::Signalled(signal) => {
                 self.acting = Some(Actor::Signal(signal));
                 self.signalled(now, signal);

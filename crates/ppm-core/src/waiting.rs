@@ -11,6 +11,7 @@ use ppm_protocol::{Changed, ErrorCode, Failure, Reload, RpcError, ServiceRow, St
 
 use crate::dependencies::{self, Lack};
 use crate::event::{Action, ClientId, From, ServiceId};
+use crate::gather::Gather;
 use crate::service::{Input, Run, STUCK_AFTER, Service};
 use crate::supervisor::Supervisor;
 use crate::time::{Mono, Now, brief};
@@ -120,8 +121,8 @@ impl Waiting {
     /// What must hold between any two events; for tests.
     pub(crate) fn check_invariants(&self) -> Result<(), String> {
         let awaited: BTreeSet<(ServiceId, u64)> =
-            self.waiters.iter().flat_map(|(key, waiter)| waiter.left.keys().map(|id| (*id, *key))).collect();
-        let deadlines: BTreeSet<(Mono, u64)> = self.waiters.iter().filter_map(|(key, waiter)| Some((waiter.deadline?, *key))).collect();
+            self.waiters.iter().flat_map(|(key, waiter)| waiter.left.keys().map(|id| (*id, *key))).gather();
+        let deadlines: BTreeSet<(Mono, u64)> = self.waiters.iter().filter_map(|(key, waiter)| Some((waiter.deadline?, *key))).gather();
         let idle: Vec<&From> = self.waiters.values().filter(|waiter| waiter.left.is_empty()).map(|waiter| &waiter.to).collect();
         if (&awaited, &deadlines) != (&self.awaited, &self.deadlines) {
             return Err(format!("awaited are {awaited:?} and {deadlines:?}, indexed {:?} and {:?}", self.awaited, self.deadlines));
@@ -164,7 +165,7 @@ impl Supervisor {
     /// Keeps a call until its services are where it wants them. Must come before the steps that get them there.
     pub(crate) fn wait_for(&mut self, to: From, kind: Kind, aims: Vec<(ServiceId, Aim)>, failed: Vec<Failure>) -> u64 {
         let services = aims.iter().map(|(id, _)| *id).collect();
-        let left = aims.into_iter().collect();
+        let left = aims.into_iter().gather();
         self.waiting.insert(Waiter { to, kind, services, left, removed: BTreeMap::new(), failed, deadline: None })
     }
 

@@ -18,6 +18,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm-protocol", "serde", "the values on the wire"),
     ("ppm-protocol", "serde_json", "the lines on the wire"),
     ("ppm-core", "cron", "reads the numeric fields of a schedule"),
+    ("ppm-core", "httparse", "reads the heads of requests of strangers"),
     ("ppm-core", "humantime", "durations as people write them"),
     ("ppm-core", "jiff", "zones, their changes of clocks, and civil dates"),
     ("ppm-core", "ppm-protocol", "requests, answers and rows"),

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nix::unistd::getpid;
 use ppm_core::event::{Event, Group, Part, Pid, ServiceId, Tree};
+use ppm_core::gather::Gather;
 use ppm_core::hook::Hook;
 use ppm_core::kin::{Birth, Kin, descendants};
 use ppm_core::oom::may_be_one;
@@ -232,7 +233,7 @@ impl Children {
         }));
         self.events.extend(strayed.into_iter().map(|Tree { id, part }| Event::Strayed { id, part }));
         self.leftovers.extend(left.into_values());
-        let groups: BTreeSet<Pid> = self.groups_left().map(|(_, group)| group).collect();
+        let groups: BTreeSet<Pid> = self.groups_left().map(|(_, group)| group).gather();
         self.kin.bury(|pid| groups.contains(&pid));
         taken
     }
@@ -362,7 +363,7 @@ impl Children {
         for wanted in wanted {
             of.entry(wanted.of).or_default().push(*wanted);
         }
-        let groups: BTreeMap<Tree, Pid> = self.kin.leaders().chain(self.groups_left()).collect();
+        let groups: BTreeMap<Tree, Pid> = self.kin.leaders().chain(self.groups_left()).gather();
         let mut targets = Vec::new();
         let mut reached = Vec::new();
         for relative in self.kin.relatives().filter(|relative| groups.get(&relative.of) != Some(&relative.group)) {
@@ -384,10 +385,10 @@ impl Children {
     /// Kills all groups of strays that are pinned by a child of the daemon: nobody escapes that by forking and ending, as
     /// a process may that is killed by its number.
     fn kill_groups(&self, kills: &[Wanted], census: &mut Census) {
-        let killed: BTreeSet<Tree> = kills.iter().map(|wanted| wanted.of).collect();
-        let main: BTreeSet<Pid> = self.kin.leaders().chain(self.groups_left()).map(|(_, group)| group).collect();
+        let killed: BTreeSet<Tree> = kills.iter().map(|wanted| wanted.of).gather();
+        let main: BTreeSet<Pid> = self.kin.leaders().chain(self.groups_left()).map(|(_, group)| group).gather();
         let children = self.kin.relatives().filter(|relative| relative.is_child && killed.contains(&relative.of));
-        let groups: BTreeSet<Pid> = children.filter_map(|child| census.group(child.pid)).collect();
+        let groups: BTreeSet<Pid> = children.filter_map(|child| census.group(child.pid)).gather();
         for group in groups.difference(&main) {
             let _ = reap::signal(*group, Signal::KILL, Reach::Group); // who may not be killed is told of one by one
         }

@@ -157,7 +157,7 @@ fn remove_stale(path: &Path) -> Result<(), NoSocket> {
 
 /// Whether it may be somebody's: only a refused connection tells that nobody listens (R54). Does not wait for who
 /// listens but accepts nobody.
-fn is_live(path: &Path) -> bool {
+pub fn is_live(path: &Path) -> bool {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let attempt = UnixAddr::new(path).and_then(|address| {
         let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -255,6 +255,11 @@ impl Clients {
     pub fn new(inbox: mpsc::Sender<Wake>, files: u64) -> Clients {
         let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(MAX_CLIENTS).clamp(1, MAX_CLIENTS);
         Clients { clients: BTreeMap::new(), next: 1, most, inbox }
+    }
+
+    /// Where their requests go, and all else that the loop is to hear of.
+    pub fn inbox(&self) -> mpsc::Sender<Wake> {
+        self.inbox.clone()
     }
 
     /// Takes up a connection, if its peer is root or the daemon's own user; another may have to go for it.

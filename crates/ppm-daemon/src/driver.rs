@@ -9,11 +9,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ppm_core::config::Config;
-use ppm_core::event::{ClientId, Event, From, Pid, ServiceId, turn};
+use ppm_core::event::{ClientId, Event, From, NoListener, Pid, ServiceId, turn};
 use ppm_core::notification::Notification;
 use ppm_core::oom::may_be_one;
 use ppm_core::probe::Outcome;
 use ppm_core::reload::NoConfig;
+use ppm_core::report::{Depth, Report};
 use ppm_core::supervisor::Supervisor;
 use ppm_core::time::Mono;
 use ppm_core::watch::Changes;
@@ -68,6 +69,12 @@ pub enum Wake {
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
     /// Files changed that are watched for a service; the number tells since when they have been.
     FilesChanged(ServiceId, u64, Changes),
+    /// Somebody who only looks wants to know whether the loop turns.
+    Pulse(oneshot::Sender<()>),
+    /// Somebody who only looks wants to know how things are.
+    ReportAsked(Depth, oneshot::Sender<Box<Report>>),
+    /// The address was changed at which those are answered, or could not be.
+    Listened(u64, Result<(), NoListener>),
     /// What is watched, for a call.
     Watched(From, Box<Watched>),
     /// What must outlive the daemon was written, or could not be.
@@ -254,6 +261,12 @@ impl Driver {
                     self.tell(Event::Notified { id, notification: Notification::ready() });
                 }
             }
+            Wake::Pulse(to) => drop(to.send(())), // who does not wait any longer need not be told
+            Wake::ReportAsked(depth, to) => {
+                let number = self.hands.looks(to);
+                self.tell(Event::ReportAsked { number, depth });
+            }
+            Wake::Listened(read, outcome) => self.tell(Event::Listened { read, outcome }),
             Wake::Remembered(outcome) => self.hands.memory.written(outcome),
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use nix::unistd;
 use ppm_core::event::{Pid, ServiceId};
+use ppm_core::gather::Gather;
 use ppm_core::kin::{Birth, Kin};
 use ppm_core::ledger::Escaped;
 use ppm_core::usage::Spent;
@@ -54,6 +55,6 @@ impl Expenses {
 
     /// Whose end is to be watched out for, from now on.
     pub fn watch_out_for(&mut self, escaped: Vec<Escaped>) {
-        self.escaped = escaped.into_iter().map(|escaped| (escaped.pid, (escaped.birth, escaped.of))).collect();
+        self.escaped = escaped.into_iter().map(|escaped| (escaped.pid, (escaped.birth, escaped.of))).gather();
     }
 }

@@ -12,6 +12,7 @@ mod driver;
 mod expenses;
 mod files;
 mod host;
+mod http;
 mod limits;
 mod loader;
 mod log;
@@ -35,7 +36,7 @@ use std::process::ExitCode;
 use jiff::tz::TimeZone;
 use nix::unistd::Uid;
 use ppm_core::config::Config;
-use ppm_core::event::{Pid, Planned};
+use ppm_core::event::{NoListener, Pid, Planned};
 use ppm_core::reload::NoConfig;
 use ppm_core::schedule::Missed;
 use ppm_core::spec::{InvalidSpec, ServiceSpec};
@@ -151,6 +152,7 @@ fn serve(options: &Options) -> Result<u8, Failure> {
     let path = socket::path(options.socket.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
     let (listener, address) = control::bind(&path)
         .map_err(|error| Failure { message: format!("error: {}\n  hint: {}", error.message, error.hint), code: EXIT_SOCKET })?;
+    let http = config.settings.http.as_ref().map(http::Listener::bind).transpose().map_err(no_listener)?;
     runtime.block_on(async {
         let (sender, inbox) = mpsc::channel(INBOX);
         let listener = tokio::net::UnixListener::from_std(listener)?;
@@ -161,10 +163,15 @@ fn serve(options: &Options) -> Result<u8, Failure> {
         let remembered = recall(&config, folder.as_deref());
         let memory = Memory::new(folder, remembered.clone(), sender.clone());
         let watcher = Watcher::new(watcher::own_files(&path), sender.clone());
-        let hands = Hands::new(spawner, loader, clients, past, memory, watcher, sender.clone());
+        let mut server = http::Server::new(sender.clone(), open_files.own);
+        let http_at = http.as_ref().map_or(String::new(), |listener| format!(", http {}", listener.at()));
+        if let Some(listener) = http {
+            server.open(listener)?;
+        }
+        let hands = Hands::new(spawner, loader, clients, past, memory, watcher, server);
         tokio::spawn(control::listen(listener, sender));
         tracing::info!(
-            "{}, pid {}, {source}: {} services, socket {}",
+            "{}, pid {}, {source}: {} services, socket {}{http_at}",
             env!("CARGO_PKG_VERSION"),
             std::process::id(),
             config.services.len(),
@@ -227,6 +234,10 @@ fn words(command: &[OsString]) -> Result<Vec<String>, Failure> {
 fn wrong_command(why: InvalidSpec) -> Failure {
     let hint = why.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
     Failure { message: format!("error: {why}{hint}"), code: EXIT_CONFIG }
+}
+
+fn no_listener(why: NoListener) -> Failure {
+    Failure { message: format!("error: {}\n  hint: {}", why.message, why.hint), code: EXIT_SOCKET }
 }
 
 fn wrong_config(why: NoConfig) -> Failure {

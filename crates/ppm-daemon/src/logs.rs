@@ -15,10 +15,11 @@ mod lines;
 mod reader;
 mod ring;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -26,7 +27,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 use ppm_core::event::{Pid, ServiceId, Tree};
+use ppm_core::gather::Gather;
 use ppm_core::logging::{Limits, Style};
+use ppm_core::report::Report;
 use ppm_protocol::message::{Answer, ReadLog, Reply};
 use ppm_protocol::types::Life;
 use ppm_protocol::{LogSources, RpcId};
@@ -91,11 +94,11 @@ pub struct Sinks {
 #[derive(Debug)]
 enum Command {
     /// A service or a hook of it has started; its standard output and error come from these pipes.
-    Started { tree: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2] },
+    Started { tree: Tree, run: Pid, sinks: Sinks, lost: Option<Lost>, read: [OwnedFd; 2] },
     /// Nothing is left of a run: what is in its pipes by now is all (R42).
     Ended { run: Pid },
     /// Output of a service goes elsewhere from now on.
-    SetSinks { id: ServiceId, sinks: Sinks },
+    SetSinks { id: ServiceId, sinks: Sinks, lost: Option<Lost> },
     /// Forget what memory keeps of a service, and where its runs ended.
     Forget { service: String },
     /// Say where the last runs of a service ended.
@@ -112,10 +115,15 @@ enum Command {
     Finish { done: oneshot::Sender<()> },
 }
 
+/// How many lines of a service were left out since there were too many; the thread counts, the loop reads.
+type Lost = Arc<AtomicU64>;
+
 /// The loop's end of the thread.
 #[derive(Debug, Default)]
 pub struct Logs {
     thread: Option<Thread>,
+    /// By name, of the services of which not all is let through.
+    lost: BTreeMap<String, Lost>,
 }
 
 #[derive(Clone, Debug)]
@@ -139,8 +147,9 @@ impl Logs {
     }
 
     /// A service or a hook of it has started, and writes to these pipes.
-    pub fn started(&self, tree: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
-        self.tell(Command::Started { tree, run, sinks, read });
+    pub fn started(&mut self, tree: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
+        let lost = self.lost_of(&sinks);
+        self.tell(Command::Started { tree, run, sinks, lost, read });
     }
 
     /// Nothing is left of a run.
@@ -149,8 +158,27 @@ impl Logs {
     }
 
     /// Output of a service goes elsewhere from now on.
-    pub fn set_sinks(&self, id: ServiceId, sinks: Sinks) {
-        self.tell(Command::SetSinks { id, sinks });
+    pub fn set_sinks(&mut self, id: ServiceId, sinks: Sinks) {
+        let lost = self.lost_of(&sinks);
+        self.tell(Command::SetSinks { id, sinks, lost });
+    }
+
+    fn lost_of(&mut self, sinks: &Sinks) -> Option<Lost> {
+        sinks.rate_limit.map(|_| Arc::clone(self.lost.entry(sinks.service.clone()).or_default()))
+    }
+
+    /// Tells how many lines of each service were left out since there were too many, and forgets those that are no more
+    /// before there are more of them than services.
+    pub fn tell_lost(&mut self, report: &mut Report) {
+        if self.lost.len() > report.services.len() {
+            let names: BTreeSet<&str> = report.services.iter().map(|service| service.row.name.as_str()).gather();
+            self.lost.retain(|name, _| names.contains(name.as_str()));
+        }
+        for service in &mut report.services {
+            if let (Some(lost), Some(figures)) = (self.lost.get(&service.row.name), &mut service.figures) {
+                figures.lost_lines = Some(lost.load(Ordering::Relaxed));
+            }
+        }
     }
 
     /// Forgets what memory keeps of a service, and where its runs ended.
@@ -168,7 +196,7 @@ impl Logs {
         let (poke, poked) = mpsc::sync_channel(1);
         if query.follow && !logs.is_empty() {
             self.prepare()?; // some of them may start later
-            let services = logs.iter().map(|log| log.service.clone()).collect();
+            let services = logs.iter().map(|log| log.service.clone()).gather();
             self.tell(Command::Follow { services, poke: poke.clone() });
         }
         let own = own.map(|own| own.read(query.follow.then(|| poke.clone())));

@@ -28,8 +28,8 @@ does; also by parts: `ppm_daemon::logs=debug,info`. PPM_LOG_FORMAT=json makes ea
 object, PPM_LOG_PREFIX=0 leaves the `ppm | ` out.
 
 Exit codes: 0 after a requested shutdown, that of COMMAND or of another essential service
-(128 + n for signal n, 127 not found, 126 not executable), 2 wrong usage, 73 no socket,
-78 wrong configuration, 1 otherwise.
+(128 + n for signal n, 127 not found, 126 not executable), 2 wrong usage, 73 no socket or
+no address for `http`, 78 wrong configuration, 1 otherwise.
 ";
 
 fn main() -> ExitCode {

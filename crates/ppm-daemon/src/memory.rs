@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ppm_core::event::Planned;
+use ppm_core::gather::Gather;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
@@ -122,7 +123,11 @@ fn parse(text: &str) -> Option<BTreeMap<String, Planned>> {
         let rule = value.get("rule")?.as_str()?.to_owned();
         Some(Planned { rule, fire: value.get("planned")?.as_str()?.parse().ok()? })
     };
-    whole.get("services")?.as_object()?.iter().map(|(name, value)| Some((name.clone(), planned(value)?))).collect()
+    let mut all = BTreeMap::new();
+    for (name, value) in whole.get("services")?.as_object()? {
+        all.insert(name.clone(), planned(value)?);
+    }
+    Some(all)
 }
 
 fn write(known: &BTreeMap<String, Planned>) -> String {
@@ -130,7 +135,7 @@ fn write(known: &BTreeMap<String, Planned>) -> String {
         let value = json!({ "rule": planned.rule, "planned": planned.fire.to_string() });
         (name.clone(), value)
     };
-    let services: Map<String, Value> = known.iter().map(entry).collect();
+    let services: Map<String, Value> = known.iter().map(entry).gather();
     format!("{:#}\n", json!({ "version": 1, "services": services }))
 }
 

@@ -15,6 +15,7 @@ use nix::sys::time::TimeValLike;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{SysconfVar, getpid, sysconf};
 use ppm_core::event::{Detail, Pid, Running, ServiceId, Whose};
+use ppm_core::gather::Gather;
 use ppm_core::kin::Fact;
 use ppm_core::ledger::{Escaped, Ledger};
 use ppm_core::time::Mono;
@@ -92,7 +93,7 @@ impl Sampler {
             self.ledger = Some(ledger);
             return;
         };
-        let spent: BTreeMap<ServiceId, Spent> = question.whose.iter().flatten().map(|id| (*id, expenses.of(*id))).collect();
+        let spent: BTreeMap<ServiceId, Spent> = question.whose.iter().flatten().map(|id| (*id, expenses.of(*id))).gather();
         let (sample, inbox, without_thread) = (question.sample, self.inbox.clone(), self.inbox.clone());
         let work = move || {
             let (usages, escaped) = read(&question, &spent, &mut ledger);

@@ -6,14 +6,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, Pid, Question, ServiceId, Shell, Stdin, Tree};
+use ppm_core::report::Report;
 use ppm_protocol::message::{Answer, ReadLog, Reply};
 use ppm_protocol::types::Life;
 use ppm_protocol::{ErrorCode, LogSources, RpcError, Signal};
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 use crate::children::{Children, Names, Taken};
 use crate::control::Clients;
-use crate::driver::Wake;
+use crate::http::Server;
 use crate::loader::{Loader, Readings};
 use crate::log;
 use crate::log::Past;
@@ -61,19 +62,16 @@ pub struct Hands {
     readings: Readings,
     readers: usize,
     sampler: Sampler,
+    http: Server,
+    /// Who waits for a report, by its number.
+    lookers: BTreeMap<u64, oneshot::Sender<Box<Report>>>,
+    looks: u64,
 }
 
 impl Hands {
     /// Hands that hold nothing yet.
-    pub fn new(
-        spawner: Spawner,
-        loader: Loader,
-        clients: Clients,
-        past: Past,
-        memory: Memory,
-        watcher: Watcher,
-        inbox: mpsc::Sender<Wake>,
-    ) -> Hands {
+    pub fn new(spawner: Spawner, loader: Loader, clients: Clients, past: Past, memory: Memory, watcher: Watcher, http: Server) -> Hands {
+        let inbox = clients.inbox();
         Hands {
             clients,
             children: Children::new(),
@@ -92,6 +90,9 @@ impl Hands {
             spawner,
             readings: Readings::new(loader, inbox.clone()),
             sampler: Sampler::new(inbox),
+            http,
+            lookers: BTreeMap::new(),
+            looks: 0,
         }
     }
 
@@ -130,6 +131,13 @@ impl Hands {
     /// A reading has ended: the next may begin.
     pub fn reading_ended(&mut self) {
         self.readings.begin_next();
+    }
+
+    /// Somebody waits for a report: its number.
+    pub fn looks(&mut self, to: oneshot::Sender<Box<Report>>) -> u64 {
+        self.looks += 1;
+        self.lookers.insert(self.looks, to);
+        self.looks
     }
 
     /// A sample was read: the next may begin.
@@ -306,6 +314,17 @@ impl Shell for Hands {
             Action::ReadConfig { read, text } => {
                 if let Err(why) = self.readings.add(read, text) {
                     self.outcomes.push_back(Event::ConfigRead { read, config: Err(why) });
+                }
+            }
+            Action::Listen { read, at } => {
+                if let Err(why) = self.http.move_to(read, at) {
+                    self.outcomes.push_back(Event::Listened { read, outcome: Err(why) });
+                }
+            }
+            Action::Report { number, mut report } => {
+                self.logs.tell_lost(&mut report);
+                if let Some(looker) = self.lookers.remove(&number) {
+                    let _ = looker.send(report); // who does not wait any longer need not be told
                 }
             }
             Action::Respond { to, result } => self.clients.reply(to, result),

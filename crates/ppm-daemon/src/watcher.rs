@@ -17,6 +17,7 @@ use std::sync::mpsc::{self as channel, SendError};
 use nix::time::{ClockId, clock_gettime};
 use ppm_core::environment::Folder;
 use ppm_core::event::{From, ServiceId};
+use ppm_core::gather::Gather;
 use ppm_core::watch::WatchSpec;
 use ppm_core::watch::rules::Own;
 use ppm_protocol::{Watched, WatchedRow};
@@ -81,8 +82,8 @@ pub fn own_files(socket: &Path) -> Own {
     let mut lock = socket.clone().into_os_string();
     lock.push(".lock");
     let output = ["/proc/self/fd/1", "/proc/self/fd/2"].into_iter().filter_map(|link| std::fs::read_link(link).ok());
-    let files: BTreeSet<PathBuf> = [socket, PathBuf::from(lock)].into_iter().chain(output).collect();
-    Own { files: files.iter().map(|file| file.as_os_str().as_bytes().to_vec()).collect() }
+    let files: BTreeSet<PathBuf> = [socket, PathBuf::from(lock)].into_iter().chain(output).gather();
+    Own { files: files.iter().map(|file| file.as_os_str().as_bytes().to_vec()).gather() }
 }
 
 /// What is mounted over a path hides what is watched there, and inotify(7) does not tell of it; proc(5) does.

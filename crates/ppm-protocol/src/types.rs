@@ -172,7 +172,7 @@ impl<'de> Deserialize<'de> for Signal {
 }
 
 /// How a process ended: `{"code":1}` or `{"signal":"SIGKILL"}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// It ended by itself with this exit code, 0 to 255.

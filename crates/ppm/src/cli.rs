@@ -148,7 +148,7 @@ pub enum Command {
             "0    it was asked to shut down",
             "...  that of the COMMAND, or of another essential service that ended it: 128 + n for",
             "     signal n, 127 if it was not found, 126 if it could not be executed",
-            "73   the socket cannot be made, or another daemon has it",
+            "73   the socket or the address of `http` cannot be had, or another daemon has it",
             "78   the configuration is wrong",
             "1    anything else",
         ],

@@ -11,6 +11,7 @@ use super::keys::FILE_KEYS;
 use super::read::{Reader, Verbatim};
 use super::tree::{At, Node, Value, locate};
 use crate::environment::{EnvValue, Inherit, Surroundings, Variables, path_from};
+use crate::gather::Gather;
 use crate::spec::{self, ServiceSpec};
 
 /// The value of an environment variable.
@@ -28,7 +29,7 @@ impl Reader {
         let mut variables = Variables::default();
         self.set(map.get("env_file"), &mut variables.files, Self::env_files);
         let env = map.get("env").map(|field| self.env(field)).unwrap_or_default();
-        let places = env.values().filter_map(|value| if let Written::At(at) = value { Some(*at) } else { None }).collect();
+        let places = env.values().filter_map(|value| if let Written::At(at) = value { Some(*at) } else { None }).gather();
         let found = if env.is_empty() { BTreeMap::new() } else { locate(text, &places) };
         for (name, value) in env {
             let value = match value {

@@ -121,6 +121,8 @@ pub enum Kind {
     Absolute,
     /// A port, `host:port` or `unix:PATH`.
     Place,
+    /// `address:port` or `unix:/PATH`.
+    Listen,
     /// The URL of a page.
     Url,
     /// The absolute path of a folder; references are expanded.
@@ -234,7 +236,13 @@ pub const TOP: Table = Table {
             "The folder in which is remembered what `missed: once` needs, and nothing else; it is made when it is needed. Read when the daemon starts.",
             "/var/lib/ppm",
         ),
-        later("http"),
+        here(
+            "http",
+            Kind::Listen,
+            Otherwise("nowhere: no port is open"),
+            "Where the daemon answers HTTP, to be read by anybody who can reach it: metrics, health, readiness, the table of services. An address and a port, `:9180` for every address, port 0 for any that is free, or `unix:/PATH`.",
+            "127.0.0.1:9180",
+        ),
     ],
 };
 

@@ -19,7 +19,9 @@ use super::tree::{At, Node, Tree, Value};
 use super::value::write_size;
 use crate::attributes::{Attributes, Limit, Resource, User, read_umask};
 use crate::environment::Surroundings;
+use crate::gather::Gather;
 use crate::hook::{self, Hook, HookSpec, Program};
+use crate::listen::Listen;
 use crate::names;
 use crate::runs;
 use crate::schedule::{Missed, Options, Overlap, Retry, Schedule};
@@ -119,6 +121,14 @@ impl Reader {
         let common = Arc::new(self.variables(&map, text));
         settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
         self.set(map.get("logger"), &mut settings.logger, |reader, field| reader.logger(field).map(Some));
+        self.set(map.get("http"), &mut settings.http, |reader, field| {
+            let Some(text) = field.node.value.as_text() else {
+                let complaint = reader.wrong_type(field, "an address and a port, or `unix:/PATH`");
+                complaint.hint = Some("write 127.0.0.1:9180, or :9180 for every address of this machine".into());
+                return None;
+            };
+            reader.valid(field.node.at, Listen::parse(text)).map(Some)
+        });
         if let Some(field) = map.get("services") {
             self.services(field, &settings);
         }
@@ -164,7 +174,7 @@ impl Reader {
             self.service(node.at, &called, &map, settings);
         }
         self.check_replicas(&names, &ids);
-        self.check_links(&names.into_keys().collect());
+        self.check_links(&names.into_keys().gather());
     }
 
     fn service(&mut self, at: At, called: &str, map: &Map<'_>, settings: &Settings) {

@@ -49,6 +49,9 @@ pub fn render<'a>(settings: &Settings, services: impl IntoIterator<Item = &'a Se
     if let Some(logger) = &settings.logger {
         line(&mut out, "logger", &log_keys(logger));
     }
+    if let Some(http) = &settings.http {
+        line(&mut out, "http", &double_quoted(&http.to_string()));
+    }
     let mut services = services.into_iter().peekable();
     line(&mut out, "services", if services.peek().is_some() { "" } else { "[]" });
     let services: Vec<&ServiceSpec> = services.collect();

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::field::Field;
 use super::read::Reader;
 use super::tree::At;
+use crate::gather::Gather;
 use crate::names;
 use crate::spec::{MAX_SERVICES, ServiceSpec, replica_name, shown};
 
@@ -49,14 +50,14 @@ impl Reader {
             self.complain(last.at, message);
             return;
         }
-        let counts: BTreeMap<&str, &Several> = several.iter().map(|several| (several.name.as_str(), several)).collect();
+        let counts: BTreeMap<&str, &Several> = several.iter().map(|several| (several.name.as_str(), several)).gather();
         for (name, at) in names {
             if let Some(of) = replicated(name, |of| counts.get(of).map(|several| several.count)) {
                 self.complain(*at, format!("`{}` is what a replica of `{}` is called", shown(name), shown(of))).hint =
                     Some("choose another name, or fewer replicas".into());
             }
         }
-        let mut taken: BTreeSet<i128> = ids.keys().copied().collect();
+        let mut taken: BTreeSet<i128> = ids.keys().copied().gather();
         for Several { id, count, at, name } in &several {
             let Some(first) = id else { continue };
             let others = (1..*count).map(|more| i128::from(*first) + i128::from(more));
@@ -66,7 +67,7 @@ impl Reader {
             }
             taken.extend(others);
         }
-        self.replicated = several.into_iter().map(|several| (several.name, several.count)).collect();
+        self.replicated = several.into_iter().map(|several| (several.name, several.count)).gather();
     }
 }
 

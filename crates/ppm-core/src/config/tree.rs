@@ -5,6 +5,7 @@
 //! more and each of them fails on purpose. Aliases are expanded within a budget and merge keys applied on the way.
 //! Invariant: the same text numbers its values the same each time.
 
+use crate::gather::Gather;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt;
@@ -414,7 +415,7 @@ fn remove_duplicates(entries: &mut Vec<(Key, Node)>) -> Vec<Key> {
     let mut sorted: Vec<&Key> = entries.iter().map(|(key, _)| key).collect();
     sorted.sort_by(|a, b| a.text.cmp(&b.text)); // stable: the first of equal keys stays the first
     let again = |pair: &[&Key]| matches!(pair, [first, second] if first.text == second.text);
-    let doubled: BTreeSet<At> = sorted.windows(2).filter(|pair| again(pair)).filter_map(|pair| pair.last().map(|key| key.at)).collect();
+    let doubled: BTreeSet<At> = sorted.windows(2).filter(|pair| again(pair)).filter_map(|pair| pair.last().map(|key| key.at)).gather();
     let mut keys = Vec::new();
     if !doubled.is_empty() {
         let (removed, kept) = std::mem::take(entries).into_iter().partition(|(key, _)| doubled.contains(&key.at));
@@ -430,7 +431,7 @@ fn merge(mut entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
     let Some(at) = entries.iter().position(|(key, node)| key.text == "<<" && can_be_merged(node)) else { return entries };
     let (_, node) = entries.remove(at);
     let sources = if let Value::List(nodes) = node.value { nodes } else { vec![node] };
-    let mut known: BTreeSet<String> = entries.iter().map(|(key, _)| key.text.clone()).collect();
+    let mut known: BTreeSet<String> = entries.iter().map(|(key, _)| key.text.clone()).gather();
     for source in sources {
         if let Value::Map(merged) = source.value {
             entries.extend(merged.into_iter().filter(|(key, _)| known.insert(key.text.clone())));
@@ -493,6 +494,9 @@ fn bad_syntax(shown: &str, mark: Option<Mark>, text: &str) -> NotYaml {
     }
     if problem.contains("mapping values are not allowed") {
         return not_yaml.hint("put a value that contains `: ` in quotes, or look at the indentation");
+    }
+    if problem.contains("did not find expected node content") {
+        return not_yaml.hint("put a value that begins with a bracket in quotes, like \"[::1]:9180\"");
     }
     if problem.contains("cannot start any token") || context.contains("scanning an alias") || context.contains("scanning an anchor") {
         return not_yaml.hint("put a value that begins with a sign in quotes");

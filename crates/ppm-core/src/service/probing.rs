@@ -335,6 +335,7 @@ impl Service {
     fn tell_ready(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
         let after = ctx.now.mono.since(live.since);
         self.ready_after = Some(after);
+        self.tally.ready(after);
         self.tell(EventKind::Ready, Some(live.pid), format!("after {}", brief(after)), out);
         self.begin_hook(Hook::OnReady, out);
     }

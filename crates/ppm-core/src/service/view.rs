@@ -9,6 +9,7 @@ use crate::planning::Plan;
 use crate::runs::Runs;
 use crate::size;
 use crate::spec::ServiceSpec;
+use crate::tally::Tally;
 use crate::time::{Mono, Now, Timestamp, brief};
 use crate::watch::OnChange;
 
@@ -59,6 +60,11 @@ impl Service {
     /// The last planned run whose time has come, unless the clock was corrected since.
     pub fn fired(&self) -> Option<Plan> {
         self.fired
+    }
+
+    /// How often what has happened to it.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// What it has run lately.
@@ -164,19 +170,10 @@ impl Service {
             | Run::Starting { .. }
             | Run::Finishing { .. }
             | Run::Cleaning { .. }
-            | Run::Waiting { .. } => match self.last.as_ref().map(|end| &end.how) {
+            | Run::Waiting { .. } => match self.last.as_ref().map(End::is_good) {
                 None => Status::Created,
-                Some(How::Finished | How::Obeyed) => Status::Finished,
-                Some(
-                    How::Crashed
-                    | How::OutOfMemory
-                    | How::DiedStopping
-                    | How::Overran(_)
-                    | How::TimedOut(_)
-                    | How::Unwell(_)
-                    | How::Outgrew { .. }
-                    | How::NotStarted(_),
-                ) => Status::Crashed,
+                Some(true) => Status::Finished,
+                Some(false) => Status::Crashed,
             },
         }
     }

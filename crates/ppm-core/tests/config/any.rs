@@ -10,6 +10,7 @@ use ppm_core::config::Config;
 use ppm_core::dependencies::{Condition, Need, OnDependencyRestart};
 use ppm_core::environment::{EnvValue, Inherit, Surroundings, Variables};
 use ppm_core::hook::{self, Hook, HookSpec, Program};
+use ppm_core::listen::Listen;
 use ppm_core::logging::{Format, LogChoice, LogKeys};
 use ppm_core::probe::{Channel, Check, Health, Page, Readiness, SHORTEST};
 use ppm_core::schedule::{Missed, Options, Overlap, Retry, Schedule};
@@ -145,6 +146,7 @@ pub fn any_config(chance: &mut Chance) -> Config {
         let common = Arc::new(Variables { files: any_files(chance), env: any_env(chance) });
         settings.surroundings = Arc::new(Surroundings { common, ..Surroundings::default() });
     }
+    settings.http = Listen::parse(["127.0.0.1:9180", "[::1]:1", ":80", "unix:/run/x y", ""][chance.below(5)]).ok();
     settings.logger = (chance.below(2) == 0).then(|| any_log_keys(chance));
     let mut services: Vec<ServiceSpec> = (0..chance.below(4)).map(|number| any_service(chance, &settings, number)).collect();
     for by in 1..services.len() {

@@ -131,6 +131,7 @@ fn in_words(kind: &Kind) -> String {
     match kind {
         Kind::Text | Kind::AnyText => "text".to_owned(),
         Kind::Place => "port or place".to_owned(),
+        Kind::Listen => "address and port, or `unix:/PATH`".to_owned(),
         Kind::Url => "URL".to_owned(),
         Kind::Name => "name".to_owned(),
         Kind::Group => "group".to_owned(),

@@ -124,6 +124,7 @@ fn kind_of(kind: &Kind) -> Value {
         Kind::File => json!({"type": "string", "pattern": r"\S"}),
         Kind::Place => json!({"type": ["string", "integer"], "minimum": 1, "maximum": u16::MAX, "pattern": place()}),
         Kind::Url => json!({"type": "string", "pattern": r"^http://([^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?([/?#][!-~]*)?$"}),
+        Kind::Listen => json!({"type": "string", "pattern": listen()}),
         Kind::Absolute => json!({"type": "string", "pattern": "^/"}),
         Kind::Folder => json!({"type": "string", "pattern": r"^(/|\$\{)"}),
         Kind::Word(words) => json!({"type": "string", "enum": words}),
@@ -207,6 +208,13 @@ fn limit(unit: Unit) -> Value {
 fn place() -> String {
     let port = r"\+?0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
     format!(r"^(([^\s:/@?#\[\]]+:|\[[0-9A-Fa-f:.]+\]:)?{port}|unix:[^\s]+)$")
+}
+
+/// An address and a port, or the path of a socket.
+fn listen() -> String {
+    let byte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+    let port = "0*(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+    format!(r"^((localhost|{byte}(\.{byte}){{3}}|\[[0-9A-Fa-f:.]+\])?:{port}|unix:/[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f/])$")
 }
 
 /// Five to seven fields, or a nickname.

@@ -73,7 +73,10 @@ impl Judge {
             }
             // Guests have histories of their own: tests/guests.rs.
             Event::Executed { .. } | Event::GuestEnded { .. } => {}
-            Event::Connected { .. } | Event::ConfigRead { .. } | Event::ClockStepped | Event::Tick => {}
+            Event::ReportAsked { number, .. } => {
+                self.reports.insert(*number);
+            }
+            Event::Connected { .. } | Event::ConfigRead { .. } | Event::Listened { .. } | Event::ClockStepped | Event::Tick => {}
         }
     }
 

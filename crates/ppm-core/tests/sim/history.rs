@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use ppm_core::config::Config;
 use ppm_core::event::{Action, ClientId, Event, From, ServiceId, Shell, turn};
+use ppm_core::report::Depth;
 use ppm_core::spec::Settings;
 use ppm_core::supervisor::{Boot, Supervisor};
 use ppm_core::time::{Mono, Now, Timestamp};
@@ -138,6 +139,10 @@ impl History {
             22..=31 => {
                 let request = whims::request(&mut self.dice);
                 self.request(request)
+            }
+            32 if self.turns.is_multiple_of(2) => {
+                let depth = if self.turns.is_multiple_of(4) { Depth::State } else { Depth::Figures };
+                self.turn(Event::ReportAsked { number: self.turns as u64, depth })
             }
             32 => self.turn(Event::Tick), // early
             33 => {

@@ -119,6 +119,8 @@ pub struct Judge {
     pub main: Option<(ServiceId, Main)>,
     /// For which services files are watched.
     pub watched: BTreeSet<ServiceId>,
+    /// Reports that were asked for and are not there yet.
+    pub reports: BTreeSet<u64>,
     /// How the command of the command line ended, when it was removed.
     pub code_of_removed: Option<u8>,
     // Of one turn:
@@ -159,6 +161,7 @@ impl Judge {
             main: known.values().find(|known| known.name() == MAIN).map(|known| known.id).zip(main),
             known,
             watched: BTreeSet::new(),
+            reports: BTreeSet::new(),
             code_of_removed: None,
             passed: None,
             user_signals: BTreeMap::new(),
@@ -328,7 +331,17 @@ impl Judge {
                 self.watched.remove(id);
                 Ok(())
             }
-            Action::ReadConfig { .. } | Action::SetLogger { .. } | Action::ForgetOutput { .. } | Action::ReopenLogs => Ok(()),
+            Action::Report { number, report } => {
+                let was_asked = self.reports.remove(number);
+                rule(was_asked && report.services.len() == self.known.len(), "a report is whole, and told once to whoever asked", || {
+                    format!("{number}: {report:?}")
+                })
+            }
+            Action::Listen { .. }
+            | Action::ReadConfig { .. }
+            | Action::SetLogger { .. }
+            | Action::ForgetOutput { .. }
+            | Action::ReopenLogs => Ok(()),
             Action::Announce(notice) => self.see_notice(now, notice),
             Action::Exit { code } => {
                 self.exited = true;

@@ -275,7 +275,7 @@ impl World {
             }
             Action::StopProbe { .. } | Action::Exec { .. } | Action::KillGuest { .. } | Action::TellEnd { .. } => {}
             Action::Remember { .. } | Action::Respond { .. } | Action::Notify { .. } | Action::Announce(_) | Action::Exit { .. } => {}
-            Action::Watch { .. } | Action::Unwatch { .. } => {}
+            Action::Watch { .. } | Action::Unwatch { .. } | Action::Listen { .. } | Action::Report { .. } => {}
             Action::SetLogger { .. }
             | Action::ForgetOutput { .. }
             | Action::ReadLog { .. }

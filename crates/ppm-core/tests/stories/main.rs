@@ -14,6 +14,7 @@ mod events;
 mod hooks;
 mod leftovers;
 mod logging;
+mod looking;
 mod memory;
 mod needing;
 mod pausing;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use super::console::Console;
 use super::file::{Folder, LogFile, length};
 use super::index::Source;
 use super::ring::{Place, Ring};
-use super::{Command, Sinks};
+use super::{Command, Lost, Sinks};
 use crate::clock;
 use crate::spawn::in_words;
 
@@ -101,6 +102,8 @@ struct Output {
     console: Option<Style>,
     /// Where not all is let through.
     flood: Option<Box<Flood>>,
+    /// Where is counted what is not.
+    lost: Option<Lost>,
     /// How much the run has written by now, in bytes, and how much of it is in files.
     told: u64,
     written: u64,
@@ -198,9 +201,9 @@ impl Collector {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Started { tree, run, sinks, read } => self.start(tree, run, sinks, read),
+            Command::Started { tree, run, sinks, lost, read } => self.start(tree, run, sinks, lost, read),
             Command::Ended { run } => self.end_streams(|stream| stream.run == run),
-            Command::SetSinks { id, sinks } => self.set_sinks(id, sinks),
+            Command::SetSinks { id, sinks, lost } => self.set_sinks(id, sinks, lost),
             Command::Forget { service } => {
                 self.rings.remove(&service);
                 self.ends.remove(&service);
@@ -222,11 +225,11 @@ impl Collector {
         }
     }
 
-    fn start(&mut self, Tree { id, part }: Tree, run: Pid, sinks: Sinks, read: [OwnedFd; 2]) {
+    fn start(&mut self, Tree { id, part }: Tree, run: Pid, sinks: Sinks, lost: Option<Lost>, read: [OwnedFd; 2]) {
         // What an earlier run has left behind and still holds its pipes is not read any longer.
         self.end_streams(|stream| stream.id == id && stream.part == part && stream.run != run);
         let name = sinks.service.clone();
-        self.set_sinks(id, sinks);
+        self.set_sinks(id, sinks, lost);
         for (read, source) in read.into_iter().zip([Source::Stdout, Source::Stderr]) {
             let token = self.next;
             self.next += 1;
@@ -240,7 +243,7 @@ impl Collector {
         }
     }
 
-    fn set_sinks(&mut self, id: ServiceId, sinks: Sinks) {
+    fn set_sinks(&mut self, id: ServiceId, sinks: Sinks, lost: Option<Lost>) {
         self.keep(&sinks);
         let files = sinks.files.map(|(path, limits)| (self.folder(&path), limits));
         let output = self.outputs.entry(id).or_insert_with(|| Output {
@@ -248,10 +251,11 @@ impl Collector {
             file: None,
             console: None,
             flood: None,
+            lost: None,
             told: 0,
             written: 0,
         });
-        output.console = sinks.console;
+        (output.console, output.lost) = (sinks.console, lost);
         match (&mut output.flood, sinks.rate_limit) {
             (Some(flood), Some(limit)) => flood.set_limit(limit),
             (flood, limit) => *flood = limit.map(|limit| Box::new(Flood::new(limit))),
@@ -350,9 +354,12 @@ impl Collector {
     }
 
     /// Tells in a service's log what was left out of it.
-    fn tell_of_flood(&mut self, id: ServiceId, now: Now, told: impl FnOnce(&mut Flood) -> Option<String>) {
+    fn tell_of_flood(&mut self, id: ServiceId, now: Now, told: impl FnOnce(&mut Flood) -> Option<(u64, String)>) {
         let Some(output) = self.outputs.get_mut(&id) else { return };
-        let Some(line) = output.flood.as_mut().and_then(|flood| told(flood)) else { return };
+        let Some((lines, line)) = output.flood.as_mut().and_then(|flood| told(flood)) else { return };
+        if let Some(lost) = &output.lost {
+            lost.fetch_add(lines, Ordering::Relaxed);
+        }
         output.file.iter_mut().for_each(|(_, file)| file.end_line());
         self.rings.get_mut(&output.service).into_iter().for_each(Ring::end_line);
         self.write(now, id, Source::Daemon, line.as_bytes());

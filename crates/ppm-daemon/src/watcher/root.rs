@@ -11,10 +11,12 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::Hasher;
 use std::io::{self, Read};
+use std::iter::once;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use ppm_core::gather::Gather;
 use ppm_core::size;
 use ppm_core::watch::ignore::{self, Ignored};
 use ppm_core::watch::pattern::What;
@@ -304,10 +306,10 @@ impl Root {
     /// What must be looked at without being told, where `all` says whether everything must.
     pub fn unseen(&self, all: bool) -> BTreeSet<Dirt> {
         if all {
-            return BTreeSet::from([Dirt::Whole]);
+            return once(Dirt::Whole).gather();
         }
         let folders = self.blind.iter().cloned().map(Dirt::Folder);
-        folders.chain(self.is_way_blind.then_some(Dirt::Way)).collect()
+        folders.chain(self.is_way_blind.then_some(Dirt::Way)).gather()
     }
 
     fn knows(&self, below: &[u8]) -> bool {
@@ -493,7 +495,7 @@ impl Root {
         let is_in = |path: &[u8]| path == below || path.strip_prefix(below).is_some_and(|rest| rest.starts_with(b"/"));
         let keys: Vec<Vec<u8>> =
             folders.range(below.to_vec()..).take_while(|(path, _)| path.starts_with(below)).map(|(path, _)| path.clone()).collect();
-        keys.into_iter().filter(|path| is_in(path)).filter_map(|path| Some((path.clone(), folders.remove(&path)?))).collect()
+        keys.into_iter().filter(|path| is_in(path)).filter_map(|path| Some((path.clone(), folders.remove(&path)?))).gather()
     }
 
     /// Folders are gone, and all files in them.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ppm_core::config::write_duration;
 use ppm_core::event::{From, ServiceId};
+use ppm_core::gather::Gather;
 use ppm_core::time::Mono;
 use ppm_core::watch::rules::Own;
 use ppm_core::watch::settle::Settle;
@@ -254,7 +255,7 @@ impl Worker {
     fn take(&mut self, hint: &Hint) {
         let now = clock::now().mono;
         let folder = hint.path.parent().map_or(&[][..], |folder| self.kernel.users(folder));
-        let users: BTreeSet<_> = folder.iter().chain(self.kernel.users(&hint.path)).copied().collect();
+        let users: BTreeSet<_> = folder.iter().chain(self.kernel.users(&hint.path)).copied().gather();
         for (id, number) in users {
             let Some(watched) = self.services.get_mut(&id) else { continue };
             let Some(dirt) = watched.roots.get(number).and_then(|root| root.dirt(hint, &watched.job, &self.own)) else { continue };

@@ -13,6 +13,7 @@ mod exec;
 mod harness;
 mod hooks;
 mod hostile;
+mod http;
 mod logs;
 mod needing;
 mod notify;
