@@ -5,6 +5,7 @@
 //! come sooner after one another than the user allows ([`guard`]).
 
 pub mod guard;
+pub mod ignore;
 pub mod pattern;
 pub mod rules;
 pub mod settle;
@@ -73,6 +74,8 @@ pub struct WatchSpec {
     pub exclude: Vec<Pattern>,
     /// Whether what nearly nobody wants to watch is excluded.
     pub default_excludes: bool,
+    /// Whether what `.gitignore` files leave out is left out here too.
+    pub gitignore: bool,
     /// How many folders deep; 1 is what lies in the folder itself.
     pub max_depth: u32,
     /// What makes a file a changed one.
@@ -164,6 +167,7 @@ impl WatchSpec {
             only: Vec::new(),
             exclude: Vec::new(),
             default_excludes: true,
+            gitignore: false,
             max_depth: MAX_DEPTH,
             compare: Compare::Auto,
             settle: SETTLE,

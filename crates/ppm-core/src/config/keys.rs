@@ -150,10 +150,6 @@ const fn here(name: &'static str, kind: Kind, absent: Absent, about: &'static st
     Key { name, stage: Stage::Here { kind, absent, about, example } }
 }
 
-const fn later(name: &'static str) -> Key {
-    Key { name, stage: Stage::Later }
-}
-
 use Absent::{OneOf, Otherwise, Required, Value};
 
 const ENV_FILE: Kind = Kind::OrNothing(&Kind::Either(&[Kind::File, Kind::List(&Kind::File, 0, ANY)]));
@@ -590,7 +586,13 @@ pub const WATCH: Table = Table {
             "What follows: a restart, a signal to the main process, or a program that is run. A service that has ended is started in any case.",
             "signal HUP",
         ),
-        later("gitignore"),
+        here(
+            "gitignore",
+            Kind::Boolean,
+            Value("false"),
+            "Whether what `.gitignore` files leave out is left out here too: those in the folder and above it, up to the one of the repository, and its `.git/info/exclude`.",
+            "true",
+        ),
     ],
 };
 

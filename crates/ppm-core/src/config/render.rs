@@ -199,10 +199,23 @@ fn render_watch(watch: &WatchSpec) -> String {
         let texts: Vec<String> = own.iter().map(|pattern| double_quoted(pattern.text())).collect();
         entries.extend((!texts.is_empty()).then(|| format!("{key}: [{}]", texts.join(", "))));
     }
-    let WatchSpec { paths: _, include: _, only: _, exclude: _, default_excludes, max_depth, compare, settle, poll, initial_delay, action } =
-        watch;
+    let WatchSpec {
+        paths: _,
+        include: _,
+        only: _,
+        exclude: _,
+        default_excludes,
+        gitignore,
+        max_depth,
+        compare,
+        settle,
+        poll,
+        initial_delay,
+        action,
+    } = watch;
     let mut differ = |key: &str, differs: bool, value: String| entries.extend(differs.then(|| format!("{key}: {value}")));
     differ("default_excludes", *default_excludes != default.default_excludes, default_excludes.to_string());
+    differ("gitignore", *gitignore != default.gitignore, gitignore.to_string());
     differ("max_depth", *max_depth != default.max_depth, max_depth.to_string());
     differ("compare", *compare != default.compare, compare.name().to_owned());
     differ("settle", *settle != default.settle, write_duration(*settle));

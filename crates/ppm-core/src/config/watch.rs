@@ -24,6 +24,7 @@ impl Reader {
         self.set(map.get("only"), &mut watch.only, Self::patterns);
         self.set(map.get("exclude"), &mut watch.exclude, Self::patterns);
         self.set(map.get("default_excludes"), &mut watch.default_excludes, Self::boolean);
+        self.set(map.get("gitignore"), &mut watch.gitignore, Self::boolean);
         self.set(map.get("max_depth"), &mut watch.max_depth, |reader, field| reader.whole(field, 1, 1000));
         self.set(map.get("compare"), &mut watch.compare, |reader, field| {
             reader.word(field, &[Compare::Auto, Compare::Content, Compare::Mtime], Compare::name)

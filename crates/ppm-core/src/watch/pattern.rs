@@ -107,6 +107,22 @@ impl Pattern {
         Ok(Pattern { text: text.into(), place, folders_only, alternatives })
     }
 
+    /// Reads a line of a file like `.gitignore`, without its `!`: braces mean themselves there, a `/` at the beginning means
+    /// the folder of the file, and `a/**` is not `a` itself. None: it names nothing.
+    pub(super) fn of_ignored(text: &str) -> Option<Pattern> {
+        if text.len() > MAX_PATTERN || text.contains('\0') {
+            return None;
+        }
+        let folders_only = text.ends_with('/');
+        let own = text.trim_end_matches('/');
+        let place = if own.contains('/') { Place::Below } else { Place::Name };
+        let mut parts = parts(own);
+        if parts.len() > 1 && parts.last() == Some(&Part::AnyDepth) {
+            parts.push(Part::Name(vec![Token::Many]));
+        }
+        (!parts.is_empty()).then(|| Pattern { text: text.into(), place, folders_only, alternatives: vec![parts] })
+    }
+
     /// As it is written.
     pub fn text(&self) -> &str {
         &self.text

@@ -1,13 +1,15 @@
 //! Which paths below a watched one count.
 //!
 //! In this order: what belongs to the daemon never does; `include` re-admits what the rest would leave out; `exclude`
-//! leaves out; then what nearly nobody wants to watch is left out, unless `default_excludes` is off. Of the files that
+//! leaves out; then what nearly nobody wants to watch is left out, unless `default_excludes` is off, and what `.gitignore` files
+//! leave out, if they are to count. Of the files that
 //! are left only those count that `only` names, if it names any. A folder that is left out is not looked into. Invariant:
 //! the watched path itself always counts.
 
 use std::collections::BTreeSet;
 
 use super::WatchSpec;
+use super::ignore::Ignored;
 use super::pattern::{Pattern, What};
 use crate::rotate;
 
@@ -37,6 +39,8 @@ pub struct Rules<'a> {
     pub spec: &'a WatchSpec,
     /// What belongs to the daemon.
     pub own: &'a Own,
+    /// What `.gitignore` files leave out, where they count.
+    pub ignored: Option<&'a Ignored>,
 }
 
 impl Rules<'_> {
@@ -59,10 +63,14 @@ impl Rules<'_> {
         if is_in(include) {
             return true;
         }
-        if is_in(exclude) || (*default_excludes && is_left_out(name_of(below), what)) {
+        if is_in(exclude) || (*default_excludes && is_left_out(name_of(below), what)) || self.is_ignored(below, what) {
             return false;
         }
         what == What::Folder || only.is_empty() || is_in(only)
+    }
+
+    fn is_ignored(&self, below: &[u8], what: What) -> bool {
+        self.ignored.is_some_and(|ignored| ignored.leaves_out(below, what))
     }
 
     fn is_own(&self, root: &[u8], below: &[u8]) -> bool {
@@ -120,7 +128,7 @@ mod tests {
 
     fn counts(spec: &WatchSpec, path: &str) -> bool {
         let own = Own::default();
-        let rules = Rules { spec, own: &own };
+        let rules = Rules { spec, own: &own, ignored: None };
         match path.strip_suffix('/') {
             Some(folder) => rules.walks(b"/app", folder.as_bytes()),
             None => rules.counts(b"/app", path.as_bytes()),
@@ -185,7 +193,7 @@ mod tests {
     fn what_belongs_to_the_daemon_never_counts() {
         let spec = WatchSpec { default_excludes: false, ..spec(&["*"], &[], &[]) };
         let own = Own { files: [b"/app/ppm.sock".to_vec()].into() };
-        let counts = |path: &str| Rules { spec: &spec, own: &own }.counts(b"/app", path.as_bytes());
+        let counts = |path: &str| Rules { spec: &spec, own: &own, ignored: None }.counts(b"/app", path.as_bytes());
         for path in ["ppm.sock", "logs/web-20260102T030405.678Z.log", "logs/.web-20260102T030405.678Z.idx"] {
             assert!(!counts(path), "{path}");
         }

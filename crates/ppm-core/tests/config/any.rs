@@ -271,6 +271,7 @@ fn any_watch(chance: &mut Chance, has_folder: bool) -> WatchSpec {
     let mut patterns = || (0..chance.below(3)).filter_map(|_| Pattern::parse(&any_text(chance)).ok()).collect();
     (watch.include, watch.only, watch.exclude) = (patterns(), patterns(), patterns());
     watch.default_excludes = chance.below(2) == 0;
+    watch.gitignore = chance.below(2) == 0;
     watch.max_depth = u32::try_from(1 + chance.below(1000)).unwrap();
     watch.compare = [Compare::Auto, Compare::Content, Compare::Mtime][chance.below(3)];
     (watch.settle, watch.initial_delay) = (any_duration(chance), any_duration(chance));

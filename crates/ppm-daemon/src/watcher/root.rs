@@ -17,6 +17,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use ppm_core::gather::Gather;
+use ppm_core::size;
+use ppm_core::watch::ignore::{self, Ignored};
 use ppm_core::watch::pattern::What;
 use ppm_core::watch::rules::{Own, Rules};
 use ppm_core::watch::snapshot::{Difference, Entry, Kind, Method, READ_SO_MANY, READ_UP_TO, Stamp, compare};
@@ -50,6 +52,14 @@ pub struct Root {
     is_way_blind: bool,
     /// The name of its file system, if that does not tell of all changes.
     silent: Option<&'static str>,
+    /// What `.gitignore` files leave out; None: they do not count.
+    ignored: Option<Ignored>,
+    /// Those of them that were read, by the paths of their folders.
+    ignore_files: BTreeMap<Vec<u8>, Stamp>,
+    /// Those that are others by now.
+    outdated: BTreeSet<Vec<u8>>,
+    /// Only what was changed after this time has changed: before it, other files counted. In nanoseconds since the epoch.
+    quiet_before: Option<i64>,
 }
 
 /// Where a path leads.
@@ -122,6 +132,10 @@ impl Root {
             blind: BTreeSet::new(),
             is_way_blind: false,
             silent: None,
+            ignored: look.spec().gitignore.then(Ignored::default),
+            ignore_files: BTreeMap::new(),
+            outdated: BTreeSet::new(),
+            quiet_before: None,
         };
         let mut unknown = Changes::default();
         root.look_at_all(&mut Look { kernel: &mut *look.kernel, job: look.job, own: look.own, changes: &mut unknown }, Extent::All);
@@ -163,7 +177,11 @@ impl Root {
             Target::Folder { real, folders, .. } => {
                 let below = below(real, folder)?;
                 folders.get(&below)?;
-                let (own_below, rules) = (child(&below, name.as_bytes()), Rules { spec: &job.watch, own });
+                if self.ignored.is_some() && name == ignore::NAME {
+                    return Some(Dirt::Folder(below));
+                }
+                let rules = Rules { spec: &job.watch, own, ignored: self.ignored.as_ref() };
+                let own_below = child(&below, name.as_bytes());
                 let root = self.path.as_os_str().as_bytes();
                 let is_admitted = match hint.what {
                     Some(What::File) => rules.counts(root, &own_below),
@@ -183,6 +201,28 @@ impl Root {
 
     /// Looks at what is dirty, and tells what has changed.
     pub fn look(&mut self, dirt: BTreeSet<Dirt>, look: &mut Look<'_>) {
+        let begin = now_of_files();
+        self.look_at(dirt, look);
+        if !self.outdated.is_empty() {
+            self.count_otherwise(begin, look);
+        }
+    }
+
+    /// Other files count by now: those that do not any more have not gone, and those that do have not come.
+    fn count_otherwise(&mut self, since: i64, look: &mut Look<'_>) {
+        if let Target::Folder { real, .. } = &self.target {
+            let real = real.clone();
+            for below in std::mem::take(&mut self.outdated) {
+                self.read_ignored(&join(&real, &below), below, look);
+            }
+        }
+        self.outdated.clear();
+        self.quiet_before = Some(since);
+        self.look_at_all(look, Extent::All);
+        self.quiet_before = None;
+    }
+
+    fn look_at(&mut self, dirt: BTreeSet<Dirt>, look: &mut Look<'_>) {
         let extent = match (dirt.contains(&Dirt::Anew), dirt.contains(&Dirt::Whole), dirt.contains(&Dirt::Way)) {
             (true, ..) => Some(Extent::Anew),
             (false, true, _) => Some(Extent::All),
@@ -365,6 +405,9 @@ impl Root {
                 folders
             }
         };
+        if let Some(ignored) = self.ignored.as_mut().filter(|_| !is_known) {
+            ignored.outer = ignored_above(&real);
+        }
         self.target = Target::Folder { real, node, folders };
         self.look_at_folder(Vec::new(), if is_another { Depth::Anew } else { Depth::All }, look);
     }
@@ -386,7 +429,10 @@ impl Root {
             }
             let Target::Folder { folders, .. } = &mut self.target else { return };
             let old = folders.remove(&below);
-            let listed = match list(&path, &below, &self.path, old.as_ref(), self.method, look) {
+            if self.ignored.is_some() {
+                self.look_at_ignored(&path, &below, old.is_some(), look);
+            }
+            let listed = match list(&path, &below, &self.path, old.as_ref(), self.method, self.ignored.as_ref(), look) {
                 Ok(listed) => listed,
                 Err(error) => {
                     // Somebody must permit it first, and that is told of.
@@ -401,7 +447,7 @@ impl Root {
             let mut gone = Vec::new();
             for difference in compare(&old.entries, &listed.entries) {
                 let own = |entry: &Entry| child(&below, &entry.name);
-                if let Some(kind) = difference.kind() {
+                if let Some(kind) = difference.kind().filter(|_| !self.is_no_news(&difference)) {
                     let (Difference::Came(entry) | Difference::Went(entry) | Difference::Stayed(entry, ..)) = &difference;
                     look.changes.add(|| self.change(kind, &own(entry), look.job));
                 }
@@ -456,9 +502,54 @@ impl Root {
     fn forget(&mut self, real: &Path, folders: Folders, look: &mut Look<'_>) {
         for (below, listed) in folders {
             self.blind.remove(&below);
+            self.ignore_files.remove(&below);
+            if let Some(ignored) = &mut self.ignored {
+                ignored.inner.remove(&below);
+            }
             look.kernel.release(&join(real, &below), self.user);
-            for file in listed.entries.iter().filter(|entry| entry.kind != Kind::Folder) {
+            let told = listed.entries.iter().filter(|entry| entry.kind != Kind::Folder && self.quiet_before.is_none());
+            for file in told {
                 look.changes.add(|| self.change(ChangeKind::Removed, &child(&below, &file.name), look.job));
+            }
+        }
+    }
+
+    /// Whether a difference is one only because other files count than before.
+    fn is_no_news(&self, difference: &Difference<'_>) -> bool {
+        self.quiet_before.is_some_and(|since| match difference {
+            Difference::Came(new) => new.stamp.ctime < since,
+            Difference::Went(_) => true,
+            Difference::Stayed(..) => false,
+        })
+    }
+
+    /// Reads the file of a folder that says what is left out in it; of one that is known, later.
+    fn look_at_ignored(&mut self, folder: &Path, below: &[u8], is_known: bool, look: &mut Look<'_>) {
+        let found = fs::symlink_metadata(folder.join(ignore::NAME)).ok().filter(Metadata::is_file);
+        if found.as_ref().map(stamp) == self.ignore_files.get(below).copied() {
+            return;
+        }
+        if is_known {
+            self.outdated.insert(below.to_vec());
+        } else {
+            self.read_ignored(folder, below.to_vec(), look);
+        }
+    }
+
+    fn read_ignored(&mut self, folder: &Path, below: Vec<u8>, look: &mut Look<'_>) {
+        let Some(ignored) = &mut self.ignored else { return };
+        let path = folder.join(ignore::NAME);
+        match read_rules(&path) {
+            Ok((stamp, rules)) => {
+                ignored.inner.insert(below.clone(), rules);
+                self.ignore_files.insert(below, stamp);
+            }
+            Err(error) => {
+                ignored.inner.remove(&below);
+                self.ignore_files.remove(&below);
+                if error.kind() != io::ErrorKind::NotFound && self.complained.insert(path.clone()) {
+                    look.warn(&path, &in_words(&error));
+                }
             }
         }
     }
@@ -625,8 +716,16 @@ fn parts(path: &Path) -> VecDeque<OsString> {
 }
 
 /// What counts in a folder, in the order of the names.
-fn list(path: &Path, below: &[u8], root: &Path, old: Option<&Listed>, method: Method, look: &Look<'_>) -> io::Result<Listed> {
-    let rules = Rules { spec: look.spec(), own: look.own };
+fn list(
+    path: &Path,
+    below: &[u8],
+    root: &Path,
+    old: Option<&Listed>,
+    method: Method,
+    ignored: Option<&Ignored>,
+    look: &Look<'_>,
+) -> io::Result<Listed> {
+    let rules = Rules { spec: look.spec(), own: look.own, ignored };
     let root = root.as_os_str().as_bytes();
     let at = now_of_files();
     let mut entries = Vec::new();
@@ -695,6 +794,31 @@ fn read(path: &Path) -> io::Result<(Stamp, u64)> {
     let mut hasher = std::hash::DefaultHasher::new();
     hasher.write(&content);
     Ok((before, hasher.finish()))
+}
+
+/// Reads what a file leaves out, with the stamp of what was read.
+fn read_rules(path: &Path) -> io::Result<(Stamp, Vec<ignore::Rule>)> {
+    let mut file: File = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > ignore::LARGEST {
+        return Err(io::Error::other(format!("no file of up to {}", size::brief(ignore::LARGEST))));
+    }
+    let mut text = Vec::new();
+    (&mut file).take(ignore::LARGEST).read_to_end(&mut text)?;
+    Ok((stamp(&found), ignore::parse(&text)))
+}
+
+/// What the files leave out that lie above a folder in its repository, the nearest first, and last what the repository's own
+/// file does. Nothing, if there is no repository.
+fn ignored_above(folder: &Path) -> Vec<(Vec<u8>, Vec<ignore::Rule>)> {
+    let Some(top) = folder.ancestors().find(|above| above.join(".git").exists()) else { return Vec::new() };
+    let rules = |above: &Path, file: &Path| {
+        let way = folder.strip_prefix(above).ok()?.as_os_str().as_bytes().to_vec();
+        Some((way, read_rules(file).ok()?.1))
+    };
+    let above = folder.ancestors().skip(1).take_while(|above| above.starts_with(top));
+    let own = rules(top, &top.join(".git/info/exclude"));
+    above.filter_map(|above| rules(above, &above.join(ignore::NAME))).chain(own).collect()
 }
 
 fn child(below: &[u8], name: &[u8]) -> Vec<u8> {

@@ -349,6 +349,32 @@ fn patterns_say_what_counts() {
 }
 
 #[test]
+fn what_git_ignores_does_not_count_if_that_is_asked_for() {
+    let setup = Setup::new();
+    for file in ["repo/.git/HEAD", "repo/app/src/a", "repo/app/out/b", "repo/app/src/gen/c", "repo/app/x.tmp2", "repo/app/own"] {
+        write(&setup.path(file), file);
+    }
+    write(&setup.path("repo/.git/info/exclude"), "own\n");
+    write(&setup.path("repo/.gitignore"), "/app/out\n*.tmp2\n");
+    write(&setup.path("repo/app/src/.gitignore"), "gen/\n");
+    let mut svc = Watching::start_with(setup, &json!({"paths": "repo/app", "gitignore": true, "settle": "1s"}));
+    for file in ["repo/app/out/b", "repo/app/x.tmp2", "repo/app/src/gen/c", "repo/app/own", "repo/app/src/a"] {
+        svc.write(file, "x");
+    }
+    svc.restarts_for("modified repo/app/src/a");
+    // Other files count by now, of which none has changed.
+    svc.write("repo/app/src/.gitignore", "a\n");
+    svc.says("nothing has changed", 1);
+    svc.write("repo/app/src/a", "y");
+    svc.write("repo/app/src/gen/c", "y");
+    svc.restarts_for("modified repo/app/src/gen/c");
+    fs::remove_file(svc.path("repo/app/src/.gitignore")).unwrap();
+    svc.says("nothing has changed", 2);
+    svc.write("repo/app/src/a", "z");
+    svc.restarts_for("modified repo/app/src/a");
+}
+
+#[test]
 fn what_cannot_be_read_is_told_once_and_the_rest_is_watched() {
     let setup = Setup::new();
     for file in ["w/secret/f", "w/ok/f"] {
