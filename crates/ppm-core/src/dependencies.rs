@@ -288,7 +288,8 @@ fn remove_from(index: &mut BTreeMap<String, BTreeSet<ServiceId>>, name: &str, id
 pub(crate) struct Standing {
     lacks: [Option<Lack>; 3],
     is_leaving: bool,
-    is_busy: bool,
+    has_run: bool,
+    is_stuck: bool,
     starts: u64,
 }
 
@@ -297,7 +298,8 @@ impl Standing {
         Standing {
             lacks: Condition::ALL.map(|condition| lack_of(service, condition)),
             is_leaving: service.is_leaving(),
-            is_busy: service.is_busy(),
+            has_run: service.has_run(),
+            is_stuck: service.is_stuck(),
             starts: service.starts(),
         }
     }
@@ -349,7 +351,7 @@ impl Supervisor {
                 if service.is_leaving() {
                     return true;
                 }
-                if !service.is_busy() || service.is_stuck() {
+                if !service.has_run() || service.is_stuck() {
                     left.push(dependant);
                 }
             }
@@ -394,7 +396,7 @@ impl Supervisor {
         if (before.lacks, before.starts) != (after.lacks, after.starts) {
             self.concern_dependants(id);
         }
-        if (before.is_leaving, before.is_busy) != (after.is_leaving, after.is_busy) {
+        if (before.is_leaving, before.has_run, before.is_stuck) != (after.is_leaving, after.has_run, after.is_stuck) {
             self.concern_needs(id);
         }
     }
@@ -421,7 +423,7 @@ impl Supervisor {
                 let Some(service) = self.service(need) else { continue };
                 if service.live().is_some_and(|live| live.leaving.is_some()) {
                     self.dependencies.concerned.insert(need);
-                } else if !service.is_busy() || service.is_stuck() {
+                } else if !service.has_run() || service.is_stuck() {
                     left.push(need);
                 }
             }

@@ -1382,7 +1382,7 @@ impl Service {
     /// It was to end later, and is not to any more.
     fn stay(&mut self, ctx: &Context<'_>, live: Live) {
         self.changing.forget();
-        let live = Live { leaving: None, ..live };
+        let live = Live { leaving: None, answer_at: None, ..live };
         match self.run {
             Run::Paused(_) => self.run = Run::Paused(live),
             Run::Up(_) => self.probe_anew(ctx, live),

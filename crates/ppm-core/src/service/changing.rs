@@ -124,7 +124,8 @@ impl Service {
         if earliest <= ctx.now.mono {
             return self.launch(ctx, Cause::Watch, out);
         }
-        if until.is_some_and(|until| until < earliest) {
+        let is_for_changes = matches!(self.run, Run::Waiting { cause: Cause::Watch, .. });
+        if until.is_some_and(|until| until < earliest) && !is_for_changes {
             return;
         }
         self.run = Run::Waiting { until: earliest, cause: Cause::Watch };

@@ -284,7 +284,8 @@ impl History {
                 || service.is_active() && service.spec().schedule.as_ref().is_some_and(|schedule| schedule.options.timeout.is_some())
         });
         let is_watched = self.supervisor.services().any(|service| service.is_active() && service.spec().health.is_some());
-        if self.is_over() || is_planned || is_limited || is_watched {
+        let is_ending = self.judge.ending.is_some(); // as late as that: whether it does is asked in the end
+        if self.is_over() || is_ending || is_planned || is_limited || is_watched {
             return Ok(()); // what is planned goes on for ever, and so does what lasts too long again and again
         }
         rule(self.world.next().is_none() && self.wake().is_none(), "without anything from outside it comes to rest", || {

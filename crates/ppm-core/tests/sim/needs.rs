@@ -134,7 +134,8 @@ impl Judge {
         let boots = known.boots.then_some(Cause::Boot);
         let is_changed = known.changed && known.earliest(self.settings.watch_restart_interval) <= now.mono;
         let changes = is_changed.then_some(Cause::Watch);
-        let owed = known.waits.or(known.coming).or(changes).or(known.fires).or(boots).or(known.restart_window().and_then(is_due));
+        let coming = known.coming.filter(|cause| *cause != Cause::Watch || is_changed);
+        let owed = known.waits.or(coming).or(boots).or(changes).or(known.fires).or(known.restart_window().and_then(is_due));
         let text = || format!("{row:?}: {known:?}");
         // In one tick one may begin to leave, for files that changed, and another come to need it.
         let leaves = |name: &str| self.named(name).is_some_and(Known::is_to_leave_for_changes);

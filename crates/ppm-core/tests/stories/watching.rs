@@ -1,14 +1,15 @@
 //! What a service does about changed files.
 
+use ppm_core::dependencies::Need;
 use ppm_core::event::{Action, Cause, Event};
 use ppm_core::hook::{Hook, HookSpec, Program};
 use ppm_core::spec::{Reach, RestartWhen, Settings};
 use ppm_core::watch::{Change, ChangeKind, Changes, OnChange, WatchSpec};
 use ppm_protocol::{EventKind, Exit, PlanEvent, PlanRow, Signal, Status, Why};
 
-use crate::ask::{reschedule, restart, scheduler, start, stop};
+use crate::ask::{no_wait, reschedule, restart, scheduler, start, stop};
 use crate::planning::plans;
-use crate::story::{Make, Span, Story, code, done, sig, story, story_with, svc};
+use crate::story::{Make, Span, Story, code, done, named, sig, story, story_with, svc};
 
 fn watching(change: impl FnOnce(&mut WatchSpec)) -> Make {
     let mut watch = WatchSpec::new(vec!["w".to_owned()]);
@@ -273,4 +274,15 @@ fn a_signal_goes_to_the_main_process_and_starts_who_does_not_run() {
         (EventKind::FilesChanged, "modified b: SIGHUP, 2nd time in 10s"),
     ]);
     story.exits(code(0)).after(9.s()).changes("c").starts_by(Cause::Watch);
+}
+
+#[test]
+fn what_was_to_be_done_about_changes_is_forgotten_with_the_restart_that_a_new_plan_replaces() {
+    let signalled = watching(|watch| watch.action = OnChange::Signal(sig("HUP"))).scheduled("0 4 * * *");
+    let web = named("web").with(|spec| spec.depends_on = vec![Need::parse("svc").unwrap()]);
+    let story = story([signalled.options(|options| options.on_start = true), web]).begins_to_watch().starts().on("web").starts().on("svc");
+    let story = story.changes("a").sends_to(Signal::HUP, Reach::Leader).changes("b"); // answered when the interval is over
+    let story = story.request(no_wait(stop("web"))).replies(done()).on("web").asks_to_stop(Signal::TERM);
+    let story = story.on("svc").request(no_wait(restart("svc"))).replies(done()).quiet(); // as long as web ends
+    story.request(reschedule("svc")).replies(done()).after(3.s()).quiet();
 }
