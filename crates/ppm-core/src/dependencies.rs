@@ -388,6 +388,7 @@ impl Supervisor {
     pub(crate) fn tell_the_concerned(&mut self, id: ServiceId, before: Option<Standing>) {
         let (Some(service), Some(before)) = (self.service(id), before) else { return };
         let after = Standing::of(service);
+        let stays = before.is_leaving && !after.is_leaving && service.live().is_some();
         if matches!(service.run(), Run::Blocked { .. }) && self.phase == Phase::Running {
             let is_unasked = |id: &ServiceId| self.service(*id).is_some_and(|needed| needed.want() == Want::Unasked);
             let needed: Vec<ServiceId> = self.needs(service).filter(is_unasked).collect();
@@ -395,6 +396,9 @@ impl Supervisor {
         }
         if (before.lacks, before.starts) != (after.lacks, after.starts) {
             self.concern_dependants(id);
+        }
+        if stays {
+            self.dependencies.concerned.insert(id); // unless it is outdated
         }
         if (before.is_leaving, before.has_run, before.is_stuck) != (after.is_leaving, after.has_run, after.is_stuck) {
             self.concern_needs(id);

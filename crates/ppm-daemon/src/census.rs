@@ -24,6 +24,10 @@ const REASON: &[u8] = b"PPM_START_REASON=";
 /// A process chooses its environment, so no more of it than this is read.
 const LONGEST_ENVIRONMENT: u64 = 1 << 20;
 
+/// How often a process is looked at that shows neither environment nor arguments: execve(2) takes microseconds, but a
+/// file system can make it last, and the loop waits for none.
+const LOOKS: u32 = 10;
+
 /// What the environment of a process tells of whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -116,9 +120,23 @@ impl Census {
     }
 
     /// What this process was started for, if its environment still tells.
+    ///
+    /// A process in the midst of execve(2) shows no environment, and no arguments either: it is looked at again, a few times.
     pub fn mark(&mut self, pid: Pid) -> Option<Mark> {
-        if !self.read(&PathBuf::from(format!("/proc/{pid}/environ"))) {
-            return None;
+        let file = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
+        for _ in 0..LOOKS {
+            if !self.read(&file("environ")) {
+                return None;
+            }
+            if !self.buffer.is_empty() {
+                break;
+            }
+            let has_arguments = self.read(&file("cmdline")) && !self.buffer.is_empty();
+            self.buffer.clear();
+            if has_arguments || self.fact(pid).is_none() {
+                return None;
+            }
+            std::thread::yield_now();
         }
         Mark::parse(&self.buffer)
     }
@@ -178,8 +196,9 @@ fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::unix::process::CommandExt;
-    use std::process::Command;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -190,9 +209,12 @@ mod tests {
     #[test]
     fn a_child_is_found_with_all_that_tells_whose_it_is() {
         let mut census = Census::new().unwrap();
-        let mut command = Command::new("sleep");
-        let mut child = command.arg("1000").envs([("PPM_SERVICE", "web"), ("PPM_HOOK", "on_crash")]).process_group(0).spawn().unwrap();
+        let mut command = Command::new("cat");
+        command.envs([("PPM_SERVICE", "web"), ("PPM_HOOK", "on_crash")]).process_group(0);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let pid = Pid(child.id().cast_signed());
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap(); // its execve(2) is over
         let fact = census.fact(pid).unwrap();
         let own = census.fact(me()).unwrap();
         assert_eq!((fact.parent, fact.group, fact.session), (me(), pid, own.session));

@@ -68,9 +68,10 @@ impl Calls {
         let may_stay =
             |call: &Call| matches!(&call.request, Request::Wait(wait) if wait.timeout_ms.is_none()) && call.ids.iter().any(lives);
         // Who restarts one after the other waits until each is ready, which one that has to say so may never be, nor one that
-        // waits for others that do so.
+        // waits for others that do so, nor one that is paused.
         let is_silent = |id: &ServiceId| {
-            judge.known.get(id).is_some_and(|known| known.waits.is_some() || known.process.is_some() && !known.probes.ready)
+            let is_silent = |known: &Known| known.process.is_some_and(|process| process.paused || !known.probes.ready);
+            judge.known.get(id).is_some_and(|known| known.waits.is_some() || is_silent(known))
         };
         let rolls = |call: &Call| matches!(&call.request, Request::Restart(targets) if targets.rolling) && call.ids.iter().any(is_silent);
         self.open.values().filter(|call| !may_stay(call) && !rolls(call)).collect()

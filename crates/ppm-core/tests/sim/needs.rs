@@ -137,8 +137,8 @@ impl Judge {
         let coming = known.coming.filter(|cause| *cause != Cause::Watch || is_changed);
         let owed = known.waits.or(coming).or(boots).or(changes).or(known.fires).or(known.restart_window().and_then(is_due));
         let text = || format!("{row:?}: {known:?}");
-        // In one tick one may begin to leave, for files that changed, and another come to need it.
-        let leaves = |name: &str| self.named(name).is_some_and(Known::is_to_leave_for_changes);
+        // In one tick one may begin to leave, for files that changed or its next run, and another come to need it.
+        let leaves = |name: &str| self.named(name).is_some_and(Known::may_be_ended);
         let may_miss = known.spec.depends_on.iter().any(|need| leaves(&need.service));
         rule(self.misses(known) || may_miss, "who waits has a reason", text)?;
         rule(known.is_idle() && known.is_wanted() && owed.is_some(), "a start has a cause", text)?;
