@@ -664,6 +664,9 @@ impl Judge {
         for known in self.known.values_mut() {
             check_hooks(known, turn, is_killing)?;
             check_probes(known, turn)?;
+            if !known.is_watched() {
+                known.process.iter_mut().for_each(|process| process.looked_at = now); // if it stays after all, it counts from here
+            }
             let looks_by = known.process.filter(|_| known.is_watched() && self.look.is_none()).map(|process| process.looked_at + EVERY);
             rule(looks_by.is_none_or(|at| turn.deadline.is_some_and(|deadline| deadline <= at)), "memory is looked at in time", || {
                 format!("{known:?}, sleeps until {:?}", turn.deadline)
