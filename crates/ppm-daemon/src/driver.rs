@@ -189,7 +189,7 @@ impl Driver {
     }
 
     async fn wait(&mut self) -> Woken {
-        let deadline = self.supervisor.deadline();
+        let deadline = self.supervisor.deadline().into_iter().chain(self.hands.children.looks_again_at()).min();
         let is_due = self.taken == Taken::Some || deadline.is_some_and(|at| at <= clock::now().mono);
         if is_due {
             tokio::task::yield_now().await; // what the kernel has to tell is heard even when there is always work
