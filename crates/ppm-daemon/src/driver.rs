@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ppm_core::config::Config;
 use ppm_core::event::{ClientId, Event, From, NoListener, Pid, ServiceId, turn};
+use ppm_core::line_pattern::LinePattern;
 use ppm_core::listening::{Holder, Whose, outcome};
 use ppm_core::notification::Notification;
 use ppm_core::oom::may_be_one;
@@ -66,8 +67,8 @@ pub enum Wake {
     Held(ServiceId, u64, u16, Vec<Holder>),
     /// A process of this number and user has said something of its service.
     Notified(Pid, u32, Box<Notification>),
-    /// A main process has said that its service is ready.
-    SaidReady(ServiceId, Pid),
+    /// A main process has said that its service is ready: by a line with this in it, if not otherwise.
+    SaidReady(ServiceId, Pid, Option<LinePattern>),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
     /// Files changed that are watched for a service; the number tells since when they have been.
@@ -270,8 +271,10 @@ impl Driver {
                     None => self.hands.notifier.tell_of_stranger(sender, uid),
                 }
             }
-            Wake::SaidReady(id, run) => {
-                if self.hands.children.is_led_by(id, run) {
+            Wake::SaidReady(id, run, pattern) => {
+                let is_awaited =
+                    |pattern: &LinePattern| self.supervisor.service(id).is_some_and(|service| service.spec().awaits() == Some(pattern));
+                if pattern.as_ref().is_none_or(is_awaited) && self.hands.children.is_led_by(id, run) {
                     self.tell(Event::Notified { id, notification: Notification::ready() });
                 }
             }
