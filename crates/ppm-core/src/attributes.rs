@@ -21,6 +21,8 @@ pub struct Attributes {
     pub nice: Option<i8>,
     /// How readily the kernel kills it when memory is short, -1000 to 1000; None: a little more than the daemon.
     pub oom_score_adj: Option<i16>,
+    /// Whether no program that it executes gives it more rights than it has.
+    pub no_new_privs: bool,
 }
 
 /// Who a service runs as, by names or numbers that are looked up at each start.

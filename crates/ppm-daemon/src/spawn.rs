@@ -99,6 +99,7 @@ enum Stage {
     Groups,
     Group,
     User,
+    NoNewPrivs,
     Parent,
     Workdir,
     Exec,
@@ -116,6 +117,7 @@ struct Order<'a> {
     limits: &'a [(Resource, KernelLimit)],
     nice: Option<c_int>,
     umask: Option<libc::mode_t>,
+    no_new_privs: bool,
     ids: Option<Ids<'a>>,
     stdin: RawFd,
     /// What is given to it besides, and under which number.
@@ -218,7 +220,7 @@ impl Spawner {
         let own: Vec<CString> = start.own.variables.iter().filter_map(|(key, value)| assignment(key, value)).collect();
         let who: Vec<CString> = start.who().filter_map(|(name, value)| assignment(name.as_bytes(), value)).collect();
         let envp: Vec<&CString> = self.inherited(&start).map(|(_, assignment)| assignment).chain(&who).chain(&own).collect();
-        let Attributes { user: _, umask, limits, nice, oom_score_adj } = &command.attributes;
+        let Attributes { user: _, umask, limits, nice, oom_score_adj, no_new_privs } = &command.attributes;
         let open_files = self.open_files.filter(|_| !limits.contains_key(&Resource::Nofile)).map(|given| (Resource::Nofile, given));
         let limits = limits.iter().map(|(resource, limit)| (*resource, *limit)).chain(open_files);
         let limits: Vec<(Resource, KernelLimit)> = limits.map(|(resource, limit)| (resource, limit.into())).collect();
@@ -252,6 +254,7 @@ impl Spawner {
             limits: &limits,
             nice: nice.map(c_int::from),
             umask: umask.map(libc::mode_t::from),
+            no_new_privs: *no_new_privs,
             ids: start.account.as_ref().map(ids),
             stdin,
             line: line.as_ref().map(|(_, write, number)| (write.as_raw_fd(), *number)),
@@ -407,6 +410,7 @@ impl Start<'_> {
                 _ => format!("nice: {}", in_words(&error)),
             },
             Stage::Groups | Stage::Group | Stage::User => self.explain_ids(errno),
+            Stage::NoNewPrivs => format!("no_new_privs: {}", in_words(&error)),
             Stage::Workdir => {
                 let folder = self.own.workdir.as_ref().map_or("", |folder| folder.name.as_str());
                 match errno {
@@ -603,6 +607,10 @@ unsafe fn become_service(order: &Order<'_>) -> (Stage, c_int) {
             && let Err(failed) = become_user(ids)
         {
             return failed;
+        }
+        // The last two arguments must be zero, as words (PR_SET_NO_NEW_PRIVS(2const)).
+        if order.no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) < 0 {
+            return (Stage::NoNewPrivs, errno());
         }
         // After the change of user, which clears it (prctl(2)).
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {

@@ -406,6 +406,13 @@ pub const SERVICE: Table = Table {
             "500",
         ),
         here(
+            "no_new_privs",
+            Kind::Boolean,
+            Value("false"),
+            "Whether no program that it executes may give it more rights than it has: set-user-id bits and capabilities of files mean nothing (PR_SET_NO_NEW_PRIVS(2const)).",
+            "true",
+        ),
+        here(
             "hooks",
             Kind::Map(&HOOKS),
             Value("{}"),

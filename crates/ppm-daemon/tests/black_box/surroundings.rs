@@ -170,6 +170,31 @@ fn r73_limits_and_priorities_that_are_not_permitted_are_told() {
 }
 
 #[test]
+fn a_service_may_give_up_that_programs_give_it_more_rights() {
+    let daemon = started(Setup::new());
+    let show = "grep NoNewPrivs: /proc/self/status";
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let given = own.lines().find(|line| line.starts_with("NoNewPrivs:")).unwrap();
+    assert_eq!(daemon.output_of(show).trim_end(), given);
+    assert_eq!(daemon.output_with(show, &json!({"no_new_privs": true})), Ok("NoNewPrivs:\t1\n".to_owned()));
+    assert_eq!(
+        fs::read_to_string(format!("/proc/{}/status", daemon.pid)).unwrap().matches(given).count(),
+        1,
+        "the daemon's own is as it was"
+    );
+}
+
+#[test]
+fn r8_who_becomes_another_user_keeps_no_capability() {
+    let Some(_) = other_user() else { return };
+    let daemon = started(Setup::new());
+    let shown = daemon.output_with("grep -E '^Cap(Inh|Prm|Eff|Amb):' /proc/self/status", &json!({"user": NOBODY})).unwrap();
+    let sets: Vec<&str> = shown.split_ascii_whitespace().collect();
+    let none = "0000000000000000";
+    assert_eq!(sets, ["CapInh:", none, "CapPrm:", none, "CapEff:", none, "CapAmb:", none]);
+}
+
+#[test]
 fn r47_services_are_killed_before_the_daemon_when_memory_is_short() {
     const SCORE: &str = "cat /proc/self/oom_score_adj";
     let least: i32 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
