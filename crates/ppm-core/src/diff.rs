@@ -146,11 +146,12 @@ impl Changes {
     }
 
     fn attributes(&mut self, old: &Attributes, new: &Attributes) {
-        let Attributes { user, umask, limits, nice, oom_score_adj } = old;
+        let Attributes { user, umask, limits, nice, oom_score_adj, no_new_privs } = old;
         self.compare("user", or_none(user.as_ref()), or_none(new.user.as_ref()));
         self.compare("umask", or_none(umask.map(write_umask)), or_none(new.umask.map(write_umask)));
         self.compare("nice", or_none(*nice), or_none(new.nice));
         self.compare("oom_score_adj", or_none(*oom_score_adj), or_none(new.oom_score_adj));
+        self.compare("no_new_privs", no_new_privs.to_string(), new.no_new_privs.to_string());
         for resource in Resource::ALL {
             let (old, new) = (limits.get(&resource), new.limits.get(&resource));
             self.compare(&format!("limits.{}", resource.name()), or_none(old), or_none(new));

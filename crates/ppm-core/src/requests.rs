@@ -149,6 +149,7 @@ impl Supervisor {
                 limits: attributes.limits.iter().map(|(resource, limit)| format!("{}={limit}", resource.name())).collect(),
                 nice: attributes.nice,
                 oom_score_adj: attributes.oom_score_adj,
+                no_new_privs: attributes.no_new_privs,
                 env: spec.command.env.keys().cloned().collect(),
                 restart: restart_in_words(spec),
                 stop: stop_in_words(spec),

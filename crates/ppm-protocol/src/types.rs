@@ -335,6 +335,9 @@ pub struct InfoRow {
     /// -1000 to 1000; missing: the daemon's and 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i16>,
+    /// Whether nothing that it executes may give it rights that it lacks; missing: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_privs: bool,
     /// The names of its own environment variables; values may be secret and are not shown.
     pub env: Vec<String>,
     /// The restart policy in words, as `on-failure, backoff 1s to 5m`.

@@ -406,6 +406,13 @@ pub const SERVICE: Table = Table {
             "500",
         ),
         here(
+            "no_new_privs",
+            Kind::Boolean,
+            Value("false"),
+            "Whether nothing that it executes may give it rights that it lacks: `setuid` programs and files with capabilities then run with its own rights.",
+            "true",
+        ),
+        here(
             "hooks",
             Kind::Map(&HOOKS),
             Value("{}"),

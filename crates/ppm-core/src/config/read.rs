@@ -345,6 +345,7 @@ impl Reader {
         self.set(map.get("umask"), &mut attributes.umask, |reader, field| reader.umask(field).map(Some));
         self.set(map.get("nice"), &mut attributes.nice, |reader, field| reader.integer(field, -20, 19).map(Some));
         self.set(map.get("oom_score_adj"), &mut attributes.oom_score_adj, |reader, field| reader.integer(field, -1000, 1000).map(Some));
+        self.set(map.get("no_new_privs"), &mut attributes.no_new_privs, Self::boolean);
         if let Some(field) = map.get("limits") {
             self.limits(field, called, &mut attributes.limits);
         }

@@ -290,7 +290,7 @@ fn render_env(out: &mut String, indent: &str, env: &BTreeMap<String, EnvValue>) 
 }
 
 fn attributes(attributes: &Attributes) -> impl Iterator<Item = (&'static str, String)> {
-    let Attributes { user, umask, limits, nice, oom_score_adj } = attributes;
+    let Attributes { user, umask, limits, nice, oom_score_adj, no_new_privs } = attributes;
     let limit = |limit: Limit, unit| match unit {
         Unit::Bytes => limit.written(write_size),
         Unit::Pieces => limit.to_string(),
@@ -303,6 +303,7 @@ fn attributes(attributes: &Attributes) -> impl Iterator<Item = (&'static str, St
         ("limits", (!limits.is_empty()).then(|| format!("{{{}}}", limits.join(", ")))),
         ("nice", nice.map(|nice| nice.to_string())),
         ("oom_score_adj", oom_score_adj.map(|score| score.to_string())),
+        ("no_new_privs", no_new_privs.then(|| "true".to_owned())),
     ];
     written.into_iter().filter_map(|(key, value)| Some((key, value?)))
 }

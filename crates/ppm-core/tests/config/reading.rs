@@ -98,6 +98,7 @@ fn every_key_is_read() {
             limits: {nofile: 1024:65536, core: 0, stack: "8MiB:unlimited", as: unlimited}
             nice: -5
             oom_score_adj: 500
+            no_new_privs: true
             x-note: anything
           - <<: *defaults
             name: two
@@ -144,6 +145,7 @@ fn every_key_is_read() {
         ]),
         nice: Some(-5),
         oom_score_adj: Some(500),
+        no_new_privs: true,
     };
     assert_eq!(web.command.attributes, attributes);
     assert!(Arc::ptr_eq(&web.command.surroundings, &settings.surroundings), "the services share what is common");
@@ -171,7 +173,7 @@ fn every_key_is_read() {
         (files.join(" ").as_str(), inherit),
         ("/etc/three.env ${CONF}/three.env", &Inherit::Only(vec!["HOME".into(), "PPM_SOCKET".into()]))
     );
-    assert_eq!((three.source.as_str(), three.groups.join(" ").as_str()), ("ppm.yml:31", "frontend night"));
+    assert_eq!((three.source.as_str(), three.groups.join(" ").as_str()), ("ppm.yml:32", "frontend night"));
 }
 
 #[test]

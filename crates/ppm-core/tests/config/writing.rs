@@ -15,7 +15,7 @@ fn what_is_written_reads_well() {
          - {name: '1e3', id: 9, command: a, restart: {policy: always, interval: 1500ms, jitter: 5%}, stop: {signal: INT, timeout: 90, group: false}}\n\
          - {name: d, id: 10, command: a, restart: never}\n- {name: e, id: 11, command: a, restart: {max_retries: 3}, stop: {signal: 32}}\n\
          - {name: f, id: 12, command: a, groups: [x, \"1e3\"], env_file: [/a b, c], inherit_env: [A, B], workdir: '${HOME}/f'}\n\
-         - {name: h, id: 14, command: a, user: 1000:app, umask: \"7\", limits: {stack: 8MiB:unlimited, nofile: 10, core: unlimited}, nice: 19, oom_score_adj: -1}\n\
+         - {name: h, id: 14, command: a, user: 1000:app, umask: \"7\", limits: {stack: 8MiB:unlimited, nofile: 10, core: unlimited}, nice: 19, oom_score_adj: -1, no_new_privs: true}\n\
          - {name: g, id: 13, command: a, env: {PW: {file: /run/pw}, A: '${B:-c}$$'}, env_file: /a, inherit_env: []}\n\
          env_file: [top.env]\nenv: {TOP: 1.50, T: {file: pw}}\n",
     );
@@ -69,6 +69,7 @@ services:
     limits: {core: unlimited, nofile: 10, stack: \"8MiB:unlimited\"}
     nice: 19
     oom_score_adj: -1
+    no_new_privs: true
   - name: g
     id: 13
     command: [a]

@@ -67,6 +67,7 @@ fn another_user_limit_or_priority_is_a_restart() {
         limits: [(Resource::Nofile, limit(Some(2048))), (Resource::Core, Limit { soft: Some(0), hard: Some(0) })].into(),
         nice: None,
         oom_score_adj: Some(500),
+        no_new_privs: true,
     };
     let with = |attributes: &Attributes| {
         let attributes = attributes.clone();
@@ -75,7 +76,7 @@ fn another_user_limit_or_priority_is_a_restart() {
     let expected: &[_] = &[(
         "svc",
         ReloadAction::Restart,
-        "user: none -> app:app, umask: 022 -> 027, nice: 5 -> none, oom_score_adj: none -> 500, \
+        "user: none -> app:app, umask: 022 -> 027, nice: 5 -> none, oom_score_adj: none -> 500, no_new_privs: false -> true, \
         limits.core: none -> 0, limits.nofile: 1024:unlimited -> 1024:2048",
     )];
     let plan = Request::Reload(ReadAgain { plan: true });

@@ -505,6 +505,7 @@ fn info() -> InfoRow {
         limits: Vec::new(),
         nice: None,
         oom_score_adj: None,
+        no_new_privs: false,
         readiness: None,
         health: None,
         needs: Vec::new(),
