@@ -154,6 +154,15 @@ impl Kin {
         self.learn(facts, mark);
     }
 
+    /// An orphan that was learnt to be nobody's could not be read: it is to be examined again. Whether it was one.
+    pub fn doubt(&mut self, pid: Pid) -> bool {
+        let is_nobodys = self.members.get(&pid).is_some_and(|member| member.of.is_none());
+        if is_nobodys {
+            self.members.remove(&pid);
+        }
+        is_nobodys
+    }
+
     /// Forgets whoever is not among these: all processes that there are, with the dead that have not been reaped.
     pub fn keep_only(&mut self, facts: &[Fact]) {
         let there: BTreeSet<(Pid, Birth)> = facts.iter().map(|fact| (fact.pid, fact.birth)).gather();

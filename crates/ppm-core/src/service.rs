@@ -1028,7 +1028,7 @@ impl Service {
             (Run::Paused(live), Input::WasResumed) => {
                 self.run = Run::Up(live);
                 self.tell(EventKind::Resumed, Some(live.pid), String::new(), out);
-                self.probe_anew(ctx, live);
+                self.probe_on(ctx, live);
             }
             // The kernel tells of stops and continues as levels, not as a history (R16).
             (Run::Paused(_) | Run::Closing { .. } | Run::Stopping { .. } | Run::Killing { .. }, Input::WasPaused) => {}
@@ -1385,7 +1385,7 @@ impl Service {
         let live = Live { leaving: None, answer_at: None, ..live };
         match self.run {
             Run::Paused(_) => self.run = Run::Paused(live),
-            Run::Up(_) => self.probe_anew(ctx, live),
+            Run::Up(_) => self.probe_on(ctx, live),
             Run::Idle
             | Run::Blocked { .. }
             | Run::Preparing { .. }

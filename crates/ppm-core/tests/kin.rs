@@ -123,6 +123,20 @@ fn the_orphans_of_a_dead_leader_are_of_its_service() {
 }
 
 #[test]
+fn r17_an_orphan_whose_mark_could_not_be_read_yet_is_examined_again() {
+    let mut kin = kin();
+    let orphan = fact(30, 1, 30, 30, 300);
+    kin.learn(&[orphan, fact(31, 1, 31, 10, 300)], &mut |_| None);
+    assert_eq!(kin.unknown(&[Pid(30), Pid(31)]), []);
+    assert!(kin.doubt(Pid(30)));
+    assert!(!kin.doubt(Pid(31)), "its session tells whose it is");
+    assert_eq!(kin.unknown(&[Pid(30), Pid(31)]), [Pid(30)]);
+    kin.learn(&[orphan], &mut |_| Some(WEB));
+    assert_eq!(kin.owner(Pid(30), orphan.birth), Some(WEB));
+    assert!(!kin.doubt(Pid(30)), "nobody doubts what is known");
+}
+
+#[test]
 fn children_are_unknown_until_they_are_learnt_and_again_when_they_were_reaped() {
     let mut kin = kin();
     let children = [Pid(10), Pid(20), Pid(30)];

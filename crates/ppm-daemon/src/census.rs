@@ -24,10 +24,6 @@ const REASON: &[u8] = b"PPM_START_REASON=";
 /// A process chooses its environment, so no more of it than this is read.
 const LONGEST_ENVIRONMENT: u64 = 1 << 20;
 
-/// How often a process is looked at that shows neither environment nor arguments: execve(2) takes microseconds, but a
-/// file system can make it last, and the loop waits for none.
-const LOOKS: u32 = 10;
-
 /// What the environment of a process tells of whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -35,6 +31,17 @@ pub struct Mark {
     pub service: String,
     /// The name of the hook, if it was one.
     pub hook: Option<String>,
+}
+
+/// What a process shows of its mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Marked {
+    /// This.
+    As(Mark),
+    /// None.
+    Not,
+    /// It is becoming another program, and shows nothing until it is one.
+    NotYet,
 }
 
 /// Reads /proc.
@@ -120,25 +127,25 @@ impl Census {
     }
 
     /// What this process was started for, if its environment still tells.
-    ///
-    /// A process in the midst of execve(2) shows no environment, and no arguments either: it is looked at again, a few times.
     pub fn mark(&mut self, pid: Pid) -> Option<Mark> {
-        let file = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
-        for _ in 0..LOOKS {
-            if !self.read(&file("environ")) {
-                return None;
-            }
-            if !self.buffer.is_empty() {
-                break;
-            }
-            let has_arguments = self.read(&file("cmdline")) && !self.buffer.is_empty();
-            self.buffer.clear();
-            if has_arguments || self.fact(pid).is_none() {
-                return None;
-            }
-            std::thread::yield_now();
+        match self.marked(pid) {
+            Marked::As(mark) => Some(mark),
+            Marked::Not | Marked::NotYet => None,
         }
-        Mark::parse(&self.buffer)
+    }
+
+    /// The same; a process in the midst of execve(2) is told from one that has no mark.
+    pub fn marked(&mut self, pid: Pid) -> Marked {
+        let file = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
+        if !self.read(&file("environ")) {
+            return Marked::Not;
+        }
+        if !self.buffer.is_empty() {
+            return Mark::parse(&self.buffer).map_or(Marked::Not, Marked::As);
+        }
+        // Neither arguments nor environment: the kernel shows them when it has set up the new program.
+        let has_arguments = self.read(&file("cmdline")) && !self.buffer.is_empty();
+        if has_arguments || self.fact(pid).is_none() { Marked::Not } else { Marked::NotYet }
     }
 
     fn read(&mut self, path: &Path) -> bool {
@@ -245,6 +252,6 @@ mod tests {
     #[test]
     fn whoever_is_not_there_has_no_facts() {
         let mut census = Census::new().unwrap();
-        assert_eq!((census.fact(Pid(i32::MAX)), census.mark(Pid(i32::MAX))), (None, None));
+        assert_eq!((census.fact(Pid(i32::MAX)), census.marked(Pid(i32::MAX))), (None, Marked::Not));
     }
 }

@@ -6,17 +6,20 @@
 //! What is to be sent to strays waits until the loop has nothing else to do, and then one pass over /proc serves all.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use nix::unistd::getpid;
 use ppm_core::event::{Event, Group, Part, Pid, ServiceId, Tree};
 use ppm_core::gather::Gather;
 use ppm_core::hook::Hook;
-use ppm_core::kin::{Birth, Kin, descendants};
+use ppm_core::kin::{self, Birth, Fact, Kin, descendants};
 use ppm_core::oom::may_be_one;
 use ppm_core::spec::Reach;
+use ppm_core::time::Mono;
 use ppm_protocol::{Exit, Signal};
 
-use crate::census::{Census, Mark};
+use crate::census::{Census, Mark, Marked};
+use crate::clock;
 use crate::expenses::Expenses;
 use crate::reap::{self, Change};
 use crate::spawn::in_words;
@@ -31,6 +34,13 @@ const ROUNDS: usize = 32;
 
 /// From child to parent one goes so far to find whose a process is.
 const DEEPEST: usize = 64;
+
+/// How long a child may show nothing before it is nobody's: execve(2) takes microseconds, more on a busy machine, but a file
+/// system can make it last for ever.
+const LONGEST_DOUBT: Duration = Duration::from_secs(1);
+
+/// After so long it is looked at again for the first time.
+const FIRST_DOUBT: Duration = Duration::from_millis(1);
 
 /// How often the loop may have something else to do before strays are looked for.
 const MOST_OTHERS: usize = 64;
@@ -54,6 +64,8 @@ pub struct Children {
     /// What was taken from the kernel and not told yet.
     events: VecDeque<Event>,
     leftovers: BTreeMap<Tree, Leftover>,
+    /// Children of which it cannot be told yet whose they are: until then nothing is said to be all gone.
+    doubts: BTreeMap<Pid, Doubt>,
     wanted: Vec<Wanted>,
     sweep: Option<Signal>,
     /// Whether to tell when there is no child any more.
@@ -71,6 +83,17 @@ struct Leftover {
     /// Its group, while that has members.
     group: Option<Pid>,
 }
+
+/// A child in the midst of execve(2).
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    since: Mono,
+    /// When it is looked at again: after as long as it has lasted.
+    again: Mono,
+}
+
+/// [`Kin::learn`] or [`Kin::learn_all`].
+type Learn = fn(&mut Kin, &[Fact], kin::Mark<'_>);
 
 /// A signal for the strays of a service.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +136,7 @@ impl Children {
             ended: Vec::new(),
             events: VecDeque::new(),
             leftovers: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             wanted: Vec::new(),
             sweep: None,
             is_watched: false,
@@ -209,12 +233,12 @@ impl Children {
         self.look_at_leftovers();
         let ended: Vec<_> = ended.into_iter().map(|(pid, id)| (pid, id, self.if_left(pid))).collect();
         // While somebody is waited for, any child that ended may have left others, though it was not known itself.
-        if self.kin.has_dead() || !self.leftovers.is_empty() {
+        if self.kin.has_dead() || !self.leftovers.is_empty() || !self.doubts.is_empty() {
             self.adopt(names);
         }
         let has_new = |(id, leftover): &(&Tree, &Leftover)| self.kin.has_new_orphans(**id, leftover.group);
         let strayed: Vec<Tree> = self.leftovers.iter().filter(has_new).map(|(id, _)| *id).collect();
-        let is_left = |group: Option<Pid>, id| group.is_some() || self.kin.has_orphans(id);
+        let is_left = |group: Option<Pid>, id| group.is_some() || self.kin.has_orphans(id) || !self.doubts.is_empty();
         let mut left = BTreeMap::new();
         for (pid, id, group) in ended {
             if is_left(group, id) {
@@ -267,7 +291,7 @@ impl Children {
             return None; // the end of a main process is told before that of what it left
         }
         let is_alone = self.is_watched && self.is_alone();
-        let is_gone = |id, leftover: &Leftover| is_alone || leftover.group.is_none() && !self.kin.has_orphans(id);
+        let is_gone = |id, leftover: &Leftover| is_alone || leftover.group.is_none() && !self.kin.has_orphans(id) && self.doubts.is_empty();
         let drained = self.leftovers.iter().find(|(id, leftover)| is_gone(**id, leftover));
         if let Some((tree, leftover)) = drained.map(|(tree, leftover)| (*tree, *leftover)) {
             self.leftovers.remove(&tree);
@@ -343,7 +367,7 @@ impl Children {
         reach(&mut census, known, &mut killed);
         for round in 0..ROUNDS {
             let facts = census.all();
-            self.kin.learn_all(&facts, &mut |pid| census.mark(pid).and_then(|mark| tree_of(&mark, names)));
+            self.learn(&mut census, &facts, Kin::learn_all, names);
             self.kill_groups(&kills, &mut census);
             let mut targets = self.targets(if round == 0 { &wanted } else { &kills });
             if let Some(signal) = sweep {
@@ -400,10 +424,38 @@ impl Children {
 
     /// Examines those children that are not known yet, and learns whose they are.
     fn adopt(&mut self, names: Names<'_>) {
-        let Some(census) = &mut self.census else { return };
+        let Some(mut census) = self.census.take() else { return };
         let unknown = self.kin.unknown(&census.children());
         let facts: Vec<_> = unknown.into_iter().filter_map(|pid| census.fact(pid)).collect();
-        self.kin.learn(&facts, &mut |pid| census.mark(pid).and_then(|mark| tree_of(&mark, names)));
+        self.learn(&mut census, &facts, Kin::learn, names);
+        self.census = Some(census);
+    }
+
+    /// Learns whose these are. Children that show nothing yet are kept in doubt, for a while.
+    fn learn(&mut self, census: &mut Census, facts: &[Fact], learn: Learn, names: Names<'_>) {
+        let mut unread = Vec::new();
+        learn(&mut self.kin, facts, &mut |pid| match census.marked(pid) {
+            Marked::As(mark) => tree_of(&mark, names),
+            Marked::Not => None,
+            Marked::NotYet => {
+                unread.push(pid);
+                None
+            }
+        });
+        let now = clock::now().mono;
+        let before = std::mem::take(&mut self.doubts);
+        for pid in unread {
+            let since = before.get(&pid).map_or(now, |doubt| doubt.since);
+            let age = now.since(since);
+            if age < LONGEST_DOUBT && self.kin.doubt(pid) {
+                self.doubts.insert(pid, Doubt { since, again: now + age.max(FIRST_DOUBT) });
+            }
+        }
+    }
+
+    /// When those are to be looked at again who show nothing yet.
+    pub fn looks_again_at(&self) -> Option<Mono> {
+        self.doubts.values().map(|doubt| doubt.again).min()
     }
 
     fn look_at_leftovers(&mut self) {

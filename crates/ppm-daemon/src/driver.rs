@@ -145,6 +145,7 @@ impl Driver {
         self.count_oom_kills();
         loop {
             if let Some(code) = self.hands.exit {
+                self.reach_strays(true); // who was seen in the last moment
                 self.finish_remembering().await;
                 self.hands.logs.finish(LAST_LINES).await;
                 self.hands.clients.flush(LAST_WORDS).await;
@@ -168,6 +169,13 @@ impl Driver {
         }
     }
 
+    /// Reaches for those that have left the groups of their services, if it was asked for, and is time.
+    fn reach_strays(&mut self, idle: bool) {
+        if self.hands.children.is_time_to_reach(idle) {
+            self.hands.children.reach_strays(&|name| self.supervisor.id_of(name));
+        }
+    }
+
     /// Gives what must outlive the daemon a moment to come to the disk.
     async fn finish_remembering(&mut self) {
         let end = tokio::time::Instant::now() + LAST_WORDS;
@@ -181,14 +189,12 @@ impl Driver {
     }
 
     async fn wait(&mut self) -> Woken {
-        let deadline = self.supervisor.deadline();
+        let deadline = self.supervisor.deadline().into_iter().chain(self.hands.children.looks_again_at()).min();
         let is_due = self.taken == Taken::Some || deadline.is_some_and(|at| at <= clock::now().mono);
         if is_due {
             tokio::task::yield_now().await; // what the kernel has to tell is heard even when there is always work
         }
-        if self.hands.children.is_time_to_reach(!is_due) {
-            self.hands.children.reach_strays(&|name| self.supervisor.id_of(name));
-        }
+        self.reach_strays(!is_due);
         self.alarm.set(self.supervisor.next_plan());
         let (children, due) = (self.taken == Taken::Some, deadline.filter(|_| !is_due));
         tokio::select! {

@@ -116,7 +116,7 @@ impl Call {
         match answer {
             Answer::Services(rows) => self.check_rows(now, rows.iter(), judge),
             Answer::Infos(infos) => self.check_rows(now, infos.iter().map(|info| &info.row), judge),
-            Answer::Changed(changed) => self.check_changed(changed, judge),
+            Answer::Changed(changed) => self.check_changed(now, changed, judge),
             Answer::Stats(rows) => {
                 let lives = |id: &ServiceId, pid: i32| judge.known.get(id).is_some_and(|k| k.process.is_some_and(|p| p.pid.0 == pid));
                 let fine = rows.iter().filter_map(|row| Some((row.id?, row.pid?))).all(|(id, pid)| lives(&ServiceId(id), pid));
@@ -197,7 +197,7 @@ impl Call {
         Ok(())
     }
 
-    fn check_changed(&self, changed: &Changed, judge: &Judge) -> Verdict {
+    fn check_changed(&self, now: Now, changed: &Changed, judge: &Judge) -> Verdict {
         let text = || format!("{self:?} got {changed:?}");
         rule(changed.services.iter().map(|row| ServiceId(row.id)).eq(self.ids.iter().copied()), TRUE, text)?;
         let mut done = 0;
@@ -213,7 +213,8 @@ impl Call {
             // Who waits for what will not come by itself is told so, and goes on waiting.
             let waits = known.is_some_and(|known| known.is_idle() && known.is_wanted() && judge.misses(known));
             let is_done = is_done || waits && self.is_start();
-            let is_lie = failure.is_some_and(|failure| failure.message.is_empty() || is_done && self.ids.len() == 1 && !is_kill && !waits);
+            let may_fail = is_kill || waits || known.is_some_and(|known| known.is_stuck(now.mono));
+            let is_lie = failure.is_some_and(|failure| failure.message.is_empty() || is_done && self.ids.len() == 1 && !may_fail);
             rule(!is_lie, TRUE, || format!("{self:?} got {changed:?}, but {known:?}"))?;
             done += usize::from(failure.is_some() || is_done);
         }

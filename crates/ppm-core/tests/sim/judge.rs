@@ -608,7 +608,12 @@ impl Judge {
             let mut hooks = self.known.values().flat_map(|known| known.hooks.values());
             mains.any(|process| process.pid == *pid && process.killed.is_some()) || hooks.any(|work| work.is_killed(*pid))
         };
-        let spared: Vec<Pid> = world.spared().into_iter().filter(|pid| !sentenced(pid)).collect();
+        // Those who have just been seen are killed with the daemon's last breath.
+        let killed_now = |pid: &Pid| {
+            let mut left = self.known.values().filter_map(|known| Some((known.id, known.left?)));
+            left.any(|(id, left)| left.group == *pid && left.killed.is_some() && self.to_strays.contains(&(id, Signal::KILL.number())))
+        };
+        let spared: Vec<Pid> = world.spared().into_iter().filter(|pid| !sentenced(pid) && !killed_now(pid)).collect();
         rule(spared.is_empty(), "no child is left behind", || format!("{spared:?} live"))?;
         rule(!world.spares_strangers(), "no child is left behind", || "strangers live".to_owned())?;
         rule(self.calls.is_empty(), "every call is answered once", || format!("left open at the exit: {:?}", self.calls))
@@ -659,6 +664,9 @@ impl Judge {
         for known in self.known.values_mut() {
             check_hooks(known, turn, is_killing)?;
             check_probes(known, turn)?;
+            if !known.is_watched() {
+                known.process.iter_mut().for_each(|process| process.looked_at = now); // if it stays after all, it counts from here
+            }
             let looks_by = known.process.filter(|_| known.is_watched() && self.look.is_none()).map(|process| process.looked_at + EVERY);
             rule(looks_by.is_none_or(|at| turn.deadline.is_some_and(|deadline| deadline <= at)), "memory is looked at in time", || {
                 format!("{known:?}, sleeps until {:?}", turn.deadline)

@@ -219,6 +219,13 @@ fn who_is_paused_is_not_asked_and_not_blamed() {
 }
 
 #[test]
+fn a_pause_does_not_make_failures_of_who_was_well_forgiven_again() {
+    let make = health(watched(), |health| (health.retries, health.start_period) = (1, 3600.s()));
+    let story = story(make).starts().comes_to_probe(1).probe_ends(1, Outcome::Passed);
+    story.paused().after(1.s()).resumed().comes_to_probe(2).probe_ends(2, refuses()).asks_to_stop(Signal::TERM);
+}
+
+#[test]
 fn who_is_paused_before_it_is_ready_has_all_its_time_when_it_goes_on() {
     let story = story(ready(probed(), |ready| ready.timeout = Some(1.s()))).starts().probes(1).paused().stops_probe(1);
     let story = story.after(60.s()).quiet().resumed().probes(2).after(999.ms()).quiet();

@@ -208,9 +208,12 @@ fn what_a_hook_writes_goes_where_its_service_writes() {
     let daemon = Setup::new().config(&json!({"logger": {"path": folder.path()}, "services": [service]})).start();
     daemon.lines_in("said");
     daemon.tell("svc", "stop");
-    let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let log: String =
-        files.filter(|path| path.extension() == Some("log".as_ref())).map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let log = until("all is written", || {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let logs = files.filter(|path| path.extension() == Some("log".as_ref()));
+        let text: String = logs.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        (text.lines().count() == 3).then_some(text)
+    });
     let mut lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines.first(), Some(&"before"));
     lines.sort_unstable();

@@ -55,7 +55,7 @@ impl Answer {
 }
 
 fn connect(path: &Path) -> UnixStream {
-    let stream = UnixStream::connect(path).unwrap();
+    let stream = until("it listens", || UnixStream::connect(path).ok()); // the daemon answers at its own socket before
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }

@@ -266,7 +266,7 @@ fn each_run_has_to_write_its_line_and_hooks_write_it_for_nobody() {
 fn a_pattern_that_a_reload_brings_is_looked_for_without_a_restart() {
     let write = |pattern: &str| json!({"services": [shell("web", SPEAKS, &awaits(pattern))]});
     let daemon = Setup::new().config(&write("one")).start();
-    let pid = daemon.row("web")["pid"].clone();
+    let pid = daemon.wait("web", "running")["pid"].clone();
     daemon.reload(&write("two"));
     put(&daemon, "say", "one\n");
     is_logged(&daemon, "one");

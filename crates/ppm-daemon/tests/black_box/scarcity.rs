@@ -30,7 +30,8 @@ fn with_service(setup: Setup) -> Daemon {
 
 #[test]
 fn r49_with_16_open_files_a_crowd_that_says_nothing_locks_nobody_out() {
-    let daemon = with_service(Setup::new().through_shell("ulimit -n 16"));
+    let close_what_was_handed_down = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-";
+    let daemon = with_service(Setup::new().through_shell(&format!("{close_what_was_handed_down}; ulimit -n 16")));
     let crowd: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(&daemon.socket).unwrap()).collect();
     supervises(&daemon);
     assert_eq!(daemon.tell("svc", "restart")["status"], "running");

@@ -127,7 +127,7 @@ fn wake_ups(daemon: &Daemon) -> u64 {
 #[test]
 fn r38_an_edit_of_one_file_restarts_once_and_says_which() {
     let mut svc = Watching::start(&["w/f"], &json!("w"));
-    let before = svc.daemon.row("svc")["pid"].clone();
+    let before = svc.daemon.wait("svc", "running")["pid"].clone();
     svc.write("w/f", "other");
     svc.restarts_for("modified w/f");
     assert_ne!(svc.daemon.row("svc")["pid"], before);
@@ -413,7 +413,7 @@ fn an_action_may_be_a_signal() {
     let service = shell("svc", script, &json!({"workdir": folder, "watch": watch}));
     let svc = Watching::start_config(setup, &json!({"services": [service]}));
     until("it is ready", || svc.path("ready").exists().then_some(()));
-    let before = svc.daemon.row("svc")["pid"].clone();
+    let before = svc.daemon.wait("svc", "running")["pid"].clone();
     svc.write("w/f", "y");
     assert_eq!(svc.daemon.lines_in("heard"), ["hup"]);
     assert_eq!(svc.daemon.row("svc")["pid"], before);
@@ -429,7 +429,7 @@ fn an_action_may_be_a_program_that_is_told_what_has_changed() {
     let watch = json!({"paths": "w", "action": {"exec": ["sh", "-c", script]}});
     let service = shell("svc", "exec sleep 1000", &json!({"workdir": folder, "watch": watch}));
     let svc = Watching::start_config(setup, &json!({"watch_restart_interval": 0, "services": [service]}));
-    let pid = svc.daemon.row("svc")["pid"].clone();
+    let pid = svc.daemon.wait("svc", "running")["pid"].clone();
     svc.write("w/f", "y");
     let ran = |count: usize| until("it has run", || Some(svc.daemon.lines_in("ran")).filter(|lines| lines.len() == count));
     assert_eq!(ran(1), [format!("watch watch svc {pid} {}", svc.path("w/f").display())]);
