@@ -1,4 +1,4 @@
-//! What the kernel holds of a process besides its program: user, umask, limits and priorities.
+//! What the kernel holds of a process besides its program: user, umask, limits, priorities and what it may never gain.
 //!
 //! Read here from what is written, and written again as the same. Whether the kernel grants it, it says at each start.
 //! Invariant: what is not given is as the daemon found it when it was started (R8).
@@ -21,7 +21,7 @@ pub struct Attributes {
     pub nice: Option<i8>,
     /// How readily the kernel kills it when memory is short, -1000 to 1000; None: a little more than the daemon.
     pub oom_score_adj: Option<i16>,
-    /// Whether no program that it executes gives it more rights than it has.
+    /// Whether no program that it executes may give it rights that it lacks (PR_SET_NO_NEW_PRIVS in prctl(2)).
     pub no_new_privs: bool,
 }
 

@@ -99,7 +99,8 @@ enum Stage {
     Groups,
     Group,
     User,
-    NoNewPrivs,
+    Capabilities,
+    Privileges,
     Parent,
     Workdir,
     Exec,
@@ -161,6 +162,8 @@ struct Ids<'a> {
     gid: libc::gid_t,
     /// None: those that the daemon has.
     groups: Option<&'a [libc::gid_t]>,
+    /// Whether it keeps what capabilities it has: root, and who was that user before.
+    keeps_capabilities: bool,
 }
 
 /// A service that is to be started, and what was found out for it.
@@ -410,7 +413,8 @@ impl Start<'_> {
                 _ => format!("nice: {}", in_words(&error)),
             },
             Stage::Groups | Stage::Group | Stage::User => self.explain_ids(errno),
-            Stage::NoNewPrivs => format!("no_new_privs: {}", in_words(&error)),
+            Stage::Capabilities => format!("user: cannot give up the daemon's capabilities: {}", in_words(&error)),
+            Stage::Privileges => format!("no_new_privs: {}", in_words(&error)),
             Stage::Workdir => {
                 let folder = self.own.workdir.as_ref().map_or("", |folder| folder.name.as_str());
                 match errno {
@@ -608,9 +612,10 @@ unsafe fn become_service(order: &Order<'_>) -> (Stage, c_int) {
         {
             return failed;
         }
-        // The last two arguments must be zero, as words (PR_SET_NO_NEW_PRIVS(2const)).
-        if order.no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) < 0 {
-            return (Stage::NoNewPrivs, errno());
+        // Takes nothing away from the steps here, only from the exec and what follows (prctl(2)).
+        let (yes, none): (libc::c_ulong, libc::c_ulong) = (1, 0); // read as words, whatever they are here
+        if order.no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, none, none, none) < 0 {
+            return (Stage::Privileges, errno());
         }
         // After the change of user, which clears it (prctl(2)).
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
@@ -643,19 +648,29 @@ fn write_oom_score(text: &str) -> Result<(), c_int> {
     }
 }
 
-/// Groups, group, user: in this order, as each takes away the right to the one before.
+/// Groups, group, user, capabilities: in this order, as each takes away the right to the one before.
 fn become_user(ids: Ids<'_>) -> Result<(), (Stage, c_int)> {
     let result = |stage, result: libc::c_long| if result < 0 { Err((stage, errno())) } else { Ok(()) };
-    // SAFETY: setgroups(2), setresgid(2) and setresuid(2) with numbers and a list that lives longer than the call. The
+    // SAFETY: setgroups(2), setresgid(2), setresuid(2) and capset(2) with numbers and lists that live longer than the calls. The
     // raw calls, since the library's speak to all threads of the process that it believes to be in.
     unsafe {
         if let Some(groups) = ids.groups {
             result(Stage::Groups, libc::syscall(SET_GROUPS, groups.len(), groups.as_ptr()))?;
         }
         result(Stage::Group, libc::syscall(SET_GID, ids.gid, ids.gid, ids.gid))?;
-        result(Stage::User, libc::syscall(SET_UID, ids.uid, ids.uid, ids.uid))
+        result(Stage::User, libc::syscall(SET_UID, ids.uid, ids.uid, ids.uid))?;
+        if ids.keeps_capabilities {
+            return Ok(());
+        }
+        // The change of user leaves the inheritable ones, and all of them to who was not root before (capabilities(7)).
+        let header: [u32; 2] = [CAPABILITIES_VERSION, 0];
+        let none = [0_u32; 6]; // two times effective, permitted, inheritable; with the last go the ambient ones
+        result(Stage::Capabilities, libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()))
     }
 }
+
+/// _LINUX_CAPABILITY_VERSION_3 of capset(2): sets of 64 bits.
+const CAPABILITIES_VERSION: u32 = 0x2008_0522;
 
 /// On some machines the oldest calls of these names take numbers of 16 bits.
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
@@ -723,7 +738,7 @@ fn line(number: u16) -> io::Result<(OwnedFd, OwnedFd, RawFd)> {
 fn ids(account: &Account) -> Ids<'_> {
     let is_itself = account.uid == nix::unistd::geteuid().as_raw() && account.gid == nix::unistd::getegid().as_raw();
     let groups = (account.uid == 0 || !is_itself).then_some(account.groups.as_slice());
-    Ids { uid: account.uid, gid: account.gid, groups }
+    Ids { uid: account.uid, gid: account.gid, groups, keeps_capabilities: account.uid == 0 || is_itself }
 }
 
 /// A limit as the kernel counts, on every machine: struct rlimit64 of prlimit(2).

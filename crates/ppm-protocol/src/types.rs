@@ -335,7 +335,7 @@ pub struct InfoRow {
     /// -1000 to 1000; missing: the daemon's and 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i16>,
-    /// Whether no program that it executes gives it more rights than it has.
+    /// Whether nothing that it executes may give it rights that it lacks; missing: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_new_privs: bool,
     /// The names of its own environment variables; values may be secret and are not shown.

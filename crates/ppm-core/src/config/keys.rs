@@ -409,7 +409,7 @@ pub const SERVICE: Table = Table {
             "no_new_privs",
             Kind::Boolean,
             Value("false"),
-            "Whether no program that it executes may give it more rights than it has: set-user-id bits and capabilities of files mean nothing (PR_SET_NO_NEW_PRIVS(2const)).",
+            "Whether nothing that it executes may give it rights that it lacks: `setuid` programs and files with capabilities then run with its own rights.",
             "true",
         ),
         here(

@@ -321,7 +321,7 @@ fn any_attributes(chance: &mut Chance) -> Attributes {
         limits,
         nice: [None, Some(-20), Some(0), Some(19)][chance.below(4)],
         oom_score_adj: [None, Some(-1000), Some(0), Some(1000)][chance.below(4)],
-        no_new_privs: chance.below(4) == 0,
+        no_new_privs: chance.below(2) == 0,
     }
 }
 

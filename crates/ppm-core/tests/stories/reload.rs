@@ -76,8 +76,8 @@ fn another_user_limit_or_priority_is_a_restart() {
     let expected: &[_] = &[(
         "svc",
         ReloadAction::Restart,
-        "user: none -> app:app, umask: 022 -> 027, nice: 5 -> none, oom_score_adj: none -> 500, \
-        no_new_privs: false -> true, limits.core: none -> 0, limits.nofile: 1024:unlimited -> 1024:2048",
+        "user: none -> app:app, umask: 022 -> 027, nice: 5 -> none, oom_score_adj: none -> 500, no_new_privs: false -> true, \
+        limits.core: none -> 0, limits.nofile: 1024:unlimited -> 1024:2048",
     )];
     let plan = Request::Reload(ReadAgain { plan: true });
     story(with(&before)).starts().request(plan).reads(with(&after)).replies(reloaded(expected));

@@ -159,6 +159,37 @@ fn umask_nice_and_limits_are_as_given() {
 }
 
 #[test]
+fn no_new_privs_is_as_given_and_otherwise_as_the_daemon_has_it() {
+    const FLAG: &str = "while read -r name value; do case $name in NoNewPrivs:) echo $value;; esac; done < /proc/self/status";
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("NoNewPrivs:")).unwrap().trim();
+    let daemon = started(Setup::new());
+    assert_eq!(daemon.output_with(FLAG, &json!({"no_new_privs": true})), Ok("1\n".to_owned()));
+    assert_eq!(daemon.output_with(FLAG, &json!({})), Ok(format!("{own}\n")));
+    if other_user().is_some() {
+        assert_eq!(daemon.output_with(FLAG, &json!({"no_new_privs": true, "user": NOBODY})), Ok("1\n".to_owned()));
+    }
+}
+
+#[test]
+fn a_service_of_another_user_has_none_of_the_daemons_capabilities_however_it_got_them() {
+    const SETS: &str =
+        "while read -r name value; do case $name in CapInh:|CapPrm:|CapEff:|CapAmb:) echo $name $value;; esac; done < /proc/self/status";
+    const NONE: &str = "CapInh: 0000000000000000\nCapPrm: 0000000000000000\nCapEff: 0000000000000000\nCapAmb: 0000000000000000\n";
+    const KEPT: &str = "CapInh: 00000000000000e0\nCapPrm: 00000000000000e0\nCapEff: 00000000000000e0\nCapAmb: 00000000000000e0\n";
+    let Some(uid) = other_user() else { return };
+    let given = "--inh-caps=-all,+setuid,+setgid,+kill --ambient-caps=-all,+setuid,+setgid,+kill";
+    let of_root = started(Setup::new().through_shell(&format!("exec setpriv {given} \"$0\" \"$@\"")));
+    assert_eq!(of_root.output_with(SETS, &json!({"user": NOBODY})), Ok(NONE.to_owned()), "of root");
+
+    let setup = Setup::new().through_shell(&format!("exec setpriv --reuid={uid} --regid={uid} --clear-groups {given} \"$0\" \"$@\""));
+    chown(setup.folder.path(), Some(uid), Some(uid)).unwrap();
+    let of_another = started(setup);
+    assert_eq!(of_another.output_with(SETS, &json!({"user": "1234:1234"})), Ok(NONE.to_owned()), "of who is not root");
+    assert_eq!(of_another.output_with(SETS, &json!({"user": format!("{uid}:{uid}")})), Ok(KEPT.to_owned()), "of the daemon's own user");
+}
+
+#[test]
 fn r73_limits_and_priorities_that_are_not_permitted_are_told() {
     let Some(uid) = other_user() else { return };
     let setup = Setup::new().through_shell("ulimit -n 100; echo 200 > /proc/self/oom_score_adj");
@@ -167,31 +198,6 @@ fn r73_limits_and_priorities_that_are_not_permitted_are_told() {
     assert_eq!(why(json!({"limits": {"nofile": 101}})), "limits.nofile: not permitted to be more than 100, the daemon's hard limit");
     assert_eq!(why(json!({"nice": -1})), "nice: not permitted to be less than the daemon's");
     assert_eq!(why(json!({"oom_score_adj": -1000})), "oom_score_adj: not permitted to be less than the daemon's");
-}
-
-#[test]
-fn a_service_may_give_up_that_programs_give_it_more_rights() {
-    let daemon = started(Setup::new());
-    let show = "grep NoNewPrivs: /proc/self/status";
-    let own = fs::read_to_string("/proc/self/status").unwrap();
-    let given = own.lines().find(|line| line.starts_with("NoNewPrivs:")).unwrap();
-    assert_eq!(daemon.output_of(show).trim_end(), given);
-    assert_eq!(daemon.output_with(show, &json!({"no_new_privs": true})), Ok("NoNewPrivs:\t1\n".to_owned()));
-    assert_eq!(
-        fs::read_to_string(format!("/proc/{}/status", daemon.pid)).unwrap().matches(given).count(),
-        1,
-        "the daemon's own is as it was"
-    );
-}
-
-#[test]
-fn r8_who_becomes_another_user_keeps_no_capability() {
-    let Some(_) = other_user() else { return };
-    let daemon = started(Setup::new());
-    let shown = daemon.output_with("grep -E '^Cap(Inh|Prm|Eff|Amb):' /proc/self/status", &json!({"user": NOBODY})).unwrap();
-    let sets: Vec<&str> = shown.split_ascii_whitespace().collect();
-    let none = "0000000000000000";
-    assert_eq!(sets, ["CapInh:", none, "CapPrm:", none, "CapEff:", none, "CapAmb:", none]);
 }
 
 #[test]

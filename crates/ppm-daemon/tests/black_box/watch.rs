@@ -119,7 +119,8 @@ fn watches(daemon: &Daemon) -> usize {
 /// How often the threads that watch have woken up.
 fn wake_ups(daemon: &Daemon) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid)).unwrap();
-    let status = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")).unwrap());
+    // One that ends meanwhile is none of them.
+    let status = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
     let of_watching = status.filter(|status| status.starts_with("Name:\twatcher") || status.starts_with("Name:\tnotify"));
     of_watching
         .map(|status| status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:\t")).unwrap().parse::<u64>().unwrap())

@@ -63,7 +63,7 @@ fn facts(service: &InfoRow, look: &Look) -> Vec<(&'static str, String)> {
         some("limits", Some(service.limits.join(" ")).filter(|limits| !limits.is_empty())),
         some("nice", service.nice.map(|nice| nice.to_string())),
         some("oom score", service.oom_score_adj.map(|score| format!("{score:+}"))),
-        some("new privs", service.no_new_privs.then(|| "none: no_new_privs".to_owned())),
+        some("new privs", service.no_new_privs.then(|| "none: no program gives it rights that it lacks".to_owned())),
         some("env", Some(service.env.join(" ")).filter(|names| !names.is_empty())),
         some("from", Some(service.source.clone())),
         some("active", (!row.active).then(|| "no: it is not started again by itself".to_owned())),
@@ -227,7 +227,7 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
       limits   core=0 nofile=1024:unlimited
         nice   -5
    oom score   +500
-   new privs   none: no_new_privs
+   new privs   none: no program gives it rights that it lacks
          env   LANG PASSWORD
 ";
         let text = details(&[service], &piped());
