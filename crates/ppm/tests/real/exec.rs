@@ -157,9 +157,9 @@ fn at_a_terminal_it_has_one_of_its_own_with_job_control() {
     let daemon = running();
     let mut person = Person::at(daemon.command("exec web -- sh -i"));
     person.sees(PROMPT).types("stty size; tty\n").sees("24 70\r\n").sees("/dev/pts/").sees(PROMPT);
-    // Ctrl-C ends what the shell runs, and neither the shell nor us.
+    // Ctrl-C ends what the shell runs, and neither the shell nor us. What has written is in the foreground already.
     person
-        .types("echo be''gun; sleep 1000\n")
+        .types("sh -c \"echo be''gun; exec sleep 1000\"\n")
         .sees("begun\r\n")
         .types("\x03")
         .sees(PROMPT)
