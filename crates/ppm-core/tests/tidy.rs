@@ -58,6 +58,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm", "shell-words", "shows a command as a shell would take it"),
     ("ppm", "terminal_size", "the width of a table; comes with clap"),
     ("ppm", "unicode-width", "how many columns a text takes"),
+    ("ppm", "anstyle-svg", "draws the README's picture from what is printed"),
     ("ppm", "snapbox", "compares what is printed with what was reviewed"),
     ("ppm", "tempfile", "a folder for each test"),
 ];

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ppm_core::config::Config;
 use ppm_core::event::{ClientId, Event, From, NoListener, Pid, ServiceId, turn};
+use ppm_core::line_pattern::LinePattern;
 use ppm_core::listening::{Holder, Whose, outcome};
 use ppm_core::notification::Notification;
 use ppm_core::oom::may_be_one;
@@ -39,6 +40,9 @@ const TOLD_AT_A_TIME: usize = 16;
 /// beside services that crash without end, and cannot keep the loop from those (R35, R55).
 const FROM_ELSEWHERE: usize = 4;
 
+/// How long after the start or a reload it is over: services that it starts are started, and have begun what they do.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// How long the last replies may take to be read at the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
@@ -66,8 +70,8 @@ pub enum Wake {
     Held(ServiceId, u64, u16, Vec<Holder>),
     /// A process of this number and user has said something of its service.
     Notified(Pid, u32, Box<Notification>),
-    /// A main process has said that its service is ready.
-    SaidReady(ServiceId, Pid),
+    /// A main process has said that its service is ready: by a line with this in it, if not otherwise.
+    SaidReady(ServiceId, Pid, Option<LinePattern>),
     /// A configuration was read, or could not be.
     ConfigRead(u64, Box<Result<Config, NoConfig>>),
     /// Files changed that are watched for a service; the number tells since when they have been.
@@ -123,6 +127,8 @@ pub struct Driver {
     /// Of the changes of children.
     taken: Taken,
     oom_kills: oom::Counter,
+    /// When what was needed for the start, or for a reload, is given back.
+    gives_back_at: Option<Mono>,
 }
 
 enum Woken {
@@ -137,7 +143,8 @@ impl Driver {
     /// A loop that has not begun. Children that ended before are looked at first (R12).
     pub fn new(supervisor: Supervisor, hands: Hands, signals: Signals, inbox: mpsc::Receiver<Wake>) -> Driver {
         let (alarm, oom_kills) = (Alarm::default(), oom::Counter::find());
-        Driver { supervisor, hands, signals, inbox, alarm, taken: Taken::Some, oom_kills }
+        let gives_back_at = Some(clock::now().mono + SETTLED);
+        Driver { supervisor, hands, signals, inbox, alarm, taken: Taken::Some, oom_kills, gives_back_at }
     }
 
     /// Runs until the supervisor asks to leave; returns the exit code.
@@ -160,12 +167,19 @@ impl Driver {
                 Woken::Due => {
                     self.look_at_children(); // who ended just in time is not killed, and not said to be left behind
                     self.tell(Event::Tick);
+                    self.give_back();
                 }
             }
             for _ in 0..FROM_ELSEWHERE {
                 let Ok(wake) = self.inbox.try_recv() else { break };
                 self.open(wake);
             }
+        }
+    }
+
+    fn give_back(&mut self) {
+        if self.gives_back_at.take_if(|at| *at <= clock::now().mono).is_some() {
+            host::give_back();
         }
     }
 
@@ -189,7 +203,8 @@ impl Driver {
     }
 
     async fn wait(&mut self) -> Woken {
-        let deadline = self.supervisor.deadline().into_iter().chain(self.hands.children.looks_again_at()).min();
+        let own = self.hands.children.looks_again_at().into_iter().chain(self.gives_back_at);
+        let deadline = self.supervisor.deadline().into_iter().chain(own).min();
         let is_due = self.taken == Taken::Some || deadline.is_some_and(|at| at <= clock::now().mono);
         if is_due {
             tokio::task::yield_now().await; // what the kernel has to tell is heard even when there is always work
@@ -279,8 +294,10 @@ impl Driver {
                     None => self.hands.notifier.tell_of_stranger(sender, uid),
                 }
             }
-            Wake::SaidReady(id, run) => {
-                if self.hands.children.is_led_by(id, run) {
+            Wake::SaidReady(id, run, pattern) => {
+                let is_awaited =
+                    |pattern: &LinePattern| self.supervisor.service(id).is_some_and(|service| service.spec().awaits() == Some(pattern));
+                if pattern.as_ref().is_none_or(is_awaited) && self.hands.children.is_led_by(id, run) {
                     self.tell(Event::Notified { id, notification: Notification::ready() });
                 }
             }
@@ -294,7 +311,7 @@ impl Driver {
             Wake::ConfigRead(read, config) => {
                 self.hands.reading_ended();
                 self.tell(Event::ConfigRead { read, config: *config });
-                host::trim_memory();
+                self.gives_back_at = Some(clock::now().mono + SETTLED);
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Most of it happens once, at start, before any thread exists.
 
+use std::ffi::c_int;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -184,6 +185,38 @@ pub fn trim_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Gives back what the start took and nothing needs now: memory, and the pages of the program itself. Those were read for
+/// what happens once; the kernel finds them in their file again, and most are never needed.
+pub fn give_back() {
+    trim_memory();
+    // SAFETY: dl_iterate_phdr(3) calls back before it returns; the callback needs no data.
+    unsafe {
+        libc::dl_iterate_phdr(Some(forget_pages), std::ptr::null_mut());
+    }
+}
+
+/// Lets go of the pages of the program that nobody can have written to; of the first object, which is the program itself.
+///
+/// # Safety
+/// As dl_iterate_phdr(3) calls it.
+unsafe extern "C" fn forget_pages(object: *mut libc::dl_phdr_info, _size: libc::size_t, _data: *mut libc::c_void) -> c_int {
+    // SAFETY: dl_iterate_phdr(3): the object and its program headers are there during the call. What is dropped are private
+    // mappings of a file without PF_W, to which no relocation is applied either: they are filled from the file again
+    // (madvise(2), MADV_DONTNEED).
+    unsafe {
+        let object = &*object;
+        let page = libc::sysconf(libc::_SC_PAGESIZE).unsigned_abs();
+        for segment in std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into()) {
+            if segment.p_type == libc::PT_LOAD && segment.p_flags & libc::PF_W == 0 {
+                let begin = (object.dlpi_addr + segment.p_vaddr) / page * page;
+                let end = object.dlpi_addr + segment.p_vaddr + segment.p_memsz;
+                libc::madvise(begin as *mut libc::c_void, usize::try_from(end - begin).unwrap_or(0), libc::MADV_DONTNEED);
+            }
+        }
+    }
+    1 // no other object
 }
 
 /// Lets the runtime tell when the timer goes off.

@@ -80,10 +80,10 @@ impl Notifier {
     /// A line of the service's output says that it is ready: whoever reads that is to tell when it has come.
     pub fn await_line(&self, id: ServiceId, pattern: LinePattern) -> Awaited {
         let (found, is_found) = oneshot::channel();
-        let inbox = self.inbox.clone();
+        let (inbox, awaited) = (self.inbox.clone(), pattern.clone());
         tokio::spawn(async move {
             if let Ok(run) = is_found.await {
-                let _ = inbox.send(Wake::SaidReady(id, run)).await;
+                let _ = inbox.send(Wake::SaidReady(id, run, Some(awaited))).await;
             }
         });
         Awaited { pattern, found }
@@ -156,7 +156,7 @@ async fn wait_for_line(mut reader: pipe::Receiver, id: ServiceId, run: Pid, inbo
     let mut chunk = [0; 512];
     while let Ok(length @ 1..) = reader.read(&mut chunk).await {
         if chunk[..length].contains(&b'\n') {
-            let _ = inbox.send(Wake::SaidReady(id, run)).await;
+            let _ = inbox.send(Wake::SaidReady(id, run, None)).await;
             return;
         }
     }

@@ -613,7 +613,8 @@ unsafe fn become_service(order: &Order<'_>) -> (Stage, c_int) {
             return failed;
         }
         // Takes nothing away from the steps here, only from the exec and what follows (prctl(2)).
-        if order.no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
+        let (yes, none): (libc::c_ulong, libc::c_ulong) = (1, 0); // read as words, whatever they are here
+        if order.no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, none, none, none) < 0 {
             return (Stage::Privileges, errno());
         }
         // After the change of user, which clears it (prctl(2)).

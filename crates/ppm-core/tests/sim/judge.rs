@@ -578,6 +578,10 @@ impl Judge {
                     rule(self.blamable > 0, "memory is blamed only for what the kernel did", || format!("{row:?}"))?;
                     self.blamable -= 1;
                 }
+                if row.event == EventKind::Unhealthy {
+                    // It was to wait for others before it ends for its memory, and ends at once, as one that crashed.
+                    self.with(ServiceId(row.id), |known| known.outgrows = false);
+                }
                 if row.event == EventKind::Blocked {
                     self.see_blocked(now, row)?;
                 }

@@ -168,7 +168,8 @@ impl Collector {
                 None => EpollTimeout::NONE,
                 Some(at) => EpollTimeout::try_from(at.since(clock::now().mono) + Duration::from_millis(1)).unwrap_or(EpollTimeout::ZERO),
             };
-            self.serve(&mut events, timeout);
+            let count = self.wait(&mut events, timeout);
+            // What was asked for before something was written holds for that: commands come first.
             while let Ok(command) = self.commands.try_recv() {
                 if let Command::Finish { done } = command {
                     self.finish();
@@ -177,6 +178,7 @@ impl Collector {
                 }
                 self.obey(command);
             }
+            self.serve(&events[..count]);
             self.poke_followers();
             if self.due.is_some_and(|at| at <= clock::now().mono) {
                 self.write_what_waits();
@@ -184,24 +186,32 @@ impl Collector {
         }
     }
 
-    /// Waits until something is ready, and does what there is to do; says how much that was.
-    fn serve(&mut self, events: &mut [EpollEvent; READY], timeout: EpollTimeout) -> usize {
-        let count = self.epoll.wait(events, timeout).unwrap_or(0); // EINTR
-        for event in events.iter().take(count).map(EpollEvent::data) {
-            match event {
+    /// Waits until something is ready; says how much is.
+    fn wait(&self, events: &mut [EpollEvent; READY], timeout: EpollTimeout) -> usize {
+        self.epoll.wait(events, timeout).unwrap_or(0) // EINTR
+    }
+
+    /// Does what there is to do.
+    fn serve(&mut self, events: &[EpollEvent]) {
+        for event in events {
+            match event.data() {
                 BELL => drop(self.bell.read()),
                 CONSOLE => self.console.iter_mut().for_each(Console::flush),
                 pipe => self.pump(pipe),
             }
         }
-        count
     }
 
     /// Takes what services have written by now: who asks for a log asks for all of it.
     fn catch_up(&mut self) {
         let mut events = [EpollEvent::empty(); READY];
-        let mut rounds = 0..ROUNDS;
-        while rounds.next().is_some() && self.serve(&mut events, EpollTimeout::ZERO) > 0 {}
+        for _ in 0..ROUNDS {
+            let count = self.wait(&mut events, EpollTimeout::ZERO);
+            if count == 0 {
+                return;
+            }
+            self.serve(&events[..count]);
+        }
     }
 
     fn obey(&mut self, command: Command) {

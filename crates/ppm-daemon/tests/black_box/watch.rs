@@ -33,7 +33,9 @@ impl Watching {
     fn start_with(setup: Setup, watch: &Value) -> Watching {
         let folder = setup.folder.path().to_owned();
         let service = shell("svc", SERVICE, &json!({"workdir": folder, "watch": watch}));
-        Watching::start_config(setup, &json!({"watch_restart_interval": 0, "services": [service]}))
+        let watching = Watching::start_config(setup, &json!({"watch_restart_interval": 0, "services": [service]}));
+        watching.daemon.wait("svc", "running");
+        watching
     }
 
     fn start_config(setup: Setup, config: &Value) -> Watching {

@@ -103,6 +103,7 @@ pub fn values() -> BTreeMap<String, Line> {
     }
     put("reply-info-probed".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_the_probed()])));
     put("reply-info-user".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_a_user()])));
+    put("reply-info-confined".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_the_confined()])));
     put("reply-info-needs".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_one_among_others()])));
     put("reply-info-hooks".to_owned(), reply(Method::Info, Answer::Infos(vec![info_of_one_with_hooks()])));
     let waiting = Changed { services: vec![crashed()], failed: Vec::new(), to_start: vec!["db".to_owned()] };
@@ -560,6 +561,10 @@ fn info_of_a_user() -> InfoRow {
         oom_score_adj: Some(500),
         ..info()
     }
+}
+
+fn info_of_the_confined() -> InfoRow {
+    InfoRow { no_new_privs: true, ..info() }
 }
 
 fn plans() -> Vec<PlanRow> {

@@ -32,6 +32,36 @@ fn ls_has_dots_and_colour_and_fits_the_terminal() {
     daemon.finish();
 }
 
+/// The row of a service in a picture: its name, state, process, seconds of life, restarts, and what is said of it.
+type Drawn = (&'static str, &'static str, Option<u32>, Option<u64>, u32, &'static str);
+
+#[test]
+fn the_picture_in_the_readme_is_what_is_shown() {
+    let services: [Drawn; 6] = [
+        ("db", "running", Some(14), Some(273_900), 0, "started with the daemon"),
+        ("web", "running", Some(92), Some(8040), 2, "restarted after exit code 1"),
+        ("worker-1", "running", Some(31), Some(273_840), 0, "started with the daemon"),
+        ("worker-2", "crashed", None, None, 4, "killed by SIGSEGV, retry 5 in 16s"),
+        ("migrate", "finished", None, None, 0, "exit code 0"),
+        ("report", "created", None, None, 0, "waiting for worker-2"),
+    ];
+    let row = |(index, (name, status, pid, seconds, restarts, reason)): (usize, &Drawn)| {
+        let of = |number: Option<u64>| number.map_or("null".to_owned(), |number| number.to_string());
+        format!(
+            r#"{{"id":{},"name":"{name}","status":"{status}","active":true,"ready":{},"pid":{},"restarts":{restarts},"crashes":0,"started_at":null,"ended_at":null,"uptime_ms":{},"exit":null,"reason":"{reason}","next_start":null,"schedule":null}}"#,
+            index + 1,
+            pid.is_some(),
+            of(pid.map(u64::from)),
+            of(seconds.map(|seconds| seconds * 1000)),
+        )
+    };
+    let rows: Vec<String> = services.iter().enumerate().map(row).collect();
+    let daemon = Daemon::answering(call("list", r#"{"services":[]}"#), result(&format!("[{}]", rows.join(","))));
+    let text = format!("$ ppm ls\n{}", seen(daemon.spawn("ls"), 88).trim_end());
+    snapbox::assert_data_eq!(anstyle_svg::Term::new().render_svg(&text), snapbox::file!["../../../../data/ppm_ls.svg"].raw());
+    daemon.finish();
+}
+
 #[test]
 fn wide_and_no_color_are_obeyed() {
     let rows = format!("[{}]", crashed(2, "job", "exec: no such file: /usr/local/bin/some-program"));

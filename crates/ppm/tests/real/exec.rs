@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::process::{Child, Command};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -140,6 +142,8 @@ impl Person {
     fn sees(&mut self, text: &str) -> &mut Person {
         let mut buffer = [0; 1024];
         while !self.seen.contains(text) {
+            let mut screen = [PollFd::new(self.screen.as_fd(), PollFlags::POLLIN)];
+            assert_eq!(poll(&mut screen, PollTimeout::from(30_000_u16)), Ok(1), "'{text}' does not come after {:?}", self.seen);
             let count = self.screen.read(&mut buffer).unwrap_or(0);
             assert!(count > 0, "'{text}' does not come after {:?}", self.seen);
             self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
@@ -157,9 +161,9 @@ fn at_a_terminal_it_has_one_of_its_own_with_job_control() {
     let daemon = running();
     let mut person = Person::at(daemon.command("exec web -- sh -i"));
     person.sees(PROMPT).types("stty size; tty\n").sees("24 70\r\n").sees("/dev/pts/").sees(PROMPT);
-    // Ctrl-C ends what the shell runs, and neither the shell nor us. What has written is in the foreground already.
+    // Ctrl-C ends what the shell runs, and neither the shell nor us. Whoever says that it has begun has the terminal.
     person
-        .types("sh -c \"echo be''gun; exec sleep 1000\"\n")
+        .types("sh -c 'echo be\"\"gun; exec sleep 1000'\n")
         .sees("begun\r\n")
         .types("\x03")
         .sees(PROMPT)
