@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::task::Poll;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, connect, listen as listen_to};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 use ppm_core::event::{ClientId, Event, From};
@@ -38,6 +39,10 @@ use crate::spawn::in_words;
 
 /// More connections than this close the longest idle one, if there are files for as many.
 const MAX_CLIENTS: usize = 64;
+
+/// How many connections are taken up in one turn of the loop, at most, where files are not scarce. When services crash without
+/// pause a turn takes long, and thousands may have connected meanwhile who do not wait for an answer: who does is behind them.
+const AT_ONCE: usize = 16;
 
 /// How many files are not for connections: those of the daemon itself, one that it reads, and the next connection, which
 /// is accepted before another goes for it.
@@ -60,6 +65,14 @@ const SCARCITY: Duration = Duration::from_millis(100);
 
 /// How long a client that has stopped writing may take to read the replies to what it asked before.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
+
+/// How many may have connected before they are accepted; others wait for their turn in connect(2). Many enough for those who come
+/// while a turn of the loop takes long, few enough to be through with them soon.
+const QUEUE: i32 = 64;
+
+/// How long nobody new is accepted for whom one would have to go who has connected or spoken just now: what it says next may be
+/// on its way. So many connections as there may be pass in this time, however many come.
+const ON_ITS_WAY: Duration = Duration::from_millis(30);
 
 const READ_SIZE: usize = 16 * 1024;
 
@@ -104,7 +117,9 @@ pub fn bind(path: &Path) -> Result<(StdListener, Address), NoSocket> {
     let listener = StdListener::bind(path);
     umask(mask);
     let listener = listener.map_err(|error| fail(&format!("make the socket {}", path.display()), &error))?;
-    let prepared = listener.set_nonblocking(true).and_then(|()| fs::symlink_metadata(path));
+    // The library's own queue holds thousands, behind all of whom one who asks would wait.
+    let shortened = Backlog::new(QUEUE).and_then(|queue| listen_to(&listener, queue)).map_err(io::Error::from);
+    let prepared = shortened.and_then(|()| listener.set_nonblocking(true)).and_then(|()| fs::symlink_metadata(path));
     let inode = prepared.map_err(|error| fail(&format!("make the socket {}", path.display()), &error))?.ino();
     Ok((listener, Address { path: path.to_owned(), lock_path, inode, _lock: lock }))
 }
@@ -201,6 +216,7 @@ pub struct Clients {
     clients: BTreeMap<ClientId, Client>,
     next: u64,
     most: usize,
+    at_once: usize,
     inbox: mpsc::Sender<Wake>,
 }
 
@@ -247,14 +263,30 @@ struct Client {
     taken: Arc<Notify>,
     task: AbortHandle,
     heard: Mono,
+    has_spoken: bool,
     calls: usize,
+}
+
+impl Client {
+    /// The least first: who waits for nothing goes before who waits, and who has never said anything before who has; among
+    /// equals who has been silent longest.
+    fn missed(&self) -> (bool, bool, Mono) {
+        let waits = self.calls > 0 || self.unread.load(Ordering::Relaxed) > 0;
+        (waits, self.has_spoken, self.heard)
+    }
 }
 
 impl Clients {
     /// None yet; requests go to this inbox, and there are not more than fit among so many open files.
     pub fn new(inbox: mpsc::Sender<Wake>, files: u64) -> Clients {
-        let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(MAX_CLIENTS).clamp(1, MAX_CLIENTS);
-        Clients { clients: BTreeMap::new(), next: 1, most, inbox }
+        let room = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+        let at_once = if room < MAX_CLIENTS + AT_ONCE { 1 } else { AT_ONCE };
+        Clients { clients: BTreeMap::new(), next: 1, most: room.clamp(1, MAX_CLIENTS), at_once, inbox }
+    }
+
+    /// How many connections to accept before the first of them is taken up, so that there are files for them.
+    pub fn at_once(&self) -> usize {
+        self.at_once
     }
 
     /// Where their requests go, and all else that the loop is to hear of.
@@ -279,7 +311,7 @@ impl Clients {
         let (unread, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let ahead = Ahead { unread: unread.clone(), taken: taken.clone() };
         let task = tokio::spawn(talk(id, read, write, queue, ahead, self.inbox.clone())).abort_handle();
-        self.clients.insert(id, Client { outbox, unread, taken, task, heard: now, calls: 0 });
+        self.clients.insert(id, Client { outbox, unread, taken, task, heard: now, has_spoken: false, calls: 0 });
         gone.into_iter().chain([Event::Connected { client: id, uid }]).collect()
     }
 
@@ -287,6 +319,7 @@ impl Clients {
     pub fn asked(&mut self, now: Mono, client: ClientId, asked: Asked) -> Option<(From, Request)> {
         let entry = self.clients.get_mut(&client)?;
         entry.heard = now;
+        entry.has_spoken = true;
         let error = match asked.request {
             Ok(request) if entry.calls < MAX_CALLS => {
                 entry.calls += 1 + usize::from(asked.id.is_some() && is_stream(&request));
@@ -359,6 +392,15 @@ impl Clients {
         self.clients.remove(&client);
     }
 
+    /// How long to wait before more are accepted, so that nobody has to go for them who may not have been heard yet.
+    pub fn pause(&self, now: Mono) -> Duration {
+        let Some(last) = (self.clients.len() + self.at_once).checked_sub(self.most + 1) else { return Duration::ZERO };
+        let mut all: Vec<_> = self.clients.values().map(Client::missed).collect();
+        all.sort_unstable();
+        let heard = all.get(last).or(all.last()).map(|(.., heard)| *heard);
+        heard.map_or(Duration::ZERO, |heard| (heard + ON_ITS_WAY).since(now))
+    }
+
     /// Lets the connection go that is missed least.
     pub fn make_room(&mut self) -> Option<Event> {
         let client = self.longest_idle()?;
@@ -403,19 +445,25 @@ impl Clients {
         }
     }
 
-    /// Who waits for nothing goes before who waits; among equals who has been silent longest.
     fn longest_idle(&self) -> Option<ClientId> {
-        self.clients.iter().min_by_key(|(_, client)| (client.calls > 0, client.heard)).map(|(id, _)| *id)
+        self.clients.iter().min_by_key(|(_, client)| client.missed()).map(|(id, _)| *id)
     }
 }
 
-/// Accepts connections for ever: the next when the last has been taken up, so that not more are open than are counted.
-pub async fn listen(listener: UnixListener, inbox: mpsc::Sender<Wake>) {
+/// Accepts connections for ever, so many at once: the next when those have been taken up, so that not more are open than are
+/// counted.
+pub async fn listen(listener: UnixListener, at_once: usize, inbox: mpsc::Sender<Wake>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                let mut streams = vec![stream];
+                while streams.len() < at_once {
+                    let next = std::future::poll_fn(|context| Poll::Ready(listener.poll_accept(context))).await;
+                    let Poll::Ready(Ok((stream, _))) = next else { break }; // an error comes again
+                    streams.push(stream);
+                }
                 let (taken, is_taken) = oneshot::channel();
-                if inbox.send(Wake::Connected(stream, taken)).await.is_err() {
+                if inbox.send(Wake::Connected(streams, taken)).await.is_err() {
                     return;
                 }
                 let _ = is_taken.await;
@@ -443,6 +491,13 @@ async fn talk(
     let mut lines = Lines::up_to(MAX_LINE);
     let mut buffer = vec![0; READ_SIZE];
     let mut descriptors = Vec::new();
+    // What was sent before it was accepted is heard before others are accepted, for whom it would have to go if it had said
+    // nothing. Whether there is anything the runtime only knows later.
+    let stream: &UnixStream = read.as_ref();
+    if let Ok((count, came)) = host::receive(stream, &mut buffer) {
+        lines.push(&buffer[..count]);
+        descriptors = came;
+    }
     loop {
         // Without this order much is read while little is written, and one client's replies fill the memory.
         let bytes = match queue.try_recv() {

@@ -52,8 +52,8 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// What the loop can be woken by, other than signals and clocks.
 #[derive(Debug)]
 pub enum Wake {
-    /// Somebody connected; who waits for this to be taken up is told so when the sender is dropped.
-    Connected(UnixStream, oneshot::Sender<()>),
+    /// Some have connected; who waits for them to be taken up is told so when the sender is dropped.
+    Connected(Vec<UnixStream>, oneshot::Sender<()>),
     /// Somebody would, but there is no file for the connection.
     Crowded,
     /// A client said something, and sent three descriptors along if it wants something executed.
@@ -245,7 +245,16 @@ impl Driver {
     fn open(&mut self, wake: Wake) {
         let now = clock::now().mono;
         match wake {
-            Wake::Connected(stream, _taken) => self.connected(now, stream),
+            Wake::Connected(streams, taken) => {
+                streams.into_iter().for_each(|stream| self.connected(now, stream));
+                let pause = self.hands.clients.pause(now);
+                if !pause.is_zero() {
+                    tokio::spawn(async move {
+                        tokio::time::sleep(pause).await;
+                        drop(taken);
+                    });
+                }
+            }
             Wake::Crowded => {
                 if let Some(event) = self.hands.clients.make_room() {
                     self.tell(event);

@@ -159,6 +159,7 @@ fn serve(options: &Options) -> Result<u8, Failure> {
         let source = loader.name();
         let spawner = Spawner::new(std::env::vars_os(), open_files.given, terminal)?;
         let clients = Clients::new(sender.clone(), open_files.own);
+        let at_once = clients.at_once();
         let folder = memory::folder(config.settings.state_dir.as_deref(), |name| std::env::var_os(name), Uid::effective().as_raw());
         let remembered = recall(&config, folder.as_deref());
         let memory = Memory::new(folder, remembered.clone(), sender.clone());
@@ -169,7 +170,7 @@ fn serve(options: &Options) -> Result<u8, Failure> {
             server.open(listener)?;
         }
         let hands = Hands::new(spawner, loader, clients, past, memory, watcher, server);
-        tokio::spawn(control::listen(listener, sender));
+        tokio::spawn(control::listen(listener, at_once, sender));
         tracing::info!(
             "{}, pid {}, {source}: {} services, socket {}{http_at}",
             env!("CARGO_PKG_VERSION"),

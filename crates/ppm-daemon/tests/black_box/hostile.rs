@@ -1,7 +1,10 @@
 //! Clients and readers that do what they should not: none of it delays the others, and all of it is bounded.
 
+use std::collections::VecDeque;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
@@ -128,6 +131,31 @@ fn r55_of_too_many_connections_the_longest_idle_is_closed() {
     }
     daemon.tell("svc", "stop");
     busy.reply(wait).unwrap();
+}
+
+/// So many more connect than may be connected that each asks among others who came after it.
+#[test]
+fn r55_who_asks_is_answered_however_many_only_connect() {
+    let daemon = Daemon::start();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut kept = VecDeque::new();
+            for _ in 0..50_000 {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                kept.push_back(UnixStream::connect(&daemon.socket).unwrap());
+                if kept.len() > 200 {
+                    kept.pop_front();
+                }
+            }
+        });
+        for _ in 0..30 {
+            serves(&daemon);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]
