@@ -71,3 +71,17 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Asked, lexopt::Error> {
     }
     Ok(Asked::Run(options))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::HELP;
+
+    #[test]
+    fn the_page_of_the_manual_says_what_the_help_says() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/man/ppm-daemon.8")).unwrap();
+        let (_, shown) = HELP.split_once("\n\n").unwrap();
+        let roff = shown.replace('\\', "\\e").replace('-', "\\-").replace('`', "\\(ga");
+        let roff: String = roff.lines().map(|line| format!("{}{line}\n", if line.starts_with('.') { "\\&" } else { "" })).collect();
+        assert!(page.contains(&roff), "data/man/ppm-daemon.8 does not hold\n{roff}");
+    }
+}

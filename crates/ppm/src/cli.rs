@@ -6,6 +6,8 @@
 mod arguments;
 #[cfg(test)]
 mod manual;
+#[cfg(test)]
+mod pages;
 pub mod usage;
 
 use std::ffi::OsString;

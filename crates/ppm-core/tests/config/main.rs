@@ -13,6 +13,7 @@ mod agreement;
 mod any;
 mod checker;
 mod documents;
+mod manual;
 mod monitoring;
 mod reading;
 mod reference;

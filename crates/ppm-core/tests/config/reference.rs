@@ -127,7 +127,7 @@ fn reference() -> String {
     out
 }
 
-fn in_words(kind: &Kind) -> String {
+pub fn in_words(kind: &Kind) -> String {
     match kind {
         Kind::Text | Kind::AnyText => "text".to_owned(),
         Kind::Place => "port or place".to_owned(),

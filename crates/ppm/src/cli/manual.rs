@@ -93,7 +93,7 @@ fn options<'a>(out: &mut String, args: impl Iterator<Item = &'a Arg>) {
 }
 
 /// The help of an argument with its values and its default.
-fn explained(arg: &Arg) -> String {
+pub(super) fn explained(arg: &Arg) -> String {
     let mut text = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let values = arg.get_possible_values();
     if values.iter().any(|value| value.get_help().is_some()) {
@@ -115,11 +115,11 @@ fn lower(text: &impl ToString) -> String {
     letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }
 
-fn about(command: &Command) -> String {
+pub(super) fn about(command: &Command) -> String {
     command.get_about().map(ToString::to_string).unwrap_or_default()
 }
 
-fn aliases(command: &Command, before: &str) -> String {
+pub(super) fn aliases(command: &Command, before: &str) -> String {
     command.get_visible_aliases().fold(String::new(), |text, alias| text + before + "`" + alias + "`")
 }
 
@@ -129,7 +129,7 @@ fn cell(text: &str) -> String {
 }
 
 /// The sections of a help text: title, and lines without their indentation.
-fn sections(help: &str) -> Vec<(String, String)> {
+pub(super) fn sections(help: &str) -> Vec<(String, String)> {
     let plain = anstream::adapter::strip_str(help).to_string();
     let section = |text: &str| {
         let (title, lines) = text.split_once(":\n").unwrap_or_default();
