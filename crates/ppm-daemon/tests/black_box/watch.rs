@@ -460,6 +460,27 @@ fn a_program_for_changes_may_restart_its_service() {
 }
 
 #[test]
+fn r38_128_services_that_watch_share_one_instance_of_inotify() {
+    let setup = Setup::new();
+    let names: Vec<String> = (0..128).map(|number| format!("s{number}")).collect();
+    let service = |name: &String| {
+        write(&setup.path(&format!("{name}/f")), "x");
+        shell(name, "exec sleep 1000", &json!({"workdir": setup.folder.path(), "watch": name}))
+    };
+    let services: Vec<Value> = names.iter().map(service).collect();
+    let config = json!({"watch_restart_interval": 0, "services": services});
+    let daemon = setup.env("PPM_LOG", "debug").config(&config).start();
+    until("all are watched", || (daemon.stderr().matches(": watch: 1 folders").count() == names.len()).then_some(()));
+    daemon.call("wait", &json!({"services": names, "for": "running"}));
+    let open = || fs::read_dir(format!("/proc/{}/fd", daemon.pid)).unwrap().filter_map(|open| fs::read_link(open.unwrap().path()).ok());
+    assert_eq!(open().filter(|file| file.to_string_lossy().contains("inotify")).count(), 1);
+    write(&daemon.path("s77/f"), "other");
+    until("the one concerned is started again", || (daemon.row("s77")["restarts"] == 1).then_some(()));
+    let rows = daemon.call("list", &json!({}));
+    assert_eq!(rows.as_array().unwrap().iter().filter(|row| row["restarts"] != 0).count(), 1, "{rows}");
+}
+
+#[test]
 fn two_services_share_their_watches_and_let_them_go() {
     let setup = Setup::new();
     write(&setup.path("w/a/b/f"), "x");
