@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Setup, shell, until};
+use crate::harness::{Daemon, Setup, pid_of, shell, until};
 
 /// Writes what it does to the file `order`, and ends when it is asked to, or when there is a file of its own name.
 const TELLS: &str = "\
@@ -75,4 +75,105 @@ fn replicas_know_their_numbers_and_are_restarted_one_after_the_other() {
     assert_eq!(restarts, ["- 1", "+ 1", "- 2", "+ 2", "- 3", "+ 3"]);
     let yaml = daemon.call("configuration", &json!({}))["yaml"].as_str().unwrap().to_owned();
     assert!(yaml.contains("name: web\n    id: 1\n") && yaml.contains("replicas: 3\n"), "{yaml}");
+}
+
+/// Starts that were begun, and those that have ended, of a service that tells.
+fn lives(daemon: &Daemon, name: &str) -> (usize, usize) {
+    let lines = daemon.lines_in("order");
+    let count = |sign: &str| lines.iter().filter(|line| **line == format!("{sign} {name}")).count();
+    (count("+"), count("-"))
+}
+
+/// One process of this service runs, and it is the one that is shown.
+fn is_one(daemon: &Daemon, name: &str) {
+    let pid = pid_of(&daemon.row(name)).as_raw();
+    let mains: Vec<i32> =
+        daemon.descendants().into_iter().filter(|process| process.parent == daemon.pid.as_raw()).map(|one| one.pid).collect();
+    assert!(mains.contains(&pid), "{mains:?} without {pid}");
+    until("each start but the last has ended", || {
+        let (begun, ended) = lives(daemon, name);
+        (begun == ended + 1).then_some(())
+    });
+}
+
+#[test]
+fn r23_twenty_restarts_at_once_leave_one_that_runs() {
+    let daemon = Setup::new().services(&[tells("db", &json!({}))]).start();
+    order(&daemon, 1);
+    let mut clients: Vec<_> = (0..20).map(|_| daemon.client()).collect();
+    let calls: Vec<i64> = clients.iter_mut().map(|client| client.send("restart", &json!({"services": ["db"]}))).collect();
+    for (client, call) in clients.iter_mut().zip(calls) {
+        let changed = client.reply(call).unwrap();
+        assert_eq!(changed["failed"], json!([]), "{changed}");
+    }
+    assert_eq!(daemon.row("db")["status"], "running");
+    is_one(&daemon, "db");
+    assert_eq!(daemon.descendants().iter().filter(|process| process.parent == daemon.pid.as_raw()).count(), 1);
+}
+
+#[test]
+fn r23_a_restart_of_who_waits_for_another_is_one_start_when_that_is_ready() {
+    let setup = Setup::new();
+    let db = tells("db", &json!({"ready": {"file": setup.path("ready")}}));
+    let daemon = setup.services(&[db, tells("web", &json!({"depends_on": {"db": "ready"}}))]).start();
+    order(&daemon, 1);
+    for method in ["restart", "start", "restart"] {
+        daemon.call(method, &json!({"services": ["web"], "wait": false}));
+        assert_eq!(daemon.row("web")["reason"], "waiting for db");
+    }
+    daemon.touch("ready");
+    daemon.wait("web", "running");
+    is_one(&daemon, "web");
+    assert_eq!(lives(&daemon, "web"), (1, 0));
+}
+
+#[test]
+fn r23_a_stop_overtakes_the_restart_before_it_and_a_start_the_stop() {
+    let script = format!("{TELLS_SLOWLY}; while :; do sleep 0.02; done");
+    let daemon = Setup::new().services(&[shell("db", &script, &json!({"stop": {"timeout": "30s"}}))]).start();
+    order(&daemon, 1);
+    daemon.call("restart", &json!({"services": ["db"], "wait": false}));
+    daemon.call("stop", &json!({"services": ["db"], "wait": false}));
+    daemon.touch("go");
+    until("it has stopped", || (daemon.row("db")["pid"] == Value::Null).then_some(()));
+    assert_eq!((&daemon.row("db")["active"], lives(&daemon, "db")), (&json!(false), (1, 1)));
+    daemon.call("start", &json!({"services": ["db"]}));
+    daemon.call("stop", &json!({"services": ["db"], "wait": false}));
+    daemon.call("start", &json!({"services": ["db"]}));
+    daemon.wait("db", "running");
+    is_one(&daemon, "db");
+}
+
+/// Tells of its start, and of its end when there is a file `go`.
+const TELLS_SLOWLY: &str = "\
+    trap 'while [ ! -e go ]; do sleep 0.02; done; echo - $PPM_SERVICE >> order; exit 0' TERM; echo + $PPM_SERVICE >> order";
+
+#[test]
+fn who_is_added_late_waits_for_what_it_needs_like_the_others() {
+    let setup = Setup::new();
+    let db = tells("db", &json!({"ready": {"file": setup.path("ready")}}));
+    let daemon = setup.services(&[db]).start();
+    order(&daemon, 1);
+    let late =
+        json!({"name": "late", "command": ["/bin/sh", "-c", TELLS], "workdir": daemon.path(""), "depends_on": ["db:ready"], "wait": false});
+    daemon.call("add", &late);
+    assert_eq!(daemon.row("late")["reason"], "waiting for db");
+    daemon.touch("ready");
+    daemon.wait("late", "running");
+    let after =
+        json!({"name": "later", "command": ["/bin/sh", "-c", TELLS], "workdir": daemon.path(""), "depends_on": ["late", "db:ready"]});
+    daemon.call("add", &after);
+    daemon.wait("later", "running");
+    assert_eq!(order(&daemon, 3), ["+ db", "+ late", "+ later"]);
+}
+
+#[test]
+fn a_dependency_that_comes_and_goes_starts_who_needs_it_once_and_ends_nothing() {
+    let flaps = "echo x >> flaps; [ $(wc -l < flaps) -ge 6 ] && exec sleep 1000; sleep 0.05; exit 1";
+    let db = shell("db", flaps, &json!({"restart": {"policy": "always", "interval": "10ms", "max_interval": "10ms"}}));
+    let daemon = Setup::new().services(&[db, tells("web", &json!({"depends_on": ["db"]}))]).start();
+    until("it stays", || (daemon.row("db")["restarts"] == 5).then_some(()));
+    daemon.wait("web", "running");
+    is_one(&daemon, "web");
+    assert_eq!((lives(&daemon, "web"), &daemon.row("web")["restarts"]), ((1, 0), &json!(0)));
 }
