@@ -31,7 +31,7 @@ macro_rules! examples {
     () => {
         section![
             "Examples",
-            "ppm daemon --config ppm.yml              run the daemon, as a container's entry point",
+            "ppm daemon --config ppm.yml              run the daemon, as an entry point",
             "ppm ls                                   list the services",
             "ppm add --name web -- ./web --port 80    add a service and start it",
             "ppm restart web                          end it and start it again",
@@ -60,7 +60,7 @@ const MORE: &str = concat!(
     section![
         "Environment",
         "PPM_SOCKET      the daemon's socket, unless --socket names it",
-        "PPM_CONFIG      the configuration of 'ppm daemon' and 'ppm check', unless another is named",
+        "PPM_CONFIG      the configuration, unless another is named",
         "NO_COLOR        no colour, unless --color asks for it",
         "CLICOLOR_FORCE  colour also where the output is no terminal",
         "TZ              the time zone of the times shown",
@@ -69,7 +69,7 @@ const MORE: &str = concat!(
 
 /// Partner Process Monitor: runs the processes of a container and looks after them
 #[derive(Debug, Parser)]
-#[command(name = "ppm", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "ppm", version, arg_required_else_help = true, max_term_width = 80)]
 #[command(after_help = examples!(), after_long_help = MORE)]
 pub struct Cli {
     /// Options that every command has.
@@ -140,17 +140,18 @@ pub enum Command {
         "\n\n",
         section![
             "The COMMAND",
-            "becomes the essential service 'main', and needs no configuration: it inherits the daemon's",
-            "input and terminal, hears the signals that the daemon gets, and the daemon ends with it and",
-            "with its exit code, as tini and dumb-init do",
+            "becomes the essential service 'main', and needs no configuration: it inherits",
+            "the daemon's input and terminal, hears the signals that the daemon gets, and",
+            "the daemon ends with it and with its exit code, as tini and dumb-init do",
         ],
         "\n\n",
         section![
             "Exit codes",
             "0    it was asked to shut down",
-            "...  that of the COMMAND, or of another essential service that ended it: 128 + n for",
-            "     signal n, 127 if it was not found, 126 if it could not be executed",
-            "73   the socket or the address of `http` cannot be had, or another daemon has it",
+            "...  that of the COMMAND, or of another essential service that ended it:",
+            "     128 + n for signal n, 127 if it was not found, 126 if it could not be",
+            "     executed",
+            "73   the socket or the address of `http` cannot be had, or is another daemon's",
             "78   the configuration is wrong",
             "1    anything else",
         ],
@@ -176,7 +177,7 @@ pub enum Ask {
         section![
             "Examples",
             "ppm add --name web -- /app/web --port 80",
-            "ppm add --name loop --env 'GREETING=hi' -- sh -c 'while :; do echo $GREETING; sleep 5; done'",
+            "ppm add --name loop --env A=hi -- sh -c 'while :; do echo $A; sleep 5; done'",
             "ppm add --name cleanup --schedule '0 3 * * *' -- /app/cleanup --older-than 7d",
             "ppm add --replace --name web -- /app/web --port 81",
             "ppm add --save ~/.partner-pm.yml --name web -- /app/web",
@@ -185,14 +186,18 @@ pub enum Ask {
         section![
             "Exit codes",
             "0  its program was executed, or it waits for its time",
-            "1  the name is taken, the program could not be executed (the service stays, Crashed),",
-            "   or the file could not be written",
+            "1  the name is taken, the program could not be executed (the service stays,",
+            "   Crashed), or the file could not be written",
         ],
     ))]
     Add(Add),
     /// Stop services and remove them
     #[command(visible_aliases = ["remove", "remove-service"])]
-    #[command(after_help = section!["Examples", "ppm rm web", "ppm rm 'web-*'", "ppm rm all"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm rm web", "ppm rm 'web-*'", "ppm rm all"],
+        "\n\n",
+        section!["Exit codes", "4  no such service"],
+    ))]
     Rm(Changing),
     /// Start services
     #[command(after_help = concat!(
@@ -203,34 +208,61 @@ pub enum Ask {
     Start(Changing),
     /// Stop services: returns when they are gone
     #[command(visible_alias = "terminate")]
-    #[command(after_help = section!["Examples", "ppm stop web", "ppm stop 'web-*'", "ppm stop all --no-wait"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm stop web", "ppm stop 'web-*'", "ppm stop all --no-wait"],
+        "\n\n",
+        section!["Exit codes", "4  no such service"],
+    ))]
     Stop(Changing),
     /// Stop services that run, and start them
-    #[command(after_help = section!["Examples", "ppm restart web", "ppm restart all"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm restart web", "ppm restart all"],
+        "\n\n",
+        section!["Exit codes", "1  a program could not be executed", "4  no such service"],
+    ))]
     Restart(Restarting),
     /// Make services run at their next planned time, not now
     #[command(visible_alias = "schedule")]
-    #[command(after_help = section!["Examples", "ppm reschedule cleanup"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm reschedule cleanup"],
+        "\n\n",
+        section!["Exit codes", "1  one of them has no schedule", "4  no such service"],
+    ))]
     Reschedule(Changing),
     /// Pause services: SIGSTOP to all their processes
-    #[command(after_help = section!["Examples", "ppm pause web", "ppm resume web"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm pause web", "ppm resume web"],
+        "\n\n",
+        section!["Exit codes", "1  one of them is not running", "4  no such service", "5  it is not paused after 5s"],
+    ))]
     Pause(Changing),
     /// Let paused services go on: SIGCONT to all their processes
-    #[command(after_help = section!["Examples", "ppm resume web", "ppm resume all"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm resume web", "ppm resume all"],
+        "\n\n",
+        section!["Exit codes", "1  one of them is not running", "4  no such service", "5  it does not go on after 5s"],
+    ))]
     Resume(Changing),
     /// Send a signal to all processes of services
     #[command(visible_alias = "kill")]
-    #[command(after_help = section!["Examples", "ppm signal HUP web", "ppm signal SIGUSR1 'web-*'", "ppm kill 9 web"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm signal HUP web", "ppm signal SIGUSR1 'web-*'", "ppm kill 9 web"],
+        "\n\n",
+        section!["Exit codes", "1  one of them is not running", "4  no such service"],
+    ))]
     Signal(SignalTo),
     /// Show what services use: CPU, memory, I/O
     #[command(visible_aliases = ["statistics", "details"])]
-    #[command(after_help = section![
+    #[command(after_help = concat!(
+        section![
         "Examples",
         "ppm stats",
         "ppm stats web --json",
         "ppm stats -f --sort memory",
-        "ppm stats -f --interval 2s --json | jq '.services[] | {name, memory_rss}'",
-    ])]
+        "ppm stats -f --interval 2s --json | jq '.services[] | {name, memory_rss}'"],
+        "\n\n",
+        section!["Exit codes", "4  no such service"],
+    ))]
     Stats(Stats),
     /// Watch all services live, and restart, stop or start them by a key
     #[command(after_help = concat!(
@@ -238,9 +270,10 @@ pub enum Ask {
         "\n\n",
         section![
             "Keys",
-            "up, down   select a service        r  restart it    l  its log    /  filter   ?  help",
-            "page up, page down, home, end      s  stop it       i  info       o  sort     q  quit",
-            "                                   S  start it",
+            "up, down, page up, page down, home, end: select a service",
+            "r  restart it    l  its log    /  filter    ?  help",
+            "s  stop it       i  info       o  sort      q  quit",
+            "S  start it",
         ],
         "\n\n",
         section!["Exit codes", "1    there is no terminal", "6    the daemon cannot be reached, or has ended", "130  left by Ctrl-C"],
@@ -248,10 +281,18 @@ pub enum Ask {
     Top(Top),
     /// Print the running configuration as YAML
     #[command(visible_aliases = ["show-config", "config"])]
-    #[command(after_help = section!["Examples", "ppm show-configuration > ~/.partner-pm.yml"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm show-configuration > ~/.partner-pm.yml"],
+        "\n\n",
+        section!["Exit codes", "6  the daemon cannot be reached"],
+    ))]
     ShowConfiguration,
     /// Show what is planned: scheduled runs and restarts
-    #[command(after_help = section!["Examples", "ppm show-scheduler", "ppm show-scheduler cleanup --utc"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm show-scheduler", "ppm show-scheduler cleanup --utc"],
+        "\n\n",
+        section!["Exit codes", "4  no such service"],
+    ))]
     ShowScheduler(Shown),
     /// Show which files are watched, how, and what changed last
     #[command(after_help = concat!(
@@ -267,7 +308,7 @@ pub enum Ask {
         section![
             "What is printed",
             "+  a service that is new: it is started",
-            "~  a service that has changed: it is restarted, planned again, or only its policies are others",
+            "~  a service that has changed: it is restarted, planned again, or neither",
             "-  a service that is not there any more: it is stopped and removed",
             "=  services that stay as they are",
         ],
@@ -294,12 +335,15 @@ pub enum Ask {
     ))]
     Why(Named),
     /// Show what happened to services, and what happens
-    #[command(after_help = section![
+    #[command(after_help = concat!(
+        section![
         "Examples",
         "ppm events",
         "ppm events -n 10 web",
-        "ppm events -f --json",
-    ])]
+        "ppm events -f --json"],
+        "\n\n",
+        section!["Exit codes", "0  also for a service that there is not: it may come"],
+    ))]
     Events(Events),
     /// Show the logs of services
     #[command(visible_alias = "logs")]
@@ -328,8 +372,8 @@ pub enum Ask {
         "\n\n",
         section![
             "Exit codes",
-            "that of the COMMAND: 128 + n for signal n, 127 if it was not found, 126 if it could not be",
-            "executed; as always where it comes not so far",
+            "that of the COMMAND: 128 + n for signal n, 127 if it was not found, 126 if it",
+            "could not be executed; as always where it comes not so far",
         ],
     ))]
     Exec(Exec),
@@ -344,8 +388,8 @@ pub enum Ask {
         "\n\n",
         section![
             "Exit codes",
-            "that of the COMMAND: 128 + n for signal n, 127 if it was not found, 126 if it could not be",
-            "executed; as always where it comes not so far",
+            "that of the COMMAND: 128 + n for signal n, 127 if it was not found, 126 if it",
+            "could not be executed; as always where it comes not so far",
         ],
     ))]
     Run(Run),
@@ -362,10 +406,18 @@ pub enum Ask {
     ))]
     Wait(Wait),
     /// End the daemon and all services, in order: returns when it is done
-    #[command(after_help = section!["Examples", "ppm shutdown"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm shutdown"],
+        "\n\n",
+        section!["Exit codes", "0  the daemon and all services have ended", "6  the daemon cannot be reached"],
+    ))]
     Shutdown,
     /// Show the version of ppm and of the daemon
-    #[command(after_help = section!["Examples", "ppm version", "ppm version --json"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm version", "ppm version --json"],
+        "\n\n",
+        section!["Exit codes", "0  also when no daemon can be reached"],
+    ))]
     Version,
 }
 
@@ -382,7 +434,11 @@ pub enum Often {
     Info(Shown),
     /// List services in a table
     #[command(visible_aliases = ["list", "ps"])]
-    #[command(after_help = section!["Examples", "ppm ls", "ppm ls 'web-*'", "ppm ls -q", "ppm ls --json"])]
+    #[command(after_help = concat!(
+        section!["Examples", "ppm ls", "ppm ls 'web-*'", "ppm ls -q", "ppm ls --json"],
+        "\n\n",
+        section!["Exit codes", "4  no such service", "6  the daemon cannot be reached"],
+    ))]
     Ls(Shown),
     /// Tell whether all services that should run do and are ready
     #[command(visible_alias = "is-ready")]
@@ -456,27 +512,33 @@ pub enum Alone {
         "\n\n",
         section![
             "Exit codes",
-            "0  the answer has a status of 200 to 399; tcp and unix: the connection was taken",
+            "0  the status is 200 to 399; tcp and unix: the connection was taken",
             "1  anything else; stderr says what",
             "2  the URL is not one that can be probed",
         ],
     ))]
     Probe(Probe),
     /// Print the JSON Schema of the configuration, for editors
-    #[command(after_help = section![
+    #[command(after_help = concat!(
+        section![
         "Examples",
         "ppm schema > config.schema.json",
-        "# yaml-language-server: $schema=config.schema.json    as the first line of a configuration",
-    ])]
+        "# yaml-language-server: $schema=config.schema.json    (a first line)"],
+        "\n\n",
+        section!["Exit codes", "0  always"],
+    ))]
     Schema,
     /// Print a script that completes commands and names in a shell
-    #[command(after_help = section![
+    #[command(after_help = concat!(
+        section![
         "Examples",
         "source <(ppm completions bash)              in ~/.bashrc",
         "source <(ppm completions zsh)               in ~/.zshrc, behind 'compinit'",
         "ppm completions fish > ~/.config/fish/completions/ppm.fish",
-        "eval (ppm completions elvish | slurp)       in ~/.config/elvish/rc.elv",
-    ])]
+        "eval (ppm completions elvish | slurp)       in ~/.config/elvish/rc.elv"],
+        "\n\n",
+        section!["Exit codes", "2  no such shell"],
+    ))]
     Completions(Completions),
 }
 

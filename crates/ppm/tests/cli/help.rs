@@ -55,6 +55,19 @@ fn every_command_explains_itself() {
 }
 
 #[test]
+fn every_help_fits_80_columns_and_has_an_example_and_the_exit_codes() {
+    for command in COMMANDS.iter().chain(&[""]) {
+        let output = ppm(&format!("{command} --help")).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{command}: {wide:#?}");
+        for part in ["\nExamples:\n", "\nExit codes:\n"] {
+            assert!(text.contains(part), "{command}: no {part:?}");
+        }
+    }
+}
+
+#[test]
 fn the_program_explains_itself() {
     ppm("--help").assert().code(0).stderr_eq("").stdout_eq(snapshot("ppm"));
 }
@@ -69,6 +82,8 @@ fn no_command_is_without_a_snapshot() {
     let help = ppm("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let section = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let listed: Vec<&str> = section.lines().map(|line| line.split_whitespace().next().unwrap()).filter(|name| *name != "help").collect();
+    let begins = |line: &&str| line.starts_with("  ") && !line.starts_with("   "); // others go on with the line above
+    let names = section.lines().filter(begins).map(|line| line.split_whitespace().next().unwrap());
+    let listed: Vec<&str> = names.filter(|name| *name != "help").collect();
     assert_eq!(listed, COMMANDS);
 }
