@@ -186,16 +186,21 @@ impl Collector {
         }
     }
 
-    /// Waits until something is ready; says how much is.
+    /// Waits until something is ready; says how much is. The bell is silenced before anybody looks for commands: one that
+    /// comes later rings again.
     fn wait(&self, events: &mut [EpollEvent; READY], timeout: EpollTimeout) -> usize {
-        self.epoll.wait(events, timeout).unwrap_or(0) // EINTR
+        let count = self.epoll.wait(events, timeout).unwrap_or(0); // EINTR
+        if events[..count].iter().any(|event| event.data() == BELL) {
+            let _ = self.bell.read();
+        }
+        count
     }
 
     /// Does what there is to do.
     fn serve(&mut self, events: &[EpollEvent]) {
         for event in events {
             match event.data() {
-                BELL => drop(self.bell.read()),
+                BELL => {}
                 CONSOLE => self.console.iter_mut().for_each(Console::flush),
                 pipe => self.pump(pipe),
             }
