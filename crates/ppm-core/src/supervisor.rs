@@ -91,7 +91,8 @@ pub(crate) enum Phase {
 /// A service and where it stands in the indices.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) service: Service,
+    /// In a box: the nodes of a map that was filled in order are half empty.
+    pub(crate) service: Box<Service>,
     pub(crate) origin: Origin,
     keys: Keys,
 }
@@ -135,8 +136,7 @@ pub struct Supervisor {
     pub(crate) pid: Pid,
     pub(crate) version: String,
     pub(crate) started: Now,
-    /// In boxes: the nodes of a map that was filled in order are half empty.
-    pub(crate) services: BTreeMap<ServiceId, Box<Entry>>,
+    pub(crate) services: BTreeMap<ServiceId, Entry>,
     pub(crate) names: BTreeMap<String, ServiceId>,
     /// None: all have been given.
     pub(crate) next_id: Option<u32>,
@@ -340,7 +340,7 @@ impl Supervisor {
 
     /// The service with this number.
     pub fn service(&self, id: ServiceId) -> Option<&Service> {
-        self.services.get(&id).map(|entry| &entry.service)
+        self.services.get(&id).map(|entry| &*entry.service)
     }
 
     /// The service of this name.
@@ -350,7 +350,7 @@ impl Supervisor {
 
     /// All services, by number.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.services.values().map(|entry| &entry.service)
+        self.services.values().map(|entry| &*entry.service)
     }
 
     /// Whether the last action has been given.
@@ -414,7 +414,7 @@ impl Supervisor {
         self.names.insert(service.spec().name.clone(), id);
         self.dependencies.insert(id, service.spec());
         self.concern_those_who_need(service.spec());
-        self.services.insert(id, Box::new(Entry { service, origin, keys: Keys::default() }));
+        self.services.insert(id, Entry { service: Box::new(service), origin, keys: Keys::default() });
         self.watch(id);
         self.index(id);
         id
@@ -529,8 +529,7 @@ impl Supervisor {
     /// Has files watched for a service as long as it is wanted, also while it is stopped and started: before it starts, so
     /// that no change is missed.
     fn watch(&mut self, id: ServiceId) {
-        let Some(entry) = self.services.get_mut(&id) else { return };
-        let Entry { service, keys, .. } = &mut **entry;
+        let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
         let watch = service.spec().watch.as_ref().filter(|_| service.is_active()).map(Arc::clone);
         let was_watched = std::mem::replace(&mut keys.watched, watch.is_some());
         match (was_watched, watch) {
@@ -545,8 +544,7 @@ impl Supervisor {
 
     /// The same, of a service whose form has changed: what was watched may mean something else now.
     pub(crate) fn watch_anew(&mut self, id: ServiceId) {
-        if let Some(entry) = self.services.get_mut(&id) {
-            let Entry { service, keys, .. } = &mut **entry;
+        if let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) {
             keys.watched &= service.spec().watch.is_none();
         }
         self.watch(id);
@@ -554,8 +552,7 @@ impl Supervisor {
 
     /// Brings the indices in line with a service that may have changed.
     pub(crate) fn index(&mut self, id: ServiceId) {
-        let Some(entry) = self.services.get_mut(&id) else { return };
-        let Entry { service, keys, .. } = &mut **entry;
+        let Some(Entry { service, keys, .. }) = self.services.get_mut(&id) else { return };
         let limited = service.spec().max_memory.is_some() && matches!(service.run(), Run::Up(_) | Run::Paused(_)) && !service.is_leaving();
         let (pid, deadline, plan, busy) = (service.pid(), service.deadline(), service.plan(), service.is_busy());
         let new = Keys { pid, deadline, plan, busy, limited, ..*keys };
@@ -579,7 +576,7 @@ impl Supervisor {
     }
 
     fn after_step(&mut self, now: Now, id: ServiceId) {
-        let Some(Entry { service, .. }) = self.services.get(&id).map(|entry| &**entry) else { return };
+        let Some(Entry { service, .. }) = self.services.get(&id) else { return };
         if matches!(
             (self.phase, service.run()),
             (Phase::Killing { .. }, Run::Closing { .. } | Run::Stopping { .. } | Run::Up(_) | Run::Paused(_))
@@ -611,7 +608,7 @@ impl Supervisor {
 
     fn remove(&mut self, now: Now, id: ServiceId) {
         self.concern_needs(id); // who waits for others by way of it waits no more
-        let Some(Entry { service, .. }) = self.services.remove(&id).map(|entry| *entry) else { return };
+        let Some(Entry { service, .. }) = self.services.remove(&id) else { return };
         self.names.remove(&service.spec().name);
         self.dependencies.remove(id, service.spec());
         self.concern_those_who_need(service.spec());
@@ -677,7 +674,7 @@ impl Supervisor {
     /// The command of the command line hears the signal itself that ends the daemon.
     fn asked_to_end(&mut self, now: Now, signal: Signal) {
         if self.phase == Phase::Running {
-            if let Some(Entry { service, .. }) = self.main.and_then(|(id, _)| self.services.get_mut(&id)).map(|entry| &mut **entry) {
+            if let Some(Entry { service, .. }) = self.main.and_then(|(id, _)| self.services.get_mut(&id)) {
                 service.ask_with(signal);
             }
             self.announce(Notice::Info(format!("{signal}: stopping {} services", self.busy)));

@@ -238,10 +238,9 @@ impl Children {
         }
         let has_new = |(id, leftover): &(&Tree, &Leftover)| self.kin.has_new_orphans(**id, leftover.group);
         let strayed: Vec<Tree> = self.leftovers.iter().filter(has_new).map(|(id, _)| *id).collect();
-        let is_left = |group: Option<Pid>, id| group.is_some() || self.kin.has_orphans(id) || !self.doubts.is_empty();
         let mut left = BTreeMap::new();
         for (pid, id, group) in ended {
-            if is_left(group, id) {
+            if self.may_be_left(group, id) {
                 left.insert(pid, (id, Leftover { run: Some(pid), group }));
             } else {
                 self.over.push(pid);
@@ -291,8 +290,7 @@ impl Children {
             return None; // the end of a main process is told before that of what it left
         }
         let is_alone = self.is_watched && self.is_alone();
-        let is_gone = |id, leftover: &Leftover| is_alone || leftover.group.is_none() && !self.kin.has_orphans(id) && self.doubts.is_empty();
-        let drained = self.leftovers.iter().find(|(id, leftover)| is_gone(**id, leftover));
+        let drained = self.leftovers.iter().find(|(id, leftover)| is_alone || !self.may_be_left(leftover.group, **id));
         if let Some((tree, leftover)) = drained.map(|(tree, leftover)| (*tree, *leftover)) {
             self.leftovers.remove(&tree);
             self.over.extend(leftover.run);
@@ -303,6 +301,11 @@ impl Children {
             return Some(Event::Alone);
         }
         None
+    }
+
+    /// Whether somebody is left of a run: its group, those that have left it, or, perhaps, who shows nothing yet.
+    fn may_be_left(&self, group: Option<Pid>, id: Tree) -> bool {
+        group.is_some() || self.kin.has_orphans(id) || !self.doubts.is_empty()
     }
 
     /// Whether there is no child any more, as far as that can be known.

@@ -403,7 +403,7 @@ impl Clients {
 
     /// Lets the connection go that is missed least.
     pub fn make_room(&mut self) -> Option<Event> {
-        let client = self.longest_idle()?;
+        let client = self.clients.iter().min_by_key(|(_, client)| client.missed()).map(|(id, _)| *id)?;
         self.clients.remove(&client)?.task.abort();
         Some(Event::Disconnected { client })
     }
@@ -443,10 +443,6 @@ impl Clients {
             let inbox = self.inbox.clone();
             tokio::spawn(async move { inbox.send(gone).await });
         }
-    }
-
-    fn longest_idle(&self) -> Option<ClientId> {
-        self.clients.iter().min_by_key(|(_, client)| client.missed()).map(|(id, _)| *id)
     }
 }
 

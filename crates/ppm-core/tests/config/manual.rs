@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use ppm_core::config::keys::{Absent, Key, Stage};
 
-use crate::reference::{TABLES, in_words};
+use crate::reference::{TABLES, default_in_words, in_words};
 use crate::{compare, repository};
 
 const INTRODUCTION: &str = "\
@@ -44,12 +44,8 @@ fn page() -> String {
 
 fn entry(out: &mut String, key: &Key) {
     let Stage::Here { kind, absent, about, example } = &key.stage else { return };
-    let default = match absent {
-        Absent::Required => "must be there".to_owned(),
-        Absent::OneOf => "one of these".to_owned(),
-        Absent::Value(value) => format!("default: {value}"),
-        Absent::Otherwise(words) => format!("default: {words}"),
-    };
+    let is_default = matches!(absent, Absent::Value(_) | Absent::Otherwise(_));
+    let default = format!("{}{}", if is_default { "default: " } else { "" }, default_in_words(absent));
     let (takes, name) = (plain(&in_words(kind)), plain(key.name));
     writeln!(out, ".TP\n.BR {name} \" ({takes}; {})\"\n{}\n.br\n.EX\n{name}: {}\n.EE", plain(&default), plain(about), plain(example))
         .unwrap();

@@ -112,12 +112,7 @@ fn reference() -> String {
                 later.push(name.clone());
                 continue;
             };
-            let default = match absent {
-                Absent::Required => "must be there".to_owned(),
-                Absent::OneOf => "one of these".to_owned(),
-                Absent::Value(value) => format!("`{value}`"),
-                Absent::Otherwise(words) => (*words).to_owned(),
-            };
+            let default = default_in_words(absent);
             writeln!(out, "| {name} | {} | {default} | {about} | `{}: {example}` |", in_words(kind), key.name).unwrap();
         }
         if !later.is_empty() {
@@ -125,6 +120,15 @@ fn reference() -> String {
         }
     }
     out
+}
+
+pub fn default_in_words(absent: &Absent) -> String {
+    match absent {
+        Absent::Required => "must be there".to_owned(),
+        Absent::OneOf => "one of these".to_owned(),
+        Absent::Value(value) => format!("`{value}`"),
+        Absent::Otherwise(words) => (*words).to_owned(),
+    }
 }
 
 pub fn in_words(kind: &Kind) -> String {

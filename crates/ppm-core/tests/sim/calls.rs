@@ -70,8 +70,8 @@ impl Calls {
         // Who restarts one after the other waits until each is ready, which one that has to say so may never be, nor one that
         // waits for others that do so, nor one that is paused.
         let is_silent = |id: &ServiceId| {
-            let is_silent = |known: &Known| known.process.is_some_and(|process| process.paused || !known.probes.ready);
-            judge.known.get(id).is_some_and(|known| known.waits.is_some() || is_silent(known))
+            let Some(known) = judge.known.get(id) else { return false };
+            known.waits.is_some() || known.process.is_some_and(|process| process.paused || !known.probes.ready)
         };
         let rolls = |call: &Call| matches!(&call.request, Request::Restart(targets) if targets.rolling) && call.ids.iter().any(is_silent);
         self.open.values().filter(|call| !may_stay(call) && !rolls(call)).collect()

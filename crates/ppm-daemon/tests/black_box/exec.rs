@@ -1,6 +1,6 @@
 //! Commands in the surroundings of a service, asked for with descriptors over the socket.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{IoSlice, Read, pipe};
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -32,15 +32,10 @@ fn web() -> Daemon {
     daemon
 }
 
-/// How many files the daemon has open.
-fn open_files(daemon: &Daemon) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", daemon.pid)).unwrap().count()
-}
-
 #[test]
 fn a_command_reads_and_writes_what_came_with_its_request_and_its_end_is_told() {
     let daemon = web();
-    let before = open_files(&daemon);
+    let before = daemon.open_files().len();
     let mut client = daemon.client();
     let null = File::open("/dev/null").unwrap();
     let (mut read, write) = pipe().unwrap();
@@ -54,7 +49,7 @@ fn a_command_reads_and_writes_what_came_with_its_request_and_its_end_is_told() {
     assert_eq!((&end["method"], &end["params"]), (&json!("end"), &json!({"call": call, "error": null, "exit": {"code": 4}})));
     assert_eq!(client.call("list", &json!({}))[0]["restarts"], 0, "the connection goes on");
     drop(client);
-    until("the daemon keeps none of the descriptors", || (open_files(&daemon) <= before).then_some(()));
+    until("the daemon keeps none of the descriptors", || (daemon.open_files().len() <= before).then_some(()));
 }
 
 #[test]
@@ -75,17 +70,17 @@ fn without_its_descriptors_a_command_is_refused_and_the_connection_lives() {
 #[test]
 fn r5_descriptors_that_nobody_asked_for_are_not_kept_and_reach_no_service() {
     let daemon = web();
-    let before = open_files(&daemon);
+    let before = daemon.open_files().len();
     let mut client = daemon.client();
     let null = File::open("/dev/null").unwrap();
     for _ in 0..200 {
         client.raw_with("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"hello\"}\n", &[null.as_raw_fd(); 40]);
         client.reply(1).unwrap();
     }
-    assert!(open_files(&daemon) <= before + 6, "{} after {before}", open_files(&daemon));
+    assert!(daemon.open_files().len() <= before + 6, "{} after {before}", daemon.open_files().len());
     assert_eq!(daemon.output_of("exec 2>&1; ls /proc/$$/fd"), "0\n1\n2\n");
     drop(client);
-    until("the daemon closes them with the connection", || (open_files(&daemon) <= before).then_some(()));
+    until("the daemon closes them with the connection", || (daemon.open_files().len() <= before).then_some(()));
 }
 
 #[test]

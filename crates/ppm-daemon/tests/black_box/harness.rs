@@ -400,6 +400,17 @@ impl Daemon {
         self.processes().into_iter().filter(|process| !own.contains(&process.pid)).collect()
     }
 
+    /// The main processes of services, and orphans: whose parent the daemon is.
+    pub fn children(&self) -> Vec<i32> {
+        self.descendants().into_iter().filter(|process| process.parent == self.pid.as_raw()).map(|process| process.pid).collect()
+    }
+
+    /// What the daemon has open.
+    pub fn open_files(&self) -> Vec<PathBuf> {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap();
+        open.filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok()).collect()
+    }
+
     fn answering(mut self) -> Daemon {
         until("the daemon answers", || {
             assert_eq!(self.child.try_wait().unwrap(), None, "{}", self.stderr());

@@ -218,12 +218,8 @@ fn usr1_begins_a_new_file_where_the_old_one_was_moved_away() {
     let old = files(&folder, "web").remove(0);
     fs::rename(&old, daemon.path("moved")).unwrap();
     daemon.signal(Signal::SIGUSR1);
-    let is_open = |file: &Path| {
-        let open = fs::read_dir(format!("/proc/{}/fd", daemon.pid)).unwrap();
-        open.filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok()).any(|path| path == file)
-    };
     let moved = fs::canonicalize(daemon.path("moved")).unwrap();
-    until("the old one is closed", || (!is_open(&moved)).then_some(()));
+    until("the old one is closed", || (!daemon.open_files().contains(&moved)).then_some(()));
     daemon.touch("go");
     until("two", || (text(&folder, "web") == "two\n").then_some(()));
     assert_eq!(fs::read_to_string(daemon.path("moved")).unwrap(), "one\n");

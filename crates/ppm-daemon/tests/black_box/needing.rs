@@ -87,9 +87,7 @@ fn lives(daemon: &Daemon, name: &str) -> (usize, usize) {
 /// One process of this service runs, and it is the one that is shown.
 fn is_one(daemon: &Daemon, name: &str) {
     let pid = pid_of(&daemon.row(name)).as_raw();
-    let mains: Vec<i32> =
-        daemon.descendants().into_iter().filter(|process| process.parent == daemon.pid.as_raw()).map(|one| one.pid).collect();
-    assert!(mains.contains(&pid), "{mains:?} without {pid}");
+    assert!(daemon.children().contains(&pid), "{:?} without {pid}", daemon.children());
     until("each start but the last has ended", || {
         let (begun, ended) = lives(daemon, name);
         (begun == ended + 1).then_some(())
@@ -108,7 +106,7 @@ fn r23_twenty_restarts_at_once_leave_one_that_runs() {
     }
     assert_eq!(daemon.row("db")["status"], "running");
     is_one(&daemon, "db");
-    assert_eq!(daemon.descendants().iter().filter(|process| process.parent == daemon.pid.as_raw()).count(), 1);
+    assert_eq!(daemon.children().len(), 1);
 }
 
 #[test]
@@ -154,15 +152,11 @@ fn who_is_added_late_waits_for_what_it_needs_like_the_others() {
     let db = tells("db", &json!({"ready": {"file": setup.path("ready")}}));
     let daemon = setup.services(&[db]).start();
     order(&daemon, 1);
-    let late =
-        json!({"name": "late", "command": ["/bin/sh", "-c", TELLS], "workdir": daemon.path(""), "depends_on": ["db:ready"], "wait": false});
-    daemon.call("add", &late);
+    daemon.add_with("late", TELLS, &json!({"workdir": daemon.path(""), "depends_on": ["db:ready"], "wait": false}));
     assert_eq!(daemon.row("late")["reason"], "waiting for db");
     daemon.touch("ready");
     daemon.wait("late", "running");
-    let after =
-        json!({"name": "later", "command": ["/bin/sh", "-c", TELLS], "workdir": daemon.path(""), "depends_on": ["late", "db:ready"]});
-    daemon.call("add", &after);
+    daemon.add_with("later", TELLS, &json!({"workdir": daemon.path(""), "depends_on": ["late", "db:ready"]}));
     daemon.wait("later", "running");
     assert_eq!(order(&daemon, 3), ["+ db", "+ late", "+ later"]);
 }

@@ -130,7 +130,7 @@ fn wake_ups(daemon: &Daemon) -> u64 {
 #[test]
 fn r38_an_edit_of_one_file_restarts_once_and_says_which() {
     let mut svc = Watching::start(&["w/f"], &json!("w"));
-    let before = svc.daemon.wait("svc", "running")["pid"].clone();
+    let before = svc.daemon.row("svc")["pid"].clone();
     svc.write("w/f", "other");
     svc.restarts_for("modified w/f");
     assert_ne!(svc.daemon.row("svc")["pid"], before);
@@ -472,8 +472,7 @@ fn r38_128_services_that_watch_share_one_instance_of_inotify() {
     let daemon = setup.env("PPM_LOG", "debug").config(&config).start();
     until("all are watched", || (daemon.stderr().matches(": watch: 1 folders").count() == names.len()).then_some(()));
     daemon.call("wait", &json!({"services": names, "for": "running"}));
-    let open = || fs::read_dir(format!("/proc/{}/fd", daemon.pid)).unwrap().filter_map(|open| fs::read_link(open.unwrap().path()).ok());
-    assert_eq!(open().filter(|file| file.to_string_lossy().contains("inotify")).count(), 1);
+    assert_eq!(daemon.open_files().iter().filter(|file| file.to_string_lossy().contains("inotify")).count(), 1);
     write(&daemon.path("s77/f"), "other");
     until("the one concerned is started again", || (daemon.row("s77")["restarts"] == 1).then_some(()));
     let rows = daemon.call("list", &json!({}));
