@@ -27,6 +27,13 @@ macro_rules! section {
     };
 }
 
+/// Sections with empty lines between them.
+macro_rules! help {
+    ([$($first:tt)+] $(, [$($next:tt)+])* $(,)?) => {
+        concat!(section![$($first)+] $(, "\n\n", section![$($next)+])*)
+    };
+}
+
 macro_rules! examples {
     () => {
         section![
@@ -135,17 +142,15 @@ pub struct Globals {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon in the foreground
-    #[command(after_help = concat!(
-        section!["Examples", "ppm daemon", "ppm daemon --config config.yml", "ppm daemon -- nginx -g 'daemon off;'"],
-        "\n\n",
-        section![
+    #[command(after_help = help!(
+        ["Examples", "ppm daemon", "ppm daemon --config config.yml", "ppm daemon -- nginx -g 'daemon off;'"],
+        [
             "The COMMAND",
             "becomes the essential service 'main', and needs no configuration: it inherits",
             "the daemon's input and terminal, hears the signals that the daemon gets, and",
             "the daemon ends with it and with its exit code, as tini and dumb-init do",
         ],
-        "\n\n",
-        section![
+        [
             "Exit codes",
             "0    it was asked to shut down",
             "...  that of the COMMAND, or of another essential service that ended it:",
@@ -173,8 +178,8 @@ pub enum Ask {
     Often(Often),
     /// Add a service and start it
     #[command(visible_alias = "add-service")]
-    #[command(after_help = concat!(
-        section![
+    #[command(after_help = help!(
+        [
             "Examples",
             "ppm add --name web -- /app/web --port 80",
             "ppm add --name loop --env A=hi -- sh -c 'while :; do echo $A; sleep 5; done'",
@@ -182,8 +187,7 @@ pub enum Ask {
             "ppm add --replace --name web -- /app/web --port 81",
             "ppm add --save ~/.partner-pm.yml --name web -- /app/web",
         ],
-        "\n\n",
-        section![
+        [
             "Exit codes",
             "0  its program was executed, or it waits for its time",
             "1  the name is taken, the program could not be executed (the service stays,",
@@ -193,162 +197,141 @@ pub enum Ask {
     Add(Add),
     /// Stop services and remove them
     #[command(visible_aliases = ["remove", "remove-service"])]
-    #[command(after_help = concat!(
-        section!["Examples", "ppm rm web", "ppm rm 'web-*'", "ppm rm all"],
-        "\n\n",
-        section!["Exit codes", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm rm web", "ppm rm 'web-*'", "ppm rm all"],
+        ["Exit codes", "4  no such service"],
     ))]
     Rm(Changing),
     /// Start services
-    #[command(after_help = concat!(
-        section!["Examples", "ppm start web db", "ppm start all --no-wait"],
-        "\n\n",
-        section!["Exit codes", "1  a program could not be executed", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm start web db", "ppm start all --no-wait"],
+        ["Exit codes", "1  a program could not be executed", "4  no such service"],
     ))]
     Start(Changing),
     /// Stop services: returns when they are gone
     #[command(visible_alias = "terminate")]
-    #[command(after_help = concat!(
-        section!["Examples", "ppm stop web", "ppm stop 'web-*'", "ppm stop all --no-wait"],
-        "\n\n",
-        section!["Exit codes", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm stop web", "ppm stop 'web-*'", "ppm stop all --no-wait"],
+        ["Exit codes", "4  no such service"],
     ))]
     Stop(Changing),
     /// Stop services that run, and start them
-    #[command(after_help = concat!(
-        section!["Examples", "ppm restart web", "ppm restart all"],
-        "\n\n",
-        section!["Exit codes", "1  a program could not be executed", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm restart web", "ppm restart all"],
+        ["Exit codes", "1  a program could not be executed", "4  no such service"],
     ))]
     Restart(Restarting),
     /// Make services run at their next planned time, not now
     #[command(visible_alias = "schedule")]
-    #[command(after_help = concat!(
-        section!["Examples", "ppm reschedule cleanup"],
-        "\n\n",
-        section!["Exit codes", "1  one of them has no schedule", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm reschedule cleanup"],
+        ["Exit codes", "1  one of them has no schedule", "4  no such service"],
     ))]
     Reschedule(Changing),
     /// Pause services: SIGSTOP to all their processes
-    #[command(after_help = concat!(
-        section!["Examples", "ppm pause web", "ppm resume web"],
-        "\n\n",
-        section!["Exit codes", "1  one of them is not running", "4  no such service", "5  it is not paused after 5s"],
+    #[command(after_help = help!(
+        ["Examples", "ppm pause web", "ppm resume web"],
+        ["Exit codes", "1  one of them is not running", "4  no such service", "5  it is not paused after 5s"],
     ))]
     Pause(Changing),
     /// Let paused services go on: SIGCONT to all their processes
-    #[command(after_help = concat!(
-        section!["Examples", "ppm resume web", "ppm resume all"],
-        "\n\n",
-        section!["Exit codes", "1  one of them is not running", "4  no such service", "5  it does not go on after 5s"],
+    #[command(after_help = help!(
+        ["Examples", "ppm resume web", "ppm resume all"],
+        ["Exit codes", "1  one of them is not running", "4  no such service", "5  it does not go on after 5s"],
     ))]
     Resume(Changing),
     /// Send a signal to all processes of services
     #[command(visible_alias = "kill")]
-    #[command(after_help = concat!(
-        section!["Examples", "ppm signal HUP web", "ppm signal SIGUSR1 'web-*'", "ppm kill 9 web"],
-        "\n\n",
-        section!["Exit codes", "1  one of them is not running", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm signal HUP web", "ppm signal SIGUSR1 'web-*'", "ppm kill 9 web"],
+        ["Exit codes", "1  one of them is not running", "4  no such service"],
     ))]
     Signal(SignalTo),
     /// Show what services use: CPU, memory, I/O
     #[command(visible_aliases = ["statistics", "details"])]
-    #[command(after_help = concat!(
-        section![
-        "Examples",
-        "ppm stats",
-        "ppm stats web --json",
-        "ppm stats -f --sort memory",
-        "ppm stats -f --interval 2s --json | jq '.services[] | {name, memory_rss}'"],
-        "\n\n",
-        section!["Exit codes", "4  no such service"],
+    #[command(after_help = help!(
+        [
+            "Examples",
+            "ppm stats",
+            "ppm stats web --json",
+            "ppm stats -f --sort memory",
+            "ppm stats -f --interval 2s --json | jq '.services[] | {name, memory_rss}'",
+        ],
+        ["Exit codes", "4  no such service"],
     ))]
     Stats(Stats),
     /// Watch all services live, and restart, stop or start them by a key
-    #[command(after_help = concat!(
-        section!["Examples", "ppm top", "ppm top --interval 500ms", "docker exec -it CONTAINER ppm top"],
-        "\n\n",
-        section![
+    #[command(after_help = help!(
+        ["Examples", "ppm top", "ppm top --interval 500ms", "docker exec -it CONTAINER ppm top"],
+        [
             "Keys",
             "up, down, page up, page down, home, end: select a service",
             "r  restart it    l  its log    /  filter    ?  help",
             "s  stop it       i  info       o  sort      q  quit",
             "S  start it",
         ],
-        "\n\n",
-        section!["Exit codes", "1    there is no terminal", "6    the daemon cannot be reached, or has ended", "130  left by Ctrl-C"],
+        [
+            "Exit codes",
+            "1    there is no terminal",
+            "6    the daemon cannot be reached, or has ended",
+            "130  left by Ctrl-C",
+        ],
     ))]
     Top(Top),
     /// Print the running configuration as YAML
     #[command(visible_aliases = ["show-config", "config"])]
-    #[command(after_help = concat!(
-        section!["Examples", "ppm show-configuration > ~/.partner-pm.yml"],
-        "\n\n",
-        section!["Exit codes", "6  the daemon cannot be reached"],
+    #[command(after_help = help!(
+        ["Examples", "ppm show-configuration > ~/.partner-pm.yml"],
+        ["Exit codes", "6  the daemon cannot be reached"],
     ))]
     ShowConfiguration,
     /// Show what is planned: scheduled runs and restarts
-    #[command(after_help = concat!(
-        section!["Examples", "ppm show-scheduler", "ppm show-scheduler cleanup --utc"],
-        "\n\n",
-        section!["Exit codes", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm show-scheduler", "ppm show-scheduler cleanup --utc"],
+        ["Exit codes", "4  no such service"],
     ))]
     ShowScheduler(Shown),
     /// Show which files are watched, how, and what changed last
-    #[command(after_help = concat!(
-        section!["Examples", "ppm show-watch", "ppm show-watch web --json"],
-        "\n\n",
-        section!["Exit codes", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm show-watch", "ppm show-watch web --json"],
+        ["Exit codes", "4  no such service"],
     ))]
     ShowWatch(Shown),
     /// Read the configuration again and do what has changed
-    #[command(after_help = concat!(
-        section!["Examples", "ppm reload --plan", "ppm reload", "ppm reload --plan --json"],
-        "\n\n",
-        section![
+    #[command(after_help = help!(
+        ["Examples", "ppm reload --plan", "ppm reload", "ppm reload --plan --json"],
+        [
             "What is printed",
             "+  a service that is new: it is started",
             "~  a service that has changed: it is restarted, planned again, or neither",
             "-  a service that is not there any more: it is stopped and removed",
             "=  services that stay as they are",
         ],
-        "\n\n",
-        section![
-            "Exit codes",
-            "1   a program could not be executed",
-            "78  the configuration is wrong; nothing was changed",
-        ],
+        ["Exit codes", "1   a program could not be executed", "78  the configuration is wrong; nothing was changed"],
     ))]
     Reload(Reload),
     /// Show what services have run lately: when, how late, how long, and how it ended
-    #[command(after_help = concat!(
-        section!["Examples", "ppm runs backup", "ppm runs backup --json"],
-        "\n\n",
-        section!["Exit codes", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm runs backup", "ppm runs backup --json"],
+        ["Exit codes", "4  no such service"],
     ))]
     Runs(Named),
     /// Tell why services are in their states: what happened to them lately
-    #[command(after_help = concat!(
-        section!["Examples", "ppm why web", "ppm why 'web-*' --json"],
-        "\n\n",
-        section!["Exit codes", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm why web", "ppm why 'web-*' --json"],
+        ["Exit codes", "4  no such service"],
     ))]
     Why(Named),
     /// Show what happened to services, and what happens
-    #[command(after_help = concat!(
-        section![
-        "Examples",
-        "ppm events",
-        "ppm events -n 10 web",
-        "ppm events -f --json"],
-        "\n\n",
-        section!["Exit codes", "0  also for a service that there is not: it may come"],
+    #[command(after_help = help!(
+        ["Examples", "ppm events", "ppm events -n 10 web", "ppm events -f --json"],
+        ["Exit codes", "0  also for a service that there is not: it may come"],
     ))]
     Events(Events),
     /// Show the logs of services
     #[command(visible_alias = "logs")]
-    #[command(after_help = concat!(
-        section![
+    #[command(after_help = help!(
+        [
             "Examples",
             "ppm log web",
             "ppm log -f web db",
@@ -356,21 +339,19 @@ pub enum Ask {
             "ppm log --stderr -n 50 -t web",
             "ppm log ppm-daemon",
         ],
-        "\n\n",
-        section!["Exit codes", "1  there is no log: the service writes where the daemon writes", "4  no such service"],
+        ["Exit codes", "1  there is no log: the service writes where the daemon writes", "4  no such service"],
     ))]
     Log(Log),
     /// Run a command in the environment, folder, user and limits of a service
-    #[command(after_help = concat!(
-        section![
+    #[command(after_help = help!(
+        [
             "Examples",
             "ppm exec web -- env",
             "ppm exec web -- sh",
             "docker exec -it container ppm exec db -- psql",
             "ppm exec web -- tar c . > backup.tar",
         ],
-        "\n\n",
-        section![
+        [
             "Exit codes",
             "that of the COMMAND: 128 + n for signal n, 127 if it was not found, 126 if it",
             "could not be executed; as always where it comes not so far",
@@ -378,15 +359,14 @@ pub enum Ask {
     ))]
     Exec(Exec),
     /// Run a command as a service until it ends, and pass on its exit code
-    #[command(after_help = concat!(
-        section![
+    #[command(after_help = help!(
+        [
             "Examples",
             "ppm run -- ./migrate --all",
             "ppm run --name import --env MODE=full -- ./import < data.csv",
             "ppm run -d -- ./rebuild-index",
         ],
-        "\n\n",
-        section![
+        [
             "Exit codes",
             "that of the COMMAND: 128 + n for signal n, 127 if it was not found, 126 if it",
             "could not be executed; as always where it comes not so far",
@@ -394,10 +374,9 @@ pub enum Ask {
     ))]
     Run(Run),
     /// Wait until services have reached a state
-    #[command(after_help = concat!(
-        section!["Examples", "ppm wait web db --for ready --timeout 30s", "ppm wait migrate --for finished"],
-        "\n\n",
-        section![
+    #[command(after_help = help!(
+        ["Examples", "ppm wait web db --for ready --timeout 30s", "ppm wait migrate --for finished"],
+        [
             "Exit codes",
             "3  it will not come: the service was removed or has given up",
             "4  no such service",
@@ -406,17 +385,15 @@ pub enum Ask {
     ))]
     Wait(Wait),
     /// End the daemon and all services, in order: returns when it is done
-    #[command(after_help = concat!(
-        section!["Examples", "ppm shutdown"],
-        "\n\n",
-        section!["Exit codes", "0  the daemon and all services have ended", "6  the daemon cannot be reached"],
+    #[command(after_help = help!(
+        ["Examples", "ppm shutdown"],
+        ["Exit codes", "0  the daemon and all services have ended", "6  the daemon cannot be reached"],
     ))]
     Shutdown,
     /// Show the version of ppm and of the daemon
-    #[command(after_help = concat!(
-        section!["Examples", "ppm version", "ppm version --json"],
-        "\n\n",
-        section!["Exit codes", "0  also when no daemon can be reached"],
+    #[command(after_help = help!(
+        ["Examples", "ppm version", "ppm version --json"],
+        ["Exit codes", "0  also when no daemon can be reached"],
     ))]
     Version,
 }
@@ -426,26 +403,23 @@ pub enum Ask {
 pub enum Often {
     /// Show services in full; without SERVICE, the table of 'ls'
     #[command(visible_alias = "status")]
-    #[command(after_help = concat!(
-        section!["Examples", "ppm info", "ppm info web", "ppm status -q web || ppm start web"],
-        "\n\n",
-        section!["Exit codes", "3  with SERVICE: one of them is not running", "4  no such service"],
+    #[command(after_help = help!(
+        ["Examples", "ppm info", "ppm info web", "ppm status -q web || ppm start web"],
+        ["Exit codes", "3  with SERVICE: one of them is not running", "4  no such service"],
     ))]
     Info(Shown),
     /// List services in a table
     #[command(visible_aliases = ["list", "ps"])]
-    #[command(after_help = concat!(
-        section!["Examples", "ppm ls", "ppm ls 'web-*'", "ppm ls -q", "ppm ls --json"],
-        "\n\n",
-        section!["Exit codes", "4  no such service", "6  the daemon cannot be reached"],
+    #[command(after_help = help!(
+        ["Examples", "ppm ls", "ppm ls 'web-*'", "ppm ls -q", "ppm ls --json"],
+        ["Exit codes", "4  no such service", "6  the daemon cannot be reached"],
     ))]
     Ls(Shown),
     /// Tell whether all services that should run do and are ready
     #[command(visible_alias = "is-ready")]
-    #[command(after_help = concat!(
-        section!["Examples", "ppm health", "ppm health web db -q", "HEALTHCHECK CMD [\"ppm\", \"health\"]"],
-        "\n\n",
-        section![
+    #[command(after_help = help!(
+        ["Examples", "ppm health", "ppm health web db -q", "HEALTHCHECK CMD [\"ppm\", \"health\"]"],
+        [
             "Exit codes",
             "0  all is well",
             "3  some are not: they are printed with the reason",
@@ -460,29 +434,27 @@ pub enum Often {
 #[derive(Debug, Subcommand)]
 pub enum Alone {
     /// Check a configuration
-    #[command(after_help = concat!(
-        section![
+    #[command(after_help = help!(
+        [
             "Examples",
             "ppm check",
             "ppm check ppm.yml --grace 30s",
             "ppm show-configuration | ppm check -",
             "ppm check --json ppm.yml",
         ],
-        "\n\n",
-        section!["Exit codes", "0   it is right", "78  it is wrong, or there is none"],
+        ["Exit codes", "0   it is right", "78  it is wrong, or there is none"],
     ))]
     Check(Check),
     /// Look whether the daemon can do its work here, in an image or a container
-    #[command(after_help = concat!(
-        section![
+    #[command(after_help = help!(
+        [
             "Examples",
             "ppm doctor",
             "ppm doctor ppm.yml --grace 30s",
             "docker run --rm --read-only image ppm doctor --strict",
             "ppm doctor --json",
         ],
-        "\n\n",
-        section![
+        [
             "Exit codes",
             "0  nothing keeps the daemon or a service of the configuration from running",
             "1  something does; with --strict also where something will not work as well",
@@ -490,27 +462,25 @@ pub enum Alone {
     ))]
     Doctor(Doctor),
     /// Explain a schedule and show its next runs
-    #[command(after_help = concat!(
-        section![
+    #[command(after_help = help!(
+        [
             "Examples",
             "ppm cron '0 9 * * 1-5'",
             "ppm cron '30 2 * * *' --timezone Europe/Paris --from 2026-03-28 -n 3",
             "ppm cron '@every 90s' --json",
         ],
-        "\n\n",
-        section!["Exit codes", "0  it is one", "1  it is none: stderr says where it is wrong"],
+        ["Exit codes", "0  it is one", "1  it is none: stderr says where it is wrong"],
     ))]
     Cron(Cron),
     /// Ask a server whether it is well: for health checks in images without curl
-    #[command(after_help = concat!(
-        section![
+    #[command(after_help = help!(
+        [
             "Examples",
             "ppm probe http://127.0.0.1:8080/health",
             "ppm probe tcp://db:5432 --timeout 500ms",
             "ppm probe unix:/run/app.sock",
         ],
-        "\n\n",
-        section![
+        [
             "Exit codes",
             "0  the status is 200 to 399; tcp and unix: the connection was taken",
             "1  anything else; stderr says what",
@@ -519,25 +489,25 @@ pub enum Alone {
     ))]
     Probe(Probe),
     /// Print the JSON Schema of the configuration, for editors
-    #[command(after_help = concat!(
-        section![
-        "Examples",
-        "ppm schema > config.schema.json",
-        "# yaml-language-server: $schema=config.schema.json    (a first line)"],
-        "\n\n",
-        section!["Exit codes", "0  always"],
+    #[command(after_help = help!(
+        [
+            "Examples",
+            "ppm schema > config.schema.json",
+            "# yaml-language-server: $schema=config.schema.json    (a first line)",
+        ],
+        ["Exit codes", "0  always"],
     ))]
     Schema,
     /// Print a script that completes commands and names in a shell
-    #[command(after_help = concat!(
-        section![
-        "Examples",
-        "source <(ppm completions bash)              in ~/.bashrc",
-        "source <(ppm completions zsh)               in ~/.zshrc, behind 'compinit'",
-        "ppm completions fish > ~/.config/fish/completions/ppm.fish",
-        "eval (ppm completions elvish | slurp)       in ~/.config/elvish/rc.elv"],
-        "\n\n",
-        section!["Exit codes", "2  no such shell"],
+    #[command(after_help = help!(
+        [
+            "Examples",
+            "source <(ppm completions bash)              in ~/.bashrc",
+            "source <(ppm completions zsh)               in ~/.zshrc, behind 'compinit'",
+            "ppm completions fish > ~/.config/fish/completions/ppm.fish",
+            "eval (ppm completions elvish | slurp)       in ~/.config/elvish/rc.elv",
+        ],
+        ["Exit codes", "2  no such shell"],
     ))]
     Completions(Completions),
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 
 use nix::pty::{Winsize, openpty};
+use serde_json::json;
 
 use crate::daemon::{Daemon, call, crashed, hear, result, running};
 
@@ -46,14 +47,13 @@ fn the_picture_in_the_readme_is_what_is_shown() {
         ("report", "created", None, None, 0, "waiting for worker-2"),
     ];
     let row = |(index, (name, status, pid, seconds, restarts, reason)): (usize, &Drawn)| {
-        let of = |number: Option<u64>| number.map_or("null".to_owned(), |number| number.to_string());
-        format!(
-            r#"{{"id":{},"name":"{name}","status":"{status}","active":true,"ready":{},"pid":{},"restarts":{restarts},"crashes":0,"started_at":null,"ended_at":null,"uptime_ms":{},"exit":null,"reason":"{reason}","next_start":null,"schedule":null}}"#,
-            index + 1,
-            pid.is_some(),
-            of(pid.map(u64::from)),
-            of(seconds.map(|seconds| seconds * 1000)),
-        )
+        let service = json!({
+            "id": index + 1, "name": name, "status": status, "active": true, "ready": pid.is_some(), "pid": pid,
+            "restarts": restarts, "crashes": 0, "started_at": null, "ended_at": null,
+            "uptime_ms": seconds.map(|seconds| seconds * 1000), "exit": null, "reason": reason,
+            "next_start": null, "schedule": null,
+        });
+        service.to_string()
     };
     let rows: Vec<String> = services.iter().enumerate().map(row).collect();
     let daemon = Daemon::answering(call("list", r#"{"services":[]}"#), result(&format!("[{}]", rows.join(","))));
