@@ -165,6 +165,9 @@ pub enum Event {
         exit: Exit,
         /// What is left of what it led.
         group: Group,
+        /// The most resident memory in bytes that it has had, or one of its children that it has waited for; None: no more
+        /// than the daemon, and the kernel does not tell how much.
+        peak: Option<u64>,
     },
     /// Nothing is left of what was [`Group::Left`].
     Drained {

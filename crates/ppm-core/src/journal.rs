@@ -110,7 +110,21 @@ pub(crate) fn event_row(
     let reason = reason.chars().take(LONGEST_REASON).collect();
     let ran = |started: Timestamp| u64::try_from(now.wall.0.saturating_sub(started.0)).unwrap_or(0);
     let ran_ms = exit.and(service.started()).map(ran);
-    EventRow { time: now.wall, service: name, id, event, from, to, pid: pid.map(|pid| pid.0), exit, reason, uid: None, by: None, ran_ms }
+    EventRow {
+        time: now.wall,
+        service: name,
+        id,
+        event,
+        from,
+        to,
+        pid: pid.map(|pid| pid.0),
+        exit,
+        reason,
+        uid: None,
+        by: None,
+        ran_ms,
+        peak_memory: None,
+    }
 }
 
 /// Whether an event is of one of the services meant: by name, number or glob. None at all means every service.

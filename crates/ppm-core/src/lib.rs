@@ -21,6 +21,7 @@ mod farewell;
 pub mod flood;
 pub mod gather;
 mod guests;
+mod history;
 pub mod hook;
 pub mod http;
 pub mod journal;

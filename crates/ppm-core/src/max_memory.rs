@@ -88,6 +88,7 @@ impl Supervisor {
     /// What a look has shown; false: the sample was no look.
     pub(crate) fn memory_read(&mut self, now: Now, sample: u64, usages: &[(Whose, Usage)]) -> bool {
         let Some(look) = self.memory.look.take_if(|look| look.sample == sample) else { return false };
+        self.note_usage(&look.runs, usages);
         let usages: BTreeMap<Whose, &Usage> = usages.iter().map(|(whose, usage)| (*whose, usage)).gather();
         let mut near = Vec::new();
         for (whose, run) in look.runs {

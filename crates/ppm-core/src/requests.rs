@@ -51,6 +51,7 @@ impl Supervisor {
             Request::Events(watch) => self.events(from, watch).map(|history| Some(Answer::History(history))),
             Request::Log(query) => self.log(from, query).map(|()| None),
             Request::Stats(which) => self.stats(now, from, &which).map(|()| None),
+            Request::History(which) => self.whose(&which.services).map(|whose| Some(Answer::Histories(self.histories(now, &whose)))),
             Request::Add(add) => self.add(now, from, &add).map(|()| None),
             Request::Start(targets) => self.change(now, from, &targets, &Input::Start).map(|()| None),
             Request::Restart(targets) if targets.rolling => self.roll(now, from, &targets).map(|()| None),
@@ -266,12 +267,15 @@ impl Supervisor {
     }
 
     fn stats(&mut self, now: Now, from: From, which: &ReadStats) -> Result<(), RpcError> {
-        let mut whose: Vec<Whose> = self.chosen(&which.services)?.into_iter().map(Some).collect();
-        if which.services.is_empty() {
-            whose.push(None);
-        }
-        self.sample(now, from, whose, if which.pss { Detail::Full } else { Detail::Cheap });
+        let whose = self.whose(&which.services)?;
+        self.sample(now, from, whose, if which.pss { Detail::Full } else { Detail::Cheap }, which.rates);
         Ok(())
+    }
+
+    /// The services that are chosen; with all of them, the daemon too.
+    fn whose(&self, services: &[String]) -> Result<Vec<Whose>, RpcError> {
+        let chosen = self.chosen(services)?.into_iter().map(Some);
+        Ok(if services.is_empty() { chosen.chain([None]).collect() } else { chosen.collect() })
     }
 
     /// The service that is asked for, if it can be.

@@ -1,8 +1,8 @@
 //! `stats`: readings are taken when somebody asks, and only then.
 //!
 //! A rate needs two readings. The base is the last reading of the same process if it is neither too young nor
-//! older than `stats_interval`; otherwise one is taken now and the other a short window later. Nobody asking costs
-//! nothing.
+//! older than `stats_interval`; otherwise one is taken now and the other a short window later, unless whoever asks would
+//! rather have no rates than wait. Nobody asking costs nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -102,14 +102,14 @@ impl Sampling {
 
 impl Supervisor {
     /// Takes up a call for the usage of these services, and of the daemon if `whose` holds None.
-    pub(crate) fn sample(&mut self, now: Now, to: From, whose: Vec<Whose>, wanted: Detail) {
+    pub(crate) fn sample(&mut self, now: Now, to: From, whose: Vec<Whose>, wanted: Detail, may_wait: bool) {
         let sample = self.sampling.next;
         self.sampling.next += 1;
         let has_bases = whose.iter().all(|whose| self.has_base(now, *whose));
         let base = |whose: &Whose| Some((*whose, *self.sampling.last.get(whose)?));
         let bases = if has_bases { whose.iter().filter_map(base).gather() } else { Bases::new() };
         let container = self.sampling.container.filter(|_| has_bases);
-        let stage = if has_bases { Stage::Last } else { Stage::First };
+        let stage = if has_bases || !may_wait { Stage::Last } else { Stage::First };
         self.sampling.jobs.insert(sample, Job { to, whose, runs: BTreeMap::new(), stage, wanted, bases, container });
         self.ask_for_sample(sample);
     }
@@ -202,6 +202,7 @@ impl Supervisor {
 
     /// Keeps what was read of the runs that are still the same, with counters that do not go back; gives that.
     pub(crate) fn keep_readings(&mut self, runs: &BTreeMap<Whose, Run>, usages: Vec<(Whose, Usage)>) -> Bases {
+        self.note_usage(runs, &usages);
         let readings = self.readings(runs, usages);
         self.sampling.last.extend(readings.clone());
         readings
@@ -217,15 +218,18 @@ impl Supervisor {
     }
 
     fn stats_row(&self, now: Now, whose: Whose, bases: &Bases, readings: &Bases) -> Option<StatsRow> {
-        let (id, name, memory_limit) = match whose {
-            None => (None, "<ppm>", None),
-            Some(id) => {
-                let spec = self.service(id)?.spec();
-                (Some(id.0), spec.name.as_str(), spec.max_memory)
-            }
-        };
+        let (id, name) = self.told_as(whose)?;
+        let memory_limit = whose.and_then(|id| self.service(id)?.spec().max_memory);
         let row = self.figures(now, whose, id, name, bases, readings)?;
         Some(StatsRow { memory_limit, ..row })
+    }
+
+    /// The number and name under which it is told; None: it is no more.
+    pub(crate) fn told_as(&self, whose: Whose) -> Option<(Option<u32>, &str)> {
+        match whose {
+            None => Some((None, "<ppm>")),
+            Some(id) => Some((Some(id.0), self.service(id)?.spec().name.as_str())),
+        }
     }
 
     fn figures(&self, now: Now, whose: Whose, id: Option<u32>, name: &str, bases: &Bases, readings: &Bases) -> Option<StatsRow> {
@@ -234,7 +238,7 @@ impl Supervisor {
         let Some((_, latest)) = readings.get(&whose).filter(|(of, _)| *of == run) else {
             return Some(usage::unread_row(id, name, pid, uptime));
         };
-        let earlier = bases.get(&whose).filter(|(of, _)| *of == run).map_or(*latest, |(_, usage)| *usage);
-        Some(usage::row(id, name, pid, &earlier, latest, uptime))
+        let earlier = bases.get(&whose).filter(|(of, _)| *of == run).map(|(_, usage)| usage);
+        Some(usage::row(id, name, pid, earlier, latest, uptime))
     }
 }

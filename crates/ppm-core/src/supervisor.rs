@@ -20,6 +20,7 @@ use crate::dependencies::Dependencies;
 use crate::event::{Action, Cause, ClientId, Event, From, Notice, Part, Pid, Planned, ServiceId, Stdin};
 use crate::farewell::Farewell;
 use crate::guests::Guests;
+use crate::history::Histories;
 use crate::hook::Hook;
 use crate::journal::{Actor, Journal, event_row};
 use crate::logging::LogKeys;
@@ -145,6 +146,7 @@ pub struct Supervisor {
     pub(crate) waiting: Waiting,
     pub(crate) sampling: Sampling,
     pub(crate) memory: MemoryWatch,
+    pub(crate) histories: Histories,
     pub(crate) guests: Guests,
     pub(crate) attached: Attached,
     pub(crate) reading: Reading,
@@ -173,6 +175,8 @@ pub struct Supervisor {
     oom_kills: OomKills,
     /// Whether the end that is being handled is the kernel's doing because memory was short.
     out_of_memory: bool,
+    /// The most memory that the run was seen to use whose end is being handled.
+    peak_memory: Option<u64>,
     pub(crate) chance: Chance,
     effects: Vec<Effect>,
 }
@@ -198,6 +202,7 @@ impl Supervisor {
             waiting: Waiting::default(),
             sampling: Sampling::default(),
             memory: MemoryWatch::default(),
+            histories: Histories::default(),
             guests: Guests::default(),
             attached: Attached::default(),
             reading: Reading::default(),
@@ -221,6 +226,7 @@ impl Supervisor {
             exit_code: None,
             oom_kills: OomKills::default(),
             out_of_memory: false,
+            peak_memory: None,
             chance: Chance::new(seed),
             effects: Vec::new(),
         };
@@ -269,13 +275,15 @@ impl Supervisor {
                 self.step(now, id, &Input::Hook(hook, HookInput::SpawnFailed(error)));
             }
             Event::OomKills { kills } => self.oom_kills.count(now.mono, kills),
-            Event::Exited { pid, exit, group } => {
+            Event::Exited { pid, exit, group, peak } => {
+                self.peak_memory = self.seen_peak(pid).max(peak);
                 self.out_of_memory = self.oom_kills.explain(now.mono, exit);
                 match self.hooks.remove(&pid) {
                     Some((id, hook)) => self.step(now, id, &Input::Hook(hook, HookInput::Exited(exit, group))),
                     None => self.step_owner(now, pid, &Input::Exited(exit, group)),
                 }
                 self.out_of_memory = false;
+                self.peak_memory = None;
             }
             Event::Paused { pid } => self.step_owner(now, pid, &Input::WasPaused),
             Event::Resumed { pid } => self.step_owner(now, pid, &Input::WasResumed),
@@ -488,6 +496,12 @@ impl Supervisor {
         }
     }
 
+    /// The most memory that the service of this process was seen to use in this run.
+    fn seen_peak(&self, pid: Pid) -> Option<u64> {
+        let id = *self.pids.get(&pid)?;
+        self.histories.peak(id, self.run_of(Some(id))?)
+    }
+
     fn step_all(&mut self, now: Now, input: &Input) {
         for id in self.in_order(self.services.keys().copied().collect(), input) {
             self.step(now, id, input);
@@ -518,7 +532,8 @@ impl Supervisor {
                 Effect::Advise(text) => self.actions.push(Action::Announce(Notice::Warning(text))),
                 Effect::Impossible(text) => self.actions.push(Action::Announce(Notice::Impossible(text))),
                 Effect::Told { kind, pid, exit, reason } => {
-                    let row = event_row(now, service, kind, from, pid, exit, reason);
+                    let peak_memory = exit.and(self.peak_memory);
+                    let row = EventRow { peak_memory, ..event_row(now, service, kind, from, pid, exit, reason) };
                     from = row.to;
                     self.journal.tell(row, self.acting, &mut self.actions);
                 }
@@ -620,6 +635,7 @@ impl Supervisor {
         self.journal.forget(id.0);
         self.sampling.forget(id);
         self.memory.forget(id);
+        self.histories.forget(id);
         if let Some(line) = self.welcome(now, id) {
             self.announce(Notice::Info(line));
         }
@@ -823,7 +839,7 @@ impl Supervisor {
     pub fn check_invariants(&self) -> Result<(), String> {
         self.waiting.check_invariants()?;
         self.check_dependencies()?;
-        if let Some(id) = self.sampling.kept().find(|id| !self.services.contains_key(id)) {
+        if let Some(id) = self.sampling.kept().chain(self.histories.kept()).find(|id| !self.services.contains_key(id)) {
             return Err(format!("a reading of {id:?} is kept, which is no more"));
         }
         let limited = self.services().filter(|service| service.spec().max_memory.is_some() && service.pid().is_some());

@@ -174,12 +174,25 @@ pub fn container_row(earlier: &Container, latest: &Container) -> ContainerRow {
     }
 }
 
-fn tenths(value: f64) -> f64 {
+pub(crate) fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// The row of a run, given an earlier reading of the same run and the latest.
-pub fn row(id: Option<u32>, name: &str, pid: Pid, earlier: &Usage, latest: &Usage, uptime_ms: u64) -> StatsRow {
+/// The row of a run, given the latest reading and an earlier one of the same run: without that, nothing is known of rates.
+pub fn row(id: Option<u32>, name: &str, pid: Pid, earlier: Option<&Usage>, latest: &Usage, uptime_ms: u64) -> StatsRow {
+    let totals = StatsRow {
+        cpu_time_ms: Some(millis(latest.cpu)),
+        memory_rss: Some(latest.rss),
+        memory_pss: latest.pss,
+        memory_vsz: Some(latest.vsz),
+        io_read: latest.io_read,
+        io_write: latest.io_write,
+        processes: Some(latest.processes),
+        threads: Some(latest.threads),
+        fds: latest.fds,
+        ..unread_row(id, name, pid, uptime_ms)
+    };
+    let Some(earlier) = earlier else { return totals };
     let seconds = latest.at.since(earlier.at).as_secs_f64();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are below 2^53 and not negative")]
     let rate = |from: Option<u64>, to: Option<u64>| {
@@ -190,18 +203,9 @@ pub fn row(id: Option<u32>, name: &str, pid: Pid, earlier: &Usage, latest: &Usag
     let percent = if seconds > 0.0 { busy / seconds * 100.0 } else { 0.0 };
     StatsRow {
         cpu_percent: Some(tenths(percent)),
-        cpu_time_ms: Some(millis(latest.cpu)),
-        memory_rss: Some(latest.rss),
-        memory_pss: latest.pss,
-        memory_vsz: Some(latest.vsz),
-        io_read: latest.io_read,
-        io_write: latest.io_write,
         io_read_rate: rate(earlier.io_read, latest.io_read),
         io_write_rate: rate(earlier.io_write, latest.io_write),
-        processes: Some(latest.processes),
-        threads: Some(latest.threads),
-        fds: latest.fds,
-        ..unread_row(id, name, pid, uptime_ms)
+        ..totals
     }
 }
 
@@ -233,7 +237,7 @@ mod tests {
     }
 
     fn of(earlier: &Usage, latest: &Usage) -> StatsRow {
-        row(Some(1), "web", Pid(7), earlier, latest, 1000)
+        row(Some(1), "web", Pid(7), Some(earlier), latest, 1000)
     }
 
     fn process(cpu: u64, cpu_of_dead: u64, rss: u64, io: Option<u64>) -> Figures {
@@ -253,6 +257,13 @@ mod tests {
         assert_eq!((row.cpu_percent, row.io_read_rate), (Some(0.0), Some(0)));
         let row = of(&usage(0, 350, Some(6000)), &usage(500, 100, Some(1000)));
         assert_eq!((row.cpu_percent, row.io_write_rate), (Some(0.0), Some(0)));
+    }
+
+    #[test]
+    fn one_reading_makes_no_rate() {
+        let row = row(Some(1), "web", Pid(7), None, &usage(500, 350, Some(6000)), 1000);
+        assert_eq!((row.cpu_percent, row.io_read_rate, row.io_write_rate), (None, None, None));
+        assert_eq!((row.cpu_time_ms, row.io_read), (Some(350), Some(6000)));
     }
 
     #[test]

@@ -350,7 +350,7 @@ mod attached {
         let actions = daemon.asked(TWO, Request::Configuration);
         let [Action::Respond { result: Ok(Answer::Configuration(yaml)), .. }] = actions.as_slice() else { panic!("{actions:?}") };
         assert!(!yaml.yaml.contains("import"), "it is in no configuration: {}", yaml.yaml);
-        let actions = daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(3), group: Group::Empty });
+        let actions = daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(3), group: Group::Empty, peak: None });
         assert_eq!(ends(&actions), [(ONE, Exit::Code(3))]);
         assert_eq!(names(&mut daemon), ["web", "db"]);
     }
@@ -360,7 +360,7 @@ mod attached {
         let mut daemon = Daemon::new();
         let (id, ..) = begins(&mut daemon, ONE, run(&["import"]));
         up(&mut daemon, id, 7);
-        assert_eq!(ends(&daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(0), group: Group::Left })), []);
+        assert_eq!(ends(&daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(0), group: Group::Left, peak: None })), []);
         assert_eq!(ends(&daemon.told(Event::Drained { id, part: Part::Main })), [(ONE, Exit::Code(0))]);
     }
 
@@ -369,12 +369,15 @@ mod attached {
         let mut daemon = Daemon::new();
         let (id, ..) = begins(&mut daemon, ONE, RunService { restart: Some("on-failure".to_owned()), ..run(&["import"]) });
         up(&mut daemon, id, 7);
-        assert_eq!(ends(&daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(1), group: Group::Empty })), []);
+        assert_eq!(ends(&daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(1), group: Group::Empty, peak: None })), []);
         let actions = daemon.after(Duration::from_secs(1));
         assert!(matches!(actions.as_slice(), [.., Action::Spawn { .. }]), "{actions:?}");
         let actions = up(&mut daemon, id, 8);
         assert!(!actions.iter().any(|action| matches!(action, Action::Respond { .. })), "it is answered once: {actions:?}");
-        assert_eq!(ends(&daemon.told(Event::Exited { pid: Pid(8), exit: Exit::Code(0), group: Group::Empty })), [(ONE, Exit::Code(0))]);
+        assert_eq!(
+            ends(&daemon.told(Event::Exited { pid: Pid(8), exit: Exit::Code(0), group: Group::Empty, peak: None })),
+            [(ONE, Exit::Code(0))]
+        );
     }
 
     #[test]
@@ -416,7 +419,7 @@ mod attached {
         };
         assert!(sent(&daemon.asked(ONE, Request::Forward(Forward { signal: Signal::INT })), Signal::INT));
         assert!(sent(&daemon.told(Event::Disconnected { client: ONE }), Signal::TERM));
-        let actions = daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Signal(Signal::TERM), group: Group::Empty });
+        let actions = daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Signal(Signal::TERM), group: Group::Empty, peak: None });
         assert_eq!(ends(&actions), [], "nobody is there to be told");
         assert_eq!(names(&mut daemon), ["web", "db"]);
     }
@@ -432,7 +435,7 @@ mod attached {
             let (id, ..) = begins(&mut daemon, ONE, run(&["import"]));
             up(&mut daemon, id, 7);
             daemon.asked(TWO, request.clone());
-            let actions = daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Signal(Signal::TERM), group: Group::Empty });
+            let actions = daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Signal(Signal::TERM), group: Group::Empty, peak: None });
             assert_eq!(ends(&actions), [(ONE, Exit::Signal(Signal::TERM))], "{request:?}");
         }
     }
@@ -444,7 +447,7 @@ mod attached {
         assert_eq!((name.as_str(), stdin), ("import", Stdin::Null));
         up(&mut daemon, id, 7);
         daemon.told(Event::Disconnected { client: ONE });
-        daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(0), group: Group::Empty });
+        daemon.told(Event::Exited { pid: Pid(7), exit: Exit::Code(0), group: Group::Empty, peak: None });
         assert_eq!(names(&mut daemon), ["web", "db", "import"]);
         assert_ne!(name, MAIN);
     }

@@ -209,12 +209,12 @@ impl Children {
         let mut count = 0;
         while let Some((change, owner)) = self.next_change() {
             let is_told = match change {
-                Change::Exited(pid, exit, _) if self.programs.remove(&pid) => {
+                Change::Exited { pid, exit, .. } if self.programs.remove(&pid) => {
                     self.kin.reaped(pid);
                     self.ended.push((pid, exit));
                     false
                 }
-                Change::Exited(pid, exit, spent) => {
+                Change::Exited { pid, exit, spent, .. } => {
                     let led = self.kin.reaped(pid);
                     led.into_iter().filter(|tree| tree.part == Part::Main).for_each(|tree| self.expenses.close(tree.id));
                     owner.into_iter().for_each(|id| self.expenses.add(id, spent));
@@ -247,9 +247,9 @@ impl Children {
             }
         }
         self.events.extend(changes.into_iter().map(|change| match change {
-            Change::Exited(pid, exit, _) => {
+            Change::Exited { pid, exit, peak, .. } => {
                 let group = if left.contains_key(&pid) { Group::Left } else { Group::Empty };
-                Event::Exited { pid, exit, group }
+                Event::Exited { pid, exit, group, peak }
             }
             Change::Paused(pid) => Event::Paused { pid },
             Change::Resumed(pid) => Event::Resumed { pid },

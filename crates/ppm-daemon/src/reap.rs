@@ -18,8 +18,17 @@ use ppm_protocol::{Exit, Signal};
 /// Something that happened to a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It ended and has been reaped. It used so much, with the children it had waited for.
-    Exited(Pid, Exit, Spent),
+    /// It ended and has been reaped.
+    Exited {
+        /// Which.
+        pid: Pid,
+        /// How.
+        exit: Exit,
+        /// What it used, with the children it had waited for.
+        spent: Spent,
+        /// The most resident memory that it or one of them has had; None: no more than the daemon.
+        peak: Option<u64>,
+    },
     /// It was stopped by a signal.
     Paused(Pid),
     /// It goes on.
@@ -45,12 +54,13 @@ pub fn next(mut look: impl FnMut(Pid)) -> Option<Change> {
         }
         code => {
             look(pid);
-            let spent = wait(libc::P_PID, seen.pid, libc::WEXITED).map_or(Spent::default(), |reaped| reaped.spent);
+            let (spent, peak) =
+                wait(libc::P_PID, seen.pid, libc::WEXITED).map_or_else(Default::default, |reaped| (reaped.spent, reaped.peak));
             let exit = match (code, Signal::from_number(seen.status)) {
                 (libc::CLD_KILLED | libc::CLD_DUMPED, Some(signal)) => Exit::Signal(signal),
                 _ => Exit::Code(seen.status),
             };
-            Some(Change::Exited(pid, exit, spent))
+            Some(Change::Exited { pid, exit, spent, peak: peak.filter(|peak| *peak > own_peak()) })
         }
     }
 }
@@ -122,6 +132,7 @@ struct Seen {
     code: libc::c_int,
     status: libc::c_int,
     spent: Spent,
+    peak: Option<u64>,
 }
 
 fn wait(what: libc::idtype_t, id: libc::pid_t, which: libc::c_int) -> Option<Seen> {
@@ -144,7 +155,24 @@ fn wait(what: libc::idtype_t, id: libc::pid_t, which: libc::c_int) -> Option<See
         let info = info.assume_init();
         (info.si_pid(), info.si_code, info.si_status(), usage.assume_init())
     };
-    (pid != 0).then_some(Seen { pid, code, status, spent: spent(&usage) })
+    (pid != 0).then_some(Seen { pid, code, status, spent: spent(&usage), peak: peak(&usage) })
+}
+
+/// In bytes; the kernel counts KiB (getrusage(2)).
+fn peak(usage: &libc::rusage) -> Option<u64> {
+    u64::try_from(usage.ru_maxrss).ok().map(|kib| kib.saturating_mul(1024))
+}
+
+/// The most that the daemon itself has had. A child shares its memory until it executes its program (vfork(2)), and the
+/// kernel counts that as the child's: only what is more is its own.
+fn own_peak() -> u64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: getrusage(2) fills in `usage`, of which all zeroes is a valid value.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    peak(&usage).unwrap_or(0)
 }
 
 /// The kernel counts blocks of 512 bytes, whatever the file system's are.

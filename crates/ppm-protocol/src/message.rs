@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::line::{self, MAX_LINE, TooLong};
 use crate::types::{
-    Changed, Checked, Configuration, End, EventRow, Executed, Farewell, Forwarded, Greeting, Health, History, InfoRow, Life, LogLine,
-    LogSources, PlanRow, Reload, RunsRow, ServiceRow, Signal, StatsRow, Stream, Timestamp, Watched,
+    Changed, Checked, Configuration, End, EventRow, Executed, Farewell, Forwarded, Greeting, Health, History, HistoryRow, InfoRow, Life,
+    LogLine, LogSources, PlanRow, Reload, RunsRow, ServiceRow, Signal, StatsRow, Stream, Timestamp, Watched,
 };
 
 /// The protocol's version, as `hello` tells it.
@@ -48,11 +48,14 @@ pub struct ReadStats {
     /// Read the proportional memory too (default). It is costly: who asks again and again may do without.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub pss: bool,
+    /// Wait a moment for a second reading where there is none yet on which rates can be based (default); else those are null.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub rates: bool,
 }
 
 impl Default for ReadStats {
     fn default() -> Self {
-        ReadStats { services: Vec::new(), pss: true }
+        ReadStats { services: Vec::new(), pss: true, rates: true }
     }
 }
 
@@ -292,6 +295,8 @@ pub enum Request {
     Signal(SendSignal),
     /// Resource usage.
     Stats(ReadStats),
+    /// Resource usage over the last hour.
+    History(Selection),
     /// The running configuration as YAML.
     Configuration,
     /// What is planned.
@@ -341,6 +346,7 @@ pub enum Method {
     Resume,
     Signal,
     Stats,
+    History,
     Configuration,
     Scheduler,
     Events,
@@ -360,7 +366,7 @@ pub enum Method {
 
 impl Method {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Method); 28] = [
+    pub const ALL: [(&'static str, Method); 29] = [
         ("hello", Method::Hello),
         ("list", Method::List),
         ("info", Method::Info),
@@ -374,6 +380,7 @@ impl Method {
         ("resume", Method::Resume),
         ("signal", Method::Signal),
         ("stats", Method::Stats),
+        ("history", Method::History),
         ("configuration", Method::Configuration),
         ("scheduler", Method::Scheduler),
         ("events", Method::Events),
@@ -419,6 +426,7 @@ impl Request {
             Request::Resume(_) => Method::Resume,
             Request::Signal(_) => Method::Signal,
             Request::Stats(_) => Method::Stats,
+            Request::History(_) => Method::History,
             Request::Configuration => Method::Configuration,
             Request::Scheduler(_) => Method::Scheduler,
             Request::Events(_) => Method::Events,
@@ -440,7 +448,7 @@ impl Request {
     fn params(&self) -> Option<Box<RawValue>> {
         match self {
             Request::Hello | Request::Configuration | Request::Shutdown => None,
-            Request::List(p) | Request::Info(p) | Request::Scheduler(p) => raw(p),
+            Request::List(p) | Request::Info(p) | Request::Scheduler(p) | Request::History(p) => raw(p),
             Request::Stats(p) => raw(p),
             Request::Health(p) | Request::Why(p) | Request::Runs(p) | Request::Watched(p) => raw(p),
             Request::Add(p) => raw(p),
@@ -475,6 +483,7 @@ impl Request {
             Method::Resume => Request::Resume(targets()?),
             Method::Signal => Request::Signal(targeted(method, params, |send: &SendSignal| &send.services)?),
             Method::Stats => Request::Stats(decode(method, params)?),
+            Method::History => Request::History(decode(method, params)?),
             Method::Configuration => nothing().map(|_| Request::Configuration)?,
             Method::Scheduler => Request::Scheduler(decode(method, params)?),
             Method::Events => Request::Events(decode(method, params)?),
@@ -796,6 +805,8 @@ pub enum Answer {
     Changed(Changed),
     /// To `stats`.
     Stats(Vec<StatsRow>),
+    /// To `history`.
+    Histories(Vec<HistoryRow>),
     /// To `configuration`.
     Configuration(Configuration),
     /// To `scheduler`.

@@ -579,6 +579,46 @@ pub struct ContainerRow {
     pub pressure_io: Option<f64>,
 }
 
+/// What one service, or the daemon (`<ppm>`, id null), has used over the last hour, as far as somebody had it read. Null
+/// is what was not read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HistoryRow {
+    /// Null for the daemon.
+    pub id: Option<u32>,
+    /// `<ppm>` for the daemon.
+    pub name: String,
+    /// When the first minute began of which something is told.
+    pub from: Option<Timestamp>,
+    /// Percent of one core; of a minute, the average.
+    pub cpu_percent: Option<Course<f64>>,
+    /// Resident memory in bytes; of a minute, the most.
+    pub memory_rss: Option<Course<u64>>,
+    /// How its memory grows, as it looks; null: it does not, or there is too little to tell.
+    pub growth: Option<Growth>,
+}
+
+/// A figure over the last hour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Course<T> {
+    /// The least that was read.
+    pub min: T,
+    /// The average over time for what is a rate, else over all readings.
+    pub avg: T,
+    /// The most that was read.
+    pub max: T,
+    /// One value a minute, from the row's first minute until now; null: it was not read in it.
+    pub minutes: Vec<Option<T>>,
+}
+
+/// Growth that does not end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    /// By so much.
+    pub bytes_per_hour: u64,
+    /// Seen over this time.
+    pub over_ms: u64,
+}
+
 /// What happened to a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
@@ -724,6 +764,9 @@ pub struct EventRow {
     /// How long it had run, for `exited`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran_ms: Option<u64>,
+    /// The most memory in bytes that it was seen to use, for `exited`: of all its processes together, or of one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
 }
 
 /// The life of one service, as `why` tells it.

@@ -255,6 +255,7 @@ pub enum Ask {
             "ppm stats",
             "ppm stats web --json",
             "ppm stats -f --sort memory",
+            "ppm stats --history",
             "ppm stats -f --interval 2s --json | jq '.services[] | {name, memory_rss}'",
         ],
         ["Exit codes", "4  no such service"],

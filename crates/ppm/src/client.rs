@@ -301,7 +301,7 @@ fn waits(request: &Request) -> bool {
         Request::Run(run) => run.detach,
         Request::List(_) | Request::Info(_) | Request::Stats(_) | Request::Scheduler(_) => false,
         Request::Signal(_) | Request::Events(_) | Request::Log(_) | Request::Health(_) | Request::Why(_) | Request::Runs(_) => false,
-        Request::Watched(_) => false,
+        Request::Watched(_) | Request::History(_) => false,
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use ppm_protocol::message::{PROTOCOL, ReadStats, Selection};
+use ppm_protocol::types::HistoryRow;
 use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, Life, Reload, RunsRow, Watched};
 use ppm_protocol::{InfoRow, LogLine, LogSources, PlanRow, Request, ServiceRow, StatsRow, Status, socket};
 use serde::Deserialize;
@@ -74,8 +75,9 @@ impl Session {
         let answer = self.call(&mut client, &request)?;
         match &request {
             Request::Hello => self.version(Some(&answer)),
-            Request::Info(_) => self.info(&answer),
+            Request::Info(shown) => self.info(&mut client, &answer, &shown.services),
             Request::Stats(read) => self.stats(client, &answer, read, stats.as_ref()),
+            Request::History(_) => self.history(&answer),
             Request::Scheduler(_) => self.rows::<PlanRow>(&answer, show::plans::table),
             Request::Runs(_) => self.rows::<RunsRow>(&answer, show::runs::tables),
             Request::Watched(_) => self.watched(&answer),
@@ -139,9 +141,14 @@ impl Session {
     }
 
     /// Also an answer by its exit code, which is all that `--quiet` leaves of it.
-    fn info(&self, answer: &RawValue) -> Result<Code, Stop> {
+    fn info(&self, client: &mut Client, answer: &RawValue, meant: &[String]) -> Result<Code, Stop> {
         let services: Vec<InfoRow> = self.read(answer)?;
-        self.answer_or_text(answer, || show::info::details(&services, &self.streams.look))?;
+        // What they use is of the moment, and none of the facts: nobody waits for rates, and without it the rest is told.
+        let usage = |client: &mut Client| client.call(&Request::Stats(ReadStats { services: meant.to_vec(), pss: false, rates: false }));
+        self.answer_or_text(answer, || {
+            let usage: Vec<StatsRow> = usage(client).unwrap_or_default();
+            show::info::details(&services, &usage, &self.streams.look)
+        })?;
         let run = services.iter().all(|service| service.row.status == Status::Running);
         Ok(if run { Code::Done } else { Code::NotRunning })
     }
@@ -203,6 +210,14 @@ impl Session {
             answer = client.call(&Request::Stats(read.clone()))?;
         }
         Ok(Code::Done)
+    }
+
+    fn history(&self, answer: &RawValue) -> Result<Code, Stop> {
+        let code = self.rows::<HistoryRow>(answer, show::history::table)?;
+        if !self.streams.json && show::history::is_empty(&self.read::<Vec<HistoryRow>>(answer)?) {
+            self.streams.say([show::history::NOTHING.to_owned()]);
+        }
+        Ok(code)
     }
 
     fn stats_text(&self, answer: &RawValue, sort: Option<Most>, look: &Look) -> Result<String, Failure> {

@@ -7,7 +7,7 @@ use ppm_core::event::{ClientId, From, ServiceId};
 use ppm_core::last_words::ENDS;
 use ppm_core::time::{Mono, Now};
 use ppm_protocol::message::{Answer, Goal};
-use ppm_protocol::types::LastWords;
+use ppm_protocol::types::{HistoryRow, LastWords};
 use ppm_protocol::{
     Changed, ErrorCode, EventKind, EventRow, HealthRow, Request, RpcError, RunResult, ServiceRow, Signal, Status, WatchedRow,
 };
@@ -121,6 +121,15 @@ impl Call {
                 let lives = |id: &ServiceId, pid: i32| judge.known.get(id).is_some_and(|k| k.process.is_some_and(|p| p.pid.0 == pid));
                 let fine = rows.iter().filter_map(|row| Some((row.id?, row.pid?))).all(|(id, pid)| lives(&ServiceId(id), pid));
                 rule(fine, TRUE, || format!("{rows:?}"))
+            }
+            Answer::Histories(rows) => {
+                let told: Vec<ServiceId> = rows.iter().filter_map(|row| row.id.map(ServiceId)).collect();
+                let fits = |row: &HistoryRow| {
+                    let memory = row.memory_rss.as_ref().is_none_or(|it| it.min <= it.avg && it.avg <= it.max && it.minutes.len() <= 60);
+                    let cpu = row.cpu_percent.as_ref().is_none_or(|it| it.min <= it.max && it.minutes.len() <= 60);
+                    memory && cpu
+                };
+                rule(told == self.ids && rows.iter().all(fits), TRUE, || format!("{self:?} got {rows:?}"))
             }
             Answer::Plans(rows) => {
                 let sorted = rows.windows(2).all(|pair| pair[0].at <= pair[1].at);

@@ -303,10 +303,10 @@ impl Planted {
                 let request = Request::Start(Targets { wait: false, ..targets.clone() });
                 vec![event.clone(), Event::Requested { from, request }]
             }
-            (Some(Fault::StartsUnprepared), Event::Exited { pid, exit, group })
+            (Some(Fault::StartsUnprepared), Event::Exited { pid, exit, group, .. })
                 if self.preparing.contains(pid) && *exit != Exit::Code(0) =>
             {
-                vec![Event::Exited { pid: *pid, exit: Exit::Code(0), group: *group }]
+                vec![Event::Exited { pid: *pid, exit: Exit::Code(0), group: *group, peak: None }]
             }
             (Some(Fault::RunsATimeTwice), Event::ClockStepped) => vec![event.clone(), Event::Resumed { pid: Pid(0) }],
             (Some(Fault::BlamesMemory), Event::OomKills { kills }) => {

@@ -35,7 +35,7 @@ impl Judge {
             Event::SpawnFailed { id, part: Part::Hook(hook), error } => {
                 self.with(*id, |known| known.hook_did_not_come_up(now.mono, *hook, error.code));
             }
-            Event::Exited { pid, exit, group } => {
+            Event::Exited { pid, exit, group, .. } => {
                 self.with_process(*pid, |known| known.ended(now, *exit, *group == Group::Left));
                 self.known.values_mut().for_each(|known| known.hook_ended(now.mono, *pid, *exit, *group));
             }
@@ -252,6 +252,7 @@ impl Judge {
         let (words, needs_some) = match request {
             Request::List(which) | Request::Info(which) | Request::Scheduler(which) => (&which.services, false),
             Request::Stats(which) => (&which.services, false),
+            Request::History(which) => (&which.services, false),
             Request::Start(targets) | Request::Stop(targets) | Request::Restart(targets) | Request::Remove(targets) => {
                 (&targets.services, true)
             }

@@ -497,7 +497,7 @@ impl World {
         if process.others.is_none() && process.strays.is_none() {
             self.processes.remove(&pid);
             self.look_around(now);
-            return Some(Event::Exited { pid, exit, group: Group::Empty });
+            return Some(Event::Exited { pid, exit, group: Group::Empty, peak: None });
         }
         let (strays, round) = (process.strays.is_some(), process.strays.as_ref().map_or(0, |strays| strays.round));
         if self.dice.one_in(3) {
@@ -509,7 +509,7 @@ impl World {
             let delay = self.dice.up_to_ms(12_000);
             self.plan(now, delay, Happening::StraysFork { pid, birth });
         }
-        Some(Event::Exited { pid, exit, group: Group::Left })
+        Some(Event::Exited { pid, exit, group: Group::Left, peak: None })
     }
 
     fn drain(&mut self, now: Mono, pid: Pid) -> Option<Event> {

@@ -77,7 +77,7 @@ pub fn list(services: &str) -> Request {
 }
 
 pub fn stats(services: &str) -> Request {
-    Request::Stats(ReadStats { services: words(services), pss: true })
+    Request::Stats(ReadStats { services: words(services), pss: true, rates: true })
 }
 
 pub fn reload() -> Request {

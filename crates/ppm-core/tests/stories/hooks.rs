@@ -52,7 +52,7 @@ impl Story {
     }
 
     pub fn hook_ends(self, hook: Hook, exit: Exit) -> Story {
-        self.event(Event::Exited { pid: pid(hook), exit, group: Group::Empty })
+        self.event(Event::Exited { pid: pid(hook), exit, group: Group::Empty, peak: None })
     }
 
     pub fn hook_is(mut self, hook: Hook, signals: &[Signal]) -> Story {

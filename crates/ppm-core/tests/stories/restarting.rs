@@ -40,7 +40,7 @@ fn r47_a_death_that_the_kernel_counts_as_its_own_is_named_as_such() {
         .is(Status::Crashed, "exit code 137: out of memory, retry 3 in 4s")
         .starts_after(4.s())
         .event(kills(6))
-        .event(Event::Exited { pid: Pid(4000), exit: by(Signal::KILL), group: Group::Empty })
+        .event(Event::Exited { pid: Pid(4000), exit: by(Signal::KILL), group: Group::Empty, peak: None })
         .exits(by(Signal::KILL))
         .is(Status::Crashed, "killed by SIGKILL, retry 4 in 8s");
 }

@@ -365,7 +365,7 @@ fn who_waits_for_a_start_hears_that_it_will_not_come() {
         .asks_to_stop(Signal::TERM)
         .event(Event::Signalled(Signal::TERM))
         .answers("restart", failed("it was stopped by another request"))
-        .event(Event::Exited { pid: ppm_core::event::Pid(100), exit: code(0), group: Group::Empty })
+        .event(Event::Exited { pid: ppm_core::event::Pid(100), exit: code(0), group: Group::Empty, peak: None })
         .leaves(0);
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use ppm_core::event::{Action, Detail, Event, Pid, ServiceId, Whose};
+use ppm_core::event::{Action, Detail, Event, Group, Pid, ServiceId, Whose};
 use ppm_core::usage::Usage;
-use ppm_protocol::message::{Answer, ReadStats};
-use ppm_protocol::{Request, StatsRow};
+use ppm_protocol::message::{Answer, ReadStats, Selection};
+use ppm_protocol::types::HistoryRow;
+use ppm_protocol::{EventKind, Request, StatsRow};
 
 use crate::ask::stats;
 use crate::story::{Reply, Span, Story, code, named, story, svc};
@@ -161,7 +162,7 @@ fn r19_what_was_read_of_a_run_that_has_ended_meanwhile_is_nobodys() {
     let usages = vec![(SVC, Usage { at: story.now.mono, cpu: Duration::from_secs(9), ..Usage::default() })];
     let story = story.event(Event::Sampled { sample, usages, container: None }).after(200.ms());
     reading(story, Detail::Full, &[(SVC, 30)])
-        .replies(rows(|rows| assert_eq!((rows[0].cpu_time_ms, rows[0].cpu_percent), (Some(30), Some(0.0)))));
+        .replies(rows(|rows| assert_eq!((rows[0].cpu_time_ms, rows[0].cpu_percent), (Some(30), None))));
 }
 
 #[test]
@@ -185,8 +186,87 @@ fn who_asks_once_an_interval_gets_rates_over_the_interval() {
 
 #[test]
 fn proportional_memory_is_left_out_where_it_is_not_asked_for() {
-    let cheap = Request::Stats(ReadStats { services: vec!["svc".to_owned()], pss: false });
+    let cheap = Request::Stats(ReadStats { services: vec!["svc".to_owned()], pss: false, rates: true });
     let story = story(svc()).starts().request(cheap);
     let story = reading(story, Detail::Cheap, &[(SVC, 0)]).after(200.ms());
     reading(story, Detail::Cheap, &[(SVC, 0)]).replies(rows(|rows| assert_eq!(rows[0].memory_pss, None)));
+}
+
+fn history(services: &[&str]) -> Request {
+    Request::History(Selection { services: services.iter().map(|name| (*name).to_owned()).collect() })
+}
+
+fn pasts(check: impl Fn(&[HistoryRow])) -> impl Fn(&Reply) {
+    move |reply| match reply {
+        Ok(Answer::Histories(rows)) => check(rows),
+        other => panic!("no history, but {other:?}"),
+    }
+}
+
+/// `stats` as often as somebody who follows, so that each answer needs one reading.
+fn follow(mut story: Story, times: u64) -> Story {
+    story = reading(story.request(stats("svc")), Detail::Cheap, &[(SVC, 0)]).after(200.ms());
+    story = reading(story, Detail::Full, &[(SVC, 100)]).replies(rows(|_| ()));
+    for time in 1..=times {
+        story = story.after(10.s()).request(stats("svc"));
+        story = reading(story, Detail::Full, &[(SVC, 100 + time * 100)]).replies(rows(|_| ()));
+    }
+    story
+}
+
+#[test]
+fn who_would_rather_not_wait_gets_no_rates() {
+    let once = || Request::Stats(ReadStats { services: vec!["svc".to_owned()], pss: false, rates: false });
+    let story = reading(story(svc()).starts().request(once()), Detail::Cheap, &[(SVC, 1000)]);
+    let story = story.replies(rows(|rows| {
+        assert_eq!((rows[0].cpu_percent, rows[0].cpu_time_ms, rows[0].memory_rss), (None, Some(1000), Some(1 << 20)));
+    }));
+    let story = reading(story.after(2.s()).request(once()), Detail::Cheap, &[(SVC, 1100)]);
+    story.replies(rows(|rows| assert_eq!(rows[0].cpu_percent, Some(5.0), "the last reading is a base")));
+}
+
+#[test]
+fn what_was_read_is_the_history_and_nothing_is_read_for_it() {
+    let story = story([svc(), named("other")]).starts().on("other").starts().on("svc").request(history(&[]));
+    let story = story.replies(pasts(|rows| {
+        let known: Vec<_> = rows.iter().map(|row| (row.id, row.name.as_str(), row.memory_rss.is_some())).collect();
+        assert_eq!(known, [(Some(1), "svc", false), (Some(2), "other", false), (None, "<ppm>", false)]);
+    }));
+    let story = follow(story.quiet(), 12).request(history(&["svc"]));
+    let story = story.replies(pasts(|rows| {
+        assert_eq!(rows.len(), 1);
+        let cpu = rows[0].cpu_percent.as_ref().unwrap();
+        assert_eq!((cpu.min, cpu.max, cpu.minutes.len()), (1.0, 50.0, 3));
+        assert_eq!(rows[0].memory_rss.as_ref().unwrap().avg, 1 << 20);
+    }));
+    story.quiet().look(|story| assert_eq!(story.supervisor.deadline(), None, "it costs nothing"));
+}
+
+/// The most memory that the ends of the service tell of.
+fn peaks(expected: &'static [Option<u64>]) -> impl Fn(&Reply) {
+    move |reply| match reply {
+        Ok(Answer::Lives(lives)) => {
+            let ends = lives[0].events.iter().filter(|row| row.event == EventKind::Exited);
+            assert_eq!(ends.map(|row| row.peak_memory).collect::<Vec<_>>(), expected);
+        }
+        other => panic!("no lives, but {other:?}"),
+    }
+}
+
+fn why() -> Request {
+    Request::Why(Selection { services: vec!["svc".to_owned()] })
+}
+
+#[test]
+fn an_end_tells_the_most_memory_that_its_run_was_seen_to_use() {
+    let story = follow(story(svc()).starts(), 1).exits(code(1)).after(2.s());
+    starts_again(story).exits(code(1)).request(why()).replies(peaks(&[Some(1 << 20), None]));
+}
+
+#[test]
+fn an_end_tells_the_most_memory_that_the_kernel_has_seen_if_that_is_more() {
+    for (peak, expected) in [(5 << 20, const { &[Some(5 << 20)] }), (1, const { &[Some(1 << 20)] })] {
+        let end = Event::Exited { pid: Pid(100), exit: code(1), group: Group::Empty, peak: Some(peak) };
+        follow(story(svc()).starts(), 1).event(end).request(why()).replies(peaks(expected));
+    }
 }

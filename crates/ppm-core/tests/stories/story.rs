@@ -349,7 +349,7 @@ impl Story {
 
     fn exited(self, exit: Exit, group: Group) -> Story {
         let pid = self.pid();
-        self.event(Event::Exited { pid, exit, group })
+        self.event(Event::Exited { pid, exit, group, peak: None })
     }
 
     fn advance_to(&mut self, mono: Mono) {

@@ -156,6 +156,7 @@ fn json(level: Level, time: Timestamp, message: &str, row: Option<&EventRow>) ->
         fields.extend([("from", json!(row.from)), ("to", json!(row.to)), ("pid", json!(row.pid))]);
         fields.extend([("exit", json!(row.exit)), ("reason", json!(row.reason))]);
         fields.extend(row.ran_ms.map(|ran| ("ran_ms", json!(ran))));
+        fields.extend(row.peak_memory.map(|peak| ("peak_memory", json!(peak))));
     }
     fields.push(("message", json!(message)));
     let fields: Vec<String> = fields.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();

@@ -224,3 +224,35 @@ fn who_has_outgrown_max_memory_is_started_anew_and_who_shares_its_pages_is_not()
     assert_eq!((&row["restarts"], &row["crashes"], row["reason"].as_str()), (&json!(1), &json!(0), Some(&*format!("restarted: {reason}"))));
     assert_eq!(daemon.row("shared")["restarts"], 0, "the same looks have seen it");
 }
+
+#[test]
+fn the_end_of_a_run_tells_the_most_memory_that_one_of_its_processes_has_had() {
+    let daemon = Daemon::start();
+    daemon.add("big", "head -c 64M /dev/zero | tail -c 64M | wc -c");
+    daemon.add("small", "exit 0");
+    daemon.call("wait", &json!({"services": ["big", "small"], "for": "finished", "timeout_ms": 20_000}));
+    let lives = daemon.call("why", &json!({"services": ["big", "small"]}));
+    let peak = |at: usize| {
+        let events = lives[at]["events"].as_array().unwrap();
+        events.iter().find(|event| event["event"] == "exited").unwrap()["peak_memory"].as_u64()
+    };
+    assert!(peak(0).is_some_and(|peak| (64 << 20..128 << 20).contains(&peak)), "{lives}");
+    assert_eq!(peak(1), None, "no more than the daemon, whose pages a child has until it executes its program: {lives}");
+}
+
+#[test]
+fn what_was_read_stands_in_the_history_and_of_whom_nothing_was_read_nothing_does() {
+    let daemon = Daemon::start();
+    daemon.add("svc", "while :; do :; done");
+    daemon.add("other", "sleep 1000");
+    let history = || daemon.call("history", &json!({}));
+    assert_eq!(history()[0]["memory_rss"], Value::Null);
+    for _ in 0..2 {
+        daemon.call("stats", &json!({"services": ["svc"]}));
+    }
+    let rows = history();
+    let names: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["svc", "other", "<ppm>"]);
+    assert!(rows[0]["cpu_percent"]["max"].as_f64().unwrap() > 0.0 && rows[0]["memory_rss"]["min"].as_u64().unwrap() > 0, "{rows}");
+    assert_eq!((&rows[1]["memory_rss"], &rows[2]["memory_rss"]), (&Value::Null, &Value::Null));
+}

@@ -87,7 +87,7 @@ fn a_request_is_one_object() {
 fn a_request_has_a_method_and_speaks_version_2() {
     let methods = concat!(
         r#""data":{"methods":["hello","list","info","add","remove","start","stop","restart","reschedule","pause","resume","#,
-        r#""signal","stats","configuration","scheduler","events","log","wait","health","why","runs","watched","reload","check","exec","run","forward","shutdown"]}"#
+        r#""signal","stats","history","configuration","scheduler","events","log","wait","health","why","runs","watched","reload","check","exec","run","forward","shutdown"]}"#
     );
     let unknown = |id, name| format!(r#""id":{id},"error":{{"code":-32601,"message":"no method named `{name}`",{methods}}}"#);
     let table: [(&[u8], &str); 12] = [

@@ -118,6 +118,7 @@ fn read_answer(method: Method, answer: &RawValue) -> Answer {
         Method::Log => Answer::Log(read(answer)),
         Method::Health => Answer::Health(read(answer)),
         Method::Why => Answer::Lives(read(answer)),
+        Method::History => Answer::Histories(read(answer)),
         Method::Runs => Answer::Runs(read(answer)),
         Method::Watched => Answer::Watched(read(answer)),
         Method::Reload => Answer::Reload(read(answer)),

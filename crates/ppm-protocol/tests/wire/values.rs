@@ -9,7 +9,7 @@ use ppm_protocol::message::{
     AddService, Answer, Await, Check, Execute, Forward, Goal, ReadAgain, ReadLog, ReadStats, RunService, Selection, SendSignal, Targets,
     Watch,
 };
-use ppm_protocol::types::{ContainerRow, FoundChange, Inotify, LastWords, PathKind};
+use ppm_protocol::types::{ContainerRow, Course, FoundChange, Growth, HistoryRow, Inotify, LastWords, PathKind};
 use ppm_protocol::{
     Changed, Checked, Configuration, End, ErrorCode, EventKind, EventRow, Executed, Exit, Failure, Farewell, Forwarded, Greeting, Health,
     HealthRow, History, HookRow, InfoRow, Life, LogLine, LogSources, Method, NeedRow, NextStart, PlanEvent, PlanRow, Reload, ReloadAction,
@@ -73,6 +73,7 @@ pub fn values() -> BTreeMap<String, Line> {
     put("request-list-all".to_owned(), Line::Call(i64::MIN, Request::List(Selection::default())));
     put("reply-stats-container".to_owned(), reply(Method::Stats, Answer::Stats(stats_of_container())));
     put("request-stats-cheap".to_owned(), Line::Call(4, Request::Stats(ReadStats { pss: false, ..ReadStats::default() })));
+    put("request-stats-once".to_owned(), Line::Call(4, Request::Stats(ReadStats { rates: false, ..ReadStats::default() })));
     put("request-wait-forever".to_owned(), Line::Call(0, Request::Wait(Await { timeout_ms: None, ..await_all(Goal::Running) })));
     let within = Check { text: "services: []\n".to_owned(), name: "ppm.yml".to_owned(), grace_ms: Some(30_000) };
     put("request-check-grace".to_owned(), Line::Call(3, Request::Check(within)));
@@ -98,6 +99,7 @@ pub fn values() -> BTreeMap<String, Line> {
     put("end-exit".to_owned(), Line::End(End { call: RpcId::Number(1), error: None, exit: Some(Exit::Code(0)) }));
     let by_signal = EventRow { by: Some(Signal::HUP), ..event_row(EventKind::Changed) };
     put("event-by-signal".to_owned(), Line::Event(by_signal));
+    put("event-exited-peak".to_owned(), Line::Event(EventRow { peak_memory: Some(190_840_832), ..event_row(EventKind::Exited) }));
     for goal in [Goal::Ready, Goal::Finished, Goal::Stopped] {
         put(format!("request-wait-{goal}"), Line::Call(2, Request::Wait(await_all(goal))));
     }
@@ -173,7 +175,7 @@ fn request(method: Method) -> Request {
         Method::Pause => Request::Pause(targets()),
         Method::Resume => Request::Resume(targets()),
         Method::Signal => Request::Signal(SendSignal { services: vec!["@frontend".to_owned()], signal: Signal::HUP }),
-        Method::Stats => Request::Stats(ReadStats { services: selection().services, pss: true }),
+        Method::Stats => Request::Stats(ReadStats { services: selection().services, pss: true, rates: true }),
         Method::Configuration => Request::Configuration,
         Method::Scheduler => Request::Scheduler(selection()),
         Method::Log => Request::Log(ReadLog {
@@ -188,6 +190,7 @@ fn request(method: Method) -> Request {
         Method::Wait => Request::Wait(await_all(Goal::Running)),
         Method::Health => Request::Health(selection()),
         Method::Why => Request::Why(selection()),
+        Method::History => Request::History(selection()),
         Method::Runs => Request::Runs(selection()),
         Method::Watched => Request::Watched(selection()),
         Method::Reload => Request::Reload(ReadAgain { plan: true }),
@@ -217,6 +220,7 @@ fn answer(method: Method) -> Answer {
         Method::Events => Answer::History(History { events: vec![event_row(EventKind::Started), event_row(EventKind::Exited)] }),
         Method::Health => Answer::Health(health()),
         Method::Why => Answer::Lives(vec![life()]),
+        Method::History => Answer::Histories(histories()),
         Method::Runs => Answer::Runs(vec![runs()]),
         Method::Watched => Answer::Watched(watched()),
         Method::Reload => Answer::Reload(reload()),
@@ -318,7 +322,20 @@ fn event_row(event: EventKind) -> EventRow {
         uid,
         by: None,
         ran_ms,
+        peak_memory: None,
     }
+}
+
+fn histories() -> Vec<HistoryRow> {
+    let web = HistoryRow {
+        id: Some(1),
+        name: "web".to_owned(),
+        from: Some(at("2026-01-02T03:00:00.000Z")),
+        cpu_percent: Some(Course { min: 0.0, avg: 5.3, max: 10.0, minutes: vec![Some(6.0), None, Some(5.0)] }),
+        memory_rss: Some(Course { min: 1 << 20, avg: 3_407_872, max: 5 << 20, minutes: vec![Some(5 << 20), None, Some(4 << 20)] }),
+        growth: Some(Growth { bytes_per_hour: 3_250_585, over_ms: 3_000_000 }),
+    };
+    vec![web, HistoryRow { name: "<ppm>".to_owned(), ..HistoryRow::default() }]
 }
 
 fn health() -> Health {

@@ -51,6 +51,9 @@ pub struct Stats {
     /// Those that use most of it first
     #[arg(long, value_name = "WHAT", value_enum)]
     pub sort: Option<Most>,
+    /// What they have used over the last hour, as far as somebody had it read
+    #[arg(long, conflicts_with_all = ["follow", "interval", "sort"])]
+    pub history: bool,
 }
 
 /// `ppm top`.

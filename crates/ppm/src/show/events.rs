@@ -81,6 +81,7 @@ mod tests {
             uid: None,
             by: None,
             ran_ms: None,
+            peak_memory: None,
         }
     }
 

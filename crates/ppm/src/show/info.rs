@@ -1,20 +1,21 @@
 //! Services in full, as `info NAME` shows them.
 
 use ppm_protocol::types::{HookRow, NeedRow};
-use ppm_protocol::{InfoRow, ServiceRow, Status};
+use ppm_protocol::{InfoRow, ServiceRow, StatsRow, Status};
 
 use super::services::{mark, note};
 use super::text::clean;
 use super::{Look, Medium, STRONG, units};
 
-/// Each service as a headline and its facts, with an empty line between two.
-pub fn details(services: &[InfoRow], look: &Look) -> String {
-    services.iter().map(|service| one(service, look)).collect::<Vec<_>>().join("\n")
+/// Each service as a headline, its facts and what it uses as far as that is known, with an empty line between two.
+pub fn details(services: &[InfoRow], usage: &[StatsRow], look: &Look) -> String {
+    let used = |service: &InfoRow| usage.iter().find(|row| (row.id, row.pid) == (Some(service.row.id), service.row.pid));
+    services.iter().map(|service| one(service, used(service), look)).collect::<Vec<_>>().join("\n")
 }
 
-fn one(service: &InfoRow, look: &Look) -> String {
+fn one(service: &InfoRow, usage: Option<&StatsRow>, look: &Look) -> String {
     let mut out = headline(&service.row, look);
-    for (label, value) in facts(service, look) {
+    for (label, value) in facts(service, look).into_iter().chain(usage.map(used).unwrap_or_default()) {
         out.push_str(&format!("{label:>12}   {}\n", clean(&value)));
     }
     out
@@ -85,6 +86,31 @@ fn facts(service: &InfoRow, look: &Look) -> Vec<(&'static str, String)> {
     let to_start = super::outcome::to_start(service.needs.iter().flat_map(|need| &need.to_start));
     let hint = to_start.map(|hint| ("hint", hint)).filter(|_| row.active && row.pid.is_none());
     all.into_iter().flatten().chain(hooks.map(|(row, label)| (label, hook(row)))).chain(hint).collect()
+}
+
+/// What it uses at the moment, with all of its processes.
+fn used(usage: &StatsRow) -> Vec<(&'static str, String)> {
+    let cpu = usage.cpu_time_ms.map(|all| {
+        let now = usage.cpu_percent.map_or(String::new(), |percent| format!("{percent:.1}% now, "));
+        format!("{now}{} in all", units::duration(all))
+    });
+    let memory = usage.memory_rss.map(|used| match usage.memory_limit {
+        Some(limit @ 1..) => {
+            let percent = u128::from(used) * 100 / u128::from(limit);
+            format!("{} of {} ({percent}%)", units::size(used), units::size(limit))
+        }
+        Some(0) | None => units::size(used),
+    });
+    let moved = usage.io_read.zip(usage.io_write);
+    let moved = moved.map(|(read, written)| format!("read {}, written {}", units::size(read), units::size(written)));
+    let processes = usage.processes.map(|processes| {
+        let counted = |count: u32, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        let threads = usage.threads.map(|threads| counted(threads, "thread", "threads"));
+        let files = usage.fds.map(|fds| counted(fds, "open file", "open files"));
+        [Some(processes.to_string()), threads, files].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    });
+    let all = [("cpu", cpu), ("memory", memory), ("i/o", moved), ("processes", processes)];
+    all.into_iter().filter_map(|(label, value)| Some((label, value?))).collect()
 }
 
 /// When, what, and for how long: `on_ready: warm-up --all (up to 30s), running (pid 31)`.
@@ -187,7 +213,43 @@ mod tests {
      restart   on-failure, backoff 1s to 5m
         stop   SIGTERM, then SIGKILL after 5s
 ";
-        assert_eq!(format!("\n{}", details(&[running()], &terminal(80))), expected);
+        assert_eq!(format!("\n{}", details(&[running()], &[], &terminal(80))), expected);
+    }
+
+    #[test]
+    fn what_it_uses_is_told_as_far_as_it_is_known() {
+        let usage = StatsRow {
+            id: Some(2),
+            pid: Some(31),
+            cpu_percent: Some(12.44),
+            cpu_time_ms: Some(8_040_000),
+            memory_rss: Some(190_840_832),
+            memory_limit: Some(268_435_456),
+            io_read: Some(1_299_227_607),
+            io_write: Some(325_058_560),
+            processes: Some(4),
+            threads: Some(9),
+            fds: Some(1),
+            ..StatsRow::default()
+        };
+        let lines = |usage: &StatsRow| {
+            let text = details(&[running()], std::slice::from_ref(usage), &piped());
+            text.lines()
+                .skip_while(|line| !line.trim_start().starts_with("stop "))
+                .skip(1)
+                .map(|line| format!("{line}\n"))
+                .collect::<String>()
+        };
+        let expected = "         cpu   12.4% now, 2h 14m in all
+      memory   182 MiB of 256 MiB (71%)
+         i/o   read 1.21 GiB, written 310 MiB
+   processes   4, 9 threads, 1 open file
+";
+        assert_eq!(lines(&usage), expected);
+        let once = StatsRow { cpu_percent: None, memory_limit: None, io_read: None, fds: None, ..usage.clone() };
+        assert_eq!(lines(&once), "         cpu   2h 14m in all\n      memory   182 MiB\n   processes   4, 9 threads\n");
+        assert_eq!(lines(&StatsRow { id: Some(2), pid: Some(31), ..StatsRow::default() }), "");
+        assert_eq!(lines(&StatsRow { pid: Some(32), ..usage }), "", "of another run");
     }
 
     #[test]
@@ -207,7 +269,7 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
     schedule   0 3 * * *
   next start   2026-11-24 03:00:00 UTC, in 15h
 ";
-        assert_eq!(format!("\n{}", details(&[crashed()], &piped())), expected);
+        assert_eq!(format!("\n{}", details(&[crashed()], &[], &piped())), expected);
     }
 
     #[test]
@@ -230,7 +292,7 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
    new privs   none: no program gives it rights that it lacks
          env   LANG PASSWORD
 ";
-        let text = details(&[service], &piped());
+        let text = details(&[service], &[], &piped());
         assert!(text.contains(&expected[1..]), "{text}");
     }
 
@@ -243,7 +305,7 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
             to_start: Vec::new(),
         };
         let needs = vec![need("migrate", "finished", true), need("db", "ready", false)];
-        let text = details(&[InfoRow { needs, needed_by: vec!["worker".to_owned(), "proxy".to_owned()], ..running() }], &piped());
+        let text = details(&[InfoRow { needs, needed_by: vec!["worker".to_owned(), "proxy".to_owned()], ..running() }], &[], &piped());
         let expected = "
        needs   migrate (finished), db (not ready yet)
    needed by   worker, proxy
@@ -260,7 +322,7 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
             pid,
         };
         let hooks = vec![hook("pre_start", None, None), hook("on_ready", Some(30_000), Some(32))];
-        let text = details(&[InfoRow { hooks, ..running() }], &piped());
+        let text = details(&[InfoRow { hooks, ..running() }], &[], &piped());
         let expected = "
        hooks   pre_start: warm 'a b'
                on_ready: warm 'a b' (up to 30s), running (pid 32)
@@ -273,15 +335,15 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
         let to_start = vec!["db-1".to_owned(), "db-2".to_owned()];
         let needs = vec![NeedRow { service: "db".to_owned(), condition: "started".to_owned(), met: false, to_start }];
         let waiting = ServiceRow { pid: None, status: Status::Created, reason: "waiting for db-1 (stopped)".to_owned(), ..web() };
-        let text = details(&[InfoRow { row: waiting, needs: needs.clone(), ..running() }], &piped());
+        let text = details(&[InfoRow { row: waiting, needs: needs.clone(), ..running() }], &[], &piped());
         assert!(text.ends_with("        hint   ppm start db-1 db-2\n"), "{text}");
-        let text = details(&[InfoRow { needs, ..running() }], &piped());
+        let text = details(&[InfoRow { needs, ..running() }], &[], &piped());
         assert!(!text.contains("hint"), "it runs: {text}");
     }
 
     #[test]
     fn several_have_an_empty_line_between_them() {
-        let text = details(&[running(), crashed()], &piped());
+        let text = details(&[running(), crashed()], &[], &piped());
         assert!(text.contains("SIGKILL after 5s\n\njob: Crashed"), "{text}");
     }
 
@@ -289,7 +351,7 @@ job: Crashed 12m ago: exit code 3; next run in 15h (Tue 24 Nov 03:00:00)
     fn arguments_cannot_act_on_the_terminal_r75() {
         let mut service = running();
         service.command = vec!["sh".to_owned(), "\x1b[2J\nroot: Running".to_owned()];
-        let text = details(&[service], &piped());
+        let text = details(&[service], &[], &piped());
         assert!(text.contains("command   sh '\\u{1b}[2J\\nroot: Running'\n"), "{text}");
     }
 }

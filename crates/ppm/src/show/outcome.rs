@@ -80,7 +80,7 @@ fn did(request: &Request, service: &ServiceRow, look: &Look) -> String {
         Request::Hello | Request::List(_) | Request::Info(_) | Request::Stats(_) => state(service, look),
         Request::Configuration | Request::Scheduler(_) | Request::Events(_) | Request::Log(_) | Request::Shutdown => state(service, look),
         Request::Health(_) | Request::Why(_) | Request::Runs(_) | Request::Reload(_) | Request::Check(_) => state(service, look),
-        Request::Watched(_) => state(service, look),
+        Request::Watched(_) | Request::History(_) => state(service, look),
         Request::Exec(_) | Request::Run(_) | Request::Forward(_) => state(service, look),
     }
 }
@@ -114,7 +114,8 @@ fn verb(request: &Request) -> &'static str {
         | Request::Health(_)
         | Request::Why(_)
         | Request::Runs(_)
-        | Request::Watched(_) => "show",
+        | Request::Watched(_)
+        | Request::History(_) => "show",
         Request::Reload(_) => "start",
         Request::Check(_) => "check",
         Request::Exec(_) | Request::Forward(_) => "run",

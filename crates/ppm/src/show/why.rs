@@ -87,7 +87,7 @@ fn layout(text: &str, margin: usize, look: &Look) -> Layout {
     }
 }
 
-/// Why, how it ended, how long it had run, as which process, and at whose wish.
+/// Why, how it ended, how long it had run, with how much memory, as which process, and at whose wish.
 fn what(event: &EventRow) -> String {
     let started = cause(&event.reason);
     let reason = match event.event {
@@ -124,10 +124,11 @@ fn what(event: &EventRow) -> String {
         (reason, Some(exit)) => Some(format!("{reason} ({exit})")),
     };
     let ran = event.ran_ms.map(|ran| format!("after {}", units::duration(ran)));
+    let memory = event.peak_memory.map(|peak| format!("peak memory {}", units::size(peak)));
     let pid = event.pid.map(|pid| format!("pid {pid}"));
     let asked = event.uid.map(|uid| format!("uid {uid}")).or(event.by.map(|signal| signal.to_string()));
     let asked = asked.map(|who| format!("asked for by {who}"));
-    [end, ran, pid, asked].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    [end, ran, memory, pid, asked].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Why a service was started, as after "started".
@@ -170,6 +171,7 @@ mod tests {
             uid: None,
             by: None,
             ran_ms: None,
+            peak_memory: None,
         }
     }
 
@@ -303,6 +305,13 @@ web: Crashed 4s ago: exit code 3, retry 2 in 2s
     fn what_a_signal_to_the_daemon_asked_for_is_told_so() {
         let row = event("2026-11-23T11:59:56.000Z", EventKind::Changed, Status::Running, "stop.timeout: 5s -> 20s");
         assert_eq!(what(&EventRow { by: Some(Signal::HUP), ..row }), "stop.timeout: 5s -> 20s, asked for by SIGHUP");
+    }
+
+    #[test]
+    fn an_end_tells_the_most_memory_that_was_seen() {
+        let row = event("2026-11-23T11:59:56.000Z", EventKind::Exited, Status::Crashed, "killed: out of memory");
+        let row = EventRow { ran_ms: Some(1000), peak_memory: Some(190_840_832), pid: Some(7), ..row };
+        assert_eq!(what(&row), "killed: out of memory, after 1s, peak memory 182 MiB, pid 7");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::feed::Text;
 use super::screen::{Pane, Screen, Trace};
 use crate::cli::Most;
 use crate::show::services::mark;
+use crate::show::spark::spark;
 use crate::show::text::{clean, cut, width};
 use crate::show::{Look, info, stats, units};
 
@@ -22,8 +23,6 @@ const ROOM_FOR_SPARKS: u16 = 100;
 
 /// A log pane takes a third, if that is at least so much.
 const LEAST_PANE: u16 = 4;
-
-const SPARKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 const KEYS: &str = "q quit  ? help  ↑↓ select  r restart  s stop  S start  l log  i info  / filter  o sort";
 
@@ -190,13 +189,13 @@ impl Layout {
         self.cell(buffer, y, note, &service.reason, plain);
         if let Some(Trace { cpu: percents, memory: sizes }) = screen.traces.get(&service.id).filter(|_| self.spark > 0) {
             let most = percents.iter().copied().fold(1.0, f64::max);
-            self.cell(buffer, y, cpu_spark, &spark(percents.iter().map(|percent| percent / most), self.spark), plain);
+            self.cell(buffer, y, cpu_spark, &spark(percents.iter().map(|percent| Some(percent / most)), self.spark), plain);
             #[expect(clippy::cast_precision_loss, reason = "an eighth is shown")]
             let sizes: Vec<f64> = sizes.iter().map(|size| *size as f64).collect();
             #[expect(clippy::cast_precision_loss, reason = "an eighth is shown")]
             let limit = figures.and_then(|row| row.memory_limit).map(|limit| limit as f64);
             let most = limit.unwrap_or(0.0).max(sizes.iter().copied().fold(1.0, f64::max));
-            self.cell(buffer, y, memory_spark, &spark(sizes.iter().map(|size| size / most), self.spark), plain);
+            self.cell(buffer, y, memory_spark, &spark(sizes.iter().map(|size| Some(size / most)), self.spark), plain);
         }
     }
 
@@ -209,15 +208,6 @@ impl Layout {
     fn number(&self, buffer: &mut Buffer, y: u16, (at, wide): (usize, usize), text: &str, style: Style) {
         self.cell(buffer, y, (at, wide), &format!("{text:>wide$}"), style);
     }
-}
-
-/// The latest values between nothing and 1, as bars.
-fn spark(values: impl DoubleEndedIterator<Item = f64>, wide: usize) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 7")]
-    let bar = |value: f64| SPARKS[((value.clamp(0.0, 1.0) * 7.0).round() as usize).min(7)];
-    let mut bars: Vec<char> = values.rev().take(wide).map(bar).collect();
-    bars.reverse();
-    bars.into_iter().collect()
 }
 
 /// The end of the log of the selected service.
@@ -251,7 +241,7 @@ fn log(buffer: &mut Buffer, area: Rect, screen: &Screen) {
 fn whole_info(buffer: &mut Buffer, wide: u16, height: u16, screen: &Screen, look: &Look) {
     let name = screen.selected_row().map_or(String::new(), |service| clean(&service.name).into_owned());
     let text = match &screen.text {
-        Some(Text::Info(row)) => info::details(std::slice::from_ref(row), look),
+        Some(Text::Info(row)) => info::details(std::slice::from_ref(row), screen.seen.as_ref().map_or(&[], |seen| &seen.stats), look),
         Some(Text::Nothing(_, why)) => why.clone(),
         Some(Text::Log(..)) | None => "asking the daemon".to_owned(),
     };
