@@ -182,21 +182,19 @@ impl Service {
 
     /// Probes begin anew, as it is to be probed otherwise. What is ready stays so.
     pub(super) fn probe_anew(&mut self, ctx: &Context<'_>, live: Live) {
-        let of_ready = self.probing_of_ready(ctx, live.since);
-        self.probe(ctx, live, of_ready);
+        self.probe(ctx, live, |anew| anew);
     }
 
     /// Probes begin again after a pause, or as it is not to end any more: once it was well, failures count.
     pub(super) fn probe_on(&mut self, ctx: &Context<'_>, live: Live) {
-        let of_ready = Probing { stage: live.probing.stage, ..self.probing_of_ready(ctx, live.since) };
-        self.probe(ctx, live, of_ready);
+        self.probe(ctx, live, |anew| Probing { stage: live.probing.stage, ..anew });
     }
 
-    fn probe(&mut self, ctx: &Context<'_>, live: Live, of_ready: Probing) {
+    fn probe(&mut self, ctx: &Context<'_>, live: Live, of_ready: impl Fn(Probing) -> Probing) {
         let probing = match live.probing.stage {
             _ if live.leaving.is_some() => live.probing.at_rest(), // it is to end, whatever they would say
             Stage::Starting { .. } => self.first_probing(ctx),
-            Stage::Ready { .. } => of_ready,
+            Stage::Ready { .. } => of_ready(self.probing_of_ready(ctx, live.since)),
         };
         self.run = Run::Up(Live { probing, ..live });
         self.probed = None;
