@@ -10,18 +10,15 @@ use ppm_protocol::types::{Course, Growth, HistoryRow};
 
 use crate::event::{ServiceId, Whose};
 use crate::gather::Gather;
-use crate::sampling::Run;
+use crate::sampling::{Run, WINDOW};
 use crate::supervisor::Supervisor;
 use crate::time::{Mono, Now};
-use crate::usage::{Usage, millis, tenths};
+use crate::usage::{Usage, millis, percent, tenths};
 
 /// How far back it goes.
 const MINUTES: u32 = 60;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// Between readings closer than that a rate means little (the kernel counts CPU time in steps of 10 ms).
-const SHORTEST: Duration = Duration::from_millis(200);
 
 /// Growth over less time is a start, or chance.
 const LEAST_MINUTES: usize = 10;
@@ -68,9 +65,17 @@ impl Cell {
         self.memory_sum = self.memory_sum.saturating_add(bytes);
     }
 
+    fn has_rate(&self) -> bool {
+        self.over > 0
+    }
+
+    fn percent(&self) -> f64 {
+        percent(Duration::from_micros(self.busy), Duration::from_micros(self.over))
+    }
+
     fn cpu(&mut self, busy: Duration, over: Duration) {
         #[expect(clippy::cast_possible_truncation, reason = "a percentage is told to the tenth")]
-        let percent = percent(micros(busy), micros(over)) as f32;
+        let percent = percent(busy, over) as f32;
         self.busy = self.busy.saturating_add(micros(busy));
         self.over = self.over.saturating_add(micros(over));
         self.cpu_least = self.cpu_least.min(percent);
@@ -86,28 +91,17 @@ struct Past {
     peak: u64,
     /// The last reading on which a rate can be based: when, and the time on processors until then.
     base: (Mono, Duration),
-    /// In the cells after this minute there is nothing but this run, beyond its start.
-    settled: u32,
     cells: VecDeque<Cell>,
 }
 
 impl Past {
     fn new(run: Run, usage: &Usage) -> Past {
-        let mut past = Past { run, peak: 0, base: (usage.at, usage.cpu), settled: 0, cells: VecDeque::new() };
-        past.begin(run, usage);
-        past
-    }
-
-    fn begin(&mut self, run: Run, usage: &Usage) {
-        self.run = run;
-        self.peak = 0;
-        self.base = (usage.at, usage.cpu);
-        self.settled = minute(run.1) + 1;
+        Past { run, peak: 0, base: (usage.at, usage.cpu), cells: VecDeque::new() }
     }
 
     fn read(&mut self, run: Run, usage: &Usage) {
         if self.run != run {
-            self.begin(run, usage);
+            *self = Past { cells: std::mem::take(&mut self.cells), ..Past::new(run, usage) };
         }
         self.peak = self.peak.max(usage.rss);
         let at = minute(usage.at);
@@ -119,7 +113,7 @@ impl Past {
         cell.memory(usage.rss);
         let (since, before) = self.base;
         let over = usage.at.since(since);
-        if over >= SHORTEST {
+        if over >= WINDOW {
             cell.cpu(usage.cpu.saturating_sub(before), over);
             self.base = (usage.at, usage.cpu);
         }
@@ -142,20 +136,25 @@ impl Past {
     /// The least of each minute is looked at, which work that comes and goes leaves as it is: if nearly each later one is
     /// greater than nearly each earlier one, it grows, by the median of the slopes between them (Theil and Sen's estimate).
     fn growth(&self, cells: &[&Cell]) -> Option<Growth> {
-        let cells: Vec<&&Cell> = cells.iter().filter(|cell| cell.minute > self.settled).collect();
+        let settled = minute(self.run.1) + 1; // after this minute there is nothing but this run, beyond its start
+        let cells: Vec<&Cell> = cells.iter().copied().filter(|cell| cell.minute > settled).collect();
         let (first, last) = (cells.first()?, cells.last()?);
-        let pairs = cells.iter().enumerate().flat_map(|(at, later)| cells[..at].iter().map(move |earlier| (earlier, later)));
-        let mut slopes: Vec<f64> = pairs
-            .map(|(earlier, later)| (later.memory_least as f64 - earlier.memory_least as f64) / f64::from(later.minute - earlier.minute))
-            .collect();
-        slopes.sort_by(f64::total_cmp);
-        let rising = slopes.iter().filter(|slope| **slope > 0.0).count();
+        let pairs = || cells.iter().enumerate().flat_map(|(at, later)| cells[..at].iter().map(move |earlier| (earlier, later)));
+        let rising = pairs().filter(|(earlier, later)| later.memory_least > earlier.memory_least).count();
+        if cells.len() < LEAST_MINUTES || rising * 10 < pairs().count() * 9 {
+            return None; // as most: only for the others the slopes are worth their cost
+        }
+        let slope = |(earlier, later): (&&Cell, &&Cell)| {
+            (later.memory_least as f64 - earlier.memory_least as f64) / f64::from(later.minute - earlier.minute)
+        };
+        let mut slopes: Vec<f64> = pairs().map(slope).collect();
+        let middle = slopes.len() / 2;
+        let slope = *slopes.select_nth_unstable_by(middle, f64::total_cmp).1;
         let minutes = last.minute - first.minute;
-        let slope = slopes.get(slopes.len() / 2).copied()?;
         let least = (first.memory_least / 20).max(LEAST_GROWTH);
-        let grows = cells.len() >= LEAST_MINUTES && rising * 10 >= slopes.len() * 9 && slope * f64::from(minutes) >= least as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and below 2^53 in any machine")]
-        grows.then(|| Growth { bytes_per_hour: (slope * 60.0) as u64, over_ms: millis(MINUTE * minutes) })
+        (slope * f64::from(minutes) >= least as f64)
+            .then(|| Growth { bytes_per_hour: (slope * 60.0) as u64, over_ms: millis(MINUTE * minutes) })
     }
 }
 
@@ -185,7 +184,7 @@ impl Supervisor {
     /// Remembers what was read of the runs that are still the same.
     pub(crate) fn note_usage(&mut self, runs: &BTreeMap<Whose, Run>, usages: &[(Whose, Usage)]) {
         for (whose, usage) in usages {
-            if let Some(run) = self.run_of(*whose).filter(|run| runs.get(whose) == Some(run)) {
+            if let Some(run) = self.same_run(*whose, runs) {
                 self.histories.pasts.entry(*whose).or_insert_with(|| Past::new(run, usage)).read(run, usage);
             }
         }
@@ -210,11 +209,6 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "below 2^53, and told to the tenth")]
-fn percent(busy: u64, over: u64) -> f64 {
-    if over == 0 { 0.0 } else { busy as f64 / over as f64 * 100.0 }
-}
-
 /// One value a minute from the first of the cells until now.
 fn minutes<T>(cells: &[&Cell], present: u32, value: impl Fn(&Cell) -> Option<T>) -> Vec<Option<T>> {
     let mut cells = cells.iter().peekable();
@@ -223,12 +217,13 @@ fn minutes<T>(cells: &[&Cell], present: u32, value: impl Fn(&Cell) -> Option<T>)
 }
 
 fn cpu(cells: &[&Cell], present: u32) -> Option<Course<f64>> {
-    let rated = || cells.iter().filter(|cell| cell.over > 0);
-    let (busy, over) = rated().fold((0, 0), |sum: (u64, u64), cell| (sum.0.saturating_add(cell.busy), sum.1.saturating_add(cell.over)));
+    let rated = || cells.iter().filter(|cell| cell.has_rate());
     let least = rated().map(|cell| cell.cpu_least).min_by(f32::total_cmp)?;
     let most = rated().map(|cell| cell.cpu_most).max_by(f32::total_cmp)?;
-    let minutes = minutes(cells, present, |cell| (cell.over > 0).then(|| tenths(percent(cell.busy, cell.over))));
-    Some(Course { min: tenths(least.into()), avg: tenths(percent(busy, over)), max: tenths(most.into()), minutes })
+    let sum = |part: fn(&Cell) -> u64| Duration::from_micros(rated().map(|cell| part(cell)).fold(0, u64::saturating_add));
+    let avg = tenths(percent(sum(|cell| cell.busy), sum(|cell| cell.over)));
+    let minutes = minutes(cells, present, |cell| cell.has_rate().then(|| tenths(cell.percent())));
+    Some(Course { min: tenths(least.into()), avg, max: tenths(most.into()), minutes })
 }
 
 fn memory(cells: &[&Cell], present: u32) -> Option<Course<u64>> {

@@ -18,7 +18,7 @@ use crate::time::{Mono, Now};
 use crate::usage::{self, Container, Usage};
 
 /// The shortest time over which a rate means something (the kernel counts CPU time in steps of 10 ms).
-const WINDOW: Duration = Duration::from_millis(200);
+pub(crate) const WINDOW: Duration = Duration::from_millis(200);
 
 /// A run: its main process, and when that was started. Of two runs with the same number the second is another.
 pub(crate) type Run = (Pid, Mono);
@@ -186,6 +186,11 @@ impl Supervisor {
         }
     }
 
+    /// The run that there is, if it is the one that was to be read.
+    pub(crate) fn same_run(&self, whose: Whose, runs: &BTreeMap<Whose, Run>) -> Option<Run> {
+        self.run_of(whose).filter(|run| runs.get(&whose) == Some(run))
+    }
+
     fn has_base(&self, now: Now, whose: Whose) -> bool {
         let Some(run) = self.run_of(whose) else { return true };
         let oldest = self.settings.stats_interval + self.settings.stats_interval / 20 + WINDOW; // who asks once an interval is a little late
@@ -210,7 +215,7 @@ impl Supervisor {
 
     fn readings(&self, runs: &BTreeMap<Whose, Run>, usages: Vec<(Whose, Usage)>) -> Bases {
         let reading = |(whose, usage): (Whose, Usage)| {
-            let run = self.run_of(whose).filter(|run| runs.get(&whose) == Some(run))?;
+            let run = self.same_run(whose, runs)?;
             let earlier = self.sampling.last.get(&whose).filter(|(of, _)| *of == run);
             Some((whose, (run, earlier.map_or(usage, |(_, earlier)| usage.following(earlier)))))
         };

@@ -159,10 +159,9 @@ pub struct Pressure {
 
 /// The row of the container, given an earlier reading and the latest.
 pub fn container_row(earlier: &Container, latest: &Container) -> ContainerRow {
-    let seconds = latest.at.since(earlier.at).as_secs_f64();
-    let busy = earlier.cpu.zip(latest.cpu).map(|(earlier, latest)| latest.saturating_sub(earlier).as_secs_f64());
+    let busy = earlier.cpu.zip(latest.cpu).map(|(earlier, latest)| latest.saturating_sub(earlier));
     ContainerRow {
-        cpu_percent: busy.map(|busy| if seconds > 0.0 { tenths(busy / seconds * 100.0) } else { 0.0 }),
+        cpu_percent: busy.map(|busy| tenths(percent(busy, latest.at.since(earlier.at)))),
         cores: latest.cores,
         memory: latest.memory,
         memory_limit: latest.memory_limit,
@@ -172,6 +171,11 @@ pub fn container_row(earlier: &Container, latest: &Container) -> ContainerRow {
         pressure_memory: latest.pressure.memory,
         pressure_io: latest.pressure.io,
     }
+}
+
+/// Of one core; nothing where no time has passed.
+pub(crate) fn percent(busy: Duration, over: Duration) -> f64 {
+    if over.is_zero() { 0.0 } else { busy.as_secs_f64() / over.as_secs_f64() * 100.0 }
 }
 
 pub(crate) fn tenths(value: f64) -> f64 {
@@ -193,16 +197,15 @@ pub fn row(id: Option<u32>, name: &str, pid: Pid, earlier: Option<&Usage>, lates
         ..unread_row(id, name, pid, uptime_ms)
     };
     let Some(earlier) = earlier else { return totals };
-    let seconds = latest.at.since(earlier.at).as_secs_f64();
+    let over = latest.at.since(earlier.at);
+    let seconds = over.as_secs_f64();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are below 2^53 and not negative")]
     let rate = |from: Option<u64>, to: Option<u64>| {
         let moved = to?.saturating_sub(from.or(to)?);
         Some(if seconds > 0.0 { (moved as f64 / seconds) as u64 } else { 0 })
     };
-    let busy = latest.cpu.saturating_sub(earlier.cpu).as_secs_f64();
-    let percent = if seconds > 0.0 { busy / seconds * 100.0 } else { 0.0 };
     StatsRow {
-        cpu_percent: Some(tenths(percent)),
+        cpu_percent: Some(tenths(percent(latest.cpu.saturating_sub(earlier.cpu), over))),
         io_read_rate: rate(earlier.io_read, latest.io_read),
         io_write_rate: rate(earlier.io_write, latest.io_write),
         ..totals

@@ -80,6 +80,14 @@ pub fn stats(services: &str) -> Request {
     Request::Stats(ReadStats { services: words(services), pss: true, rates: true })
 }
 
+pub fn history(services: &str) -> Request {
+    Request::History(Selection { services: words(services) })
+}
+
+pub fn why(services: &str) -> Request {
+    Request::Why(Selection { services: words(services) })
+}
+
 pub fn reload() -> Request {
     Request::Reload(ReadAgain { plan: false })
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use ppm_core::event::{Action, Detail, Event, Group, Pid, ServiceId, Whose};
 use ppm_core::usage::Usage;
-use ppm_protocol::message::{Answer, ReadStats, Selection};
+use ppm_protocol::message::{Answer, ReadStats};
 use ppm_protocol::types::HistoryRow;
 use ppm_protocol::{EventKind, Request, StatsRow};
 
-use crate::ask::stats;
+use crate::ask::{history, stats, why};
 use crate::story::{Reply, Span, Story, code, named, story, svc};
 
 fn rows(check: impl Fn(&[StatsRow])) -> impl Fn(&Reply) {
@@ -192,10 +192,6 @@ fn proportional_memory_is_left_out_where_it_is_not_asked_for() {
     reading(story, Detail::Cheap, &[(SVC, 0)]).replies(rows(|rows| assert_eq!(rows[0].memory_pss, None)));
 }
 
-fn history(services: &[&str]) -> Request {
-    Request::History(Selection { services: services.iter().map(|name| (*name).to_owned()).collect() })
-}
-
 fn pasts(check: impl Fn(&[HistoryRow])) -> impl Fn(&Reply) {
     move |reply| match reply {
         Ok(Answer::Histories(rows)) => check(rows),
@@ -227,12 +223,12 @@ fn who_would_rather_not_wait_gets_no_rates() {
 
 #[test]
 fn what_was_read_is_the_history_and_nothing_is_read_for_it() {
-    let story = story([svc(), named("other")]).starts().on("other").starts().on("svc").request(history(&[]));
+    let story = story([svc(), named("other")]).starts().on("other").starts().on("svc").request(history(""));
     let story = story.replies(pasts(|rows| {
         let known: Vec<_> = rows.iter().map(|row| (row.id, row.name.as_str(), row.memory_rss.is_some())).collect();
         assert_eq!(known, [(Some(1), "svc", false), (Some(2), "other", false), (None, "<ppm>", false)]);
     }));
-    let story = follow(story.quiet(), 12).request(history(&["svc"]));
+    let story = follow(story.quiet(), 12).request(history("svc"));
     let story = story.replies(pasts(|rows| {
         assert_eq!(rows.len(), 1);
         let cpu = rows[0].cpu_percent.as_ref().unwrap();
@@ -253,20 +249,16 @@ fn peaks(expected: &'static [Option<u64>]) -> impl Fn(&Reply) {
     }
 }
 
-fn why() -> Request {
-    Request::Why(Selection { services: vec!["svc".to_owned()] })
-}
-
 #[test]
 fn an_end_tells_the_most_memory_that_its_run_was_seen_to_use() {
     let story = follow(story(svc()).starts(), 1).exits(code(1)).after(2.s());
-    starts_again(story).exits(code(1)).request(why()).replies(peaks(&[Some(1 << 20), None]));
+    starts_again(story).exits(code(1)).request(why("svc")).replies(peaks(&[Some(1 << 20), None]));
 }
 
 #[test]
 fn an_end_tells_the_most_memory_that_the_kernel_has_seen_if_that_is_more() {
     for (peak, expected) in [(5 << 20, const { &[Some(5 << 20)] }), (1, const { &[Some(1 << 20)] })] {
         let end = Event::Exited { pid: Pid(100), exit: code(1), group: Group::Empty, peak: Some(peak) };
-        follow(story(svc()).starts(), 1).event(end).request(why()).replies(peaks(expected));
+        follow(story(svc()).starts(), 1).event(end).request(why("svc")).replies(peaks(expected));
     }
 }

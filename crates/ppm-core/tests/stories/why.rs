@@ -9,12 +9,8 @@ use ppm_core::spec::{RestartWhen, Settings};
 use ppm_protocol::message::{Answer, Selection};
 use ppm_protocol::{EventKind, EventRow, Request, Signal};
 
-use crate::ask::{remove, stop};
+use crate::ask::{remove, stop, why};
 use crate::story::{Reply, Span, code, done, named, story, story_with, svc};
-
-fn why(services: &str) -> Request {
-    Request::Why(Selection { services: vec![services.to_owned()] })
-}
 
 fn life(check: impl Fn(&[EventRow])) -> impl Fn(&Reply) {
     move |reply| match reply {
