@@ -15,7 +15,7 @@ use ppm_core::config::{Config, write_duration};
 use serde::Serialize;
 
 use crate::failure::words;
-use crate::show::units;
+use crate::show::units::{self, counted};
 
 use facts::{Facts, Place, Proc, Socket};
 
@@ -306,11 +306,6 @@ fn closed(place: Place) -> String {
         Place::Closed(Errno::EROFS) => "the file system is read-only".to_owned(),
         Place::Closed(error) => words(error),
     }
-}
-
-fn counted(count: u64, what: &str) -> String {
-    let plural = if what.ends_with("ch") { "es" } else { "s" };
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}{plural}") }
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use ppm_protocol::message::{PROTOCOL, ReadStats, Selection};
-use ppm_protocol::types::HistoryRow;
-use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, Life, Reload, RunsRow, Watched};
+use ppm_protocol::types::{Changed, Configuration, Farewell, Greeting, Health, History, HistoryRow, Life, Reload, RunsRow, Watched};
 use ppm_protocol::{InfoRow, LogLine, LogSources, PlanRow, Request, ServiceRow, StatsRow, Status, socket};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -144,9 +143,9 @@ impl Session {
     fn info(&self, client: &mut Client, answer: &RawValue, meant: &[String]) -> Result<Code, Stop> {
         let services: Vec<InfoRow> = self.read(answer)?;
         // What they use is of the moment, and none of the facts: nobody waits for rates, and without it the rest is told.
-        let usage = |client: &mut Client| client.call(&Request::Stats(ReadStats { services: meant.to_vec(), pss: false, rates: false }));
+        let at_once = Request::Stats(ReadStats { services: meant.to_vec(), pss: false, rates: false });
         self.answer_or_text(answer, || {
-            let usage: Vec<StatsRow> = usage(client).unwrap_or_default();
+            let usage: Vec<StatsRow> = client.call(&at_once).unwrap_or_default();
             show::info::details(&services, &usage, &self.streams.look)
         })?;
         let run = services.iter().all(|service| service.row.status == Status::Running);
@@ -213,11 +212,16 @@ impl Session {
     }
 
     fn history(&self, answer: &RawValue) -> Result<Code, Stop> {
-        let code = self.rows::<HistoryRow>(answer, show::history::table)?;
-        if !self.streams.json && show::history::is_empty(&self.read::<Vec<HistoryRow>>(answer)?) {
-            self.streams.say([show::history::NOTHING.to_owned()]);
+        let services: Vec<HistoryRow> = self.read(answer)?;
+        if self.streams.json {
+            self.streams.print_line(answer)?;
+            return Ok(Code::Done);
         }
-        Ok(code)
+        self.streams.print(&show::history::table(&services, &self.streams.look))?;
+        if show::history::is_empty(&services) {
+            self.streams.say([show::history::NOTHING]);
+        }
+        Ok(Code::Done)
     }
 
     fn stats_text(&self, answer: &RawValue, sort: Option<Most>, look: &Look) -> Result<String, Failure> {

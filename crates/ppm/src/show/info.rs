@@ -94,19 +94,12 @@ fn used(usage: &StatsRow) -> Vec<(&'static str, String)> {
         let now = usage.cpu_percent.map_or(String::new(), |percent| format!("{percent:.1}% now, "));
         format!("{now}{} in all", units::duration(all))
     });
-    let memory = usage.memory_rss.map(|used| match usage.memory_limit {
-        Some(limit @ 1..) => {
-            let percent = u128::from(used) * 100 / u128::from(limit);
-            format!("{} of {} ({percent}%)", units::size(used), units::size(limit))
-        }
-        Some(0) | None => units::size(used),
-    });
+    let memory = usage.memory_rss.map(|used| units::size_of(used, usage.memory_limit));
     let moved = usage.io_read.zip(usage.io_write);
     let moved = moved.map(|(read, written)| format!("read {}, written {}", units::size(read), units::size(written)));
     let processes = usage.processes.map(|processes| {
-        let counted = |count: u32, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
-        let threads = usage.threads.map(|threads| counted(threads, "thread", "threads"));
-        let files = usage.fds.map(|fds| counted(fds, "open file", "open files"));
+        let threads = usage.threads.map(|threads| units::counted(threads.into(), "thread"));
+        let files = usage.fds.map(|fds| units::counted(fds.into(), "open file"));
         [Some(processes.to_string()), threads, files].into_iter().flatten().collect::<Vec<_>>().join(", ")
     });
     let all = [("cpu", cpu), ("memory", memory), ("i/o", moved), ("processes", processes)];

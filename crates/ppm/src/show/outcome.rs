@@ -6,7 +6,7 @@ use ppm_protocol::types::{Changed, Checked};
 use ppm_protocol::{Request, ServiceRow, Status};
 
 use super::services::note;
-use super::{Look, text::clean};
+use super::{Look, text::clean, units};
 use crate::failure::{Code, Failure};
 
 /// One line a service that was changed, and for `add` how to see more of it.
@@ -59,12 +59,11 @@ pub fn kept(saved: Option<&Path>) -> String {
 
 /// A configuration that is right, as a line.
 pub fn checked(checked: &Checked, file: &str) -> String {
-    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let warnings = match checked.warnings.len() {
         0 => String::new(),
-        count => format!(", with {}", counted(count, "warning")),
+        count => format!(", with {}", units::counted(count as u64, "warning")),
     };
-    format!("{}: {}, all right{warnings}\n", clean(file), counted(checked.services, "service"))
+    format!("{}: {}, all right{warnings}\n", clean(file), units::counted(checked.services as u64, "service"))
 }
 
 fn did(request: &Request, service: &ServiceRow, look: &Look) -> String {

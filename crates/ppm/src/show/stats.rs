@@ -96,13 +96,7 @@ pub fn container_line(container: &ContainerRow, limit: Option<usize>) -> String 
         let used = percent / 100.0;
         container.cores.map_or(format!("{used:.2} cores"), |cores| format!("{used:.2} of {cores:.2} cores"))
     });
-    let memory = container.memory.map(|used| match container.memory_limit {
-        Some(max @ 1..) => {
-            let percent = u128::from(used) * 100 / u128::from(max);
-            format!("{} of {} ({percent}%)", units::size(used), units::size(max))
-        }
-        Some(0) | None => units::size(used),
-    });
+    let memory = container.memory.map(|used| units::size_of(used, container.memory_limit));
     let tasks = container.tasks.map(|tasks| match container.tasks_limit {
         Some(limit) => format!("{tasks} of {limit} tasks"),
         None => format!("{tasks} tasks"),

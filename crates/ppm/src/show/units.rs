@@ -18,6 +18,23 @@ pub fn duration(ms: u64) -> String {
     brief(Duration::from_millis(ms))
 }
 
+/// So much, and of how much where that is known: `182 MiB of 256 MiB (71%)`.
+pub fn size_of(used: u64, limit: Option<u64>) -> String {
+    match limit {
+        Some(limit @ 1..) => {
+            let percent = u128::from(used) * 100 / u128::from(limit);
+            format!("{} of {} ({percent}%)", size(used), size(limit))
+        }
+        Some(0) | None => size(used),
+    }
+}
+
+/// `1 watch`, `2 watches`.
+pub fn counted(count: u64, what: &str) -> String {
+    let plural = if what.ends_with("ch") { "es" } else { "s" };
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}{plural}") }
+}
+
 /// The time of day where it is today, else the date too: `04:15:00`, `Tue 24 Nov 03:00:00`, `Fri 1 Jan 2027 00:00:00`.
 pub fn clock(at: Timestamp, look: &Look) -> String {
     let (at, now) = (zoned(at, look), zoned(*look.now, look));
