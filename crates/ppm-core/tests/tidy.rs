@@ -184,6 +184,22 @@ fn what_must_not_be_is_not() {
 }
 
 #[test]
+fn every_case_of_watching_has_its_test() {
+    let sources = sources();
+    let is_test = |test: &str| {
+        let (file, name) = test.split_once("::").unwrap();
+        let place = format!("/{file}.rs");
+        let heads = ["", "    "].map(|indent| format!("#[test]\n{indent}fn {name}() {{\n"));
+        sources.iter().any(|(path, text)| path.ends_with(&place) && heads.iter().any(|head| text.contains(head)))
+    };
+    let table = include_str!("cases/watch_cases.csv");
+    let rows = table.lines().skip(1).map(|row| row.rsplit_once(',').unwrap());
+    let lost: Vec<&str> = rows.filter(|(_, test)| !is_test(test)).map(|(row, _)| row).collect();
+    assert!(table.lines().count() > 30 && lost.is_empty(), "without a test: {lost:#?}");
+    assert!(!is_test("watch::nobody_has_written_this"));
+}
+
+#[test]
 fn nothing_is_left_to_be_done() {
     let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["HA", "CK"]].map(|halves| halves.concat());
     let mut wrong = String::new();

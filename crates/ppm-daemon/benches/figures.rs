@@ -1,4 +1,4 @@
-//! The daemon's figures: footprint, idle cost, start-up, restart. Prints a table; judges nothing but the budgets.
+//! The daemon's figures: footprint, idle cost, start-up, restart, file monitoring. Prints a table; judges nothing but the budgets.
 //!
 //! `cargo bench -p ppm-daemon` prints them; a budget that is exceeded (docs/performance.md) makes it exit 1. Times are of
 //! this machine and this moment: compare them only with others of the same run.
@@ -22,6 +22,19 @@ const IDLE: Duration = Duration::from_secs(5);
 const BUDGET_EMPTY: u64 = 1792;
 /// PSS for each service, in bytes.
 const BUDGET_SERVICE: u64 = 4096;
+
+/// A tree of this many folders, with two files each.
+const FOLDERS: u64 = 10_000;
+const EXCLUDED: u64 = 200_000;
+const WRITES: usize = 20;
+/// From the word that watching begins to all folders being watched.
+const BUDGET_WALK: Duration = Duration::from_secs(1);
+/// PSS more than before, in KiB.
+const BUDGET_TREE: u64 = 14 << 10;
+/// From a write to the start that follows from it.
+const BUDGET_REACTION: Duration = Duration::from_millis(250);
+/// Of the processor, for the files in an excluded folder.
+const BUDGET_EXCLUDED: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
     let empty = Daemon::start(0);
@@ -48,7 +61,70 @@ fn main() -> ExitCode {
     println!("| kill -9 to the next start, worst | {worst:.2?} | |");
     println!("| `list` of {MANY} services, request to reply | {list:.2?} | |");
     let within = pss_empty <= BUDGET_EMPTY && each <= BUDGET_SERVICE && switches_empty == 0 && switches_many == 0;
-    if within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if watching() && within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What it costs to watch a large tree. Whether that is within the budgets.
+fn watching() -> bool {
+    let tree = tempfile::tempdir().unwrap();
+    for folder in 0..FOLDERS {
+        let path = tree.path().join(format!("{}/{folder}", folder % 100));
+        fs::create_dir_all(&path).unwrap();
+        for file in ["one", "two"] {
+            fs::write(path.join(file), "some content").unwrap();
+        }
+    }
+    let excluded = tree.path().join("node_modules");
+    fs::create_dir(&excluded).unwrap();
+    let service = |name: &str| json!({"name": name, "command": ["sleep", "infinity"]});
+    let mut watcher = service("watcher");
+    watcher["watch"] = json!(tree.path());
+    watcher["autostart"] = json!(false);
+    let config = json!({
+        "watch_restart_interval": 0,
+        "services": [watcher, {"name": "other", "command": ["sleep", "infinity"], "restart": {"policy": "always", "interval": "0ms"}}],
+    });
+    let daemon = Daemon::with(&config);
+    let before = daemon.pss();
+
+    let mut client = daemon.client();
+    client.call("events", &json!({"last": 0, "follow": true}));
+    let other = daemon.client().call("list", &json!({"services": ["other"]}))[0]["pid"].as_i64().unwrap();
+    let begun = Instant::now();
+    daemon.client().call("start", &json!({"services": ["watcher"]}));
+    let meanwhile = client.kill_and_wait(other, "other");
+    let watched = daemon.client().call("watched", &json!({"services": ["watcher"]}))["services"][0]["paths"][0].take();
+    let walk = begun.elapsed();
+    let folders = watched["folders"].as_u64().unwrap();
+    assert!(folders >= FOLDERS && watched["files"] == FOLDERS * 2, "{watched}");
+    let tree_pss = daemon.pss().saturating_sub(before);
+
+    let mut reactions: Vec<Duration> = (0..WRITES)
+        .map(|number| {
+            let begun = Instant::now();
+            fs::write(tree.path().join("42/42/one"), number.to_string()).unwrap();
+            client.wait_for_start("watcher");
+            begun.elapsed()
+        })
+        .collect();
+    reactions.sort();
+    let (median, worst) = (reactions[WRITES / 2], reactions[WRITES - 1]);
+
+    std::thread::sleep(Duration::from_secs(1));
+    let processor = daemon.processor();
+    for number in 0..EXCLUDED {
+        fs::write(excluded.join(number.to_string()), "").unwrap();
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let processor = daemon.processor() - processor;
+
+    println!("| {folders} folders, {} files, until all are watched | {walk:.0?} | {BUDGET_WALK:.0?} |", FOLDERS * 2);
+    println!("| kill -9 of another service to its next start meanwhile | {meanwhile:.2?} | |");
+    println!("| PSS for them | {tree_pss} KiB | {BUDGET_TREE} KiB |");
+    println!("| write to the next start, median of {WRITES} | {median:.0?} | {BUDGET_REACTION:.0?} |");
+    println!("| write to the next start, worst | {worst:.0?} | |");
+    println!("| processor for {EXCLUDED} files in an excluded folder | {processor:.1?} | {BUDGET_EXCLUDED:.0?} |");
+    walk <= BUDGET_WALK && tree_pss <= BUDGET_TREE && median <= BUDGET_REACTION && processor <= BUDGET_EXCLUDED
 }
 
 struct Daemon {
@@ -59,24 +135,27 @@ struct Daemon {
 
 impl Daemon {
     fn start(services: usize) -> Daemon {
-        let folder = tempfile::tempdir().unwrap();
         let service =
             |n| json!({"name": format!("s{n}"), "command": ["sleep", "infinity"], "restart": {"policy": "always", "interval": "0ms"}});
-        let config = json!({"services": (0..services).map(service).collect::<Vec<_>>()});
+        Daemon::with(&json!({"services": (0..services).map(service).collect::<Vec<_>>()}))
+    }
+
+    fn with(config: &Value) -> Daemon {
+        let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("config.yml"), config.to_string()).unwrap();
         let begun = Instant::now();
-        let child = Command::new(env!("CARGO_BIN_EXE_ppm-daemon"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ppm-daemon"))
             .env("PPM_CONFIG", folder.path().join("config.yml"))
             .env("PPM_SOCKET", folder.path().join("socket"))
             .env("PPM_LOG", "error")
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let daemon = Daemon { child, begun, folder };
-        while UnixStream::connect(daemon.folder.path().join("socket")).is_err() {
+        while UnixStream::connect(folder.path().join("socket")).is_err() {
+            assert_eq!(child.try_wait().unwrap(), None, "the daemon has ended");
             std::thread::sleep(Duration::from_millis(1));
         }
-        daemon
+        Daemon { child, begun, folder }
     }
 
     fn client(&self) -> Client {
@@ -108,7 +187,7 @@ impl Daemon {
         let rows = client.call("list", &json!({}));
         let pids: Vec<i64> = rows.as_array().unwrap().iter().map(|row| row["pid"].as_i64().unwrap()).collect();
         client.call("events", &json!({"last": 0, "follow": true}));
-        let mut times: Vec<Duration> = pids.iter().take(KILLS).map(|pid| client.kill_and_wait(*pid)).collect();
+        let mut times: Vec<Duration> = (0..).zip(&pids).take(KILLS).map(|(n, pid)| client.kill_and_wait(*pid, &format!("s{n}"))).collect();
         times.sort();
         (times[times.len() / 2], times[times.len() - 1])
     }
@@ -119,6 +198,14 @@ impl Daemon {
         let begun = Instant::now();
         client.call("list", &json!({}));
         begun.elapsed()
+    }
+
+    /// What all its threads have used of the processor.
+    fn processor(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let of = |task: fs::DirEntry| fs::read_to_string(task.path().join("schedstat")).unwrap();
+        let used = tasks.map(|task| of(task.unwrap()).split(' ').next().unwrap().parse::<u64>().unwrap());
+        Duration::from_nanos(used.sum())
     }
 
     fn proc(&self, name: &str) -> String {
@@ -154,12 +241,16 @@ impl Client {
         serde_json::from_str(&line).unwrap()
     }
 
-    fn kill_and_wait(&mut self, pid: i64) -> Duration {
+    fn kill_and_wait(&mut self, pid: i64, name: &str) -> Duration {
         let begun = Instant::now();
         let killed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap()), nix::sys::signal::Signal::SIGKILL);
         killed.unwrap();
-        while self.next()["params"]["event"] != "started" {}
+        self.wait_for_start(name);
         begun.elapsed()
+    }
+
+    fn wait_for_start(&mut self, name: &str) {
+        while !matches!(&self.next()["params"], event if event["event"] == "started" && event["service"] == name) {}
     }
 }
 

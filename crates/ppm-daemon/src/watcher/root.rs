@@ -444,7 +444,7 @@ impl Root {
                 }
             };
             let old = old.unwrap_or_default();
-            let mut gone = Vec::new();
+            let (mut deeper, mut gone) = (Vec::new(), Vec::new());
             for difference in compare(&old.entries, &listed.entries) {
                 let own = |entry: &Entry| child(&below, &entry.name);
                 if let Some(kind) = difference.kind().filter(|_| !self.is_no_news(&difference)) {
@@ -452,19 +452,19 @@ impl Root {
                     look.changes.add(|| self.change(kind, &own(entry), look.job));
                 }
                 match difference {
-                    Difference::Came(new) if new.kind == Kind::Folder => waiting.push_back((own(new), Depth::All)),
+                    Difference::Came(new) if new.kind == Kind::Folder => deeper.push((own(new), Depth::All)),
                     Difference::Went(old) if old.kind == Kind::Folder => gone.push(own(old)),
                     Difference::Stayed(old, new, _) => match (old.kind, new.kind) {
                         (Kind::Folder, Kind::Folder) => {
                             let is_another = old.stamp.node != new.stamp.node;
                             match depth {
                                 Depth::One if !is_another => {}
-                                Depth::All if !is_another => waiting.push_back((own(new), Depth::All)),
-                                Depth::One | Depth::All | Depth::Anew => waiting.push_back((own(new), Depth::Anew)),
+                                Depth::All if !is_another => deeper.push((own(new), Depth::All)),
+                                Depth::One | Depth::All | Depth::Anew => deeper.push((own(new), Depth::Anew)),
                             }
                         }
                         (Kind::Folder, Kind::File | Kind::Other) => gone.push(own(old)),
-                        (Kind::File | Kind::Other, Kind::Folder) => waiting.push_back((own(new), Depth::All)),
+                        (Kind::File | Kind::Other, Kind::Folder) => deeper.push((own(new), Depth::All)),
                         (Kind::File | Kind::Other, Kind::File | Kind::Other) => {}
                     },
                     Difference::Came(_) | Difference::Went(_) => {}
@@ -478,14 +478,15 @@ impl Root {
                 self.forget(&real, lost, look);
             }
             let most = usize::try_from(look.spec().max_depth).unwrap_or(usize::MAX);
-            let too_deep = |below: &[u8]| below.split(|byte| *byte == b'/').count() >= most;
-            if let Some((cut, _)) = waiting.iter().find(|(below, _)| too_deep(below))
-                && self.complained.insert(PathBuf::from("depth"))
-            {
-                let path = join(&real, cut);
+            let is_too_deep = |below: &[u8]| below.split(|byte| *byte == b'/').count() >= most;
+            let Some((first, _)) = deeper.first().filter(|(below, _)| is_too_deep(below)) else {
+                waiting.extend(deeper);
+                continue;
+            };
+            if self.complained.insert(PathBuf::from("depth")) {
+                let path = join(&real, first);
                 tracing::info!("{}: watch: {} and what is as deep is not watched: max_depth is {most}", look.job.name, path.display());
             }
-            waiting.retain(|(below, _)| !too_deep(below));
         }
     }
 

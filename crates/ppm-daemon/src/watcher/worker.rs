@@ -210,12 +210,15 @@ impl Worker {
                 Ok(Told::Overflow) => {
                     self.kernel.taken();
                     tracing::debug!("watch: overflow: full rescan");
-                    self.mark_all();
+                    self.kernel.begin_anew();
                 }
-                Ok(Told::Mounts) => self.mark_all(),
+                Ok(Told::Mounts) => self.kernel.begin_anew(),
                 Ok(Told::Describe(to, services)) => self.describe(to, services),
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => self.look(),
+            }
+            if self.kernel.settle() {
+                self.mark_all();
             }
         }
     }
@@ -272,7 +275,7 @@ impl Worker {
         let now = clock::now().mono;
         for watched in self.services.values_mut() {
             watched.written.clear();
-            (0..watched.roots.len()).for_each(|number| watched.mark(number, Dirt::Anew, now));
+            (0..watched.roots.len()).for_each(|number| watched.mark(number, Dirt::Whole, now));
         }
     }
 

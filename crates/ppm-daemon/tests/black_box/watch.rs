@@ -40,7 +40,7 @@ impl Watching {
 
     fn start_config(setup: Setup, config: &Value) -> Watching {
         let watching = Watching { daemon: setup.env("PPM_LOG", "debug").config(config).start(), restarts: 0 };
-        watching.says("svc: watch: ", 1); // it has looked
+        watching.has_looked("svc", 1);
         watching
     }
 
@@ -55,6 +55,13 @@ impl Watching {
     /// Waits until the daemon has said this so often.
     fn says(&self, what: &str, times: usize) {
         until(&format!("{what} {times} times"), || (self.daemon.stderr().matches(what).count() >= times).then_some(()));
+    }
+
+    /// Waits until the daemon has looked at all that this service watches so often; before that it may have said other things of it.
+    fn has_looked(&self, service: &str, times: usize) {
+        let begin = format!("{service}: watch: ");
+        let is_end = |line: &&str| line.split_once(&begin).is_some_and(|(_, rest)| rest.contains(" folders with "));
+        until(&format!("{times} looks for {service}"), || (self.daemon.stderr().lines().filter(is_end).count() >= times).then_some(()));
     }
 
     /// Waits for exactly one restart more, for this reason.
@@ -166,6 +173,24 @@ fn reading_wakes_nobody() {
         }
         (wake_ups(&svc.daemon) == before).then_some(())
     });
+}
+
+#[test]
+fn whatever_happens_in_a_folder_that_is_left_out_wakes_nobody() {
+    let mut svc = Watching::start(&["w/f", "w/gen/g"], &json!({"paths": "w", "exclude": ["gen/**"]}));
+    svc.write("w/f", "x");
+    svc.restarts_for("modified w/f");
+    let mut round = 0;
+    until("hundreds of files without a wake-up", || {
+        round += 1;
+        let before = wake_ups(&svc.daemon);
+        for number in 0..500 {
+            svc.write(&format!("w/gen/{round}/{number}"), "x");
+        }
+        (wake_ups(&svc.daemon) == before).then_some(())
+    });
+    svc.write("w/f", "y");
+    svc.restarts_for("modified w/f");
 }
 
 #[test]
@@ -486,7 +511,7 @@ fn two_services_share_their_watches_and_let_them_go() {
     let more = json!({"workdir": setup.folder.path(), "watch": "w"});
     let services = ["svc", "two"].map(|name| shell(name, "exec sleep 1000", &more));
     let mut svc = Watching::start_config(setup, &json!({"watch_restart_interval": 0, "services": services}));
-    svc.says("two: watch: ", 1);
+    svc.has_looked("two", 1);
     let depth = svc.path("w").components().count() - 1;
     assert_eq!(watches(&svc.daemon), depth + 3, "the folders on the way to it, and those below it, once");
     svc.write("w/a/b/f", "y");
@@ -496,6 +521,28 @@ fn two_services_share_their_watches_and_let_them_go() {
     svc.daemon.call("remove", &json!({"services": ["two"]}));
     until("no watch is left", || (watches(&svc.daemon) == 0).then_some(()));
     until("nor a thread", || (wake_ups(&svc.daemon) == 0).then_some(()));
+}
+
+#[test]
+fn a_large_tree_is_let_go_at_once_and_what_others_watch_is_watched_on() {
+    let setup = Setup::new();
+    (0..2000).for_each(|number| write(&setup.path(&format!("large/{number}/f")), "x"));
+    write(&setup.path("small/f"), "x");
+    let service = |name: &str, watch: &str| shell(name, "exec sleep 1000", &json!({"workdir": setup.folder.path(), "watch": watch}));
+    let services = [service("svc", "small"), service("large", "large")];
+    let mut svc = Watching::start_config(setup, &json!({"watch_restart_interval": 0, "services": services}));
+    svc.says("large: watch: 2001 folders", 1);
+    let depth = svc.path("small").components().count() - 1;
+    svc.daemon.tell("large", "stop");
+    until("only the small one is watched", || (watches(&svc.daemon) == depth + 1).then_some(()));
+    svc.write("small/f", "y");
+    svc.restarts_for("modified small/f");
+    svc.daemon.tell("large", "start");
+    svc.says("large: watch: 2001 folders", 2);
+    svc.write("large/1999/f", "y");
+    until("it restarts too", || (svc.daemon.row("large")["reason"] == "started for changed files: modified large/1999/f").then_some(()));
+    svc.write("small/f", "z");
+    svc.restarts_for("modified small/f");
 }
 
 #[test]
@@ -547,7 +594,7 @@ fn what_the_configuration_watches_may_change() {
     };
     let mut svc = Watching::start_config(setup, &config("v"));
     svc.daemon.reload(&config("w"));
-    svc.says("svc: watch: ", 2);
+    svc.has_looked("svc", 2);
     svc.write("v/f", "y");
     svc.write("w/f", "y");
     svc.restarts_for("modified w/f");
@@ -582,6 +629,27 @@ fn r38_where_watches_run_out_the_rest_is_polled_and_it_is_told_once_how_to_raise
     assert_eq!(said.matches(begin).count(), 1, "{said}");
     assert!(said.contains(" of 81 folders (user.max_inotify_watches = 50). The other "), "{said}");
     assert!(said.contains(" are polled every 2s. Raise it on the host: sysctl fs.inotify.max_user_watches=524288"), "{said}");
+}
+
+#[test]
+fn where_the_file_system_does_not_tell_of_others_it_is_polled() {
+    let can =
+        std::process::Command::new("bindfs").arg("--version").output().is_ok() && fs::File::options().write(true).open("/dev/fuse").is_ok();
+    let through_fuse = "mkdir seen; bindfs -f host seen & until mountpoint -q seen; do sleep 0.01; done";
+    let Some(setup) = can.then(|| Setup::with_mounts(through_fuse)).flatten() else {
+        eprintln!("skipped: FUSE (Debian package bindfs) and namespaces are wanted");
+        return;
+    };
+    for file in ["host/a/f", "host/b/f"] {
+        write(&setup.path(file), file);
+    }
+    let mut svc = Watching::start_with(setup, &json!("seen"));
+    svc.write("host/a/f", "x");
+    svc.restarts_for("modified seen/a/f");
+    svc.write("host/b/new", "x");
+    svc.restarts_for("created seen/b/new");
+    let words = "seen is on fuse, which does not report changes by others; polled every 2s";
+    assert_eq!(svc.daemon.stderr().matches(words).count(), 1, "{}", svc.daemon.stderr());
 }
 
 #[test]
