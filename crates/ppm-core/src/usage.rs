@@ -113,6 +113,11 @@ impl Usage {
         })
     }
 
+    /// The same, with the time on processors that the kernel has counted for all of them together, if it has.
+    pub fn metered(self, cpu: Option<Duration>) -> Usage {
+        Usage { cpu: cpu.unwrap_or(self.cpu), ..self }
+    }
+
     /// The same, with counters that are no less than they were: who ended while all were read may be missing from one
     /// sum, and is in the next.
     pub fn following(self, earlier: &Usage) -> Usage {

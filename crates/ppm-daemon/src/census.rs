@@ -12,6 +12,7 @@ use nix::unistd::getpid;
 use ppm_core::event::Pid;
 use ppm_core::kin::{Birth, Fact};
 
+use crate::groups::Names;
 use crate::spawn::GUEST;
 
 /// The variables by which a process is known as a service's, and as a hook's.
@@ -49,6 +50,8 @@ pub enum Marked {
 pub struct Census {
     /// The list of the daemon's children; None: the kernel does not keep one.
     children: Option<PathBuf>,
+    /// How control groups are told that services have; None: they have none.
+    groups: Option<Names>,
     buffer: Vec<u8>,
 }
 
@@ -73,7 +76,7 @@ pub struct Stat {
 
 impl Census {
     /// None where /proc does not show the daemon under its own number.
-    pub fn new() -> Option<Census> {
+    pub fn new(groups: Option<Names>) -> Option<Census> {
         let me = getpid().as_raw();
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let names = ["NSpid:", "Pid:"].into_iter().find_map(|name| status.lines().find_map(|line| line.strip_prefix(name)))?;
@@ -81,7 +84,7 @@ impl Census {
             return None; // the list goes on in namespaces below that of /proc
         }
         let children = PathBuf::from(format!("/proc/self/task/{me}/children"));
-        Some(Census { children: Some(children).filter(|path| path.exists()), buffer: Vec::with_capacity(4096) })
+        Some(Census { children: Some(children).filter(|path| path.exists()), groups, buffer: Vec::with_capacity(4096) })
     }
 
     /// The daemon's children, as far as they are its main thread's, which all orphans are given to.
@@ -137,6 +140,12 @@ impl Census {
     /// The same; a process in the midst of execve(2) is told from one that has no mark.
     pub fn marked(&mut self, pid: Pid) -> Marked {
         let file = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
+        if let Some(names) = self.groups.clone()
+            && self.read(&file("cgroup"))
+            && let Some(mark) = names.mark(&self.buffer)
+        {
+            return Marked::As(mark);
+        }
         if !self.read(&file("environ")) {
             return Marked::Not;
         }
@@ -215,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_child_is_found_with_all_that_tells_whose_it_is() {
-        let mut census = Census::new().unwrap();
+        let mut census = Census::new(None).unwrap();
         let mut command = Command::new("cat");
         command.envs([("PPM_SERVICE", "web"), ("PPM_HOOK", "on_crash")]).process_group(0);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -239,7 +248,7 @@ mod tests {
     #[test]
     fn children_are_found_with_and_without_the_kernels_list() {
         // Of the main thread: that of a test is another.
-        let mut census = Census { children: Some(PathBuf::from("/proc/thread-self/children")), buffer: Vec::new() };
+        let mut census = Census { children: Some(PathBuf::from("/proc/thread-self/children")), groups: None, buffer: Vec::new() };
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = Pid(child.id().cast_signed());
         assert_eq!(census.children(), [pid]);
@@ -251,7 +260,7 @@ mod tests {
 
     #[test]
     fn whoever_is_not_there_has_no_facts() {
-        let mut census = Census::new().unwrap();
+        let mut census = Census::new(None).unwrap();
         assert_eq!((census.fact(Pid(i32::MAX)), census.marked(Pid(i32::MAX))), (None, Marked::Not));
     }
 }

@@ -31,6 +31,27 @@ pub struct Folder {
     top: PathBuf,
 }
 
+/// The daemon's own group of version 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unified {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// How the kernel calls it to processes of the daemon's cgroup namespace.
+    pub name: Vec<u8>,
+}
+
+/// None: it is not to be found.
+pub fn unified() -> Option<Unified> {
+    let read = |path: &str| files::read(path.as_bytes()).ok();
+    locate_unified(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?)
+}
+
+fn locate_unified(groups: &[u8], mounts: &[u8]) -> Option<Unified> {
+    let name = lines(groups).find_map(|line| line.strip_prefix(b"0::"))?;
+    let folder = lines(mounts).filter_map(Mount::read).filter(|mount| mount.kind == b"cgroup2").find_map(|mount| mount.leads_to(name))?;
+    Some(Unified { folder, name: name.to_owned() })
+}
+
 impl Folder {
     /// That of the daemon, as far as this controller counts.
     pub fn find(controller: &str) -> Option<Folder> {
@@ -55,12 +76,7 @@ impl Folder {
         };
         let is_it = |mount: &Mount<'_>| mount.kind == kind && (version == Version::Two || has(mount.options, controller));
         let mount = lines(mounts).filter_map(Mount::read).find(is_it)?;
-        let root = unescaped(mount.root);
-        // What is mounted may be the group itself, as in most containers, or one above it.
-        let below = path.strip_prefix(root.as_slice()).filter(|below| root == b"/" || below.is_empty() || below.starts_with(b"/"))?;
-        let below = below.strip_prefix(b"/").unwrap_or(below);
-        let top = PathBuf::from(OsString::from_vec(unescaped(mount.point)));
-        Some(Folder { version, path: top.join(OsStr::from_bytes(below)), top })
+        Some(Folder { version, path: mount.leads_to(path)?, top: mount.top() })
     }
 
     fn read(&self, file: &str) -> Option<Vec<u8>> {
@@ -180,6 +196,17 @@ impl<'a> Mount<'a> {
         let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
         let (kind, _source, options) = (rest.next()?, rest.next()?, rest.next()?);
         Some(Mount { root, point, kind, options })
+    }
+
+    /// Where this group is found. What is mounted may be the group itself, as in most containers, or one above it.
+    fn leads_to(&self, group: &[u8]) -> Option<PathBuf> {
+        let root = unescaped(self.root);
+        let below = group.strip_prefix(root.as_slice()).filter(|below| root == b"/" || below.is_empty() || below.starts_with(b"/"))?;
+        Some(self.top().join(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below))))
+    }
+
+    fn top(&self) -> PathBuf {
+        PathBuf::from(OsString::from_vec(unescaped(self.point)))
     }
 }
 

@@ -21,6 +21,7 @@ use ppm_protocol::{Exit, Signal};
 use crate::census::{Census, Mark, Marked};
 use crate::clock;
 use crate::expenses::Expenses;
+use crate::groups::{self, Groups};
 use crate::reap::{self, Change};
 use crate::spawn::in_words;
 
@@ -55,8 +56,9 @@ pub struct Children {
     kin: Kin,
     /// None: there is no /proc, and nobody but main processes and their groups can be found.
     census: Option<Census>,
-    /// The runs of which nothing is left, by their main processes.
-    pub over: Vec<Pid>,
+    /// None: there are none to be had.
+    pub groups: Option<Groups>,
+    over: Vec<Pid>,
     /// Programs beside main processes, each the leader of a group that ends with it.
     programs: BTreeSet<Pid>,
     /// Those of them that have ended.
@@ -123,7 +125,8 @@ impl Children {
     /// None yet.
     pub fn new() -> Children {
         let me = Pid(getpid().as_raw());
-        let census = Census::new();
+        let groups = Groups::find();
+        let census = Census::new(groups.as_ref().map(Groups::names));
         if census.is_none() {
             tracing::warn!("/proc does not show this pid namespace: processes that leave their service's group are not found");
         }
@@ -131,6 +134,7 @@ impl Children {
             me,
             kin: Kin::new(me),
             census,
+            groups,
             over: Vec::new(),
             programs: BTreeSet::new(),
             ended: Vec::new(),
@@ -161,6 +165,14 @@ impl Children {
         let (of_another, others) = self.events.drain(..).partition(|event| concerns(event, pid));
         self.events = others;
         of_another
+    }
+
+    /// It was born into its group; or could not be, and then nobody ever can.
+    pub fn born(&mut self, tree: Tree, pid: Pid, group: Option<groups::Group>) {
+        match (&mut self.groups, group) {
+            (Some(groups), Some(group)) => groups.started(tree, pid, group),
+            (groups, _) => *groups = None,
+        }
     }
 
     /// A program was started beside a main process, as leader of a group that is to end with it.
@@ -274,6 +286,15 @@ impl Children {
         Some((change, owner))
     }
 
+    /// The runs of which nothing is left, by their main processes; each once.
+    pub fn take_over(&mut self) -> Vec<Pid> {
+        let over = std::mem::take(&mut self.over);
+        if let Some(groups) = &mut self.groups {
+            over.iter().for_each(|run| groups.ended(*run));
+        }
+        over
+    }
+
     /// Whether there is something to be told that was taken.
     pub fn has_untold(&self) -> bool {
         !self.events.is_empty()
@@ -363,6 +384,9 @@ impl Children {
         self.others_first = 0;
         let (wanted, sweep) = (std::mem::take(&mut self.wanted), self.sweep.take());
         let kills: Vec<Wanted> = wanted.iter().copied().filter(|wanted| wanted.signal == Signal::KILL).collect();
+        if let Some(groups) = &self.groups {
+            kills.iter().for_each(|wanted| groups.kill(wanted.of));
+        }
         let Some(mut census) = self.census.take() else { return };
         let mut killed = BTreeSet::new();
         let known = self.targets(&kills); // before they beget others: a pass over all takes its time

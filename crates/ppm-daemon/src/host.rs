@@ -2,10 +2,12 @@
 //!
 //! Most of it happens once, at start, before any thread exists.
 
-use std::ffi::c_int;
+use std::ffi::{CString, c_int};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -20,6 +22,17 @@ use tokio::io::unix::AsyncFd;
 
 use crate::clock::Timer;
 use crate::spawn::in_words;
+
+/// Whether who made this control group has marked it as given away: systemd's `Delegate=` (cgroups(7)).
+pub fn is_delegated(group: &Path) -> bool {
+    let Ok(path) = CString::new(group.as_os_str().as_bytes()) else { return false };
+    let mut value = 0_u8;
+    [c"trusted.delegate", c"user.delegate"].into_iter().any(|name| {
+        // SAFETY: getxattr(2) reads two strings that end with NUL and writes at most the one byte that it is given.
+        let read = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), (&raw mut value).cast(), 1) };
+        read == 1 && value == b'1'
+    })
+}
 
 /// Puts the process in order, whatever it was started by.
 pub fn prepare() -> io::Result<()> {

@@ -11,6 +11,7 @@ mod control;
 mod driver;
 mod expenses;
 mod files;
+mod groups;
 mod host;
 mod http;
 mod limits;

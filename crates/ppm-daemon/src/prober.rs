@@ -305,7 +305,7 @@ fn holders(port: u16, main: Pid) -> Result<Held, NotPassed> {
         return Ok(Held::ByThat);
     }
     // Somebody else, or one of it that has left its parents: all processes are looked at.
-    let Some(mut census) = Census::new() else {
+    let Some(mut census) = Census::new(None) else {
         return Err(NotPassed::NotAsked(format!("who holds port {port} cannot be seen: /proc does not show this pid namespace")));
     };
     let mut is_hidden = false;

@@ -4,16 +4,22 @@
 //! a leader's number is its own until [`next`] has reaped it, a group's while it has members. Raw waitid(2), since
 //! the wrappers lose exits by real-time signals (R15). Nothing here ever waits.
 
+use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ppm_core::event::{Group, Pid};
 use ppm_core::spec::Reach;
 use ppm_core::usage::Spent;
 use ppm_protocol::{Exit, Signal};
+
+/// The kernel counts pages for each processor apart, and puts that together now and then: two counts of the same memory may
+/// differ by so many bytes.
+const INACCURACY: u64 = 256 * 1024;
 
 /// Something that happened to a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ pub fn next(mut look: impl FnMut(Pid)) -> Option<Change> {
                 (libc::CLD_KILLED | libc::CLD_DUMPED, Some(signal)) => Exit::Signal(signal),
                 _ => Exit::Code(seen.status),
             };
-            Some(Change::Exited { pid, exit, spent, peak: peak.filter(|peak| *peak > own_peak()) })
+            Some(Change::Exited { pid, exit, spent, peak: peak.filter(|peak| is_its_own(*peak)) })
         }
     }
 }
@@ -163,9 +169,29 @@ fn peak(usage: &libc::rusage) -> Option<u64> {
     u64::try_from(usage.ru_maxrss).ok().map(|kib| kib.saturating_mul(1024))
 }
 
-/// The most that the daemon itself has had. A child shares its memory until it executes its program (vfork(2)), and the
-/// kernel counts that as the child's: only what is more is its own.
+/// Whether that much was the child's. It shares the daemon's memory until it executes its program (vfork(2)), and the kernel
+/// counts that as the child's: only what is more is its own. What the daemon has had is read again when it may have grown,
+/// so that a storm of small children costs nothing.
+fn is_its_own(peak: u64) -> bool {
+    static OWN: AtomicU64 = AtomicU64::new(0);
+    if peak <= OWN.load(Ordering::Relaxed) {
+        return false;
+    }
+    let own = own_peak().saturating_add(INACCURACY);
+    OWN.store(own, Ordering::Relaxed);
+    peak > own
+}
+
+/// The most that the daemon has had since it was executed (VmHWM of proc_pid_status(5)); where there is no /proc, since its
+/// process was made, which may have been a larger program before.
 fn own_peak() -> u64 {
+    let kib = |text: String| {
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    if let Some(kib) = fs::read_to_string("/proc/self/status").ok().and_then(kib) {
+        return kib.saturating_mul(1024);
+    }
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: getrusage(2) fills in `usage`, of which all zeroes is a valid value.
     let usage = unsafe {

@@ -23,8 +23,9 @@ use ppm_core::usage::{Container, Figures, Spent, Usage};
 use tokio::sync::mpsc;
 
 use crate::census::{Census, Stat, pids};
+use crate::children::Children;
 use crate::driver::Wake;
-use crate::expenses::Expenses;
+use crate::groups::{Groups, Meter, Names};
 use crate::{cgroup, clock};
 
 /// The thread needs little more than two lines of /proc.
@@ -58,6 +59,13 @@ pub struct Sample {
     pub ledger: Ledger,
 }
 
+/// What counts for a service besides its processes.
+#[derive(Debug)]
+struct Account {
+    spent: Spent,
+    meter: Option<Meter>,
+}
+
 /// Takes samples, one after the other.
 #[derive(Debug)]
 pub struct Sampler {
@@ -74,29 +82,34 @@ impl Sampler {
     }
 
     /// Reads in the background, as soon as it is its turn. There are as many questions as calls at most.
-    pub fn add(&mut self, question: Question, expenses: &Expenses) {
+    pub fn add(&mut self, question: Question, children: &Children) {
         self.waiting.push_back(question);
-        self.begin_next(expenses);
+        self.begin_next(children);
     }
 
     /// The reading has ended that was under way.
-    pub fn ended(&mut self, ledger: Ledger, expenses: &Expenses) {
+    pub fn ended(&mut self, ledger: Ledger, children: &Children) {
         self.ledger = Some(ledger);
-        self.begin_next(expenses);
+        self.begin_next(children);
     }
 
     /// What the dead have used is taken down before the living are read: who dies meanwhile may be missing from this
     /// sample, and is in no sample twice.
-    fn begin_next(&mut self, expenses: &Expenses) {
+    fn begin_next(&mut self, children: &Children) {
         let Some(mut ledger) = self.ledger.take() else { return };
         let Some(question) = self.waiting.pop_front() else {
             self.ledger = Some(ledger);
             return;
         };
-        let spent: BTreeMap<ServiceId, Spent> = question.whose.iter().flatten().map(|id| (*id, expenses.of(*id))).gather();
+        let account = |id: ServiceId| Account {
+            spent: children.expenses.of(id),
+            meter: children.groups.as_ref().and_then(|groups| groups.meter(id)),
+        };
+        let accounts: BTreeMap<ServiceId, Account> = question.whose.iter().flatten().map(|id| (*id, account(*id))).gather();
+        let names = children.groups.as_ref().map(Groups::names);
         let (sample, inbox, without_thread) = (question.sample, self.inbox.clone(), self.inbox.clone());
         let work = move || {
-            let (usages, escaped) = read(&question, &spent, &mut ledger);
+            let (usages, escaped) = read(&question, &accounts, names, &mut ledger);
             let is_own = question.whose.contains(&None);
             let container = is_own.then(cgroup::container);
             let _ = inbox.blocking_send(Wake::Sampled(Box::new(Sample { sample, usages, container, escaped, ledger })));
@@ -118,8 +131,13 @@ fn me() -> Pid {
 }
 
 /// One pass over all processes, and a closer look at those that are asked for.
-fn read(question: &Question, spent: &BTreeMap<ServiceId, Spent>, ledger: &mut Ledger) -> (Vec<(Whose, Usage)>, Vec<Escaped>) {
-    let Some(mut census) = Census::new() else { return (Vec::new(), Vec::new()) };
+fn read(
+    question: &Question,
+    accounts: &BTreeMap<ServiceId, Account>,
+    names: Option<Names>,
+    ledger: &mut Ledger,
+) -> (Vec<(Whose, Usage)>, Vec<Escaped>) {
+    let Some(mut census) = Census::new(names) else { return (Vec::new(), Vec::new()) };
     let system = System::read();
     // In the order of their numbers, which is that of their births as a rule: whoever ends between the reading of its
     // parent and its own is missed this time, and not counted twice.
@@ -128,7 +146,7 @@ fn read(question: &Question, spent: &BTreeMap<ServiceId, Spent>, ledger: &mut Le
     let owners = ledger.owners(&question.running, &facts, &mut |pid| Some(census.mark(pid)?.service));
     let mut members: BTreeMap<ServiceId, Vec<&Seen>> = BTreeMap::new();
     for (seen, owner) in seen.iter().zip(owners) {
-        if let Some(id) = owner.filter(|id| spent.contains_key(id)) {
+        if let Some(id) = owner.filter(|id| accounts.contains_key(id)) {
             members.entry(id).or_default().push(seen);
         }
     }
@@ -140,7 +158,8 @@ fn read(question: &Question, spent: &BTreeMap<ServiceId, Spent>, ledger: &mut Le
             // Read at the same place of each pass: what the pass takes does not show in rates.
             let at = members.iter().find(|seen| seen.fact.pid == leader)?.at;
             let figures: Vec<Figures> = members.iter().filter_map(|seen| closer(seen, question.detail)).collect();
-            Some(Usage::sum(at, spent.get(id).copied().unwrap_or_default(), &figures))
+            let Account { spent, meter } = accounts.get(id)?;
+            Some(Usage::sum(at, *spent, &figures).metered(meter.as_ref().and_then(Meter::read)))
         }
     };
     let usages = question.whose.iter().filter_map(|whose| Some((*whose, usage(whose)?))).collect();
@@ -270,7 +289,7 @@ mod tests {
 
     fn usages(detail: Detail) -> Vec<(Whose, Usage)> {
         let question = Question { sample: 1, whose: vec![None], running: Vec::new(), detail };
-        read(&question, &BTreeMap::new(), &mut new_ledger()).0
+        read(&question, &BTreeMap::new(), None, &mut new_ledger()).0
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use ppm_core::event::{Action, Cause, ClientId, Event, From, Launch, NoStart, Own, Pid, Question, ServiceId, Shell, Stdin, Tree};
@@ -116,7 +116,7 @@ impl Hands {
     }
 
     fn end_runs(&mut self) {
-        for run in std::mem::take(&mut self.children.over) {
+        for run in self.children.take_over() {
             self.logs.ended(run);
             self.notifier.ended(run);
         }
@@ -144,7 +144,7 @@ impl Hands {
     pub fn sampled(&mut self, sample: Sample) -> Event {
         let Sample { sample, usages, container, escaped, ledger } = sample;
         self.children.expenses.watch_out_for(escaped);
-        self.sampler.ended(ledger, &self.children.expenses);
+        self.sampler.ended(ledger, &self.children);
         Event::Sampled { sample, usages, container }
     }
 
@@ -162,9 +162,14 @@ impl Hands {
         };
         let socket = launch.voice.socket.then(|| self.notifier.address()).transpose();
         let socket = socket.map_err(|error| format!("notify: {}", in_words(&error)))?;
-        let Started { pid, captured, line } = self.spawner.spawn(launch, cause, socket, given)?;
+        let group = self.children.groups.as_ref().and_then(|groups| groups.make(&launch.name, tree.part));
+        let birthplace = group.as_ref().map(|(_, open)| open.as_fd());
+        let Started { pid, is_grouped, captured, line } = self.spawner.spawn(launch, cause, socket, given, birthplace)?;
         self.outcomes.extend(self.children.started(tree, pid));
         self.end_runs();
+        if let Some((group, _)) = group {
+            self.children.born(tree, pid, is_grouped.then_some(group));
+        }
         if let Some((sinks, read)) = captured {
             let awaited = launch.awaits.clone().map(|pattern| self.notifier.await_line(tree.id, pattern));
             self.logs.started(tree, pid, sinks, read, awaited);
@@ -313,7 +318,7 @@ impl Shell for Hands {
             Action::Probe { id, attempt, question } => self.probe(id, attempt, question),
             Action::StopProbe { id, attempt } => self.stop_probe(id, attempt),
             Action::Sample { sample, whose, running, detail } => {
-                self.sampler.add(sampler::Question { sample, whose, running, detail }, &self.children.expenses);
+                self.sampler.add(sampler::Question { sample, whose, running, detail }, &self.children);
             }
             Action::Remember { service, planned } => self.memory.remember(service, planned),
             Action::ReadConfig { read, text } => {

@@ -5,6 +5,9 @@
 //! stack of its own with all signals blocked, calls nothing but system calls, and allocates nothing: everything
 //! it needs was prepared before. The daemon stands still meanwhile, from the clone to the exec.
 //!
+//! A child that is born into a control group shares nothing either, since that takes clone3(2), whose child would need a
+//! stack that no library sets up for it.
+//!
 //! A child that becomes another user shares nothing: processes of that user may signal it as soon as it is theirs, and
 //! one that was stopped just then would hold the daemon for ever. It is waited for with patience, not with trust.
 //!
@@ -14,7 +17,7 @@
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::fs;
 use std::io::{self, PipeReader, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -142,6 +145,8 @@ struct Failed {
 pub struct Started {
     /// Its main process.
     pub pid: Pid,
+    /// Whether it was born into the group that was given.
+    pub is_grouped: bool,
     /// Where its output is to go, and where it can be read.
     pub captured: Option<(Sinks, [OwnedFd; 2])>,
     /// Where it says in a line that it is ready, if it was given a descriptor for that.
@@ -195,26 +200,41 @@ impl Spawner {
     }
 
     /// Starts the program as leader of its own session; the error is for people: stage and cause. What a client has sent
-    /// along is `given`, for [`Stdin::Given`]; `socket` is where it can say how it is.
-    pub fn spawn(&mut self, launch: &Launch, cause: Cause, socket: Option<&str>, given: Option<&[OwnedFd; 3]>) -> Result<Started, NoStart> {
+    /// along is `given`, for [`Stdin::Given`]; `socket` is where it can say how it is, and `group` the control group that it
+    /// is born into, if that is possible.
+    pub fn spawn(
+        &mut self,
+        launch: &Launch,
+        cause: Cause,
+        socket: Option<&str>,
+        given: Option<&[OwnedFd; 3]>,
+        group: Option<BorrowedFd<'_>>,
+    ) -> Result<Started, NoStart> {
         let streams = match (launch.stdin, given) {
             (Stdin::Given { terminal, .. }, Some(streams)) => Streams::Given { streams, terminal },
             (Stdin::Null | Stdin::Inherited | Stdin::Given { .. }, _) => Streams::Own,
         };
-        self.start(launch, &cause.to_string(), socket, streams)
+        self.start(launch, &cause.to_string(), socket, streams, group)
     }
 
     /// Starts a program in the surroundings of a service, with these as its standard input, output and error.
     pub fn spawn_guest(&mut self, launch: &Launch, streams: &[OwnedFd; 3], terminal: bool) -> Result<Pid, NoStart> {
-        self.start(launch, GUEST, None, Streams::Given { streams, terminal }).map(|started| started.pid)
+        self.start(launch, GUEST, None, Streams::Given { streams, terminal }, None).map(|started| started.pid)
     }
 
     /// Starts a program that looks after a service, in the same way; it writes there.
     pub fn spawn_beside(&mut self, launch: &Launch, cause: Cause, output: &OwnedFd) -> Result<Pid, NoStart> {
-        self.start(launch, &cause.to_string(), None, Streams::Output(output)).map(|started| started.pid)
+        self.start(launch, &cause.to_string(), None, Streams::Output(output), None).map(|started| started.pid)
     }
 
-    fn start(&mut self, launch: &Launch, reason: &str, socket: Option<&str>, streams: Streams<'_>) -> Result<Started, NoStart> {
+    fn start(
+        &mut self,
+        launch: &Launch,
+        reason: &str,
+        socket: Option<&str>,
+        streams: Streams<'_>,
+        group: Option<BorrowedFd<'_>>,
+    ) -> Result<Started, NoStart> {
         let start = self.prepare(launch, reason, socket)?;
         let command = &launch.command;
         let programs = start.programs();
@@ -266,10 +286,24 @@ impl Spawner {
             report: None,
             failed: None,
         };
-        let start_child = if order.ids.is_some() { fork_and_wait } else { vfork };
-        let pid = start_child(&mut self.stack, &mut order).map_err(|error| format!("fork: {}", in_words(&error)))?;
+        let grouped = group.and_then(|group| {
+            let born = fork_and_wait(&mut order, |order| clone_into(group, order));
+            born.inspect_err(|error| tracing::debug!("{}: without a control group: {}", launch.name, in_words(error))).ok()
+        });
+        let stack = &mut self.stack;
+        let pid = match grouped {
+            Some(pid) => Ok(pid),
+            None if order.ids.is_some() => fork_and_wait(&mut order, |order| clone(stack, order, 0)),
+            None => clone(stack, &mut order, libc::CLONE_VM | libc::CLONE_VFORK),
+        };
+        let pid = pid.map_err(|error| format!("fork: {}", in_words(&error)))?;
         match order.failed {
-            None => Ok(Started { pid: Pid(pid), captured: sinks.zip(pipes.map(|pipes| pipes.read)), line: line.map(|(read, _, _)| read) }),
+            None => Ok(Started {
+                pid: Pid(pid),
+                is_grouped: grouped.is_some(),
+                captured: sinks.zip(pipes.map(|pipes| pipes.read)),
+                line: line.map(|(read, _, _)| read),
+            }),
             Some(Failed { stage, errno }) => {
                 reap::discard(pid);
                 let is_missing = (stage, errno) == (Stage::Exec, libc::ENOENT);
@@ -468,21 +502,18 @@ impl Start<'_> {
     }
 }
 
-/// Starts a child that shares the daemon's memory; returns when it has executed its program or ended.
-fn vfork(stack: &mut [u128], order: &mut Order<'_>) -> io::Result<libc::pid_t> {
-    clone(stack, order, libc::CLONE_VM | libc::CLONE_VFORK)
-}
-
 /// Starts a child with a copy of the daemon's memory; returns when it has executed its program or ended, or when it
 /// is late with both. Then it is on its own, and if it fails after that, its exit code tells so.
-fn fork_and_wait(stack: &mut [u128], order: &mut Order<'_>) -> io::Result<libc::pid_t> {
+fn fork_and_wait(order: &mut Order<'_>, fork: impl FnOnce(&mut Order<'_>) -> io::Result<libc::pid_t>) -> io::Result<libc::pid_t> {
     let (told, report) = io::pipe()?;
     let mut report = OwnedFd::from(report);
     if order.line.is_some_and(|(_, number)| number == report.as_raw_fd()) {
         report = report.try_clone()?; // under another number: that one is taken in the child
     }
     order.report = Some(report.as_raw_fd());
-    let pid = clone(stack, order, 0)?;
+    let forked = fork(order);
+    order.report = None;
+    let pid = forked?;
     drop(report); // from now on the child's alone, and closed by its exec or end
     for _ in 0..WAITS {
         match poll(&mut [PollFd::new(told.as_fd(), PollFlags::POLLIN)], PollTimeout::from(WAIT_MS)) {
@@ -519,6 +550,48 @@ fn clone(stack: &mut [u128], order: &mut Order<'_>, flags: c_int) -> io::Result<
     let error = io::Error::last_os_error();
     set_mask(&before, None);
     if pid < 0 { Err(error) } else { Ok(pid) }
+}
+
+/// What clone3(2) is told: struct clone_args of Linux 5.7.
+#[derive(Default)]
+#[repr(C)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// CLONE_INTO_CGROUP, a flag that does not fit into clone(2).
+const INTO_GROUP: u64 = 1 << 33;
+
+/// Starts a child with a copy of the daemon's memory in a control group, so that it never is in another.
+fn clone_into(group: BorrowedFd<'_>, order: &mut Order<'_>) -> io::Result<libc::pid_t> {
+    let number = |number: c_int| u64::try_from(number).unwrap_or_default();
+    let args =
+        CloneArgs { flags: INTO_GROUP, exit_signal: number(libc::SIGCHLD), cgroup: number(group.as_raw_fd()), ..CloneArgs::default() };
+    let mut before = ALL_SIGNALS;
+    set_mask(&ALL_SIGNALS, Some(&mut before));
+    // SAFETY: clone3(2) reads the struct that it is given the size of. The child goes on here, with copies of all memory, also of
+    // this stack, and with all signals blocked; it calls what is async-signal-safe and never returns.
+    let pid = unsafe {
+        let pid = libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>());
+        if pid == 0 {
+            child(ptr::from_mut(order).cast());
+            libc::_exit(127);
+        }
+        pid
+    };
+    let error = io::Error::last_os_error();
+    set_mask(&before, None);
+    libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0).ok_or(error)
 }
 
 /// A signal mask as the kernel counts: bit n - 1 for signal n. The library's own signals 32 and 33 are included.
@@ -869,7 +942,7 @@ mod tests {
         };
         let mut spawner = Spawner::new(std::iter::empty(), None, Terminal::None).unwrap();
         prctl::set_dumpable(true).unwrap();
-        let Pid(pid) = spawner.spawn(&launch, Cause::Request, None, None).unwrap().pid;
+        let Pid(pid) = spawner.spawn(&launch, Cause::Request, None, None, None).unwrap().pid;
         assert_eq!(prctl::get_dumpable(), Ok(true));
         nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
     }

@@ -10,6 +10,7 @@ mod client;
 mod command_line;
 mod essential;
 mod exec;
+mod groups;
 mod harness;
 mod hooks;
 mod hostile;
