@@ -103,6 +103,36 @@ fn who_left_the_session_stays_counted_while_it_lives_and_afterwards() {
     assert!(fresh + CUT >= burnt, "{fresh}, {burnt} by the stray");
 }
 
+/// Lets a process of its own have the number of a dead one of another service; the next number may be chosen in a namespace of
+/// its own (proc_sys_kernel(5)), where somebody else may take it first.
+const HEIR: &str = "\
+    number=$(cat escaped); kill -9 $number; while [ -e /proc/$number ]; do sleep 0.02; done
+    until [ \"$(cat heir 2>/dev/null)\" = $number ]; do
+        [ -z \"$heir\" ] || kill -9 $heir
+        echo $((number - 1)) > /proc/sys/kernel/ns_last_pid
+        setsid sh -c 'echo $$ > heir; exec sleep 1000' & heir=$!
+        until [ -s heir ]; do sleep 0.02; done
+        [ \"$(cat heir)\" = $number ] || { rm heir; wait $heir; }
+    done
+    echo > inherited; wait";
+
+#[test]
+fn r19_a_number_that_is_given_out_again_is_counted_for_whoever_has_it_now() {
+    let Some(setup) = Setup::as_process_one() else { return };
+    let daemon = setup.start();
+    daemon.add("svc", "(env -i PATH=\"$PATH\" setsid sh -c 'echo $$ > escaped; exec sleep 1000' & wait) & exec sleep 1000");
+    daemon.lines_in("escaped");
+    assert_eq!(number(&usage(&daemon, "svc"), "processes"), 3);
+    daemon.add("other", HEIR);
+    daemon.lines_in("inherited");
+    assert_eq!(daemon.lines_in("heir"), daemon.lines_in("escaped"));
+    until("the parent of the dead one has ended", || (number(&usage(&daemon, "svc"), "processes") == 1).then_some(()));
+    let row = usage(&daemon, "other");
+    assert_eq!(number(&row, "processes"), 2, "{row}");
+    daemon.tell("svc", "stop");
+    assert_eq!(number(&usage(&daemon, "other"), "processes"), 2, "nor is it stopped with the one before");
+}
+
 #[test]
 fn every_process_of_a_service_is_counted_and_none_of_another() {
     let daemon = Daemon::start();
