@@ -157,7 +157,10 @@ impl Source {
 /// # Errors
 /// It cannot be read, it is none of this dialect, or what it says cannot be a configuration.
 pub fn import(from: Option<Dialect>, file: &Path) -> Result<Imported, Failure> {
-    let source = if file == Path::new(STDIN.0) { read_stdin() } else { read(file, &file.display().to_string()) }?;
+    convert(from, if file == Path::new(STDIN.0) { read_stdin() } else { read(file, &file.display().to_string()) }?)
+}
+
+fn convert(from: Option<Dialect>, source: Source) -> Result<Imported, Failure> {
     let dialect = from.or_else(|| Dialect::of(&source)).ok_or_else(|| unknown(&source))?;
     let mut draft = make(dialect, &source)?;
     if source.is_base.get() {
@@ -293,6 +296,78 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(Dialect::of_name(Path::new(name)), dialect, "{name}");
+        }
+    }
+
+    fn source(text: String) -> Source {
+        Source { name: "x".into(), text, folder: "/srv/app".into(), path: None, is_base: Cell::new(false) }
+    }
+
+    #[test]
+    fn whatever_is_lost_or_doubled_in_a_file_the_outcome_is_right_or_told() {
+        let files = [
+            (Dialect::Supervisord, include_str!("../tests/import/supervisord/web.conf")),
+            (Dialect::Pm2, include_str!("../tests/import/pm2/ecosystem.config.json")),
+            (Dialect::Pm2, include_str!("../tests/import/pm2/processes.yml")),
+            (Dialect::Procfile, include_str!("../tests/import/procfile/Procfile")),
+            (Dialect::Crontab, include_str!("../tests/import/crontab/crontab")),
+            (Dialect::Crontab, include_str!("../tests/import/crontab/user.txt")),
+            (Dialect::ProcessCompose, include_str!("../tests/import/process-compose/process-compose.yaml")),
+        ];
+        let mut state: u32 = 1;
+        let mut below = |limit: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % limit.max(1)
+        };
+        let (mut right, mut wrong) = (0, 0);
+        for (dialect, text) in files {
+            for _ in 0..150 {
+                let mut letters: Vec<char> = text.chars().collect();
+                for _ in 0..=below(3) {
+                    let (begin, length) = (below(letters.len()), below(12));
+                    let end = (begin + length).min(letters.len());
+                    let part: Vec<char> = letters[begin..end].to_vec();
+                    match below(3) {
+                        0 => drop(letters.drain(begin..end)),
+                        1 => drop(letters.splice(begin..begin, part)),
+                        _ => drop(letters.splice(begin..end, "%$\"'{[:\n\t é\u{2028}".chars().cycle().skip(begin).take(length))),
+                    }
+                }
+                match convert(Some(dialect), source(letters.iter().collect())) {
+                    Ok(imported) => {
+                        config::parse(&imported.text, "x").unwrap_or_else(|problems| panic!("{problems}"));
+                        right += 1;
+                    }
+                    Err(failure) => {
+                        assert!(!failure.hints.is_empty() || failure.excerpt.contains(" --> "), "{failure:?}");
+                        wrong += 1;
+                    }
+                }
+            }
+        }
+        assert!(right > 300 && wrong > 100, "{right} right, {wrong} wrong");
+    }
+
+    #[test]
+    fn more_services_than_there_may_be_are_told_and_soon() {
+        let many = |line: &str| source(line.repeat(MAX_FILE / line.len() - 1));
+        for (dialect, text) in [
+            (Dialect::Procfile, many("a: b\n")),
+            (Dialect::Crontab, many("A=1\n* * * * * a\n")),
+            (
+                Dialect::Supervisord,
+                source((0..60_000).map(|number| format!("[program:{number}]\ncommand=a\npriority={number}\n")).collect()),
+            ),
+            (
+                Dialect::ProcessCompose,
+                source(format!(
+                    "processes:\n{}",
+                    (0..30_000).map(|number| format!("  p{number}: {{command: a, depends_on: [p0]}}\n")).collect::<String>()
+                )),
+            ),
+        ] {
+            let failure = convert(Some(dialect), text).unwrap_err();
+            assert!(failure.excerpt.contains("too many") || failure.message.contains("too large"), "{failure:?}");
         }
     }
 

@@ -4,9 +4,11 @@
 //! else that there is a `root` where no command is called so.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ppm_core::schedule::Schedule;
+use ppm_core::spec::MAX_SERVICES;
 use ppm_core::zone;
 
 use super::draft::{Draft, Place, Service, Value, literal, shown, variable};
@@ -14,6 +16,9 @@ use super::{Failure, Source, command};
 
 /// The shell of who names none.
 const SHELL: &str = "/bin/sh";
+
+/// How many variables may be set: each line keeps those above it.
+const MAX_VARIABLES: usize = 100;
 
 /// Ends a text that is given to a command as its input.
 const END: &str = "END_OF_INPUT";
@@ -70,7 +75,7 @@ struct Entry<'a> {
     /// Where the rest of the line begins, in bytes.
     rest: &'a str,
     /// What was set above it.
-    set: Settings,
+    set: Rc<Settings>,
 }
 
 /// What lines like `NAME = value` have set so far.
@@ -86,7 +91,7 @@ struct Settings {
 pub fn read(source: &Source) -> Result<Draft, Failure> {
     let mut draft = Draft::default();
     let mut entries = Vec::new();
-    let mut set = Settings::default();
+    let mut set = Rc::new(Settings::default());
     let mut has_user_column = source.path.as_deref().is_some_and(is_of_system);
     for (number, line) in (1..).zip(source.text.lines()) {
         let place = source.place(number);
@@ -94,8 +99,8 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
         if let Some(comment) = text.strip_prefix('#') {
             has_user_column |= names_user(comment);
         } else if let Some((name, value)) = assignment(text) {
-            setting(&name, value, &place, &mut set, source, &mut draft)?;
-        } else if !text.trim_end().is_empty() {
+            setting(&name, value, &place, Rc::make_mut(&mut set), source, &mut draft)?;
+        } else if !text.trim_end().is_empty() && entries.len() <= MAX_SERVICES {
             entries.push(entry(line, place, &set, source)?);
         }
     }
@@ -163,6 +168,15 @@ fn setting(name: &str, value: &str, place: &Place, set: &mut Settings, source: &
         "CRON_WITHIN" | "START_HOURS_RANGE" => draft.remark(place, format!("{name}: no equivalent")),
         _ => {
             set.variables.retain(|(own, _)| own != name);
+            if set.variables.len() >= MAX_VARIABLES {
+                let hint = "put them into a file, and name that in `env_file`";
+                return Err(source.wrong(
+                    (place.line, 1),
+                    name.chars().count(),
+                    format!("more than {MAX_VARIABLES} variables are set"),
+                    hint,
+                ));
+            }
             set.variables.push((name.to_owned(), value.to_owned()));
         }
     }
@@ -170,7 +184,7 @@ fn setting(name: &str, value: &str, place: &Place, set: &mut Settings, source: &
 }
 
 /// Takes a line apart into its time and the rest.
-fn entry<'a>(line: &'a str, place: Place, set: &Settings, source: &Source) -> Result<Entry<'a>, Failure> {
+fn entry<'a>(line: &'a str, place: Place, set: &Rc<Settings>, source: &Source) -> Result<Entry<'a>, Failure> {
     let begin = line.len() - line.trim_start().len();
     let text = line[begin..].trim_end();
     // cronie and SUSE: do not log it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ppm_core::config::{double_quoted, quoted, write_duration};
 use ppm_core::names::{self, MAX_NAME};
+use ppm_core::spec::MAX_SERVICES;
 use serde::Serialize;
 
 use crate::show::text::clean;
@@ -100,6 +101,8 @@ pub struct Service {
     /// What its author says of it.
     pub description: Option<String>,
     keys: BTreeMap<&'static str, Value>,
+    /// The entries of its maps that are there.
+    parts: BTreeSet<(&'static str, String)>,
     remarks: Vec<Remark>,
 }
 
@@ -107,8 +110,14 @@ pub struct Service {
 #[derive(Debug, Default)]
 pub struct Draft {
     keys: BTreeMap<&'static str, Value>,
+    variables: BTreeMap<String, Value>,
     remarks: Vec<Remark>,
+    /// What is not to be remarked again.
+    told: BTreeSet<String>,
     services: Vec<Service>,
+    names: BTreeSet<String>,
+    /// How often a name was wanted that was not free.
+    again: BTreeMap<String, usize>,
 }
 
 impl Place {
@@ -144,7 +153,8 @@ impl Value {
 
 impl Service {
     pub fn new(name: &str, place: &Place) -> Service {
-        Service { name: name.to_owned(), place: place.clone(), description: None, keys: BTreeMap::new(), remarks: Vec::new() }
+        let (keys, parts, remarks) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+        Service { name: name.to_owned(), place: place.clone(), description: None, keys, parts, remarks }
     }
 
     /// Says `key` of it, or `key.part`; what was said before of the same is forgotten.
@@ -163,7 +173,9 @@ impl Service {
             *map = Value::Map(Vec::new());
         }
         if let Value::Map(entries) = map {
-            entries.retain(|(own, _)| own != part);
+            if !self.parts.insert((key, part.to_owned())) {
+                entries.retain(|(own, _)| own != part);
+            }
             entries.push((part.to_owned(), value));
         }
     }
@@ -194,10 +206,7 @@ impl Draft {
 
     /// Says a variable for all services.
     pub fn variable(&mut self, name: &str, value: Value) {
-        if let Value::Map(entries) = self.keys.entry("env").or_insert_with(|| Value::Map(Vec::new())) {
-            entries.retain(|(own, _)| own != name);
-            entries.push((name.to_owned(), value));
-        }
+        self.variables.insert(name.to_owned(), value);
     }
 
     /// Remarks that something did not map: at the top, with the line.
@@ -207,27 +216,36 @@ impl Draft {
 
     /// The same, if it has not been said of an earlier line.
     pub fn remark_once(&mut self, place: &Place, message: impl AsRef<str>) {
-        if !self.remarks.iter().any(|remark| remark.message == message.as_ref()) {
+        if self.told.insert(message.as_ref().to_owned()) {
             self.remark(place, message);
         }
     }
 
     /// A name that is allowed and free, as near as possible to this one.
-    pub fn free_name(&self, wanted: &str) -> String {
-        let wanted = allowed(wanted);
-        let taken: BTreeSet<&str> = self.services.iter().map(|service| service.name.as_str()).collect();
-        let mut others = (2..).map(|number: u32| format!("{wanted}-{number}"));
-        let other = if taken.contains(wanted.as_str()) { others.find(|name| !taken.contains(name.as_str())) } else { None };
-        other.unwrap_or(wanted)
+    pub fn free_name(&mut self, wanted: &str) -> String {
+        let mut name = allowed(wanted);
+        if self.names.contains(&name) {
+            let wanted = name.clone();
+            let number = self.again.entry(wanted.clone()).or_insert(1);
+            while self.names.contains(&name) {
+                *number += 1;
+                name = format!("{wanted}-{number}");
+            }
+        }
+        name
     }
 
-    /// Takes a service in; where its name cannot stay, that is told.
+    /// Takes a service in; where its name cannot stay, that is told. One more than there may be is enough.
     pub fn push(&mut self, mut service: Service) {
+        if self.services.len() > MAX_SERVICES {
+            return;
+        }
         let name = self.free_name(&service.name);
         if name != service.name {
             let message = format!("the name `{}` became `{name}`", service.name);
             service.remarks.insert(0, service.place.remark(&message));
         }
+        self.names.insert(name.clone());
         service.name = name;
         self.services.push(service);
     }
@@ -265,17 +283,22 @@ impl Draft {
             out.push_str(&format!("# {remark}\n"));
         }
         out.push('\n');
+        let mut keys = self.keys.clone();
+        if !self.variables.is_empty() {
+            keys.insert("env", Value::Map(self.variables.clone().into_iter().collect()));
+        }
         for key in TOP {
-            if let Some(value) = self.keys.get(key) {
+            if let Some(value) = keys.get(key) {
                 entry(&mut out, "", key, value);
             }
         }
-        if !self.keys.is_empty() {
+        if !keys.is_empty() {
             out.push('\n');
         }
         out.push_str(if self.services.is_empty() { "services: []\n" } else { "services:\n" });
+        let is_airy = self.services.iter().any(|service| service.keys.len() + service.remarks.len() > 2);
         for (number, service) in self.services.iter().enumerate() {
-            if number > 0 && self.services.iter().any(|service| service.keys.len() + service.remarks.len() > 2) {
+            if number > 0 && is_airy {
                 out.push('\n');
             }
             service.render(&mut out);

@@ -3,12 +3,13 @@
 //! Its commands are run by a shell, and `${NAME}` is put in everywhere before: in commands the shell does that here, in values
 //! our own references do.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ppm_protocol::Signal;
 
 use super::draft::{Draft, Place, Service, Value, shown, variable};
-use super::tree::{self, Key, Node, Tree};
+use super::tree::{self, Node, Tree};
 use super::{Failure, Source, command, wrong};
 
 /// The shell of a file that names none.
@@ -80,11 +81,13 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
         ));
     }
     let processes = processes.and_then(Node::entries).unwrap_or_default();
+    let is_some = |node: &Node| node.get("command").is_some() || node.get("entrypoint").is_some();
+    let names: BTreeSet<&str> = processes.iter().filter(|(_, node)| is_some(node)).map(|(key, _)| key.text.as_str()).collect();
     let mut slowest: Option<(Duration, Place)> = None;
     for (key, node) in processes {
         let place = source.place(key.line);
         let service = Service::new(&key.text, &place);
-        let mut process = Process { node, source, service, shell: &shell, processes, grace: None };
+        let mut process = Process { node, source, service, shell: &shell, names: &names, grace: None };
         if !process.read() {
             draft.remark(&place, format!("{}: it has no command and was left out", key.text));
             continue;
@@ -108,7 +111,8 @@ struct Process<'a> {
     source: &'a Source,
     service: Service,
     shell: &'a str,
-    processes: &'a [(Key, Node)],
+    /// The processes that become services.
+    names: &'a BTreeSet<&'a str>,
     /// How long it may take to stop, where that is written.
     grace: Option<(Duration, Place)>,
 }
@@ -260,11 +264,7 @@ impl Process<'_> {
         };
         for (name, line, condition) in named {
             let place = self.source.place(line);
-            let there = self
-                .processes
-                .iter()
-                .any(|(key, process)| key.text == name && (process.get("command").is_some() || process.get("entrypoint").is_some()));
-            if !there {
+            if !self.names.contains(name) {
                 self.service.remark(&place, format!("depends_on: there is no process {}; it was left out", shown(name)));
                 continue;
             }

@@ -63,7 +63,7 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
         }
     }
     let mut slowest: Option<(Duration, Place)> = None;
-    let mut priorities: Vec<(i64, String, Setting)> = Vec::new();
+    let mut priorities: BTreeMap<String, (i64, Place)> = BTreeMap::new();
     for section in &sections {
         if let Some(("program", name)) = section.name.split_once(':') {
             let name = name.trim();
@@ -76,17 +76,17 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
             if let Some(groups) = groups.get(name) {
                 program.service.set("groups", Value::texts(groups.iter().cloned()));
             }
-            if let Some(option) = section.get("priority")
-                && let Ok(number) = option.value.parse()
-            {
-                priorities.push((number, name.to_owned(), option.clone()));
-            }
             if let Some((grace, place)) = program.grace
                 && slowest.as_ref().is_none_or(|(most, _)| grace > *most)
             {
                 slowest = Some((grace, place));
             }
             draft.push(program.service);
+            if let Some(option) = section.get("priority")
+                && let (Ok(number), Some(service)) = (option.value.parse(), draft.services().last())
+            {
+                priorities.insert(service.name.clone(), (number, option.place.clone()));
+            }
         }
     }
     tell_order(&priorities, &mut draft);
@@ -97,19 +97,21 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
 }
 
 /// supervisord starts by numbers, we by needs: so it is told what began before.
-fn tell_order(priorities: &[(i64, String, Setting)], draft: &mut Draft) {
-    for (number, name, option) in priorities {
-        let earlier: Vec<&str> = priorities.iter().filter(|(other, _, _)| other < number).map(|(_, name, _)| name.as_str()).collect();
+fn tell_order(priorities: &BTreeMap<String, (i64, Place)>, draft: &mut Draft) {
+    const NAMED: usize = 4;
+    for service in draft.services_mut() {
+        let Some((number, place)) = priorities.get(&service.name) else { continue };
+        let earlier = priorities.iter().filter(|(_, (other, _))| other < number).map(|(name, _)| name.as_str());
+        let earlier: Vec<&str> = earlier.take(NAMED + 1).collect();
         let message = match earlier.as_slice() {
             [] => format!("priority={number}: there is no order by numbers; `depends_on` of others says that they need it"),
+            names if names.len() > NAMED => format!("priority={number}: there is no order by numbers; `depends_on` says what it needs"),
             names => format!(
                 "priority={number}: there is no order by numbers; if it needs what came before: `depends_on: [{}]`",
                 names.join(", ")
             ),
         };
-        if let Some(service) = draft.services_mut().iter_mut().find(|service| service.name == *name) {
-            service.remark(&option.place, message);
-        }
+        service.remark(place, message);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Reads as Python's configparser does with supervisord's settings: comments begin with `;` or `#`, in a line behind a blank;
 //! a line that is indented further goes on with the value above; equal sections are one, and the last of equal options counts.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ppm_core::names::glob_matches;
@@ -23,6 +24,8 @@ pub struct Section {
     pub name: String,
     pub place: Place,
     pub options: Vec<Setting>,
+    /// Where in these a key is.
+    known: BTreeMap<String, usize>,
 }
 
 /// An option of a section.
@@ -37,19 +40,32 @@ pub struct Setting {
 impl Section {
     /// The option of this name.
     pub fn get(&self, key: &str) -> Option<&Setting> {
-        self.options.iter().find(|option| option.key == key)
+        self.known.get(key).and_then(|at| self.options.get(*at))
+    }
+
+    /// Says an option; what was said before of the same is forgotten.
+    fn set(&mut self, option: Setting) {
+        match self.known.get(&option.key).and_then(|at| self.options.get_mut(*at)) {
+            Some(known) => *known = option,
+            None => {
+                self.known.insert(option.key.clone(), self.options.len());
+                self.options.push(option);
+            }
+        }
     }
 }
 
 /// All sections of the file and of what it includes, in their order.
 pub fn sections(source: &Source, draft: &mut Draft) -> Result<Vec<Section>, Failure> {
-    let mut reading = Reading { sections: Vec::new(), open: Vec::new(), files: 0 };
+    let mut reading = Reading { sections: Vec::new(), known: BTreeMap::new(), open: Vec::new(), files: 0 };
     reading.file(source, draft)?;
     Ok(reading.sections)
 }
 
 struct Reading {
     sections: Vec<Section>,
+    /// Where in these a name is.
+    known: BTreeMap<String, usize>,
     /// The files that are being read, each including the next.
     open: Vec<PathBuf>,
     files: usize,
@@ -60,13 +76,14 @@ impl Reading {
         self.open.push(source.path.as_ref().and_then(|path| path.canonicalize().ok()).unwrap_or_default());
         let mut includes = Vec::new();
         for section in lines(source)? {
-            match self.sections.iter_mut().find(|known| known.name == section.name) {
+            let known = self.known.get(&section.name).and_then(|at| self.sections.get_mut(*at));
+            match known {
                 _ if section.name == "include" => includes.extend(section.options),
-                Some(known) => {
-                    known.options.retain(|option| section.get(&option.key).is_none());
-                    known.options.extend(section.options);
+                Some(known) => section.options.into_iter().for_each(|option| known.set(option)),
+                None => {
+                    self.known.insert(section.name.clone(), self.sections.len());
+                    self.sections.push(section);
                 }
-                None => self.sections.push(section),
             }
         }
         for option in includes {
@@ -134,6 +151,7 @@ fn matching(pattern: &str) -> Vec<PathBuf> {
 /// The sections of one file.
 fn lines(source: &Source) -> Result<Vec<Section>, Failure> {
     let mut sections: Vec<Section> = Vec::new();
+    let mut last: Option<String> = None; // the option that a line could go on with
     let mut indent = usize::MAX; // nothing that a line could go on with
     for (number, whole) in (1..).zip(source.text.lines()) {
         let line = without_comment(whole);
@@ -144,7 +162,9 @@ fn lines(source: &Source) -> Result<Vec<Section>, Failure> {
         }
         let own = line.chars().take_while(|letter| letter.is_whitespace()).count();
         if own > indent
-            && let Some(option) = sections.last_mut().and_then(|section| section.options.last_mut())
+            && let Some(key) = &last
+            && let Some(section) = sections.last_mut()
+            && let Some(option) = section.known.get(key).and_then(|at| section.options.get_mut(*at))
         {
             option.value.push('\n');
             option.value.push_str(text);
@@ -154,7 +174,7 @@ fn lines(source: &Source) -> Result<Vec<Section>, Failure> {
         let place = source.place(number);
         let at = (number, own + 1);
         if let Some(name) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name.trim()) {
-            sections.push(Section { name: name.to_owned(), place, options: Vec::new() });
+            sections.push(Section { name: name.to_owned(), place, options: Vec::new(), known: BTreeMap::new() });
             continue;
         }
         let width = text.chars().count();
@@ -167,8 +187,8 @@ fn lines(source: &Source) -> Result<Vec<Section>, Failure> {
             return Err(source.wrong(at, width, "an option and its value are wanted", hint));
         };
         indent = own;
-        section.options.retain(|option| option.key != key);
-        section.options.push(Setting { key, value, place });
+        last = Some(key.clone());
+        section.set(Setting { key, value, place });
     }
     Ok(sections)
 }
