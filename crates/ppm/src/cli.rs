@@ -475,7 +475,8 @@ pub enum Alone {
         [
             "What is printed",
             "a configuration that is right; comments name the lines of the file that did",
-            "not map, or not exactly, and what to write instead",
+            "not map, or not exactly, and what to write instead; docs/migrating.md has",
+            "the words of each program and ours",
         ],
         [
             "Exit codes",

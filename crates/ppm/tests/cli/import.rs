@@ -179,3 +179,24 @@ fn variables_that_stand_beside_a_procfile_are_read_too() {
     fs::write(folder.path().join(".env"), "A=1\n").unwrap();
     ppm("import Procfile").current_dir(folder.path()).assert().code(0).stdout_eq("...\nenv_file: \".env\"\n...\n");
 }
+
+#[test]
+fn the_page_for_those_who_come_shows_what_is_printed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/migrating.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let mut written = page.split("<!-- import: ").next().unwrap().to_owned();
+    let parts: Vec<&str> = page.split("<!-- import: ").skip(1).collect();
+    assert_eq!(parts.len(), DIALECTS.len(), "there is one file of each");
+    for part in parts {
+        let (name, rest) = part.split_once(" -->\n```").unwrap();
+        let (input, _) = rest.split_once('\n').unwrap().1.split_once("```\n").unwrap();
+        let (before, rest) = part.split_once("```yaml\n").unwrap();
+        let (_, after) = rest.split_once("```\n").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(name), input).unwrap();
+        let output = ppm(&format!("import {name}")).current_dir(folder.path()).output().unwrap();
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{name}");
+        written.push_str(&format!("<!-- import: {before}```yaml\n{}```\n{after}", String::from_utf8(output.stdout).unwrap()));
+    }
+    snapbox::assert_data_eq!(written, Data::read_from(&path, None).raw());
+}
