@@ -129,6 +129,17 @@ impl Source {
         Place { file: self.name.clone(), line }
     }
 
+    /// Takes in the variables that stand beside it, where they do.
+    fn dotenv(&self, reader: &str, draft: &mut Draft) {
+        if self.path.is_some() && self.folder.join(".env").is_file() {
+            draft.set("env_file", draft::Value::Text(".env".to_owned()));
+            draft.remark(
+                &self.place(1),
+                format!("there is a `.env` beside it, which {reader} reads: `env_file` begins at the configuration's folder"),
+            );
+        }
+    }
+
     /// Something wrong with `width` letters of it.
     fn wrong(&self, at: (usize, usize), width: usize, message: impl Into<String>, hint: &str) -> Failure {
         wrong(Problems::at(&self.name, &self.text, at, width, message, Some(hint)))
@@ -138,6 +149,9 @@ impl Source {
     fn absolute(&self, path: &str) -> String {
         if path.starts_with(['/', '$']) {
             return path.to_owned();
+        }
+        if let Some(rest) = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return format!("${{HOME}}{rest}");
         }
         self.is_base.set(true);
         let mut whole = self.folder.clone();

@@ -122,11 +122,10 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
     Ok(draft)
 }
 
-/// Whether a comment draws the columns with one for the user.
+/// Whether a comment draws the columns, five of them for the time, with one for the user.
 fn names_user(comment: &str) -> bool {
-    let words: Vec<&str> = comment.split_whitespace().collect();
-    let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(word));
-    has(&["user", "user-name", "username"]) && has(&["command", "cmd"]) && words.len() <= 12
+    let words: Vec<&str> = comment.split_whitespace().take(7).collect();
+    matches!(words.as_slice(), [_, _, _, _, _, "user" | "user-name" | "username", "command" | "cmd"])
 }
 
 /// `NAME = value`, with quotes around either or not; a time never has a `=` so early.
@@ -344,6 +343,16 @@ mod tests {
             ("[ -x /usr/lib/php/sessionclean ] && if [ ! -d /run/systemd/system ]; then /usr/lib/php/sessionclean; fi", "sessionclean"),
         ] {
             assert_eq!(name_of(line), name, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_comment_that_draws_the_columns_tells_whether_users_are_named() {
+        for comment in [" m h dom mon dow user command", "*  *  *  *  * user-name command to be executed"] {
+            assert!(names_user(comment), "{comment}");
+        }
+        for comment in [" m h  dom mon dow   command", " run this command as the user", " every user command is logged by cron itself"] {
+            assert!(!names_user(comment), "{comment}");
         }
     }
 

@@ -284,6 +284,9 @@ impl App<'_> {
             }
             "out_file" | "out" | "output" | "out_log" => self.log(scalar(node)?)?,
             "error_file" | "error" | "err" | "err_file" | "err_log" => {
+                if node.scalar().map(str::to_owned) == self.text(&["out_file", "out", "output", "out_log"]) {
+                    return Ok(());
+                }
                 return Err("both streams go to one log; `ppm log --stderr` shows this one alone".to_owned());
             }
             "log" | "log_file" => {

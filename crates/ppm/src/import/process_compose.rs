@@ -28,6 +28,7 @@ const TEMPLATE: &str = "`{{...}}` is nothing to us: put the value in";
 pub fn read(source: &Source) -> Result<Draft, Failure> {
     let root = tree::read(&source.text, &source.name).map_err(wrong)?;
     let mut draft = Draft::default();
+    source.dotenv("process-compose", &mut draft);
     let mut shell = SHELL.to_owned();
     for (key, node) in root.entries().unwrap_or_default() {
         let place = source.place(key.line);

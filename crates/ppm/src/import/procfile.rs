@@ -12,10 +12,7 @@ const PORTS: (usize, usize) = (5000, 100);
 
 pub fn read(source: &Source) -> Result<Draft, Failure> {
     let mut draft = Draft::default();
-    if source.path.is_some() && source.folder.join(".env").is_file() {
-        draft.set("env_file", Value::Text(".env".to_owned()));
-        draft.remark(&source.place(1), "there is a `.env` beside it, which foreman reads: `env_file` begins at the configuration's folder");
-    }
+    source.dotenv("foreman", &mut draft);
     for (number, line) in (1..).zip(source.text.lines()) {
         let line_text = line.trim();
         if line_text.is_empty() || line_text.starts_with('#') {

@@ -41,6 +41,10 @@ const DEFAULTS: &str = "what is not written differs: it has 5s to stop (there 10
 pub fn read(source: &Source) -> Result<Draft, Failure> {
     let mut draft = Draft::default();
     let sections = ini::sections(source, &mut draft)?;
+    let is_here = |option: &Setting| option.value.contains("%(here)");
+    if sections.iter().any(|section| section.options.iter().any(is_here)) {
+        source.is_base.set(true);
+    }
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for section in &sections {
         match section.name.split_once(':') {
@@ -152,13 +156,14 @@ fn daemon(section: &Section, source: &Source, draft: &mut Draft) {
     for option in &section.options {
         let told = match option.key.as_str() {
             "nodaemon" => "not needed: the daemon stays in the foreground",
-            "environment" => match expand::variables(&option.value, &known) {
-                Ok(pairs) => {
-                    pairs.into_iter().for_each(|(name, value)| draft.variable(&name, variable(value)));
-                    continue;
+            "environment" => {
+                let (pairs, wrong) = expand::variables(&option.value, &known);
+                pairs.into_iter().for_each(|(name, value)| draft.variable(&name, variable(value)));
+                if let Some(why) = wrong {
+                    draft.remark(&option.place, format!("[supervisord] environment: {why}"));
                 }
-                Err(_) => "it is no list of KEY=\"value\" and was left out",
-            },
+                continue;
+            }
             "user" => "no equivalent at the top: run the daemon as that user, or write `user` for each service",
             "umask" => "no equivalent at the top: write `umask` for each service",
             "minfds" | "minprocs" => "no equivalent at the top: `limits: {nofile: ..., nproc: ...}` of a service",
@@ -214,9 +219,10 @@ impl Program<'_> {
                 self.tell_numbers(option, known);
             }
             "environment" => {
-                let pairs = expand::variables(value, known).map_err(|why| format!("{why}; it was left out"))?;
+                let (pairs, wrong) = expand::variables(value, known);
                 pairs.into_iter().for_each(|(name, value)| self.service.add("env", &name, variable(value)));
                 self.tell_numbers(option, known);
+                return wrong.map_or(Ok(()), Err);
             }
             "user" => self.service.set("user", Value::Text(value.to_owned())),
             "umask" => {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::command::of_words;
-use super::super::draft::{Value, literal};
+use super::super::draft::{Value, literal, shown};
 
 /// Stand for pieces while a command is split into words; nobody writes these letters.
 const MARKS: std::ops::RangeInclusive<u32> = 0xe000..=0xf8ff;
@@ -182,37 +182,45 @@ fn quote(text: &str) -> Cow<'_, str> {
     if is_option { Cow::Borrowed(text) } else { shell_words::quote(text) }
 }
 
-/// `KEY="value",OTHER='value'`, as Python's shlex takes it apart there.
-///
-/// # Errors
-/// It is no such list.
-pub fn variables(value: &str, known: &Known) -> Result<Vec<(String, String)>, String> {
-    const WORD: [char; 7] = ['_', '/', '.', '+', '-', '(', ')'];
-    let is_word = |letter: char| letter.is_alphanumeric() || WORD.contains(&letter) || letter == ':';
-    let wrong = || "it is no list of KEY=\"value\"".to_owned();
+/// `KEY="value",OTHER='value'`, as Python's shlex takes it apart there: what could be read, and what ended that.
+pub fn variables(value: &str, known: &Known) -> (Vec<(String, String)>, Option<String>) {
     let mut pairs = Vec::new();
     let mut rest = value.trim();
     while !rest.is_empty() {
-        let (name, behind) = rest.split_once('=').ok_or_else(wrong)?;
-        let name = name.trim();
-        if !is_variable(name) {
-            return Err(wrong());
-        }
-        rest = behind.trim_start();
-        let (text, behind) = match rest.chars().next().filter(|first| matches!(first, '"' | '\'')) {
-            Some(quote) => rest[1..].split_once(quote).ok_or_else(wrong)?,
-            // The `%(...)s` of a bare word is expanded before it is taken apart.
-            None => rest.split_at(bare(rest, is_word)),
-        };
-        pairs.push((name.to_owned(), reference(&pieces(text, known)?)));
-        rest = behind.trim_start();
-        match rest.strip_prefix(',') {
-            Some(behind) => rest = behind.trim_start(),
-            None if rest.is_empty() => {}
-            None => return Err(wrong()),
+        match variable(rest, known) {
+            Ok((pair, behind)) => {
+                pairs.push(pair);
+                rest = behind;
+            }
+            Err(why) => return (pairs, Some(why)),
         }
     }
-    Ok(pairs)
+    (pairs, None)
+}
+
+/// The first pair of a list, and what is behind it.
+fn variable<'a>(list: &'a str, known: &Known) -> Result<((String, String), &'a str), String> {
+    const WORD: [char; 8] = ['_', '/', '.', '+', '-', '(', ')', ':'];
+    let is_word = |letter: char| letter.is_alphanumeric() || WORD.contains(&letter);
+    let wrong = || format!("KEY=\"value\" is wanted, {} is none; it was left out", shown(list));
+    let (name, behind) = list.split_once('=').ok_or_else(wrong)?;
+    let name = name.trim();
+    if name.is_empty() || !name.chars().all(is_word) {
+        return Err(wrong());
+    }
+    let value = behind.trim_start();
+    let (text, behind) = match value.chars().next().filter(|first| matches!(first, '"' | '\'')) {
+        Some(quote) => value[1..].split_once(quote).ok_or_else(wrong)?,
+        // The `%(...)s` of a bare word is expanded before it is taken apart.
+        None => value.split_at(bare(value, is_word)),
+    };
+    let pair = (name.to_owned(), reference(&pieces(text, known)?));
+    let behind = behind.trim_start();
+    match behind.strip_prefix(',') {
+        Some(behind) => Ok((pair, behind.trim_start())),
+        None if behind.is_empty() => Ok((pair, behind)),
+        None => Err(wrong()),
+    }
 }
 
 /// How long a word without quotes is.
@@ -254,12 +262,14 @@ mod tests {
     #[test]
     fn variables_are_taken_apart_at_commas_outside_of_quotes() {
         let pairs = |text: &str| {
-            variables(text, &known()).map(|pairs| pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>())
+            let (pairs, wrong) = variables(text, &known());
+            (pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "), wrong.is_some())
         };
-        assert_eq!(pairs("A=\"1,2\",B='x y', C=/a/b:c,\nD=\"%(ENV_X)s/${Y}\",").unwrap(), ["A=1,2", "B=x y", "C=/a/b:c", "D=${X}/$${Y}"]);
-        assert_eq!(pairs("N=\"%(process_num)d\",H=%(host_node_name)s").unwrap(), ["N=${PPM_REPLICA}", "H=${HOSTNAME}"]);
-        for wrong in ["A", "A=\"1", "A=1 2", "=1", "A-B=1"] {
-            assert!(pairs(wrong).is_err(), "{wrong}");
+        let right = |text: &str| (text.to_owned(), false);
+        assert_eq!(pairs("A=\"1,2\",B='x y', C=/a/b:c,\nD=\"%(ENV_X)s/${Y}\","), right("A=1,2 B=x y C=/a/b:c D=${X}/$${Y}"));
+        assert_eq!(pairs("N=\"%(process_num)d\",H=%(host_node_name)s,A-B=50%%"), right("N=${PPM_REPLICA} H=${HOSTNAME} A-B=50%"));
+        for wrong in ["A", "A=\"1", "A=1 2", "=1", "A B=1", "A=b@c"] {
+            assert_eq!(pairs(&format!("K=1,{wrong}")), ("K=1".to_owned(), true), "{wrong}");
         }
     }
 }
