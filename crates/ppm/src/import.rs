@@ -27,6 +27,9 @@ use crate::failure::{Code, Failure, io_words};
 pub use draft::Remark;
 use draft::{Draft, Place};
 
+/// What is remarked of output that was to be lost.
+const NOT_LOST: &str = "nothing throws output away: it goes where the daemon writes";
+
 /// The largest file that is read, in bytes: generated ones have some hundred kilobytes.
 const MAX_FILE: usize = 5 << 20;
 

@@ -9,10 +9,10 @@ use ppm_protocol::Signal;
 
 use super::draft::{Draft, Place, Service, Value, literal, shown, variable};
 use super::tree::{self, Key, Node, Tree};
-use super::{Failure, Source, command, wrong};
+use super::{Failure, NOT_LOST, Source, command, wrong};
 
 /// Which program runs a script, by its extension.
-const INTERPRETERS: [(&str, &str); 10] = [
+const INTERPRETERS: [(&str, &str); 12] = [
     (".js", "node"),
     (".cjs", "node"),
     (".mjs", "node"),
@@ -23,7 +23,12 @@ const INTERPRETERS: [(&str, &str); 10] = [
     (".pl", "perl"),
     (".ts", "bun"),
     (".tsx", "bun"),
+    (".coffee", "coffee"),
+    (".ls", "lsc"),
 ];
+
+/// The names of the key for what is run.
+const SCRIPT: [&str; 4] = ["script", "exec", "cmd", "command"];
 
 /// How to make JSON of JavaScript.
 const TO_JSON: &str = "make JSON of it: node -p 'JSON.stringify(require(\"./FILE\"))' | ppm import --from pm2 -";
@@ -99,7 +104,7 @@ struct App<'a> {
 impl App<'_> {
     /// Whether there is a service in it.
     fn read(&mut self, entries: &[(Key, Node)]) -> bool {
-        let Some(script) = self.text(&["script", "cmd"]) else { return false };
+        let Some(script) = self.text(&SCRIPT) else { return false };
         let file = script.rsplit('/').next().unwrap_or_default();
         let bare = file.rsplit_once('.').map_or(file, |(bare, _)| bare);
         self.service.name = self.text(&["name"]).unwrap_or_else(|| bare.split_whitespace().next().unwrap_or("app").to_owned());
@@ -137,21 +142,33 @@ impl App<'_> {
     }
 
     fn command(&mut self, script: &str) {
-        let place = self.source.place(self.node.get("script").or_else(|| self.node.get("cmd")).map_or(self.node.line, |node| node.line));
-        let mut script_words = shell_words::split(script).unwrap_or_else(|_| vec![script.to_owned()]);
-        let file = script_words.first().cloned().unwrap_or_default();
-        let by_extension = INTERPRETERS.iter().find(|(extension, _)| file.ends_with(extension)).map(|(_, program)| (*program).to_owned());
+        let place = self.source.place(SCRIPT.iter().find_map(|key| self.node.get(key)).map_or(self.node.line, |node| node.line));
+        // What has a blank in it is a line for bash, and the arguments are forgotten.
+        if script.trim().contains(' ') {
+            self.service.set("command", command::of_line("bash", script));
+            if self.node.get("args").is_some() {
+                self.service.remark(&place, "args: not heard, there as here, beside a script with blanks");
+            }
+            return;
+        }
+        let by_extension = INTERPRETERS.iter().find(|(extension, _)| script.ends_with(extension)).map(|(_, program)| (*program).to_owned());
         let named = self.text(&["interpreter", "exec_interpreter"]);
-        if named.is_none() && by_extension.is_none() && file.contains('/') {
+        if named.is_none() && by_extension.is_none() && script.contains('/') {
             let message =
-                format!("script: {file} is executed as it is; where it is a script of node without `#!`: `command: [node, {file}]`");
+                format!("script: {script} is executed as it is; where it is a script of node without `#!`: `command: [node, {script}]`");
             self.service.remark(&place, message);
         }
         let mut words: Vec<String> = named.or(by_extension).filter(|program| program != "none").into_iter().collect();
-        if !words.is_empty() {
+        if let Some(program) = words.first() {
+            if program.contains("python") {
+                self.service.add("env", "PYTHONUNBUFFERED", variable("1"));
+            }
+            if program.starts_with("node@") {
+                self.service.remark(&place, format!("interpreter: {program} is installed by nobody: write the path of that node"));
+            }
             words.extend(self.words(&["interpreter_args", "interpreterArgs", "node_args", "nodeArgs"]));
         }
-        words.append(&mut script_words);
+        words.push(script.to_owned());
         words.extend(self.words(&["args"]));
         self.service.set("command", command::of_words(words));
     }
@@ -162,7 +179,7 @@ impl App<'_> {
             return Ok(());
         }
         match key {
-            "name" | "script" | "cmd" | "args" | "interpreter" | "exec_interpreter" => {}
+            "name" | "script" | "exec" | "cmd" | "command" | "args" | "interpreter" | "exec_interpreter" => {}
             "interpreter_args" | "interpreterArgs" | "node_args" | "nodeArgs" => {}
             "cwd" => {
                 let folder = self.source.absolute(&literal(scalar(node)?));
@@ -305,7 +322,7 @@ impl App<'_> {
             }
             "disable_logs" => {
                 if boolean(node)? {
-                    return Err("nothing throws output away: it goes where the daemon writes".to_owned());
+                    return Err(NOT_LOST.to_owned());
                 }
             }
             "namespace" => {
@@ -377,8 +394,10 @@ impl App<'_> {
     }
 
     fn log(&mut self, path: &str) -> Result<(), String> {
-        if ["/dev/null", "NULL", "/dev/stdout", "/dev/stderr"].contains(&path) {
-            return Ok(());
+        match path {
+            "/dev/null" | "NULL" => return Err(NOT_LOST.to_owned()),
+            "/dev/stdout" | "/dev/stderr" => return Ok(()),
+            _ => {}
         }
         let path = self.source.absolute(&literal(path));
         let (folder, name) = path.rsplit_once('/').unwrap_or(("/", &path));

@@ -10,7 +10,7 @@ use ppm_protocol::Signal;
 
 use super::draft::{Draft, Place, Service, Value, shown, variable};
 use super::tree::{self, Node, Tree};
-use super::{Failure, Source, command, wrong};
+use super::{Failure, NOT_LOST, Source, command, wrong};
 
 /// The shell of a file that names none.
 const SHELL: &str = "bash";
@@ -199,6 +199,7 @@ impl Process<'_> {
                 }
             }
             "shutdown" => self.shutdown(node),
+            "log_location" if node.scalar() == Some("/dev/null") => return Err(NOT_LOST.to_owned()),
             "log_location" => {
                 let path = self.source.absolute(&references(scalar(node)?));
                 self.service.set("log.path", Value::Text(folder_of(&path)));

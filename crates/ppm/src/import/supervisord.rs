@@ -13,7 +13,7 @@ use ppm_core::config::write_size;
 use ppm_protocol::Signal;
 
 use super::draft::{Draft, Place, Service, Value, shown, variable};
-use super::{Failure, Source};
+use super::{Failure, NOT_LOST, Source};
 use expand::{Known, Piece};
 use ini::{Section, Setting};
 
@@ -367,11 +367,11 @@ impl Program<'_> {
 
     fn log(&mut self, option: &Setting, known: &Known) -> Result<(), String> {
         let value = option.value.as_str();
-        if matches!(value.to_lowercase().as_str(), "none" | "off") {
-            return Err("nothing throws output away: it goes where the daemon writes".to_owned());
-        }
-        if is_own(value) {
-            return Ok(());
+        match value.to_lowercase().as_str() {
+            "none" | "off" | "/dev/null" => return Err(NOT_LOST.to_owned()),
+            "syslog" => return Err("no equivalent: pipe it to logger(1)".to_owned()),
+            _ if is_own(value) => return Ok(()),
+            _ => {}
         }
         let path = self.source.absolute(&expand::reference(&expand::pieces(value, known)?));
         let folder = path.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder });
@@ -383,7 +383,7 @@ impl Program<'_> {
 
 /// Whether it is where the supervisor itself writes, or nowhere in particular.
 fn is_own(value: &str) -> bool {
-    OWN_OUTPUT.contains(&value) || matches!(value.to_lowercase().as_str(), "" | "auto" | "none" | "off" | "syslog")
+    OWN_OUTPUT.contains(&value) || matches!(value.to_lowercase().as_str(), "" | "auto" | "none" | "off" | "syslog" | "/dev/null")
 }
 
 fn not(value: &str, wanted: &str) -> String {
