@@ -247,7 +247,7 @@ impl Process<'_> {
             }
             "vars" => return Err(format!("no equivalent: {TEMPLATE}")),
             "extends" => return Err("no equivalent; anchors and `<<` share keys".to_owned()),
-            "watch" => return Err("write `watch: {paths: [...]}`: docs/file_monitoring.md".to_owned()),
+            "watch" => self.watch(node)?,
             "disable_ansi_colors" | "is_template_disabled" | "disable_dotenv" | "is_disabled" | "truncate_log" => {}
             key if key.starts_with("x-") => {}
             _ => return Err("no equivalent".to_owned()),
@@ -342,7 +342,7 @@ impl Process<'_> {
             if let Some(folder) = exec.get("working_dir") {
                 self.service.remark(&self.source.place(folder.line), "exec.working_dir: it runs in the service's own folder");
             }
-        } else if let Some(get) = node.get("http_get") {
+        } else if let Some(get) = node.get("http_get").or_else(|| node.get("http")) {
             asked.push(("http".to_owned(), self.page(get)?));
         } else {
             return Err("neither exec nor http_get is in it; it was left out".to_owned());
@@ -350,7 +350,7 @@ impl Process<'_> {
         for (part, node) in node.entries().unwrap_or_default() {
             let place = self.source.place(part.line);
             match (part.text.as_str(), is_health) {
-                ("exec" | "http_get", _) => {}
+                ("exec" | "http_get" | "http", _) => {}
                 ("initial_delay_seconds", true) => asked.push(("start_period".to_owned(), Value::time(seconds(node)?))),
                 // A service that is not ready yet is asked again, and nothing follows.
                 ("initial_delay_seconds", false) => {}
@@ -409,6 +409,45 @@ impl Process<'_> {
             ]),
             None => Value::Text(url),
         })
+    }
+
+    /// There each path has patterns of its own, here they hold for all.
+    fn watch(&mut self, node: &Node) -> Result<(), String> {
+        let texts = |node: &Node, key: &str| -> Vec<String> {
+            let items = node.get(key).and_then(Node::items).unwrap_or_default();
+            items.iter().filter_map(Node::scalar).map(str::to_owned).collect()
+        };
+        let watched = node.get("paths").and_then(Node::items).unwrap_or_default();
+        let has_folder = self.node.get("working_dir").is_some();
+        let begin = |path: &str| if has_folder { references(path) } else { self.source.absolute(&references(path)) };
+        let paths: Vec<String> = watched.iter().filter_map(|path| path.get("path")?.scalar()).map(begin).collect();
+        if paths.is_empty() {
+            return Err("`paths` with a `path` are wanted; it was left out".to_owned());
+        }
+        self.service.set("watch.paths", Value::texts(paths));
+        for (key, ours) in [("include", "watch.only"), ("exclude", "watch.exclude")] {
+            let patterns: BTreeSet<String> = watched.iter().flat_map(|path| texts(path, key)).collect();
+            if !patterns.is_empty() {
+                self.service.set(ours, Value::texts(patterns));
+            }
+            if watched.len() > 1 && watched.iter().any(|path| path.get(key).is_some()) {
+                self.service.remark(&self.source.place(node.line), format!("watch: {key} of one path holds for all of them"));
+            }
+        }
+        for (key, node) in node.entries().unwrap_or_default() {
+            match (key.text.as_str(), node.scalar()) {
+                ("paths" | "max_entries" | "buffer_size", _) => {}
+                ("debounce", Some(time)) => self.service.set("watch.settle", Value::Text(time.to_owned())),
+                ("disable_default_excludes", Some("true")) => self.service.set("watch.default_excludes", Value::word(false)),
+                ("disable_default_excludes" | "cascade", Some("false")) => {}
+                ("cascade", _) => {
+                    let message = "watch.cascade: who depends on it says `on_dependency_restart: restart`";
+                    self.service.remark(&self.source.place(key.line), message);
+                }
+                (other, _) => self.service.remark(&self.source.place(key.line), format!("watch.{other}: no equivalent")),
+            }
+        }
+        Ok(())
     }
 
     fn shutdown(&mut self, node: &Node) {
