@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub use problem::{Problem, Problems};
-pub use render::render;
+pub use render::{double_quoted, quoted, render};
 pub use value::{write_duration, write_size};
 
 use crate::gather::Gather;
@@ -98,6 +98,14 @@ pub fn parse(text: &str, file: &str) -> Result<Config, Problems> {
     }
     config.services = replicas::expand(config.services, &replicas);
     Ok(config)
+}
+
+/// Why YAML is not even to be parsed: it would take minutes, or all memory. [`parse`] finds that out itself.
+///
+/// # Errors
+/// Says of what there is too much.
+pub fn check_size_of_yaml(text: &str) -> Result<(), InvalidSpec> {
+    tree::refuse_slow(text).map_err(|NotYaml { message, hint, .. }| InvalidSpec { message, hint })
 }
 
 /// The part of a path before the file's name, empty if there is none.

@@ -55,6 +55,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm", "rustix", "the modes and the size of a terminal; comes with terminal_size"),
     ("ppm", "serde", "machine output"),
     ("ppm", "serde_json", "machine output"),
+    ("ppm", "serde_yaml", "reads what `ppm import` takes in"),
     ("ppm", "shell-words", "shows a command as a shell would take it"),
     ("ppm", "terminal_size", "the width of a table; comes with clap"),
     ("ppm", "unicode-width", "how many columns a text takes"),

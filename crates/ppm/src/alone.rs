@@ -9,12 +9,13 @@ use ppm_protocol::Checked;
 use serde_json::json;
 
 use crate::check::{self, Wrong};
-use crate::cli::{Alone, Check, Completions, Cron, Doctor, Probe};
+use crate::cli::{Alone, Check, Completions, Cron, Doctor, Import, Probe};
 use crate::completion;
 use crate::cron;
 use crate::doctor::facts::{self, Facts};
 use crate::doctor::{self, Configured, Verdict};
 use crate::failure::{Code, Failure, Stop};
+use crate::import;
 use ppm_core::answer::Illness;
 
 use crate::probe::{self, Sign};
@@ -29,6 +30,7 @@ pub fn perform(streams: &Streams, alone: Alone, socket: Option<&Path>, program: 
     streams.end(match alone {
         Alone::Check(typed) => check(streams, typed),
         Alone::Doctor(typed) => doctor(streams, typed, socket),
+        Alone::Import(typed) => import(streams, &typed),
         Alone::Cron(typed) => cron(streams, &typed),
         Alone::Probe(typed) => probe(streams, &typed),
         Alone::Schema => streams.print(SCHEMA).map(|()| Code::Done),
@@ -84,6 +86,17 @@ fn doctor(streams: &Streams, typed: Doctor, socket: Option<&Path>) -> Result<Cod
     let bearable = if typed.strict { Verdict::Ok } else { Verdict::Warning };
     let is_well = findings.iter().all(|finding| finding.verdict <= bearable);
     Ok(if is_well { Code::Done } else { Code::Failed })
+}
+
+fn import(streams: &Streams, typed: &Import) -> Result<Code, Stop> {
+    let imported = import::import(typed.from, &typed.file)?;
+    if streams.json {
+        streams.print_json(&json!({ "configuration": imported.text, "remarks": imported.remarks }))?;
+    } else {
+        streams.print(&imported.text)?;
+        streams.say([show::outcome::imported(imported.services, imported.remarks.len())]);
+    }
+    Ok(Code::Done)
 }
 
 fn cron(streams: &Streams, typed: &Cron) -> Result<Code, Stop> {

@@ -111,7 +111,8 @@ fn read_text(from: impl Read) -> io::Result<String> {
     Ok(text)
 }
 
-fn wrong(problems: Problems) -> Wrong {
+/// What is wrong, for programs and for people.
+pub fn wrong(problems: Problems) -> Wrong {
     let count = problems.list.len() + problems.omitted;
     let message = format!("{count} problem{} in {}", if count == 1 { "" } else { "s" }, problems.file);
     let drawn = problems.to_string();

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub use arguments::{
-    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Log, Most, Named, Probe, Reload, Restarting, Run, Shown,
+    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Import, Log, Most, Named, Probe, Reload, Restarting, Run, Shown,
     SignalTo, Stats, Top, Until, Wait, period,
 };
 
@@ -60,7 +60,7 @@ const MORE: &str = concat!(
         "5    waited too long",
         "6    the daemon cannot be reached",
         "7    not permitted",
-        "78   the configuration is wrong (check, reload, daemon)",
+        "78   the configuration is wrong (check, import, reload, daemon)",
         "130  interrupted",
     ],
     "\n\n",
@@ -462,6 +462,30 @@ pub enum Alone {
         ],
     ))]
     Doctor(Doctor),
+    /// Make a configuration of another program's file, and print it
+    #[command(after_help = help!(
+        [
+            "Examples",
+            "ppm import /etc/supervisor/supervisord.conf > ppm.yml",
+            "ppm import --from procfile Procfile.dev",
+            "crontab -l | ppm import --from crontab -",
+            "node -p 'JSON.stringify(require(\"./ecosystem.config.js\"))' |",
+            "  ppm import --from pm2 - > ppm.yml",
+        ],
+        [
+            "What is printed",
+            "a configuration that is right; comments name the lines of the file that did",
+            "not map, or not exactly, and what to write instead; docs/migrating.md has",
+            "the words of each program and ours",
+        ],
+        [
+            "Exit codes",
+            "0   also if not everything did map",
+            "2   it is not certain what the file is for: name it with --from",
+            "78  it cannot be read, or what it says cannot be a configuration",
+        ],
+    ))]
+    Import(Import),
     /// Explain a schedule and show its next runs
     #[command(after_help = help!(
         [

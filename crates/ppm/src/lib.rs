@@ -14,6 +14,7 @@ mod doctor;
 mod elsewhere;
 mod exec;
 mod failure;
+mod import;
 mod log;
 mod probe;
 mod progress;

@@ -253,6 +253,20 @@ fn columns_of(c: char) -> usize {
 }
 
 impl Problems {
+    /// One place of a text that is wrong, drawn like those of a configuration; also of a text that is none. `line` and
+    /// `column` count from 1, `column` and `width` in characters.
+    pub fn at(
+        file: &str,
+        text: &str,
+        (line, column): (usize, usize),
+        width: usize,
+        message: impl Into<String>,
+        hint: Option<&str>,
+    ) -> Self {
+        let complaint = Complaint { message: message.into(), hint: hint.map(str::to_owned), ..Complaint::default() };
+        Problems::new(file, vec![Source::new(text).problem_at(Mark { line, column }, width, complaint)])
+    }
+
     /// At least one problem of a file; the same one twice counts once.
     pub(super) fn new(file: &str, mut list: Vec<Problem>) -> Self {
         list.sort();

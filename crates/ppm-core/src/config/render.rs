@@ -413,7 +413,7 @@ fn line(out: &mut String, key: &str, value: &str) {
 }
 
 /// A text as it stands in a list, in a map, as key or as value.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     if is_plain(text) { text.to_owned() } else { double_quoted(text) }
 }
 
@@ -424,7 +424,8 @@ fn is_plain(text: &str) -> bool {
     begins && !text.ends_with(':') && text.chars().all(allowed) && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
-fn double_quoted(text: &str) -> String {
+/// A text in double quotes, in one line, whatever is in it.
+pub fn double_quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         // Writing into a String cannot fail.

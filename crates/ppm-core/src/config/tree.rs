@@ -144,7 +144,7 @@ pub(super) fn locate(text: &str, wanted: &BTreeSet<At>) -> BTreeMap<At, Token> {
 }
 
 /// Refuses what the parser would take minutes for, by a rough count that strings may confuse but not by much.
-fn refuse_slow(text: &str) -> Result<(), NotYaml> {
+pub(super) fn refuse_slow(text: &str) -> Result<(), NotYaml> {
     let mut open: usize = 0;
     for byte in text.bytes() {
         match byte {

@@ -15,6 +15,7 @@ use regex_lite::Regex;
 use ppm_core::target::Target;
 
 use crate::completion::Shell;
+use crate::import::Dialect;
 use crate::probe;
 
 /// `ppm daemon`.
@@ -303,6 +304,17 @@ pub struct Doctor {
     /// Fail where something will not work as well, too
     #[arg(long)]
     pub strict: bool,
+}
+
+/// `ppm import`.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// What it is for [default: what its name or its contents say, where they leave no doubt]
+    #[arg(long, value_name = "PROGRAM", value_enum)]
+    pub from: Option<Dialect>,
+    /// The file, '-' for stdin
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// `ppm cron`.

@@ -66,6 +66,15 @@ pub fn checked(checked: &Checked, file: &str) -> String {
     format!("{}: {}, all right{warnings}\n", clean(file), units::counted(checked.services as u64, "service"))
 }
 
+/// What `ppm import` has made, as a line for a person.
+pub fn imported(services: usize, remarks: usize) -> String {
+    let services = units::counted(services as u64, "service");
+    match remarks {
+        0 => format!("{services}; all did map"),
+        count => format!("{services}; {} above them: read them, then 'ppm check'", units::counted(count as u64, "comment")),
+    }
+}
+
 fn did(request: &Request, service: &ServiceRow, look: &Look) -> String {
     match request {
         Request::Remove(targets) if targets.wait => "removed".to_owned(),

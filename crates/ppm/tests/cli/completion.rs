@@ -117,6 +117,8 @@ fn signals_states_zones_commands_and_options_are_proposed() {
     assert_eq!(without_daemon(&["ppm", "signal", "US"]), ["USR1", "USR2"]);
     assert_eq!(without_daemon(&["ppm", "wait", "web", "--for", ""]), ["running", "ready", "finished", "stopped"]);
     assert_eq!(without_daemon(&["ppm", "cron", "--timezone", "Europe/Paris"]), ["Europe/Paris"]);
+    assert_eq!(without_daemon(&["ppm", "import", "--from", "p"]), ["pm2", "procfile", "process-compose"]);
+    assert_eq!(without_daemon(&["ppm", "im"]), ["import"]);
     assert_eq!(without_daemon(&["ppm", "show-s"]), ["show-scheduler"]);
     assert_eq!(without_daemon(&["ppm", "add", "--sch"]), ["--schedule"]);
     assert_eq!(without_daemon(&["ppm", "completions", ""]), ["bash", "elvish", "fish", "zsh"]);
@@ -131,6 +133,7 @@ fn files_are_proposed_where_files_are_named() {
     std::fs::create_dir(folder.path().join("pages")).unwrap();
     let proposed = |words: &[&str]| text(&asked("fish", words).current_dir(folder.path()).output().unwrap());
     assert_eq!(proposed(&["ppm", "check", "pp"]), "ppm.yml\n");
+    assert_eq!(proposed(&["ppm", "import", "pp"]), "ppm.yml\n");
     assert_eq!(proposed(&["ppm", "add", "--workdir", "p"]), "pages/\n");
     assert_eq!(proposed(&["ppm", "run", "--", "pp"]), "ppm.yml\n");
 }

@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 35] = [
     "daemon",
     "info",
     "ls",
@@ -37,6 +37,7 @@ const COMMANDS: [&str; 34] = [
     "version",
     "check",
     "doctor",
+    "import",
     "cron",
     "probe",
     "schema",

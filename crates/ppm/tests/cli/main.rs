@@ -13,6 +13,8 @@ mod daemon;
 mod documents;
 #[cfg(test)]
 mod help;
+#[cfg(test)]
+mod import;
 mod log;
 #[cfg(test)]
 mod talk;

@@ -140,3 +140,44 @@ fn what_is_saved_is_right_and_the_same_as_what_runs() {
     names.sort();
     assert!(!names.iter().any(|name| name.to_string_lossy().starts_with(".saved")), "{names:?}");
 }
+
+/// A daemon that runs what is imported from this text.
+fn imported(dialect: &str, text: &str) -> Daemon {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), text).unwrap();
+    let mut import = std::process::Command::new(env!("CARGO_BIN_EXE_ppm"));
+    let output = import.args(["import", "--from", dialect, "file"]).current_dir(folder.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    Daemon::with(&String::from_utf8(output.stdout).unwrap())
+}
+
+fn written(daemon: &Daemon, file: &str) -> String {
+    fs::read_to_string(daemon.folder().join(file)).unwrap()
+}
+
+#[test]
+fn what_a_shell_looks_up_for_supervisord_has_the_same_value() {
+    let daemon = imported(
+        "supervisord",
+        "[supervisord]\nenvironment=GREETING=\"good  day\",PRICE=\"${HOME} $$5\"\n[program:w]\nnumprocs=2\nautorestart=false\n\
+         process_name=%(program_name)s_%(process_num)02d\nenvironment=NUMBER=\"%(process_num)d\"\n\
+         command=env -u PATH -- /bin/sh -c 'echo \"$@ $PRICE $NUMBER\" > $HOME/$1' sh w%(process_num)02d '100%% %(ENV_GREETING)s'\n",
+    );
+    assert_eq!(daemon.ppm("wait w --for finished --timeout 30s").code, 0);
+    assert_eq!(written(&daemon, "w00"), "w00 100% good  day ${HOME} $$5 1\n");
+    assert_eq!(written(&daemon, "w01"), "w01 100% good  day ${HOME} $$5 2\n");
+}
+
+#[test]
+fn a_procfile_has_its_port_and_its_shell() {
+    let daemon = imported("procfile", "a: echo $PORT > a\nb: A=b sh -c 'echo $A' > b && echo $PORT >> b\n");
+    assert_eq!(daemon.ppm("wait all --for finished --timeout 30s").code, 0);
+    assert_eq!((written(&daemon, "a").as_str(), written(&daemon, "b").as_str()), ("5000\n", "b\n5100\n"));
+}
+
+#[test]
+fn a_job_of_cron_runs_at_home_with_its_input_and_its_variables() {
+    let daemon = imported("crontab", "PRICE='$$5 ${HOME}'\n@reboot cat > job; echo \"$PRICE\" 5\\% >> job%one%%two\n");
+    assert_eq!(daemon.ppm("wait all --for finished --timeout 30s").code, 0);
+    assert_eq!(written(&daemon, "job"), "one\n\ntwo\n$$5 ${HOME} 5%\n");
+}
