@@ -53,8 +53,12 @@ pub struct Console {
 impl Console {
     /// Standard output as it is.
     pub fn new() -> Console {
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_APPEND;
-        let own = File::options().write(true).custom_flags(flags).open("/proc/self/fd/1").ok();
+        // A file never keeps anybody waiting, and where it was not opened to be appended to, who opens it once more has a place of
+        // its own in it: the daemon's own lines, or those of services that share it, would be written over.
+        let shared = io::stdout().as_fd().try_clone_to_owned().map(File::from).ok();
+        let file = shared.filter(|shared| shared.metadata().is_ok_and(|found| found.is_file()));
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let own = file.or_else(|| File::options().write(true).custom_flags(flags).open("/proc/self/fd/1").ok());
         let coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Console { own, coloured, waiting: VecDeque::new(), size: 0, written: 0, left_out: 0, tells_of_gap: false, width: 0 }
     }

@@ -577,6 +577,26 @@ fn without_prefix_the_console_has_the_lines_as_they_are_and_with_json_parts_are_
     assert!(whole.len() == 20_000 && others.len() >= 2 && others.iter().all(|partial| *partial) && !last, "{is_partial:?}");
 }
 
+/// As a shell opens it for `ppm daemon > file 2>&1`.
+#[test]
+fn r46_a_file_that_is_the_console_of_all_loses_nobodys_lines() {
+    let mut setup = Setup::new();
+    let file = fs::File::create(setup.path("stderr")).unwrap();
+    setup.command.stdout(file.try_clone().unwrap()).stderr(file);
+    let counts = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo $PPM_SERVICE $i; done";
+    let daemon = with_logger(setup, &json!({"console": true}), &[task("one", counts), task("two", counts)]).start();
+    for _ in 0..5 {
+        run(&daemon, "one");
+        run(&daemon, "two");
+    }
+    let daemon = daemon.ended();
+    let console = daemon.stderr();
+    for service in ["one", "two"] {
+        assert_eq!(console.matches(&format!("{service} | {service} ")).count(), 1000, "{console}");
+        assert_eq!(console.matches(&format!("ppm | {service}: exit code 0")).count(), 5, "{console}");
+    }
+}
+
 #[test]
 fn r41_a_console_that_nobody_reads_holds_nobody_up_and_says_what_is_left_out() {
     let mut setup = Setup::new();
