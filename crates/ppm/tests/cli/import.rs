@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use snapbox::Data;
+use tempfile::TempDir;
 
 use crate::daemon::ppm;
 
@@ -24,15 +25,37 @@ fn files(dialect: &str) -> Vec<PathBuf> {
     files
 }
 
+/// A copy of a folder, below a temporary one, with a path as long as any other: how long lines are depends on it.
+fn of_known_length(folder: &Path) -> (TempDir, PathBuf) {
+    const LENGTH: usize = 100;
+    let temporary = tempfile::tempdir().unwrap();
+    let missing = LENGTH - 1 - temporary.path().as_os_str().len();
+    let copy = temporary.path().join("x".repeat(missing));
+    let mut waiting = vec![(folder.to_owned(), copy.clone())];
+    while let Some((from, to)) = waiting.pop() {
+        fs::create_dir(&to).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+            let target = to.join(entry.file_name().unwrap());
+            if entry.is_dir() {
+                waiting.push((entry, target));
+            } else {
+                fs::copy(entry, target).unwrap();
+            }
+        }
+    }
+    (temporary, copy)
+}
+
 #[test]
 fn every_file_becomes_a_configuration_that_loads() {
     for dialect in DIALECTS {
         for file in files(dialect) {
             let (folder, name) = (file.parent().unwrap(), file.file_name().unwrap().to_str().unwrap());
-            let output = ppm("import --from").arg(dialect).arg(name).current_dir(folder).output().unwrap();
+            let (_kept, place) = of_known_length(folder);
+            let output = ppm("import --from").arg(dialect).arg(name).current_dir(&place).output().unwrap();
             assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()), ("", Some(0)), "{}", file.display());
             // Where the repository lies is not what is tested.
-            let text = String::from_utf8(output.stdout).unwrap().replace(folder.to_str().unwrap(), "/srv/app");
+            let text = String::from_utf8(output.stdout).unwrap().replace(place.to_str().unwrap(), "/srv/app");
             ppm_core::config::parse(&text, name).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
             snapbox::assert_data_eq!(&text, Data::read_from(&folder.join(format!("{name}.ppm.yml")), None).raw());
         }
