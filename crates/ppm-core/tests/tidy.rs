@@ -17,6 +17,7 @@ const DEPENDENCIES: &[(&str, &str, &str)] = &[
     ("ppm-protocol", "memchr", "finds the ends of lines; comes with serde_json"),
     ("ppm-protocol", "serde", "the values on the wire"),
     ("ppm-protocol", "serde_json", "the lines on the wire"),
+    ("ppm-core", "criterion", "in benches only: times that can be compared"),
     ("ppm-core", "cron", "reads the numeric fields of a schedule"),
     ("ppm-core", "httparse", "reads the heads of requests of strangers"),
     ("ppm-core", "humantime", "durations as people write them"),
