@@ -1,10 +1,9 @@
 //! How long the core takes for what it does often, and for what makes people wait.
 //!
-//! `cargo bench -p ppm-core` measures; `cargo bench -p ppm-core -- --save-baseline before`, and after a change `--baseline before`,
-//! compare. There is no clock, no file and no process in it: a turn is arithmetic.
+//! `cargo bench -p ppm-core --bench core` measures; with `-- --save-baseline before`, and after a change `-- --baseline before`, it can
+//! be compared. There is no clock, no file and no process in it: a turn is arithmetic.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on may as well stop")]
-#![expect(missing_docs, reason = "what the macros make is nobody's interface")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
