@@ -9,11 +9,12 @@ use ppm_protocol::Checked;
 use serde_json::json;
 
 use crate::check::{self, Wrong};
-use crate::cli::{Alone, Check, Completions, Cron, Doctor, Import, Probe};
+use crate::cli::{Alone, Check, Completions, Cron, Doctor, Export, Import, Probe};
 use crate::completion;
 use crate::cron;
 use crate::doctor::facts::{self, Facts};
 use crate::doctor::{self, Configured, Verdict};
+use crate::export;
 use crate::failure::{Code, Failure, Stop};
 use crate::import;
 use ppm_core::answer::Illness;
@@ -30,6 +31,7 @@ pub fn perform(streams: &Streams, alone: Alone, socket: Option<&Path>, program: 
     streams.end(match alone {
         Alone::Check(typed) => check(streams, typed),
         Alone::Doctor(typed) => doctor(streams, typed, socket),
+        Alone::Export(typed) => export(streams, &typed),
         Alone::Import(typed) => import(streams, &typed),
         Alone::Cron(typed) => cron(streams, &typed),
         Alone::Probe(typed) => probe(streams, &typed),
@@ -86,6 +88,23 @@ fn doctor(streams: &Streams, typed: Doctor, socket: Option<&Path>) -> Result<Cod
     let bearable = if typed.strict { Verdict::Ok } else { Verdict::Warning };
     let is_well = findings.iter().all(|finding| finding.verdict <= bearable);
     Ok(if is_well { Code::Done } else { Code::Failed })
+}
+
+fn export(streams: &Streams, typed: &Export) -> Result<Code, Stop> {
+    let exported = export::export(typed)?;
+    let count = exported.remarks.len();
+    if typed.strict && count > 0 {
+        let failure = Failure::new(Code::Failed, format!("not everything maps: {}", show::outcome::remarks(count)));
+        let told = exported.remarks.iter().fold(failure, |failure, remark| failure.fact(remark.to_string()));
+        return Err(told.hint("leave it out of the configuration, or do without --strict").into());
+    }
+    match (&typed.directory, streams.json) {
+        (Some(folder), _) => exported.write(folder)?,
+        (None, true) => streams.print_json(&json!({ "objects": exported.objects, "remarks": exported.remarks }))?,
+        (None, false) => streams.print(&exported.stream())?,
+    }
+    streams.say([show::outcome::exported(exported.objects.len(), count)]);
+    Ok(Code::Done)
 }
 
 fn import(streams: &Streams, typed: &Import) -> Result<Code, Stop> {

@@ -25,6 +25,13 @@ pub struct Source {
     text: String,
 }
 
+impl Source {
+    /// What stands in it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 /// Why a configuration does not pass.
 #[derive(Debug)]
 pub struct Wrong {

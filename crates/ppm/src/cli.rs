@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub use arguments::{
-    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Import, Log, Most, Named, Probe, Reload, Restarting, Run, Shown,
-    SignalTo, Stats, Top, Until, Wait, period,
+    Add, Changing, Check, Completions, Cron, Daemon, Doctor, Events, Exec, Export, Import, Log, Most, Named, Probe, Reload, Restarting,
+    Run, Shown, SignalTo, Stats, Top, Until, Wait, period,
 };
 
 /// A section of help text under a heading, one line an entry.
@@ -60,7 +60,7 @@ const MORE: &str = concat!(
         "5    waited too long",
         "6    the daemon cannot be reached",
         "7    not permitted",
-        "78   the configuration is wrong (check, import, reload, daemon)",
+        "78   the configuration is wrong (check, export, import, reload, daemon)",
         "130  interrupted",
     ],
     "\n\n",
@@ -462,6 +462,30 @@ pub enum Alone {
         ],
     ))]
     Doctor(Doctor),
+    /// Make Compose, Kubernetes or systemd files of a configuration
+    #[command(after_help = help!(
+        [
+            "Examples",
+            "ppm export --format compose --image shop:1.4.0 > compose.yaml",
+            "ppm export --format kubernetes --image registry.example.com/shop:1.4.0 \\",
+            "  --uid www-data=33:33 | kubectl apply -f -",
+            "ppm export --format systemd -d /etc/systemd/system ppm.yml",
+        ],
+        [
+            "What is printed",
+            "what the configuration says, in the words of others; comments at the top name",
+            "the lines that did not map, or not exactly, and what to do instead;",
+            "docs/graduating.md tells what becomes of what. No daemon is asked.",
+        ],
+        [
+            "Exit codes",
+            "0   also if not everything did map",
+            "1   with --strict: something did not map; nothing was written",
+            "2   something is missing that only you know, such as --image",
+            "78  the configuration is wrong",
+        ],
+    ))]
+    Export(Export),
     /// Make a configuration of another program's file, and print it
     #[command(after_help = help!(
         [

@@ -10,7 +10,7 @@ mod pm2;
 mod process_compose;
 mod procfile;
 mod supervisord;
-mod tree;
+pub mod tree;
 
 use std::cell::Cell;
 use std::env;

@@ -13,6 +13,7 @@ mod cron;
 mod doctor;
 mod elsewhere;
 mod exec;
+mod export;
 mod failure;
 mod import;
 mod log;
@@ -25,6 +26,7 @@ mod session;
 mod show;
 mod streams;
 mod top;
+mod yaml;
 mod zone;
 
 use std::ffi::OsString;

@@ -15,6 +15,7 @@ use regex_lite::Regex;
 use ppm_core::target::Target;
 
 use crate::completion::Shell;
+use crate::export::Format;
 use crate::import::Dialect;
 use crate::probe;
 
@@ -304,6 +305,29 @@ pub struct Doctor {
     /// Fail where something will not work as well, too
     #[arg(long)]
     pub strict: bool,
+}
+
+/// `ppm export`.
+#[derive(Args, Debug)]
+pub struct Export {
+    /// For whom
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Format,
+    /// What the containers are made from; wanted for compose and kubernetes
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// The numbers of a user of the configuration; may be given several times
+    #[arg(long, value_name = "NAME=UID:GID")]
+    pub uid: Vec<String>,
+    /// A file for each object, in this folder [default: all of them on stdout]
+    #[arg(short, long, value_name = "FOLDER")]
+    pub directory: Option<PathBuf>,
+    /// Fail if anything does not map
+    #[arg(long)]
+    pub strict: bool,
+    /// The configuration, '-' for stdin [default: that of the daemon]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// `ppm import`.

@@ -75,6 +75,20 @@ pub fn imported(services: usize, remarks: usize) -> String {
     }
 }
 
+/// How many things were made, and how many remarked.
+pub fn exported(objects: usize, count: usize) -> String {
+    let objects = units::counted(objects as u64, "object");
+    match count {
+        0 => format!("{objects}; all did map"),
+        count => format!("{objects}; {} at the top: read them", remarks(count)),
+    }
+}
+
+/// `3 comments`.
+pub fn remarks(count: usize) -> String {
+    units::counted(count as u64, "comment")
+}
+
 fn did(request: &Request, service: &ServiceRow, look: &Look) -> String {
     match request {
         Request::Remove(targets) if targets.wait => "removed".to_owned(),

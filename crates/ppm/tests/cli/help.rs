@@ -6,7 +6,7 @@ use snapbox::Data;
 
 use crate::daemon::ppm;
 
-const COMMANDS: [&str; 35] = [
+const COMMANDS: [&str; 36] = [
     "daemon",
     "info",
     "ls",
@@ -37,6 +37,7 @@ const COMMANDS: [&str; 35] = [
     "version",
     "check",
     "doctor",
+    "export",
     "import",
     "cron",
     "probe",

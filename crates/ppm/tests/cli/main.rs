@@ -12,6 +12,7 @@ mod daemon;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod export;
 mod help;
 #[cfg(test)]
 mod import;

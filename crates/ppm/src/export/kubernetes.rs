@@ -1,0 +1,346 @@
+//! Manifests: a Deployment for what runs on, a Job for what runs once, a CronJob for what is planned.
+//!
+//! Who waits for the good end of others has them as init containers; that something else is ready cannot be waited for there.
+
+use std::collections::BTreeMap;
+
+use ppm_core::dependencies::Condition;
+use ppm_core::hook::Hook;
+use ppm_core::probe::Check;
+use ppm_core::schedule::{Options, Overlap, Retry};
+use ppm_core::spec::ServiceSpec;
+use ppm_core::target::Kind;
+use ppm_protocol::Signal;
+
+use super::calendar::{Planned, five_fields, without_zone};
+use super::{Object, Role, Unit, Work, map, port, seconds, text};
+use crate::failure::{Code, Failure};
+use crate::yaml::{Value, entry};
+
+/// The ConfigMap of what all services share.
+const COMMON: &str = "common-env";
+
+/// Between the end of the polite time and SIGKILL of the kubelet, in seconds.
+const MARGIN: u64 = 2;
+
+const SECRETS: &str = "make it a Secret, with `valueFrom.secretKeyRef`";
+
+/// A file for each object.
+pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
+    check_names(work)?;
+    let mut objects = Vec::new();
+    let common = work.variables(None, &work.config.settings.surroundings.common.env.clone(), SECRETS);
+    let has_common = !common.is_empty();
+    if has_common {
+        let data = common.into_iter().map(|(name, value)| (name, text(value))).collect();
+        objects.push(object("v1", "ConfigMap", COMMON, vec![("data", Value::Map(data))]));
+    }
+    for unit in work.units() {
+        match unit.role() {
+            Role::Server => {
+                objects.push(deployment(work, unit, has_common));
+                objects.extend(service(unit));
+            }
+            // Those that others wait for run where they are waited for.
+            Role::Task if work.is_waited_for(unit) => {}
+            Role::Task => objects.push(job(work, unit, has_common)),
+            Role::Planned => objects.extend(cron_jobs(work, unit, has_common)),
+        }
+    }
+    Ok(objects)
+}
+
+/// A name as DNS has them.
+fn dns(name: &str) -> String {
+    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+    let name: String = name.chars().map(letter).take(52).collect();
+    name.trim_matches('-').to_owned()
+}
+
+fn check_names(work: &Work<'_>) -> Result<(), Failure> {
+    let mut known: BTreeMap<String, &str> = BTreeMap::from([(COMMON.to_owned(), "what all services share")]);
+    for unit in work.units() {
+        let name = dns(unit.name);
+        let other = known.insert(name.clone(), unit.name);
+        if name.is_empty() || other.is_some() {
+            let message = match other {
+                Some(other) => format!("`{}` and `{other}` would have the same name in Kubernetes, `{name}`", unit.name),
+                None => format!("nothing is left of `{}` as a name in Kubernetes", unit.name),
+            };
+            return Err(Failure::new(Code::WrongConfiguration, message).hint("name it with small letters, digits and `-`"));
+        }
+    }
+    Ok(())
+}
+
+fn object(api: &str, kind: &str, name: &str, rest: Vec<(&str, Value)>) -> Object {
+    let mut out = String::new();
+    entry(&mut out, "", "apiVersion", &text(api));
+    entry(&mut out, "", "kind", &text(kind));
+    entry(&mut out, "", "metadata", &map([("name", text(name)), ("labels", labels(name))]));
+    for (key, value) in rest {
+        entry(&mut out, "", key, &value);
+    }
+    Object { file: format!("{}-{name}.yaml", kind.to_lowercase()), text: out }
+}
+
+fn labels(name: &str) -> Value {
+    map([("app.kubernetes.io/name", text(name))])
+}
+
+fn deployment(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Object {
+    let name = dns(unit.name);
+    let replicas = if unit.spec.autostart { unit.replicas } else { 0 };
+    let pod = pod(work, unit, has_common, "Always");
+    let spec = map([
+        ("replicas", Value::word(replicas)),
+        ("selector", map([("matchLabels", labels(&name))])),
+        ("template", map([("metadata", map([("labels", labels(&name))])), ("spec", pod)])),
+    ]);
+    object("apps/v1", "Deployment", &name, vec![("spec", spec)])
+}
+
+/// Where others find it, if it is known where it listens.
+fn service(unit: Unit<'_>) -> Option<Object> {
+    let name = dns(unit.name);
+    let port = port_of(unit.spec)?;
+    let ports = Value::List(vec![map([("port", Value::word(port)), ("targetPort", Value::word(port))])]);
+    Some(object("v1", "Service", &name, vec![("spec", map([("selector", labels(&name)), ("ports", ports)]))]))
+}
+
+fn port_of(spec: &ServiceSpec) -> Option<u16> {
+    let ready = spec.ready.as_ref().and_then(|ready| port(&ready.check));
+    ready.or_else(|| spec.health.as_ref().and_then(|health| port(&health.check)))
+}
+
+fn job(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Object {
+    let mut spec = job_spec(work, unit, has_common);
+    if !unit.spec.autostart {
+        spec.insert(0, ("suspend", Value::word(true)));
+    }
+    object("batch/v1", "Job", &dns(unit.name), vec![("spec", entries(spec))])
+}
+
+fn job_spec(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Vec<(&'static str, Value)> {
+    let options = unit.spec.schedule.as_ref().map(|schedule| schedule.options);
+    let tries = match options {
+        Some(options) if options.retry == Retry::Policy => unit.spec.restart.max_retries.max(1),
+        Some(_) | None => 0,
+    };
+    if options.is_some_and(|options| options.retry == Retry::Policy) && unit.spec.restart.max_retries == 0 {
+        work.remark(Some(unit.name), "restart", "a run that crashes is repeated once: `backoffLimit` has an end");
+    }
+    let mut spec = vec![("backoffLimit", Value::word(tries))];
+    if unit.replicas > 1 {
+        spec.extend([("completions", Value::word(unit.replicas)), ("parallelism", Value::word(unit.replicas))]);
+    }
+    if let Some(timeout) = options.and_then(|options| options.timeout) {
+        spec.push(("activeDeadlineSeconds", Value::word(seconds(timeout))));
+    }
+    spec.push((
+        "template",
+        map([("metadata", map([("labels", labels(&dns(unit.name)))])), ("spec", pod(work, unit, has_common, "Never"))]),
+    ));
+    spec
+}
+
+fn cron_jobs(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Vec<Object> {
+    let Some(schedule) = &unit.spec.schedule else { return Vec::new() };
+    let texts: Vec<&str> = schedule.texts().collect();
+    let mut objects = Vec::new();
+    let usual = schedule.zone().or(work.config.settings.timezone.as_ref()).and_then(|zone| zone.iana_name());
+    for (number, expression) in texts.iter().enumerate() {
+        let (expression, zone) = without_zone(expression);
+        let when = match five_fields(expression) {
+            Planned::As(when) => when,
+            Planned::Nearly(when, why) => {
+                work.remark(Some(unit.name), "schedule", why);
+                when
+            }
+            Planned::Not(why) => {
+                work.remark(Some(unit.name), "schedule", format!("`{expression}` was left out: {why}"));
+                continue;
+            }
+        };
+        let options = schedule.options;
+        let mut spec = vec![("schedule", text(when))];
+        spec.extend(zone.or(usual).map(|zone| ("timeZone", text(zone))));
+        let concurrency = match options.overlap {
+            Overlap::Restart => "Replace",
+            Overlap::Skip => "Forbid",
+            Overlap::Queue => {
+                work.remark(Some(unit.name), "schedule", "a run that is due while the one before lasts is left out, not queued");
+                "Forbid"
+            }
+        };
+        spec.push(("concurrencyPolicy", text(concurrency)));
+        if let Some(deadline) = options.deadline {
+            spec.push(("startingDeadlineSeconds", Value::word(seconds(deadline).max(10))));
+        }
+        if options.history != Options::default().history {
+            spec.push(("successfulJobsHistoryLimit", Value::word(options.history)));
+        }
+        if !unit.spec.autostart {
+            spec.push(("suspend", Value::word(true)));
+        }
+        if !options.jitter.is_zero() {
+            work.remark(Some(unit.name), "schedule.jitter", "there is none");
+        }
+        if options.on_start {
+            work.remark(Some(unit.name), "schedule.on_start", format!("kubectl create job --from=cronjob/{} first", dns(unit.name)));
+        }
+        let job = entries(job_spec(work, unit, has_common));
+        spec.push(("jobTemplate", map([("spec", job)])));
+        let name = if texts.len() > 1 { format!("{}-{}", dns(unit.name), number + 1) } else { dns(unit.name) };
+        objects.push(object("batch/v1", "CronJob", &name, vec![("spec", entries(spec))]));
+    }
+    objects
+}
+
+fn pod(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, restart: &str) -> Value {
+    let before = work.before(unit);
+    for unit in before.iter().chain([&unit]) {
+        for need in unit.spec.depends_on.iter().filter(|need| need.condition != Condition::Finished) {
+            let message = format!("nobody waits there: it must try again until {} answers", need.service);
+            work.remark(Some(unit.name), "depends_on", message);
+        }
+    }
+    let mut keys = Vec::new();
+    let first: Vec<Value> = before.into_iter().map(|before| container(work, before, has_common, false)).collect();
+    if restart != "Always" {
+        keys.push(("restartPolicy", text(restart)));
+    }
+    keys.push(("terminationGracePeriodSeconds", Value::word(seconds(unit.spec.stop.timeout) + MARGIN)));
+    if !first.is_empty() {
+        keys.push(("initContainers", Value::List(first)));
+    }
+    keys.push(("containers", Value::List(vec![container(work, unit, has_common, restart == "Always")])));
+    entries(keys)
+}
+
+fn container(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, is_server: bool) -> Value {
+    let spec = unit.spec;
+    let words: Vec<String> = unit.words().map(|word| word.replace("$(", "$$(")).collect();
+    let mut keys = vec![("name", text(dns(unit.name))), ("image", text(work.image_of())), ("command", Value::texts(words))];
+    if let Some(folder) = spec.command.workdir.as_deref().and_then(|folder| work.plain(unit, "workdir", folder)) {
+        keys.push(("workingDir", text(folder)));
+    }
+    if has_common {
+        keys.push(("envFrom", Value::List(vec![map([("configMapRef", map([("name", text(COMMON))]))])])));
+    }
+    let variables = work.variables(Some(unit.name), &spec.command.env, SECRETS);
+    if !variables.is_empty() {
+        let one = |(name, value): (String, String)| map([("name", text(name)), ("value", text(value.replace("$(", "$$(")))]);
+        keys.push(("env", Value::List(variables.into_iter().map(one).collect())));
+    }
+    if let Some(port) = port_of(spec).filter(|_| is_server) {
+        keys.push(("ports", Value::List(vec![map([("containerPort", Value::word(port))])])));
+    }
+    if let Some(bytes) = spec.max_memory {
+        keys.push(("resources", map([("limits", map([("memory", text(bytes.to_string()))]))])));
+        work.remark(Some(unit.name), "max_memory", "the kernel kills it there, where it was restarted in order before");
+    }
+    let mut security = Vec::new();
+    if let Some((uid, gid)) = work.numbers(unit) {
+        security.push(("runAsUser", Value::word(uid)));
+        security.extend(gid.map(|gid| ("runAsGroup", Value::word(gid))));
+    }
+    if spec.command.attributes.no_new_privs {
+        security.push(("allowPrivilegeEscalation", Value::word(false)));
+    }
+    if !security.is_empty() {
+        keys.push(("securityContext", entries(security)));
+    }
+    if is_server {
+        keys.extend(probes(work, unit));
+        keys.extend(lifecycle(work, unit).map(|lifecycle| ("lifecycle", lifecycle)));
+    }
+    entries(keys)
+}
+
+fn probes(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
+    let mut keys = Vec::new();
+    if let Some(ready) = unit.spec.ready.as_deref()
+        && let Some(question) = question(work, unit, "ready", &ready.check)
+    {
+        let period = seconds(ready.interval).max(1);
+        let probe = |failures: u64| {
+            let timing = [("periodSeconds", period), ("timeoutSeconds", 2), ("failureThreshold", failures)];
+            let timing = timing.into_iter().map(|(key, number)| (key.to_owned(), Value::word(number)));
+            Value::Map(std::iter::once(question.clone()).chain(timing).collect())
+        };
+        if let Some(timeout) = ready.timeout.filter(|timeout| !timeout.is_zero()) {
+            keys.push(("startupProbe", probe(seconds(timeout).div_ceil(period).max(1))));
+        }
+        keys.push(("readinessProbe", probe(3)));
+    }
+    if let Some(health) = unit.spec.health.as_deref()
+        && let Some(question) = question(work, unit, "health", &health.check)
+    {
+        let timing = [
+            ("initialDelaySeconds", seconds(health.start_period)),
+            ("periodSeconds", seconds(health.interval).max(1)),
+            ("timeoutSeconds", seconds(health.timeout).max(1)),
+            ("failureThreshold", health.retries.into()),
+        ];
+        let timing = timing.into_iter().map(|(key, number)| (key.to_owned(), Value::word(number)));
+        keys.push(("livenessProbe", Value::Map(std::iter::once(question).chain(timing).collect())));
+    }
+    keys
+}
+
+/// What the kubelet asks.
+fn question(work: &mut Work<'_>, unit: Unit<'_>, key: &str, check: &Check) -> Option<(String, Value)> {
+    let port = |port: u16| Some(("tcpSocket".to_owned(), map([("port", Value::word(port))])));
+    match check {
+        Check::Http(page) => {
+            if page.status.is_some() || page.body.is_some() {
+                work.remark(Some(unit.name), key, "the kubelet takes every status from 200 to 399 and looks at no body");
+            }
+            match page.url.kind() {
+                Kind::Http { port, path, .. } => Some(("httpGet".to_owned(), map([("path", text(path)), ("port", Value::word(port))]))),
+                _ => None,
+            }
+        }
+        Check::Tcp(target) => match target.kind() {
+            Kind::Tcp { port: number, .. } => port(*number),
+            _ => {
+                work.remark(Some(unit.name), key, "the kubelet cannot reach a socket by its path: write a command that asks");
+                None
+            }
+        },
+        Check::Listen(number) => port(*number),
+        Check::Command(words) => Some(("exec".to_owned(), map([("command", Value::texts(words.clone()))]))),
+        Check::File(_) | Check::Log(_) | Check::Notify(_) => {
+            work.remark(Some(unit.name), key, "the kubelet cannot ask this: write a command that does, or a page");
+            None
+        }
+    }
+}
+
+fn lifecycle(work: &mut Work<'_>, unit: Unit<'_>) -> Option<Value> {
+    let mut keys = Vec::new();
+    let program = |program: &ppm_core::hook::Program| {
+        map([("exec", map([("command", Value::texts(std::iter::once(&program.path).chain(&program.args).cloned()))]))])
+    };
+    let hooks = &unit.spec.hooks;
+    let before = unit.spec.stop_command.as_ref().or(hooks.get(&Hook::PreStop).map(|hook| &hook.program));
+    keys.extend(hooks.get(&Hook::PostStart).map(|hook| ("postStart", program(&hook.program))));
+    keys.extend(before.map(|before| ("preStop", program(before))));
+    for hook in hooks.keys().filter(|hook| !matches!(hook, Hook::PostStart | Hook::PreStop)) {
+        let instead = if *hook == Hook::PreStart { "make it a service that this one waits for" } else { "there is none" };
+        work.remark(Some(unit.name), &format!("hooks.{}", hook.name()), instead);
+    }
+    if unit.spec.stop.signal != Signal::TERM {
+        let message = format!(
+            "{} is sent from Kubernetes 1.33 on, with `lifecycle.stopSignal` and `os.name`; before, SIGTERM is",
+            unit.spec.stop.signal
+        );
+        work.remark(Some(unit.name), "stop.signal", message);
+    }
+    (!keys.is_empty()).then(|| entries(keys))
+}
+
+fn entries(entries: Vec<(&str, Value)>) -> Value {
+    Value::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
