@@ -23,6 +23,9 @@ fuzz_target!(|input: (&[u8], &[u8])| {
     let stat = census::Stat::parse(Pid(7), &line).unwrap_or_else(|| panic!("not read: {}", line.escape_ascii()));
     assert_eq!((stat.fact.parent, stat.fact.birth.0, stat.cpu, stat.threads), (Pid(1), 99, 23, 3));
     assert!(!stat.is_dead);
+    if let Some(mark) = census::Names::below(b"/ppm-1/".to_vec()).mark(rest) {
+        assert!(!mark.service.contains('/') && rest.windows(mark.service.len()).any(|part| part == mark.service.as_bytes()));
+    }
     if let Some(mark) = census::Mark::parse(rest) {
         let own = [b"PPM_SERVICE=".as_slice(), mark.service.as_bytes()].concat();
         assert!(rest.split(|byte| *byte == 0).any(|variable| variable == own));

@@ -7,12 +7,12 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::unistd::getpid;
 use ppm_core::event::Pid;
 use ppm_core::kin::{Birth, Fact};
 
-use crate::groups::Names;
 use crate::spawn::GUEST;
 
 /// The variables by which a process is known as a service's, and as a hook's.
@@ -21,6 +21,12 @@ const HOOK: &[u8] = b"PPM_HOOK=";
 
 /// The variable that tells why a process was started.
 const REASON: &[u8] = b"PPM_START_REASON=";
+
+/// What the control group of a main process is called.
+pub const MAIN: &str = "main";
+
+/// What follows the name of a service in that of its group: names may be those of files that the kernel puts there.
+pub const SUFFIX: &str = ".service";
 
 /// A process chooses its environment, so no more of it than this is read.
 const LONGEST_ENVIRONMENT: u64 = 1 << 20;
@@ -44,6 +50,10 @@ pub enum Marked {
     /// It is becoming another program, and shows nothing until it is one.
     NotYet,
 }
+
+/// How the kernel calls what lies below the groups of this daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names(Arc<[u8]>);
 
 /// Reads /proc.
 #[derive(Debug)]
@@ -163,6 +173,24 @@ impl Census {
     }
 }
 
+impl Names {
+    /// Of those below this one.
+    pub fn below(group: Vec<u8>) -> Names {
+        Names(group.into())
+    }
+
+    /// Whose main process this one descends from, by its file `cgroup` (proc(5)).
+    pub fn mark(&self, groups: &[u8]) -> Option<Mark> {
+        let line = groups.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+        let below = std::str::from_utf8(line.strip_prefix(&*self.0)?).ok()?;
+        let (service, part) = below.split_once('/')?;
+        let part = part.split('/').next()?;
+        let hook = (part != MAIN).then(|| part.to_owned());
+        let service = service.strip_suffix(SUFFIX).filter(|service| !service.is_empty())?;
+        Some(Mark { service: service.to_owned(), hook })
+    }
+}
+
 impl Stat {
     /// Reads what the kernel shows of this process in its file `stat` (proc_pid_stat(5)).
     pub fn parse(pid: Pid, line: &[u8]) -> Option<Stat> {
@@ -262,5 +290,24 @@ mod tests {
     fn whoever_is_not_there_has_no_facts() {
         let mut census = Census::new(None).unwrap();
         assert_eq!((census.fact(Pid(i32::MAX)), census.marked(Pid(i32::MAX))), (None, Marked::Not));
+    }
+
+    #[test]
+    fn a_group_tells_whose_a_process_is() {
+        let names = Names(b"/docker/abc/ppm-1/"[..].into());
+        let mark = |service: &str, hook: Option<&str>| Some(Mark { service: service.to_owned(), hook: hook.map(str::to_owned) });
+        assert_eq!(names.mark(b"4:memory:/x\n0::/docker/abc/ppm-1/web.service/main\n"), mark("web", None));
+        assert_eq!(names.mark(b"0::/docker/abc/ppm-1/a.service.service/on_crash"), mark("a.service", Some("on_crash")));
+        assert_eq!(names.mark(b"0::/docker/abc/ppm-1/web.service/main/of/its/own\n"), mark("web", None));
+        for other in [
+            "0::/docker/abc/ppm-1\n",
+            "0::/docker/abc/ppm-12/web.service/main\n",
+            "1:cpu:/docker/abc/ppm-1/web.service/main\n",
+            "0::/\n",
+            "0::/docker/abc/ppm-1/.service/main\n",
+            "",
+        ] {
+            assert_eq!(names.mark(other.as_bytes()), None, "{other}");
+        }
     }
 }

@@ -16,25 +16,18 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::unistd::{geteuid, getpid};
 use ppm_core::event::{Part, Pid, ServiceId, Tree};
 
-use crate::census::Mark;
+use crate::census::{MAIN, Names, SUFFIX};
 use crate::cgroup;
 use crate::host;
 use crate::spawn::in_words;
 
 /// What the groups of a daemon are called, before its number.
 const PREFIX: &str = "ppm-";
-
-/// What the group of a main process is called.
-const MAIN: &str = "main";
-
-/// Names of services may be those of files that the kernel puts there; with this they are not.
-const SUFFIX: &str = ".service";
 
 /// The groups of one daemon.
 #[derive(Debug)]
@@ -44,10 +37,6 @@ pub struct Groups {
     /// Those that somebody may be in, by the processes that were started into them.
     made: BTreeMap<Pid, (Tree, Group)>,
 }
-
-/// How the kernel calls what lies below the groups of this daemon.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names(Arc<[u8]>);
 
 /// The group of one process that was started, and of all that descends from it.
 #[derive(Debug)]
@@ -83,7 +72,7 @@ impl Groups {
             return None;
         }
         let above = own.name.strip_suffix(b"/").unwrap_or(&own.name);
-        let names = Names([above, b"/", name.as_bytes(), b"/"].concat().into());
+        let names = Names::below([above, b"/", name.as_bytes(), b"/"].concat());
         tracing::debug!("services have control groups below {}", top.display());
         Some(Groups { top, names, made: BTreeMap::new() })
     }
@@ -160,18 +149,6 @@ impl Meter {
     }
 }
 
-impl Names {
-    /// Whose main process this one descends from, by its file `cgroup` (proc(5)).
-    pub fn mark(&self, groups: &[u8]) -> Option<Mark> {
-        let line = groups.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
-        let below = std::str::from_utf8(line.strip_prefix(&*self.0)?).ok()?;
-        let (service, part) = below.split_once('/')?;
-        let part = part.split('/').next()?;
-        let hook = (part != MAIN).then(|| part.to_owned());
-        Some(Mark { service: service.strip_suffix(SUFFIX)?.to_owned(), hook })
-    }
-}
-
 fn cpu(folder: &Path) -> Option<Duration> {
     let text = fs::read(folder.join("cpu.stat")).ok()?;
     cgroup::field(&text, "usage_usec").map(Duration::from_micros)
@@ -197,28 +174,5 @@ fn remove_deserted(folder: &Path) {
             let _ = fs::remove_dir(&service);
         }
         let _ = fs::remove_dir(&daemon);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_tells_whose_a_process_is() {
-        let names = Names(b"/docker/abc/ppm-1/"[..].into());
-        let mark = |service: &str, hook: Option<&str>| Some(Mark { service: service.to_owned(), hook: hook.map(str::to_owned) });
-        assert_eq!(names.mark(b"4:memory:/x\n0::/docker/abc/ppm-1/web.service/main\n"), mark("web", None));
-        assert_eq!(names.mark(b"0::/docker/abc/ppm-1/a.service.service/on_crash"), mark("a.service", Some("on_crash")));
-        assert_eq!(names.mark(b"0::/docker/abc/ppm-1/web.service/main/of/its/own\n"), mark("web", None));
-        for other in [
-            "0::/docker/abc/ppm-1\n",
-            "0::/docker/abc/ppm-12/web.service/main\n",
-            "1:cpu:/docker/abc/ppm-1/web.service/main\n",
-            "0::/\n",
-            "",
-        ] {
-            assert_eq!(names.mark(other.as_bytes()), None, "{other}");
-        }
     }
 }

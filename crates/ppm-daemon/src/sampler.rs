@@ -22,10 +22,10 @@ use ppm_core::time::Mono;
 use ppm_core::usage::{Container, Figures, Spent, Usage};
 use tokio::sync::mpsc;
 
-use crate::census::{Census, Stat, pids};
+use crate::census::{Census, Names, Stat, pids};
 use crate::children::Children;
 use crate::driver::Wake;
-use crate::groups::{Groups, Meter, Names};
+use crate::groups::{Groups, Meter};
 use crate::{cgroup, clock};
 
 /// The thread needs little more than two lines of /proc.

@@ -101,7 +101,7 @@ pub const SERVICE: &[Row] = &[
         Maps,
     ),
     maps("stop"),
-    none("stop.group", "the manager decides who gets the signal"),
+    row("stop.group", Remark("the main process alone gets the signal"), Remark("the main process alone gets the signal"), Maps),
     row("stop.command", Remark("there is none: let the program obey a signal"), Maps, Maps),
     row(
         "schedule",

@@ -254,8 +254,22 @@ fn container(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, is_server: b
     if is_server {
         keys.extend(probes(work, unit));
         keys.extend(lifecycle(work, unit).map(|lifecycle| ("lifecycle", lifecycle)));
+    } else {
+        remark_what_runs_once(work, unit);
     }
     entries(keys)
+}
+
+/// What only means something for what runs on.
+fn remark_what_runs_once(work: &mut Work<'_>, unit: Unit<'_>) {
+    let spec = unit.spec;
+    let keys = [("hooks", !spec.hooks.is_empty()), ("ready", spec.ready.is_some()), ("health", spec.health.is_some())];
+    for (key, _) in keys.into_iter().filter(|(_, is_there)| *is_there) {
+        work.remark(Some(unit.name), key, "what runs once has none there: let the program do it");
+    }
+    if spec.stop_command.is_some() {
+        work.remark(Some(unit.name), "stop.command", "what runs once gets a signal alone there");
+    }
 }
 
 fn probes(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
