@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Setup, pid_of, until};
+use crate::harness::{Daemon, Setup, other_user, pid_of, until};
 
 /// Uses a good part of a second of a processor.
 const BURN: &str = "i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done";
@@ -208,11 +208,8 @@ fn r51_where_nothing_can_be_read_figures_are_missing_and_not_zero() {
 
 #[test]
 fn who_is_not_root_sees_all_of_its_own_services() {
-    if !nix::unistd::Uid::effective().is_root() {
-        eprintln!("skipped: only root can become another user");
-        return;
-    }
-    let daemon = Setup::new().run_by(65534).start();
+    let Some(uid) = other_user() else { return };
+    let daemon = Setup::new().run_by(uid).start();
     daemon.add("svc", "sleep 1000 & wait");
     until("its child is there", || (usage(&daemon, "svc")["processes"] == 2).then_some(()));
     let row = usage(&daemon, "svc");

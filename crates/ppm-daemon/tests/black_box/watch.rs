@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Setup, shell, until};
+use crate::harness::{Daemon, Setup, other_user, shell, until};
 
 /// A service that watches, in the folder of its daemon.
 struct Watching {
@@ -409,7 +409,7 @@ fn what_cannot_be_read_is_told_once_and_the_rest_is_watched() {
         write(&setup.path(file), "x");
     }
     fs::set_permissions(setup.path("w/secret"), fs::Permissions::from_mode(0o700)).unwrap();
-    let Some(uid) = nix::unistd::Uid::effective().is_root().then_some(65534) else { return };
+    let Some(uid) = other_user() else { return };
     let mut svc = Watching::start_with(setup.run_by(uid), &json!("w"));
     write(&svc.path("w/ok/f"), "y");
     svc.restarts_for("modified w/ok/f");
