@@ -52,6 +52,14 @@ pub struct Place {
     hint: Option<String>,
 }
 
+impl Wrong {
+    /// What is wrong, for a command that can be right or wrong only as a whole.
+    pub fn into_failure(self) -> Failure {
+        let first = self.failures.into_iter().next();
+        first.unwrap_or_else(|| Failure::new(Code::WrongConfiguration, "the configuration is wrong"))
+    }
+}
+
 impl From<Failure> for Wrong {
     fn from(failure: Failure) -> Wrong {
         let place = Place { line: 0, column: 0, message: failure.message.clone(), hint: failure.hints.first().cloned() };

@@ -46,6 +46,17 @@ pub enum Format {
     Systemd,
 }
 
+impl Format {
+    /// As it is written in `--format`.
+    fn name(self) -> &'static str {
+        match self {
+            Format::Compose => "compose",
+            Format::Kubernetes => "kubernetes",
+            Format::Systemd => "systemd",
+        }
+    }
+}
+
 /// A file of what was made.
 #[derive(Debug, Serialize)]
 pub struct Object {
@@ -87,6 +98,12 @@ struct Work<'a> {
     /// Numbers of users that are named.
     uids: &'a BTreeMap<String, (u32, u32)>,
     config: &'a Config,
+    /// In the order of the configuration.
+    units: Vec<Unit<'a>>,
+    /// Where each of them is, by its name.
+    places: BTreeMap<&'a str, usize>,
+    /// Those whose good end somebody waits for.
+    waited_for: BTreeSet<&'a str>,
     lines: Lines,
     remarks: BTreeSet<Remark>,
 }
@@ -124,7 +141,7 @@ impl Unit<'_> {
     }
 
     fn words(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.spec.command.path.as_str()).chain(self.spec.command.args.iter().map(String::as_str))
+        words(&self.spec.command.path, &self.spec.command.args)
     }
 }
 
@@ -166,18 +183,23 @@ impl Exported {
 /// The configuration is wrong, or something is missing that only the user knows.
 pub fn export(typed: &Export) -> Result<Exported, Stop> {
     let source = check::read(typed.file.clone(), |name| env::var_os(name))?;
-    let config = check::parse(&source).map_err(stop)?;
-    let tree = tree::read(source.text(), &source.name).map_err(|problems| stop(check::wrong(problems)))?;
+    let config = check::parse(&source).map_err(Wrong::into_failure)?;
+    let tree = tree::read(source.text(), &source.name).map_err(|problems| check::wrong(problems).into_failure())?;
     let uids = typed.uid.iter().map(|one| uid(one)).collect::<Result<BTreeMap<_, _>, Failure>>()?;
     if typed.image.is_none() && typed.format != Format::Systemd {
         let failure = Failure::new(Code::Usage, format!("--image is wanted: what the containers of {} are made from", source.name));
         return Err(failure.hint("ppm export --format compose --image registry.example.com/shop:1.4.0").into());
     }
+    let units = units(&config);
+    let needs = config.services.iter().flat_map(|spec| &spec.depends_on);
     let mut work = Work {
         format: typed.format,
         image: typed.image.as_deref(),
         uids: &uids,
         config: &config,
+        places: units.iter().enumerate().map(|(at, unit)| (unit.name, at)).collect(),
+        waited_for: needs.filter(|need| need.condition == Condition::Finished).map(|need| need.service.as_str()).collect(),
+        units,
         lines: Lines::of(&tree),
         remarks: BTreeSet::new(),
     };
@@ -192,20 +214,8 @@ pub fn export(typed: &Export) -> Result<Exported, Stop> {
     Ok(Exported { objects, remarks, head, format: typed.format })
 }
 
-fn stop(wrong: Wrong) -> Stop {
-    match wrong.failures.into_iter().next() {
-        Some(failure) => failure.into(),
-        None => Failure::new(Code::WrongConfiguration, "the configuration is wrong").into(),
-    }
-}
-
 fn head(format: Format, file: &str, remarks: &[Remark]) -> String {
-    let what = match format {
-        Format::Compose => "compose",
-        Format::Kubernetes => "kubernetes",
-        Format::Systemd => "systemd",
-    };
-    let mut head = format!("# Made of {} by 'ppm export --format {what}'.\n", clean(file));
+    let mut head = format!("# Made of {} by 'ppm export --format {}'.\n", clean(file), format.name());
     if !remarks.is_empty() {
         head.push_str("# Not mapped, or not exactly:\n");
     }
@@ -254,18 +264,9 @@ impl Lines {
 }
 
 impl<'a> Work<'a> {
-    /// The services, each once for all replicas.
-    fn units(&self) -> Vec<Unit<'a>> {
-        let config: &'a Config = self.config;
-        let mut units: Vec<Unit<'a>> = Vec::new();
-        for spec in &config.services {
-            let name = spec.replica_of.as_deref().unwrap_or(&spec.name);
-            match units.iter_mut().find(|unit| unit.name == name) {
-                Some(unit) => unit.replicas += 1,
-                None => units.push(Unit { name, spec, replicas: 1 }),
-            }
-        }
-        units
+    /// The service of this name, for all of its replicas.
+    fn unit(&self, name: &str) -> Option<Unit<'a>> {
+        self.places.get(name).and_then(|at| self.units.get(*at)).copied()
     }
 
     /// Remarks what the table says of the keys of the file.
@@ -342,27 +343,24 @@ impl<'a> Work<'a> {
 
     /// Those whose good end this one waits for, and those whose good end they wait for, first things first.
     fn before(&self, unit: Unit<'a>) -> Vec<Unit<'a>> {
-        let units = self.units();
-        let mut found: Vec<Unit<'a>> = Vec::new();
-        fn add<'a>(unit: Unit<'a>, units: &[Unit<'a>], found: &mut Vec<Unit<'a>>) {
+        fn add<'a>(work: &Work<'a>, unit: Unit<'a>, found: &mut Vec<Unit<'a>>) {
             for need in unit.spec.depends_on.iter().filter(|need| need.condition == Condition::Finished) {
-                if let Some(other) = units.iter().find(|other| other.name == need.service).copied()
+                if let Some(other) = work.unit(&need.service)
                     && !found.iter().any(|known| known.name == other.name)
                 {
-                    add(other, units, found);
+                    add(work, other, found);
                     found.push(other);
                 }
             }
         }
-        add(unit, &units, &mut found);
+        let mut found = Vec::new();
+        add(self, unit, &mut found);
         found
     }
 
     /// Whether somebody waits for its good end.
     fn is_waited_for(&self, unit: Unit<'_>) -> bool {
-        let waits =
-            |spec: &ServiceSpec| spec.depends_on.iter().any(|need| need.service == unit.name && need.condition == Condition::Finished);
-        self.config.services.iter().any(waits)
+        self.waited_for.contains(unit.name)
     }
 }
 
@@ -391,7 +389,25 @@ fn port(check: &Check) -> Option<u16> {
     }
 }
 
-fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
+/// The services, each once for all replicas, which follow one another.
+fn units(config: &Config) -> Vec<Unit<'_>> {
+    let mut units: Vec<Unit<'_>> = Vec::new();
+    for spec in &config.services {
+        let name = spec.replica_of.as_deref().unwrap_or(&spec.name);
+        match units.last_mut() {
+            Some(unit) if unit.name == name => unit.replicas += 1,
+            _ => units.push(Unit { name, spec, replicas: 1 }),
+        }
+    }
+    units
+}
+
+/// The words of a command.
+fn words<'a>(path: &'a str, args: &'a [String]) -> impl Iterator<Item = &'a str> {
+    std::iter::once(path).chain(args.iter().map(String::as_str))
+}
+
+fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 

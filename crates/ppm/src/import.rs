@@ -145,7 +145,7 @@ impl Source {
 
     /// Something wrong with `width` letters of it.
     fn wrong(&self, at: (usize, usize), width: usize, message: impl Into<String>, hint: &str) -> Failure {
-        wrong(Problems::at(&self.name, &self.text, at, width, message, Some(hint)))
+        check::wrong(Problems::at(&self.name, &self.text, at, width, message, Some(hint))).into_failure()
     }
 
     /// A path as it is from anywhere: one that is not absolute begins at the file's folder.
@@ -194,9 +194,9 @@ fn convert(from: Option<Dialect>, source: Source) -> Result<Imported, Failure> {
         Ok(config) => Ok(Imported { text, remarks, services: config.services.len() }),
         Err(problems) => {
             let from = problems.list.first().and_then(|problem| origin(&draft, &text, problem.line));
-            let failure = from
-                .into_iter()
-                .fold(wrong(problems), |failure, place| failure.fact(format!("it comes from {}:{}", place.file, place.line)));
+            let failure = from.into_iter().fold(check::wrong(problems).into_failure(), |failure, place| {
+                failure.fact(format!("it comes from {}:{}", place.file, place.line))
+            });
             let message = format!("what {} says would not be a right configuration", source.name);
             Err(Failure { message, ..failure }.hint("mend the file, or take out what is shown above, and import it again"))
         }
@@ -280,13 +280,6 @@ fn nothing(dialect: Dialect, source: &Source) -> Failure {
     };
     let failure = Failure::new(Code::WrongConfiguration, format!("there is nothing to import in {}: wanted {wanted}", source.name));
     failure.hint(format!("it was read for {}: --from says another", dialect.name()))
-}
-
-/// What is drawn of a text that is wrong, as the failure that it is.
-fn wrong(problems: Problems) -> Failure {
-    let name = problems.file.clone();
-    let first = check::wrong(problems).failures.into_iter().next();
-    first.unwrap_or_else(|| Failure::new(Code::WrongConfiguration, format!("there is something wrong with {name}")))
 }
 
 #[cfg(test)]

@@ -36,19 +36,22 @@ fn remove(group: &Path) {
 impl Grouped {
     /// None, and a word about it, where that is not permitted.
     fn start(services: &[Value]) -> Option<Grouped> {
-        let setup = Setup::with_mounts("true")?;
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let top = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|fields| fields[2] == "cgroup2");
-        let folder = setup.folder.path().file_name().unwrap().to_owned();
-        let given = top.map(|fields| Path::new(fields[1]).join(folder)).filter(|path| fs::create_dir(path).is_ok());
-        let Some(given) = given.map(Given) else {
-            eprintln!("skipped: no control group can be made here");
+        let Some(top) = top.map(|fields| PathBuf::from(fields[1])) else {
+            eprintln!("skipped: there is no cgroup2 here");
             return None;
         };
-        drop(setup);
-        let enter = format!("echo 0 > {}/cgroup.procs; mkdir groups", given.0.display());
+        // A group with the name of the daemon's folder, in which this begins.
+        let enter = format!("echo 0 > \"{}/$(basename \"$PWD\")/cgroup.procs\"; mkdir groups", top.display());
         let inside = "mount -t cgroup2 none groups && exec \"$0\" \"$@\"";
         let setup = Setup::with_mounts(&format!("{enter}; exec unshare --cgroup sh -c '{inside}' \"$0\" \"$@\""))?;
+        let given = top.join(setup.folder.path().file_name().unwrap());
+        if let Err(error) = fs::create_dir(&given) {
+            eprintln!("skipped: no control group can be made here: {error}");
+            return None;
+        }
+        let given = Given(given);
         let daemon = setup.env("PPM_LOG", "debug").services(services).start();
         Some(Grouped { daemon, given })
     }

@@ -14,7 +14,7 @@ const SECRETS: &str = "make it a secret of Compose";
 
 /// The one file.
 pub fn write(work: &mut Work<'_>) -> Vec<Object> {
-    let services = work.units().into_iter().map(|unit| (unit.name.to_owned(), escaped(&service(work, unit)))).collect();
+    let services = work.units.clone().into_iter().map(|unit| (unit.name.to_owned(), escaped(&service(work, unit)))).collect();
     let mut out = String::new();
     entry(&mut out, "", "services", &Value::Map(services));
     vec![Object { file: "compose.yaml".to_owned(), text: out }]
@@ -82,7 +82,7 @@ fn service(work: &mut Work<'_>, unit: Unit<'_>) -> Value {
     if spec.hooks.contains_key(&Hook::PreStart) {
         work.remark(Some(unit.name), "hooks.pre_start", "make it a service that this one waits for");
     }
-    Value::Map(keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    map(keys)
 }
 
 fn restart(unit: Unit<'_>) -> Value {
@@ -96,11 +96,9 @@ fn restart(unit: Unit<'_>) -> Value {
 }
 
 fn needs(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(String, Value)> {
-    let units = work.units();
     let mut needs = Vec::new();
     for need in &unit.spec.depends_on {
-        let other = units.iter().find(|other| other.name == need.service).copied();
-        let is_asked = other.is_some_and(|other| test_of(other).is_some());
+        let is_asked = work.unit(&need.service).is_some_and(|other| test_of(other).is_some());
         let condition = match need.condition {
             Condition::Finished => "service_completed_successfully",
             Condition::Ready if is_asked => "service_healthy",

@@ -13,7 +13,7 @@ use ppm_core::target::Kind;
 use ppm_protocol::Signal;
 
 use super::calendar::{Planned, five_fields, without_zone};
-use super::{Object, Role, Unit, Work, map, port, seconds, text};
+use super::{Object, Role, Unit, Work, map, port, seconds, text, words};
 use crate::failure::{Code, Failure};
 use crate::yaml::{Value, entry};
 
@@ -35,7 +35,7 @@ pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
         let data = common.into_iter().map(|(name, value)| (name, text(value))).collect();
         objects.push(object("v1", "ConfigMap", COMMON, vec![("data", Value::Map(data))]));
     }
-    for unit in work.units() {
+    for unit in work.units.clone() {
         match unit.role() {
             Role::Server => {
                 objects.push(deployment(work, unit, has_common));
@@ -59,7 +59,7 @@ fn dns(name: &str) -> String {
 
 fn check_names(work: &Work<'_>) -> Result<(), Failure> {
     let mut known: BTreeMap<String, &str> = BTreeMap::from([(COMMON.to_owned(), "what all services share")]);
-    for unit in work.units() {
+    for unit in work.units.clone() {
         let name = dns(unit.name);
         let other = known.insert(name.clone(), unit.name);
         if name.is_empty() || other.is_some() {
@@ -118,7 +118,7 @@ fn job(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Object {
     if !unit.spec.autostart {
         spec.insert(0, ("suspend", Value::word(true)));
     }
-    object("batch/v1", "Job", &dns(unit.name), vec![("spec", entries(spec))])
+    object("batch/v1", "Job", &dns(unit.name), vec![("spec", map(spec))])
 }
 
 fn job_spec(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Vec<(&'static str, Value)> {
@@ -189,10 +189,10 @@ fn cron_jobs(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Vec<Objec
         if options.on_start {
             work.remark(Some(unit.name), "schedule.on_start", format!("kubectl create job --from=cronjob/{} first", dns(unit.name)));
         }
-        let job = entries(job_spec(work, unit, has_common));
+        let job = map(job_spec(work, unit, has_common));
         spec.push(("jobTemplate", map([("spec", job)])));
         let name = if texts.len() > 1 { format!("{}-{}", dns(unit.name), number + 1) } else { dns(unit.name) };
-        objects.push(object("batch/v1", "CronJob", &name, vec![("spec", entries(spec))]));
+        objects.push(object("batch/v1", "CronJob", &name, vec![("spec", map(spec))]));
     }
     objects
 }
@@ -215,7 +215,7 @@ fn pod(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, restart: &str) -> 
         keys.push(("initContainers", Value::List(first)));
     }
     keys.push(("containers", Value::List(vec![container(work, unit, has_common, restart == "Always")])));
-    entries(keys)
+    map(keys)
 }
 
 fn container(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, is_server: bool) -> Value {
@@ -249,7 +249,7 @@ fn container(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, is_server: b
         security.push(("allowPrivilegeEscalation", Value::word(false)));
     }
     if !security.is_empty() {
-        keys.push(("securityContext", entries(security)));
+        keys.push(("securityContext", map(security)));
     }
     if is_server {
         keys.extend(probes(work, unit));
@@ -257,7 +257,7 @@ fn container(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, is_server: b
     } else {
         remark_what_runs_once(work, unit);
     }
-    entries(keys)
+    map(keys)
 }
 
 /// What only means something for what runs on.
@@ -334,9 +334,8 @@ fn question(work: &mut Work<'_>, unit: Unit<'_>, key: &str, check: &Check) -> Op
 
 fn lifecycle(work: &mut Work<'_>, unit: Unit<'_>) -> Option<Value> {
     let mut keys = Vec::new();
-    let program = |program: &ppm_core::hook::Program| {
-        map([("exec", map([("command", Value::texts(std::iter::once(&program.path).chain(&program.args).cloned()))]))])
-    };
+    let program =
+        |program: &ppm_core::hook::Program| map([("exec", map([("command", Value::texts(words(&program.path, &program.args)))]))]);
     let hooks = &unit.spec.hooks;
     let before = unit.spec.stop_command.as_ref().or(hooks.get(&Hook::PreStop).map(|hook| &hook.program));
     keys.extend(hooks.get(&Hook::PostStart).map(|hook| ("postStart", program(&hook.program))));
@@ -352,9 +351,5 @@ fn lifecycle(work: &mut Work<'_>, unit: Unit<'_>) -> Option<Value> {
         );
         work.remark(Some(unit.name), "stop.signal", message);
     }
-    (!keys.is_empty()).then(|| entries(keys))
-}
-
-fn entries(entries: Vec<(&str, Value)>) -> Value {
-    Value::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    (!keys.is_empty()).then(|| map(keys))
 }

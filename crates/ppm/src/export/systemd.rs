@@ -1,5 +1,6 @@
 //! Units: a .service for each service, and a .timer beside it for what is planned.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use ppm_core::dependencies::Condition;
@@ -10,7 +11,7 @@ use ppm_core::spec::{Reach, RestartWhen, ServiceSpec};
 use ppm_protocol::Signal;
 
 use super::calendar::{calendar, without_zone};
-use super::{Object, Role, Unit, Work, seconds};
+use super::{Object, Role, Unit, Work, seconds, words};
 use crate::failure::{Code, Failure};
 
 const SECRETS: &str = "use LoadCredential=";
@@ -34,10 +35,11 @@ impl Text {
 /// All units. Replicas are units of their own.
 pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
     let mut objects: Vec<Object> = Vec::new();
+    let mut names = BTreeSet::new();
     for spec in &work.config.services {
         let unit = Unit { name: spec.replica_of.as_deref().unwrap_or(&spec.name), spec, replicas: 1 };
         let name = name(&spec.name);
-        if objects.iter().any(|object| object.file == format!("{name}.service")) {
+        if !names.insert(name.clone()) {
             let message = format!("two services would have the unit `{name}.service`");
             return Err(Failure::new(Code::WrongConfiguration, message).hint("rename one of them"));
         }
@@ -268,7 +270,7 @@ fn timer(work: &mut Work<'_>, unit: Unit<'_>) -> Option<String> {
 }
 
 fn command(program: &Program) -> String {
-    let words: Vec<String> = std::iter::once(&program.path).chain(&program.args).map(|text| word(text)).collect();
+    let words: Vec<String> = words(&program.path, &program.args).map(word).collect();
     words.join(" ")
 }
 

@@ -106,6 +106,8 @@ pub struct Draft {
     names: BTreeSet<String>,
     /// How often a name was wanted that was not free.
     again: BTreeMap<String, usize>,
+    /// The longest time that a service is given to stop, and where that is written.
+    slowest: Option<(Duration, Place)>,
 }
 
 impl Place {
@@ -233,14 +235,23 @@ impl Draft {
         self.remarks.iter().chain(self.services.iter().flat_map(|service| &service.remarks))
     }
 
+    /// A service is given so long to stop, where that is written.
+    pub fn stops_within(&mut self, grace: Option<(Duration, Place)>) {
+        let is_slowest = |(grace, _): &(Duration, Place)| self.slowest.as_ref().is_none_or(|(most, _)| grace > most);
+        if let Some(slowest) = grace.filter(is_slowest) {
+            self.slowest = Some(slowest);
+        }
+    }
+
     /// Gives the whole shutdown the time that the slowest service was given.
-    pub fn allow_for(&mut self, slowest: Duration, place: &Place) {
+    pub fn allow_for_slowest(&mut self) {
         const USUAL: Duration = Duration::from_secs(9);
+        let Some((slowest, place)) = self.slowest.take() else { return };
         if slowest + MARGIN > USUAL {
             let all = slowest + MARGIN;
             self.set("shutdown_timeout", Value::time(all));
             let all = write_duration(all);
-            self.remark(place, format!("a service is given so long to stop that the whole shutdown may take {all}; docker allows 10s unless it is told: docker stop -t"));
+            self.remark(&place, format!("a service is given so long to stop that the whole shutdown may take {all}; docker allows 10s unless it is told: docker stop -t"));
         }
     }
 

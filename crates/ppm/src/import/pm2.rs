@@ -8,8 +8,9 @@ use ppm_core::config::write_size;
 use ppm_protocol::Signal;
 
 use super::draft::{Draft, Place, Service, Value, literal, shown, variable};
-use super::tree::{self, Key, Node, Tree};
-use super::{Failure, NOT_LOST, Source, command, wrong};
+use super::tree::{self, Key, Node, Tree, boolean, number, scalar};
+use super::{Failure, NOT_LOST, Source, command};
+use crate::check;
 
 /// Which program runs a script, by its extension.
 const INTERPRETERS: [(&str, &str); 12] = [
@@ -53,7 +54,7 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
         let hint = if name.is_empty() { TO_JSON.to_owned() } else { TO_JSON.replace("FILE", name) };
         return Err(source.wrong((line + 1, 1), width, "JSON or YAML is wanted, this is JavaScript", &hint));
     }
-    let root = tree::read(&source.text, &source.name).map_err(wrong)?;
+    let root = tree::read(&source.text, &source.name).map_err(|problems| check::wrong(problems).into_failure())?;
     let mut draft = Draft::default();
     let apps: Vec<&Node> = match (&root.value, root.get("apps")) {
         (Tree::List(items), _) => items.iter().collect(),
@@ -65,7 +66,6 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
             draft.remark(&source.place(key.line), format!("{}: it is about no app and was left out", key.text));
         }
     }
-    let mut slowest: Option<(Duration, Place)> = None;
     for node in apps {
         let place = source.place(node.line);
         let Some(entries) = node.entries() else {
@@ -80,16 +80,10 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
             continue;
         }
         draft.remark_once(&place, DEFAULTS);
-        if let Some((grace, place)) = app.grace
-            && slowest.as_ref().is_none_or(|(most, _)| grace > *most)
-        {
-            slowest = Some((grace, place));
-        }
+        draft.stops_within(app.grace);
         draft.push(app.service);
     }
-    if let Some((slowest, place)) = slowest {
-        draft.allow_for(slowest, &place);
-    }
+    draft.allow_for_slowest();
     Ok(draft)
 }
 
@@ -409,23 +403,6 @@ impl App<'_> {
 
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|letter| letter.is_ascii_graphic() && letter != '=')
-}
-
-fn scalar(node: &Node) -> Result<&str, String> {
-    node.scalar().ok_or_else(|| format!("a text is wanted, {} was left out", node.kind()))
-}
-
-fn boolean(node: &Node) -> Result<bool, String> {
-    match scalar(node)? {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        other => Err(format!("{} is neither true nor false; it was left out", shown(other))),
-    }
-}
-
-fn number(node: &Node) -> Result<u32, String> {
-    let text = scalar(node)?;
-    text.parse().map_err(|_| format!("{} is not a number; it was left out", shown(text)))
 }
 
 fn time(node: &Node) -> Result<Value, String> {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use ppm_protocol::Signal;
 
 use super::draft::{Draft, Place, Service, Value, shown, variable};
-use super::tree::{self, Node, Tree};
-use super::{Failure, NOT_LOST, Source, command, wrong};
+use super::tree::{self, Node, Tree, boolean, number, scalar};
+use super::{Failure, NOT_LOST, Source, command};
+use crate::check;
 
 /// The shell of a file that names none.
 const SHELL: &str = "bash";
@@ -26,7 +27,7 @@ const DEFAULTS: &str =
 const TEMPLATE: &str = "`{{...}}` is nothing to us: put the value in";
 
 pub fn read(source: &Source) -> Result<Draft, Failure> {
-    let root = tree::read(&source.text, &source.name).map_err(wrong)?;
+    let root = tree::read(&source.text, &source.name).map_err(|problems| check::wrong(problems).into_failure())?;
     let mut draft = Draft::default();
     source.dotenv("process-compose", &mut draft);
     let mut shell = SHELL.to_owned();
@@ -84,7 +85,6 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
     let processes = processes.and_then(Node::entries).unwrap_or_default();
     let is_some = |node: &Node| node.get("command").is_some() || node.get("entrypoint").is_some();
     let names: BTreeSet<&str> = processes.iter().filter(|(_, node)| is_some(node)).map(|(key, _)| key.text.as_str()).collect();
-    let mut slowest: Option<(Duration, Place)> = None;
     for (key, node) in processes {
         let place = source.place(key.line);
         let service = Service::new(&key.text, &place);
@@ -94,16 +94,10 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
             continue;
         }
         draft.remark_once(&place, DEFAULTS);
-        if let Some((grace, place)) = process.grace
-            && slowest.as_ref().is_none_or(|(most, _)| grace > *most)
-        {
-            slowest = Some((grace, place));
-        }
+        draft.stops_within(process.grace);
         draft.push(process.service);
     }
-    if let Some((slowest, place)) = slowest {
-        draft.allow_for(slowest, &place);
-    }
+    draft.allow_for_slowest();
     Ok(draft)
 }
 
@@ -567,23 +561,6 @@ fn folder_of(path: &str) -> String {
         Some((folder, _)) if !folder.is_empty() => folder.to_owned(),
         Some(_) | None => "/".to_owned(),
     }
-}
-
-fn scalar(node: &Node) -> Result<&str, String> {
-    node.scalar().ok_or_else(|| format!("a text is wanted, {} was left out", node.kind()))
-}
-
-fn boolean(node: &Node) -> Result<bool, String> {
-    match scalar(node)? {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        other => Err(format!("{} is neither true nor false; it was left out", shown(other))),
-    }
-}
-
-fn number(node: &Node) -> Result<u32, String> {
-    let text = scalar(node)?;
-    text.parse().map_err(|_| format!("{} is not a number; it was left out", shown(text)))
 }
 
 fn seconds(node: &Node) -> Result<Duration, String> {

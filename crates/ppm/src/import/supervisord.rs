@@ -66,7 +66,6 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
             Some(_) | None => daemon(section, source, &mut draft),
         }
     }
-    let mut slowest: Option<(Duration, Place)> = None;
     let mut priorities: BTreeMap<String, (i64, Place)> = BTreeMap::new();
     for section in &sections {
         if let Some(("program", name)) = section.name.split_once(':') {
@@ -80,11 +79,7 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
             if let Some(groups) = groups.get(name) {
                 program.service.set("groups", Value::texts(groups.iter().cloned()));
             }
-            if let Some((grace, place)) = program.grace
-                && slowest.as_ref().is_none_or(|(most, _)| grace > *most)
-            {
-                slowest = Some((grace, place));
-            }
+            draft.stops_within(program.grace);
             draft.push(program.service);
             if let Some(option) = section.get("priority")
                 && let (Ok(number), Some(service)) = (option.value.parse(), draft.services().last())
@@ -94,9 +89,7 @@ pub fn read(source: &Source) -> Result<Draft, Failure> {
         }
     }
     tell_order(&priorities, &mut draft);
-    if let Some((slowest, place)) = slowest {
-        draft.allow_for(slowest, &place);
-    }
+    draft.allow_for_slowest();
     Ok(draft)
 }
 

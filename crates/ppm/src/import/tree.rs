@@ -11,6 +11,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, I
 
 use ppm_core::config::{self, Problems, check_size_of_yaml};
 
+use super::draft::shown;
+
 /// More values than this are not looked at; a few aliases can stand for billions.
 const MAX_VALUES: usize = 500_000;
 
@@ -69,6 +71,26 @@ impl Node {
             Tree::Map(_) => "a map",
         }
     }
+}
+
+/// A text, a number or a boolean as it is written, or why it was left out.
+pub fn scalar(node: &Node) -> Result<&str, String> {
+    node.scalar().ok_or_else(|| format!("a text is wanted, {} was left out", node.kind()))
+}
+
+/// `true` or `false`, or why it was left out.
+pub fn boolean(node: &Node) -> Result<bool, String> {
+    match scalar(node)? {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(format!("{} is neither true nor false; it was left out", shown(other))),
+    }
+}
+
+/// A whole number, or why it was left out.
+pub fn number(node: &Node) -> Result<u32, String> {
+    let text = scalar(node)?;
+    text.parse().map_err(|_| format!("{} is not a number; it was left out", shown(text)))
 }
 
 /// Reads JSON or YAML; `file` is its name in messages.
