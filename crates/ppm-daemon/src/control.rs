@@ -110,7 +110,7 @@ pub fn bind(path: &Path) -> Result<(StdListener, Address), NoSocket> {
     let lock_path = PathBuf::from(lock_path);
     let lock = lock(&lock_path).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => in_use(path),
-        _ => fail(&format!("lock {}", lock_path.display()), &error),
+        _ => fail(&format!("make the socket {} and its lock beside it", path.display()), &error),
     })?;
     remove_stale(path)?;
     let mask = umask(Mode::from_bits_truncate(0o177));

@@ -70,7 +70,19 @@ fn r46_with_a_read_only_root_it_needs_one_place_for_its_socket() {
     let Some(mut setup) = in_bare_root(&format!("{WITH_NULL}; mount -o remount,ro,bind root")) else { return };
     setup.socket = "/ppm.sock".into();
     let (code, said) = setup.fail();
-    let why = "error: cannot lock /ppm.sock.lock: read-only file system\n  hint: mount a tmpfs there, or choose another place with --socket or PPM_SOCKET\n";
+    let why = "error: cannot make the socket /ppm.sock and its lock beside it: read-only file system\n  \
+        hint: mount a tmpfs there, or choose another place with --socket or PPM_SOCKET\n";
+    assert_eq!((code, said.as_str()), (73, why));
+}
+
+/// Who made it might put something else in the socket's place.
+#[test]
+fn r54_a_folder_below_tmp_that_others_may_enter_is_not_used() {
+    let Some(mut setup) = in_bare_root(&format!("{WITH_NULL}; mkdir -p root/tmp/ppm-0; chmod 755 root/tmp/ppm-0")) else { return };
+    setup.socket = "/tmp/ppm-0/ppm.sock".into();
+    let (code, said) = setup.fail();
+    let why = "error: cannot use the folder of /tmp/ppm-0/ppm.sock: /tmp/ppm-0 is not a folder of mode 0700 of uid 0\n  \
+        hint: choose another place with --socket or PPM_SOCKET\n";
     assert_eq!((code, said.as_str()), (73, why));
 }
 

@@ -89,9 +89,7 @@ impl Setup {
     fn in_a_namespace(how: &[&str]) -> Option<Setup> {
         let mut command = Command::new("unshare");
         command.args(how);
-        let permitted = Command::new("unshare").args(how).arg("true").output().is_ok_and(|output| output.status.success());
-        if !permitted {
-            eprintln!("skipped: unshare is not permitted here");
+        if !may_unshare(how) {
             return None;
         }
         command.arg(PROGRAM);
@@ -101,25 +99,20 @@ impl Setup {
     /// With mounts of its own, which a shell makes; None, and a word about it, where that is not permitted.
     pub fn with_mounts(script: &str) -> Option<Setup> {
         const UNSHARE: [&str; 3] = ["--mount", "--propagation", "private"];
-        let permitted = Command::new("unshare").args(UNSHARE).arg("true").output().is_ok_and(|output| output.status.success());
-        if !permitted {
-            eprintln!("skipped: unshare is not permitted here");
-            return None;
-        }
-        let mut setup = Setup::new().through_shell(&format!("set -e; {script}"));
-        let shell = std::mem::replace(&mut setup.command, Command::new("unshare"));
-        setup.command.args(UNSHARE).arg(shell.get_program()).args(shell.get_args());
-        Setup::prepare(&mut setup.command, &setup.folder, &setup.mark);
-        Some(setup)
+        Setup::through_namespace(&UNSHARE, &format!("set -e; {script}"))
     }
 
-    /// In namespaces of its own, made as unshare(1) is told, in which a shell does something before it becomes the daemon.
-    pub fn through_namespace(self, how: &[&str], script: &str) -> Setup {
-        let mut setup = self.through_shell(script);
+    /// In namespaces of its own, made as unshare(1) is told, in which a shell does something before it becomes the daemon. None,
+    /// and a word about it, where that is not permitted.
+    pub fn through_namespace(how: &[&str], script: &str) -> Option<Setup> {
+        if !may_unshare(how) {
+            return None;
+        }
+        let mut setup = Setup::new().through_shell(script);
         let shell = std::mem::replace(&mut setup.command, Command::new("unshare"));
         setup.command.args(how).arg(shell.get_program()).args(shell.get_args());
         Setup::prepare(&mut setup.command, &setup.folder, &setup.mark);
-        setup
+        Some(setup)
     }
 
     /// Run by this user, to whom its folder belongs.
@@ -513,6 +506,15 @@ impl Process {
         let state = fields.first()?.chars().next()?;
         Some(Process { pid, parent: number(1)?, group: number(2)?, session: number(3)?, state, name })
     }
+}
+
+/// Whether these namespaces may be had; says so where not.
+pub fn may_unshare(how: &[&str]) -> bool {
+    let may = Command::new("unshare").args(how).arg("true").output().is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!("skipped: unshare is not permitted here");
+    }
+    may
 }
 
 /// A user without rights: nobody where the tests run as root, and where the program lies in no folder of root's alone.

@@ -245,7 +245,9 @@ fn r44_a_folder_that_cannot_be_used_costs_output_and_one_warning_but_no_service(
     fs::write(setup.path("log"), "not a folder").unwrap();
     let daemon = with_logger(setup, &json!({}), &services).start();
     let folder = daemon.path("log");
-    until("a warning", || daemon.stderr().contains("cannot write logs in").then_some(()));
+    let shown = folder.display();
+    let warning = format!("cannot write logs in {shown}: file exists; output goes to standard output until it can be written again");
+    until("a warning", || daemon.stderr().contains(&warning).then_some(()));
     fs::remove_file(&folder).unwrap();
     for name in ["a", "b"] {
         until("its log is written again", || (text(&folder, name).lines().count() > 3).then_some(()));

@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Setup, shell, until};
+use crate::harness::{Daemon, Setup, other_user, shell, until};
 
 /// Runs until it is asked to end.
 const SLEEPS: &str = "while :; do sleep 0.02; done";
@@ -331,6 +331,17 @@ fn a_service_is_ready_when_it_holds_its_port_itself_and_whoever_holds_it_instead
         assert!(of_web.starts_with(&format!("waiting to be ready: port {port} is held by process ")), "{of_web}");
         assert_eq!(daemon.row("other")["ready"], false);
     }
+}
+
+#[test]
+fn that_the_holder_of_a_port_cannot_be_seen_is_told() {
+    let Some(uid) = other_user() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let daemon = Setup::new().run_by(uid).services(&[shell("web", SLEEPS, &json!({"ready": {"listen": port}}))]).start();
+    let why = "the daemon may not look at the files of other users' processes (CAP_SYS_PTRACE)";
+    let reason = reason(&daemon, "CAP_SYS_PTRACE");
+    assert_eq!(reason, format!("waiting to be ready: who holds port {port} cannot be seen: {why}"));
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn r30_a_daemon_that_waits_for_its_configuration_can_be_ended() {
         let setup = Setup::new();
         mkfifo(&setup.path("fifo"), Mode::S_IRWXU).unwrap();
         let mut daemon = setup.env("PPM_CONFIG", "fifo").launch();
-        until("it reads", || daemon.stderr().contains("reading the configuration from fifo").then_some(()));
+        until("it reads", || daemon.stderr().contains("reading the configuration from fifo, which is no regular file").then_some(()));
         daemon.signal(signal);
         assert_eq!(daemon.exit_code(), 0);
     }

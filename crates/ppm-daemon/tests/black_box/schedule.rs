@@ -180,6 +180,20 @@ fn what_was_missed_while_the_daemon_was_not_there_is_made_up_for_once() {
 }
 
 #[test]
+fn what_cannot_be_remembered_is_told_once_and_costs_no_run() {
+    let setup = Setup::new();
+    let folder = setup.path("state");
+    std::fs::write(&folder, "no folder").unwrap();
+    let schedule = json!({"cron": "* * * * * *", "missed": "once"});
+    let config = json!({"state_dir": folder, "services": [shell("svc", "echo x >> runs", &json!({"schedule": schedule}))]});
+    let daemon = setup.config(&config).start();
+    until("two runs", || (daemon.lines_in("runs").len() > 1).then_some(()));
+    let said = daemon.stderr();
+    let why = format!("`missed: once` is not remembered: {}/schedules.json: file exists", folder.display());
+    assert_eq!(said.matches(&why).count(), 1, "{said}");
+}
+
+#[test]
 fn without_missed_once_there_is_no_state() {
     let services = [shell("svc", "exit 0", &json!({"schedule": EVERY_SECOND}))];
     let setup = Setup::new();

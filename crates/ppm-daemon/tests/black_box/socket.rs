@@ -146,7 +146,7 @@ fn r54_a_path_that_is_too_long_is_refused() {
 fn r54_a_folder_that_is_missing_is_named() {
     let mut setup = Setup::new();
     setup.socket = setup.path("missing/ppm.sock");
-    let text = format!("{}", setup.socket.display());
+    let text = format!("error: cannot make the socket {} and its lock beside it: no such file or directory\n", setup.socket.display());
     refuses(setup.launch(), &text, |_| {});
 }
 

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Process, Setup, other_user, pid_of, shell, until};
+use crate::harness::{Daemon, Process, Setup, may_unshare, other_user, pid_of, shell, until};
 
 /// A user whom every system lists.
 const NOBODY: &str = "nobody";
@@ -144,6 +144,32 @@ fn r10_a_service_of_another_user_ends_with_the_daemon() {
     daemon.signal(Signal::SIGKILL);
     daemon.end();
     until("the service ends", || Process::find(pid.as_raw()).is_none_or(|process| process.state == 'Z').then_some(()));
+}
+
+/// In a user namespace in which root is the only one who has a number.
+#[test]
+fn r73_a_user_of_whom_the_namespace_knows_nothing_is_told() {
+    if !Uid::effective().is_root() {
+        return eprintln!("skipped: only root can say who is in a user namespace");
+    }
+    if !may_unshare(&["-U"]) {
+        return;
+    }
+    let script = "(until echo 0 0 1 > /proc/$$/uid_map && echo 0 0 1 > /proc/$$/gid_map; do sleep 0.01; done) 2> /dev/null & \
+        wait_for_root='until [ \"$(id -u) $(id -g)\" = \"0 0\" ]; do sleep 0.01; done; exec \"$0\" \"$@\"'; \
+        exec unshare -U sh -c \"$wait_for_root\" \"$0\" \"$@\"";
+    let daemon = started(Setup::new().through_shell(script));
+    let why = daemon.output_with("true", &json!({"user": "1234:1234"})).unwrap_err();
+    assert_eq!(why, "user: the numbers of 1234:1234 mean nothing in this user namespace");
+}
+
+/// execve(2) fails with EAGAIN where the user that the process has become has more processes than its limit.
+#[test]
+fn r49_a_user_with_too_many_processes_is_told() {
+    let Some(uid) = other_user() else { return };
+    let daemon = started(Setup::new());
+    let why = daemon.output_with("true", &json!({"user": format!("{uid}:{uid}"), "limits": {"nproc": 0}})).unwrap_err();
+    assert_eq!(why, "exec: its user has more processes than limits.nproc allows: /bin/sh");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 
+use nix::sys::socket::{Backlog, listen};
 use snapbox::str;
 
 use crate::daemon::ppm;
@@ -208,6 +209,18 @@ fn a_server_that_says_nothing_is_given_up_in_time() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let late = "error: http://[..]/: no answer within 100ms\n";
     ppm(&format!("probe {url} --timeout 100ms")).assert().code(1).stdout_eq("").stderr_eq(late);
+}
+
+/// connect(2) waits where as many as fit wait to be accepted.
+#[test]
+fn a_server_that_accepts_nobody_is_given_up_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let _first = UnixStream::connect(&path).unwrap();
+    let late = format!("error: unix:{}: no connection within 100ms\n", path.display());
+    ppm(&format!("probe unix:{} --timeout 100ms", path.display())).assert().code(1).stdout_eq("").stderr_eq(late);
 }
 
 #[test]
