@@ -114,7 +114,7 @@ fn find(asked: Option<PathBuf>, env: impl Fn(&str) -> Option<OsString>) -> Resul
         let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
         Failure::new(Code::WrongConfiguration, "there is no configuration")
             .fact(format!("looked for: {}", places.join(", ")))
-            .hint("name it: 'ppm check FILE'; 'ppm show-configuration' prints the one that runs")
+            .hint("name its file; 'ppm show-configuration' prints the one that runs")
     })
 }
 

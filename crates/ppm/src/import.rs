@@ -23,6 +23,7 @@ use clap::ValueEnum;
 use ppm_core::config::{self, Problems};
 
 use crate::check;
+use crate::editor;
 use crate::failure::{Code, Failure, io_words};
 pub use draft::Remark;
 use draft::{Draft, Place};
@@ -187,7 +188,7 @@ fn convert(from: Option<Dialect>, source: Source) -> Result<Imported, Failure> {
     if draft.services().is_empty() {
         return Err(nothing(dialect, &source));
     }
-    let text = draft.render(&format!("{} ({})", source.name, dialect.name()));
+    let text = editor::first_line() + &draft.render(&format!("{} ({})", source.name, dialect.name()));
     // What is printed is right, or nothing is.
     let remarks = draft.remarks().cloned().collect();
     match config::parse(&text, "<output>") {

@@ -11,6 +11,7 @@ mod client;
 mod completion;
 mod cron;
 mod doctor;
+mod editor;
 mod elsewhere;
 mod exec;
 mod export;

@@ -25,7 +25,7 @@ use crate::save::Draft;
 use crate::searching::Searching;
 use crate::show::{self, Look, Medium};
 use crate::streams::{self, Streams};
-use crate::{elsewhere, exec, request, top};
+use crate::{editor, elsewhere, exec, request, top};
 
 /// What lasts from the first to the last word of a command.
 pub struct Session {
@@ -244,7 +244,7 @@ impl Session {
         if self.streams.json {
             self.streams.print_line(answer)?
         } else {
-            self.streams.print(&configuration.yaml)?
+            self.streams.print(&format!("{}{}", editor::first_line(), configuration.yaml))?
         }
         Ok(Code::Done)
     }

@@ -153,7 +153,7 @@ fn a_configuration_that_is_not_there_is_wrong_too() {
     wrong("check").stdout_eq("").stderr_eq(str![[r#"
 error: there is no configuration
   looked for: ./.partner-pm.yml
-  hint: name it: 'ppm check FILE'; 'ppm show-configuration' prints the one that runs
+  hint: name its file; 'ppm show-configuration' prints the one that runs
 
 "#]]);
     wrong("check none.yml").stdout_eq("").stderr_eq(str![[r#"
