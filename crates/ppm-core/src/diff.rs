@@ -60,7 +60,7 @@ pub fn services(old: &ServiceSpec, new: &ServiceSpec, loggers: (Option<&LogKeys>
         source: _,
     } = old;
     changes.command(command, &new.command);
-    changes.schedule(schedule.as_ref(), new.schedule.as_ref());
+    changes.schedule(schedule.as_deref(), new.schedule.as_deref());
     if *watch != new.watch {
         changes.words.push("watch".to_owned());
     }

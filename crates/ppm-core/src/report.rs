@@ -145,7 +145,7 @@ impl Supervisor {
         Figures {
             usage: self.last_usage(Some(service.id())),
             tally: service.tally().clone(),
-            plans: service.spec().schedule.as_ref().map(|_| service.runs().counters),
+            plans: service.spec().schedule.as_deref().map(|_| service.runs().counters),
             next_run: service.plan(),
             ended_well: service.last().map(End::is_good),
             lost_lines: None,

@@ -119,7 +119,7 @@ impl Supervisor {
             exit: service.last().and_then(|end| end.exit),
             reason: service.reason(now),
             next_start: service.next_start(now),
-            schedule: service.spec().schedule.as_ref().map(Schedule::text),
+            schedule: service.spec().schedule.as_deref().map(Schedule::text),
             status_text: service.status_text().map(str::to_owned),
         }
     }
@@ -578,7 +578,7 @@ fn plans_of(now: Now, zone: &TimeZone, service: &Service) -> Vec<PlanRow> {
     };
     let planned = service
         .planned()
-        .zip(service.spec().schedule.as_ref())
+        .zip(service.spec().schedule.as_deref())
         .map(|(plan, schedule)| row(PlanEvent::Schedule, plan.at, schedule.rule(), note_on(plan, schedule, zone)));
     let delayed = service.restart_at(now).map(|next| {
         let rule = match next.why {

@@ -106,13 +106,15 @@ impl Runs {
             self.counters.fired += 1;
             self.counters.latest = self.counters.latest.max(late);
         }
-        if self.kept.capacity() == 0 {
-            self.kept.reserve_exact(keep);
-        }
         while self.kept.len() >= keep.max(1) {
             self.kept.pop_front();
         }
         if keep > 0 {
+            if self.kept.len() == self.kept.capacity() {
+                // Most run once: room for what there is, twice as much each time, and never for more than is kept.
+                let more = self.kept.len().clamp(1, keep - self.kept.len());
+                self.kept.reserve_exact(more);
+            }
             self.kept.push_back(record);
         }
     }

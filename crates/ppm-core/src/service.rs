@@ -1207,7 +1207,7 @@ impl Service {
 
     /// A planned run is due while the one before lasts (R37).
     fn overlap(&mut self, ctx: &Context<'_>, live: Live, cause: Cause, out: &mut Vec<Effect>) {
-        let overlap = self.spec.schedule.as_ref().map_or(Overlap::Restart, |schedule| schedule.options.overlap);
+        let overlap = self.spec.schedule.as_deref().map_or(Overlap::Restart, |schedule| schedule.options.overlap);
         match overlap {
             Overlap::Restart => {
                 self.advise(ctx, live, out);
@@ -1246,7 +1246,7 @@ impl Service {
     /// It has lasted too long.
     fn time_out(&mut self, ctx: &Context<'_>, live: Live, out: &mut Vec<Effect>) {
         let ran = ctx.now.mono.since(live.since);
-        let limit = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.timeout).unwrap_or(ran);
+        let limit = self.spec.schedule.as_deref().and_then(|schedule| schedule.options.timeout).unwrap_or(ran);
         let live = Live { limit: Limit::Passed(limit), ..live };
         self.runs.counters.timeouts += 1;
         self.tell(EventKind::TimedOut, Some(live.pid), format!("it ran longer than {}", brief(limit)), out);
@@ -1291,7 +1291,7 @@ impl Service {
     /// for that.
     fn after_the_end(&mut self, ctx: &Context<'_>, live: Live, then: Next, out: &mut Vec<Effect>) -> Next {
         let (Next::Policy, Some(cause), true) = (then, live.queued, self.is_active()) else { return then };
-        let deadline = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.deadline);
+        let deadline = self.spec.schedule.as_deref().and_then(|schedule| schedule.options.deadline);
         match (self.fired, deadline) {
             (Some(plan), Some(deadline)) if plan.at.0.saturating_add(millis(deadline)) < ctx.now.wall.0 => {
                 self.miss(ctx, plan, out);
@@ -1439,7 +1439,7 @@ impl Service {
     }
 
     fn spawned(&mut self, ctx: &Context<'_>, pid: Pid, cause: Cause, out: &mut Vec<Effect>) {
-        let timeout = self.spec.schedule.as_ref().and_then(|schedule| schedule.options.timeout);
+        let timeout = self.spec.schedule.as_deref().and_then(|schedule| schedule.options.timeout);
         let limit = timeout.map_or(Limit::None, |timeout| Limit::Until(ctx.now.mono + timeout));
         (self.probed, self.ready_after, self.patience) = (None, None, None);
         self.status_text.clear();
@@ -1485,7 +1485,7 @@ impl Service {
 
     /// A run has begun, or could not.
     fn note_run(&mut self, ctx: &Context<'_>, cause: Cause) {
-        let keep = self.spec.schedule.as_ref().map_or(runs::USUAL, |schedule| schedule.options.history);
+        let keep = self.spec.schedule.as_deref().map_or(runs::USUAL, |schedule| schedule.options.history);
         let planned = match cause {
             Cause::Schedule | Cause::Missed => self.fired.map(|plan| plan.at),
             Cause::Boot
@@ -1613,7 +1613,7 @@ impl Service {
     fn follow_policy(&mut self, ctx: &Context<'_>, out: &mut Vec<Effect>) {
         let policy = &self.spec.restart;
         let Some(end) = &self.last else { return };
-        if self.spec.schedule.as_ref().is_some_and(|schedule| schedule.options.retry == Retry::Never) {
+        if self.spec.schedule.as_deref().is_some_and(|schedule| schedule.options.retry == Retry::Never) {
             return;
         }
         let (delay, cause) = match (&end.how, policy.when) {
@@ -1654,7 +1654,7 @@ fn is_due(ctx: &Context<'_>, at: Option<Mono>) -> bool {
 }
 
 fn planner<'a>(spec: &'a ServiceSpec, ctx: &Context<'a>) -> Option<Planner<'a>> {
-    Some(Planner { schedule: spec.schedule.as_ref()?, zone: ctx.zone, chance: ctx.chance })
+    Some(Planner { schedule: spec.schedule.as_deref()?, zone: ctx.zone, chance: ctx.chance })
 }
 
 fn first_plan(spec: &ServiceSpec, ctx: &Context<'_>) -> Option<Plan> {

@@ -91,11 +91,11 @@ pub struct ServiceSpec {
     /// How it is ended.
     pub stop: StopPolicy,
     /// What asks it to end instead of the signal.
-    pub stop_command: Option<Program>,
+    pub stop_command: Option<Box<Program>>,
     /// What is run at turns of its life; the command of `stop` is not among them.
     pub hooks: BTreeMap<Hook, HookSpec>,
     /// When it starts by the wall clock.
-    pub schedule: Option<Schedule>,
+    pub schedule: Option<Box<Schedule>>,
     /// The files whose changes it is to hear of.
     pub watch: Option<Arc<WatchSpec>>,
     /// When it is ready; None: as soon as it runs.
@@ -284,7 +284,7 @@ impl ServiceSpec {
 
     /// Whether it starts as soon as it is there and wanted, and does not wait for a planned time.
     pub fn starts_at_once(&self) -> bool {
-        self.schedule.as_ref().is_none_or(Schedule::starts_at_boot)
+        self.schedule.as_deref().is_none_or(Schedule::starts_at_boot)
     }
 
     /// What it is given to say how it is.
@@ -369,7 +369,7 @@ impl ServiceSpec {
         }
         spec.watch = (!add.watch.is_empty()).then(|| Arc::new(WatchSpec::new(add.watch.clone())));
         spec.depends_on = add.depends_on.iter().map(|text| Need::parse(text)).collect::<Result<_, _>>()?;
-        spec.schedule = add.schedule.as_deref().map(Schedule::parse).transpose()?;
+        spec.schedule = add.schedule.as_deref().map(Schedule::parse).transpose()?.map(Box::new);
         spec.source = "ppm add".into();
         Ok(spec)
     }

@@ -396,7 +396,7 @@ impl Supervisor {
     /// What a service must know when the daemon starts again, if that has changed.
     fn remember(&mut self, id: ServiceId, before: Option<Plan>) {
         let Some(service) = self.services.get(&id).map(|entry| &entry.service) else { return };
-        let schedule = service.spec().schedule.as_ref().filter(|schedule| schedule.options.missed == Missed::Once);
+        let schedule = service.spec().schedule.as_deref().filter(|schedule| schedule.options.missed == Missed::Once);
         if let (Some(plan), Some(schedule)) = (service.fired().filter(|plan| Some(*plan) != before), schedule) {
             let planned = Planned { rule: schedule.rule(), fire: plan.fire };
             self.actions.push(Action::Remember { service: service.spec().name.clone(), planned });

@@ -96,19 +96,19 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
         spec
     };
     vec![
-        ("schedule: \"* * * * *\"", with(|spec| spec.schedule = Some(Schedule::parse("* * * * *").unwrap()))),
+        ("schedule: \"* * * * *\"", with(|spec| spec.schedule = Some(Box::new(Schedule::parse("* * * * *").unwrap())))),
         (
             "schedule: {cron: \"* * * * *\", overlap: skip, timeout: 20s, retry: never}",
             with(|spec| {
                 let options = Options { overlap: Overlap::Skip, timeout: Some(20 * STEP), retry: Retry::Never, ..Options::default() };
-                spec.schedule = Some(Schedule::parse("* * * * *").unwrap().with(options));
+                spec.schedule = Some(Box::new(Schedule::parse("* * * * *").unwrap().with(options)));
             }),
         ),
         (
             "schedule: {cron: \"* * * * *\", overlap: queue}",
             with(|spec| {
                 let options = Options { overlap: Overlap::Queue, ..Options::default() };
-                spec.schedule = Some(Schedule::parse("* * * * *").unwrap().with(options));
+                spec.schedule = Some(Box::new(Schedule::parse("* * * * *").unwrap().with(options)));
             }),
         ),
         (
@@ -138,7 +138,7 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
             "essential: true, restart: never, schedule: \"* * * * *\"",
             with(|spec| {
                 (spec.essential, spec.restart.when) = (true, RestartWhen::Never);
-                spec.schedule = Some(Schedule::parse("* * * * *").unwrap());
+                spec.schedule = Some(Box::new(Schedule::parse("* * * * *").unwrap()));
             }),
         ),
         (
@@ -165,7 +165,7 @@ fn variants() -> Vec<(&'static str, ServiceSpec)> {
         (
             "stop: {command: hook}, restart: never",
             with(|spec| {
-                spec.stop_command = Some(program());
+                spec.stop_command = Some(Box::new(program()));
                 spec.restart.when = RestartWhen::Never;
             }),
         ),

@@ -194,7 +194,9 @@ impl Reader {
         self.set(map.get("id"), &mut service.id, |reader, field| reader.whole(field, 1, u32::MAX).map(Some));
         self.set(map.get("autostart"), &mut service.autostart, Self::boolean);
         self.set(map.get("success_exit_codes"), &mut service.success_exit_codes, Self::exit_codes);
-        self.set(map.get("schedule"), &mut service.schedule, |reader, field| reader.schedule(field, called).map(Some));
+        self.set(map.get("schedule"), &mut service.schedule, |reader, field| {
+            reader.schedule(field, called).map(|schedule| Some(Box::new(schedule)))
+        });
         let folder = if service.command.workdir.is_none() { self.folder.clone() } else { String::new() };
         self.set(map.get("watch"), &mut service.watch, |reader, field| {
             reader.watch(field, called, &folder).map(|watch| Some(Arc::new(watch)))
@@ -446,7 +448,9 @@ impl Reader {
         self.set(map.get("group"), &mut policy.reach, |reader, field| {
             reader.boolean(field).map(|group| if group { Reach::Group } else { Reach::Leader })
         });
-        self.set(map.get("command"), &mut service.stop_command, |reader, field| reader.program_of(field).map(Some));
+        self.set(map.get("command"), &mut service.stop_command, |reader, field| {
+            reader.program_of(field).map(|program| Some(Box::new(program)))
+        });
     }
 
     fn hooks(&mut self, field: Field<'_>, called: &str, hooks: &mut BTreeMap<Hook, HookSpec>) {

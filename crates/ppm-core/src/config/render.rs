@@ -122,7 +122,7 @@ fn render_service(out: &mut String, service: &ServiceSpec, settings: &Settings) 
         let codes: Vec<String> = service.success_exit_codes.iter().map(i32::to_string).collect();
         field("success_exit_codes", &format!("[{}]", codes.join(", ")));
     }
-    if let Some(stop) = stop(service.stop, service.stop_command.as_ref()) {
+    if let Some(stop) = stop(service.stop, service.stop_command.as_deref()) {
         field("stop", &stop);
     }
     if let Some(hooks) = hooks(&service.hooks) {

@@ -249,8 +249,8 @@ fn any_service(chance: &mut Chance, settings: &Settings, number: usize) -> Servi
         }
         service.health = Some(Box::new(health));
     }
-    service.schedule = (chance.below(2) == 0).then(|| any_schedule(chance));
-    service.stop_command = (chance.below(3) == 0).then(|| any_program(chance));
+    service.schedule = (chance.below(2) == 0).then(|| Box::new(any_schedule(chance)));
+    service.stop_command = (chance.below(3) == 0).then(|| Box::new(any_program(chance)));
     for hook in Hook::ALL.into_iter().filter(|hook| hook.is_key()) {
         if chance.below(4) == 0 {
             let timeout = if chance.below(2) == 0 { hook::TIMEOUT } else { any_duration(chance) };

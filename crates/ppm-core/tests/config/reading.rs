@@ -131,7 +131,7 @@ fn every_key_is_read() {
     assert_eq!((web.restart.when, web.restart.interval), (RestartWhen::Never, Duration::from_secs(3)));
     assert_eq!(web.success_exit_codes, [0, 3, 143]);
     assert_eq!(web.stop, StopPolicy { signal: Signal::HUP, timeout: Duration::from_secs(60), reach: Reach::Leader });
-    assert_eq!(web.schedule.as_ref().unwrap().text(), "*/30 * * * * *");
+    assert_eq!(web.schedule.as_deref().unwrap().text(), "*/30 * * * * *");
     assert_eq!((web.source.as_str(), web.groups.len()), ("ppm.yml:12", 0));
     let limit = |soft, hard| Limit { soft, hard };
     let attributes = Attributes {

@@ -281,7 +281,7 @@ impl History {
         let is_planned = self.supervisor.next_plan().is_some();
         let is_limited = self.supervisor.services().any(|service| {
             service.is_active() && service.spec().max_memory.is_some()
-                || service.is_active() && service.spec().schedule.as_ref().is_some_and(|schedule| schedule.options.timeout.is_some())
+                || service.is_active() && service.spec().schedule.as_deref().is_some_and(|schedule| schedule.options.timeout.is_some())
         });
         let is_watched = self.supervisor.services().any(|service| service.is_active() && service.spec().health.is_some());
         let is_ending = self.judge.ending.is_some(); // as late as that: whether it does is asked in the end

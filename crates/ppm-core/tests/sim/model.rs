@@ -327,7 +327,7 @@ impl Known {
     }
 
     pub fn options(&self) -> Options {
-        self.spec.schedule.as_ref().map_or(Options::default(), |schedule| schedule.options)
+        self.spec.schedule.as_deref().map_or(Options::default(), |schedule| schedule.options)
     }
 
     /// Looks at the plan with a tick: what is due, and what becomes of it. True if that has been before.
@@ -335,7 +335,7 @@ impl Known {
         self.fires = None;
         let Some(plan) = self.plan.filter(|plan| *plan <= now.wall) else { return false };
         let options = self.options();
-        let Grid { period, offset, kind } = Grid::of(self.spec.schedule.as_ref().unwrap().text().as_str());
+        let Grid { period, offset, kind } = Grid::of(self.spec.schedule.as_deref().unwrap().text().as_str());
         let from = if kind == Kind::Period { plan.0 } else { offset };
         let fire = Timestamp(from + (now.wall.0 - from).div_euclid(period) * period);
         let at = fire.max(plan);
@@ -358,7 +358,7 @@ impl Known {
 
     /// The wall clock was set while a period runs.
     pub fn clock_set(&mut self, by: i64) {
-        let is_period = self.spec.schedule.as_ref().is_some_and(|schedule| schedule.period().is_some());
+        let is_period = self.spec.schedule.as_deref().is_some_and(|schedule| schedule.period().is_some());
         if !is_period || self.plan.is_none() {
             return;
         }

@@ -99,7 +99,7 @@ fn service(dice: &mut Dice, name: &str) -> ServiceSpec {
     let memory = LogKeys { memory: Some(4096), ..LogKeys::default() };
     spec.log = if name != "web-1" { LogChoice::Own(Box::new(memory)) } else { LogChoice::AsLogger };
     spec.watch = dice.one_in(3).then(|| Arc::new(watch(dice)));
-    spec.schedule = (!text.is_empty()).then(|| Schedule::parse(text).unwrap().with(options(dice, text)));
+    spec.schedule = (!text.is_empty()).then(|| Box::new(Schedule::parse(text).unwrap().with(options(dice, text))));
     spec
 }
 
@@ -113,7 +113,7 @@ fn hooks(dice: &mut Dice, spec: &mut ServiceSpec) {
     if dice.one_in(3) {
         return;
     }
-    spec.stop_command = dice.one_in(3).then(program);
+    spec.stop_command = dice.one_in(3).then(|| Box::new(program()));
     for hook in Hook::ALL.into_iter().filter(|hook| hook.is_key()) {
         let timeout = dice.pick_ms(&[0, 50, 1000, 30_000]);
         spec.hooks.extend(dice.one_in(3).then(|| (hook, HookSpec { program: program(), timeout })));

@@ -26,7 +26,7 @@ impl Make {
     }
 
     fn stop_command(self) -> Make {
-        self.with(|spec| spec.stop_command = Some(program()))
+        self.with(|spec| spec.stop_command = Some(Box::new(program())))
     }
 }
 

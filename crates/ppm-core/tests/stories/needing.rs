@@ -121,19 +121,16 @@ fn that_it_can_never_start_is_told_and_mended_by_whoever_starts_what_it_needs() 
 }
 
 #[test]
-fn one_that_has_ended_well_is_not_there_either_for_those_that_want_it_to_be_ready() {
-    story([web("db:ready"), named("db").restart(RestartWhen::Never)])
-        .on("db")
+fn one_that_has_ended_is_never_ready_again_by_itself() {
+    let job = named("job").restart(RestartWhen::Never);
+    story([web("job:ready").no_autostart(), job])
+        .on("job")
         .starts()
         .exits(code(0))
         .on("web")
-        .is(Status::Created, "cannot start: db has ended");
-}
-
-#[test]
-fn one_that_has_ended_is_never_ready_again_by_itself() {
-    let job = named("job").restart(RestartWhen::Never);
-    story([web("job:ready").no_autostart(), job]).on("job").starts().exits(code(0)).request(start("web")).replies(failed("job has ended"));
+        .request(start("web"))
+        .replies(failed("job has ended"))
+        .is(Status::Created, "cannot start: job has ended");
 }
 
 #[test]

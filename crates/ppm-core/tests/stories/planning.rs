@@ -117,7 +117,7 @@ fn what_runs_at_reboot_starts_with_the_daemon_and_is_not_planned_again() {
 #[test]
 fn a_schedule_is_read_in_its_zone_else_in_that_of_the_configuration() {
     let zone = |name| Some(zone::named(name).unwrap());
-    let own = |spec: &mut ServiceSpec| spec.schedule = spec.schedule.take().map(|schedule| schedule.in_zone(zone("Asia/Tokyo")));
+    let own = |spec: &mut ServiceSpec| spec.schedule = spec.schedule.take().map(|schedule| Box::new(schedule.in_zone(zone("Asia/Tokyo"))));
     let cast = || [named("common").scheduled("0 6 * * *"), named("own").scheduled("0 6 * * *").with(own)];
     let next = |at: &'static str| move |row: &ServiceRow| assert_eq!(row.next_start.unwrap().at.to_string(), at);
     let story = story_with(Settings { timezone: zone("Europe/Paris"), ..Settings::default() }, cast());

@@ -76,7 +76,7 @@ impl Make {
     }
 
     pub fn scheduled(self, text: &str) -> Make {
-        self.with(|spec| spec.schedule = Some(Schedule::parse(text).unwrap()))
+        self.with(|spec| spec.schedule = Some(Box::new(Schedule::parse(text).unwrap())))
     }
 
     /// The daemon ends with it.

@@ -337,7 +337,7 @@ fn lifecycle(work: &mut Work<'_>, unit: Unit<'_>) -> Option<Value> {
     let program =
         |program: &ppm_core::hook::Program| map([("exec", map([("command", Value::texts(words(&program.path, &program.args)))]))]);
     let hooks = &unit.spec.hooks;
-    let before = unit.spec.stop_command.as_ref().or(hooks.get(&Hook::PreStop).map(|hook| &hook.program));
+    let before = unit.spec.stop_command.as_deref().or(hooks.get(&Hook::PreStop).map(|hook| &hook.program));
     keys.extend(hooks.get(&Hook::PostStart).map(|hook| ("postStart", program(&hook.program))));
     keys.extend(before.map(|before| ("preStop", program(before))));
     for hook in hooks.keys().filter(|hook| !matches!(hook, Hook::PostStart | Hook::PreStop)) {
