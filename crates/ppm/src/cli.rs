@@ -469,6 +469,7 @@ pub enum Alone {
             "ppm export --format compose --image shop:1.4.0 > compose.yaml",
             "ppm export --format kubernetes --image registry.example.com/shop:1.4.0 \\",
             "  --uid www-data=33:33 | kubectl apply -f -",
+            "ppm export --format kubernetes --layout pod --image shop:1.4.0 shop.yml",
             "ppm export --format systemd -d /etc/systemd/system ppm.yml",
         ],
         [

@@ -8,6 +8,7 @@ mod calendar;
 mod compose;
 mod fates;
 mod kubernetes;
+mod pod;
 mod systemd;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,9 @@ use crate::show::text::clean;
 use crate::yaml::Value;
 use fates::Fate;
 
+/// The version of Kubernetes 1 from which on an init container may run on beside those after it.
+const SIDECARS: u32 = 29;
+
 /// For whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -55,6 +59,16 @@ impl Format {
             Format::Systemd => "systemd",
         }
     }
+}
+
+/// How many pods services become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    /// One for each
+    #[default]
+    Split,
+    /// One for all
+    Pod,
 }
 
 /// A file of what was made.
@@ -98,6 +112,13 @@ struct Work<'a> {
     /// Numbers of users that are named.
     uids: &'a BTreeMap<String, (u32, u32)>,
     config: &'a Config,
+    layout: Layout,
+    /// What all is called together.
+    name: String,
+    /// The version of Kubernetes 1 that is written for.
+    minor: u32,
+    /// Whether services have variables in common.
+    has_common: bool,
     /// In the order of the configuration.
     units: Vec<Unit<'a>>,
     /// Where each of them is, by its name.
@@ -197,6 +218,10 @@ pub fn export(typed: &Export) -> Result<Exported, Stop> {
         image: typed.image.as_deref(),
         uids: &uids,
         config: &config,
+        layout: typed.layout,
+        name: typed.file.as_deref().and_then(Path::file_stem).map_or("ppm".into(), |stem| stem.to_string_lossy().into_owned()),
+        minor: typed.kube_version.unwrap_or(SIDECARS),
+        has_common: false,
         places: units.iter().enumerate().map(|(at, unit)| (unit.name, at)).collect(),
         waited_for: needs.filter(|need| need.condition == Condition::Finished).map(|need| need.service.as_str()).collect(),
         units,
@@ -223,6 +248,15 @@ fn head(format: Format, file: &str, remarks: &[Remark]) -> String {
         head.push_str(&format!("#   {}:{line}  {}: {}\n", clean(file), clean(key), clean(message)));
     }
     head
+}
+
+/// Reads a version of Kubernetes: 1.29 is 29.
+///
+/// # Errors
+/// It is none.
+pub fn minor(typed: &str) -> Result<u32, String> {
+    let minor = typed.trim_start_matches('v').strip_prefix("1.").and_then(|minor| minor.parse().ok());
+    minor.ok_or_else(|| "a version of Kubernetes is wanted, such as 1.33".to_owned())
 }
 
 /// `www-data=33:33`, or `www-data=33`.

@@ -15,7 +15,7 @@ use regex_lite::Regex;
 use ppm_core::target::Target;
 
 use crate::completion::Shell;
-use crate::export::Format;
+use crate::export::{self, Format, Layout};
 use crate::import::Dialect;
 use crate::probe;
 
@@ -316,6 +316,12 @@ pub struct Export {
     /// What the containers are made from; wanted for compose and kubernetes
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
+    /// For kubernetes: whether all services share a pod
+    #[arg(long, value_name = "LAYOUT", value_enum, default_value_t)]
+    pub layout: Layout,
+    /// For kubernetes: the version that is to read it [default: 1.29]
+    #[arg(long, value_name = "1.MINOR", value_parser = export::minor)]
+    pub kube_version: Option<u32>,
     /// The numbers of a user of the configuration; may be given several times
     #[arg(long, value_name = "NAME=UID:GID")]
     pub uid: Vec<String>,

@@ -1,6 +1,7 @@
 //! Manifests: a Deployment for what runs on, a Job for what runs once, a CronJob for what is planned.
 //!
-//! Who waits for the good end of others has them as init containers; that something else is ready cannot be waited for there.
+//! Who waits for the good end of others has them as init containers; that something else is ready cannot be waited for there, but
+//! in one pod ([`super::pod`]).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use ppm_core::target::Kind;
 use ppm_protocol::Signal;
 
 use super::calendar::{Planned, five_fields, without_zone};
-use super::{Object, Role, Unit, Work, map, port, seconds, text, words};
+use super::{Layout, Object, Role, Unit, Work, map, pod, port, seconds, text, words};
 use crate::failure::{Code, Failure};
 use crate::yaml::{Value, entry};
 
@@ -21,7 +22,10 @@ use crate::yaml::{Value, entry};
 const COMMON: &str = "common-env";
 
 /// Between the end of the polite time and SIGKILL of the kubelet, in seconds.
-const MARGIN: u64 = 2;
+pub const MARGIN: u64 = 2;
+
+/// The version of Kubernetes 1 from which on a container may say by which signal it is asked to end.
+const STOP_SIGNAL: u32 = 33;
 
 const SECRETS: &str = "make it a Secret, with `valueFrom.secretKeyRef`";
 
@@ -30,28 +34,32 @@ pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
     check_names(work)?;
     let mut objects = Vec::new();
     let common = work.variables(None, &work.config.settings.surroundings.common.env.clone(), SECRETS);
-    let has_common = !common.is_empty();
-    if has_common {
+    work.has_common = !common.is_empty();
+    if work.has_common {
         let data = common.into_iter().map(|(name, value)| (name, text(value))).collect();
         objects.push(object("v1", "ConfigMap", COMMON, vec![("data", Value::Map(data))]));
     }
+    if work.layout == Layout::Pod {
+        objects.extend(pod::write(work)?);
+    }
     for unit in work.units.clone() {
-        match unit.role() {
-            Role::Server => {
-                objects.push(deployment(work, unit, has_common));
+        match (work.layout, unit.role()) {
+            (_, Role::Planned) => objects.extend(cron_jobs(work, unit)),
+            (Layout::Pod, Role::Server | Role::Task) => {}
+            (Layout::Split, Role::Server) => {
+                objects.push(deployment(work, unit));
                 objects.extend(service(unit));
             }
             // Those that others wait for run where they are waited for.
-            Role::Task if work.is_waited_for(unit) => {}
-            Role::Task => objects.push(job(work, unit, has_common)),
-            Role::Planned => objects.extend(cron_jobs(work, unit, has_common)),
+            (Layout::Split, Role::Task) if work.is_waited_for(unit) => {}
+            (Layout::Split, Role::Task) => objects.push(job(work, unit)),
         }
     }
     Ok(objects)
 }
 
 /// A name as DNS has them.
-fn dns(name: &str) -> String {
+pub fn dns(name: &str) -> String {
     let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
     let name: String = name.chars().map(letter).take(52).collect();
     name.trim_matches('-').to_owned()
@@ -73,7 +81,7 @@ fn check_names(work: &Work<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn object(api: &str, kind: &str, name: &str, rest: Vec<(&str, Value)>) -> Object {
+pub fn object(api: &str, kind: &str, name: &str, rest: Vec<(&str, Value)>) -> Object {
     let mut out = String::new();
     entry(&mut out, "", "apiVersion", &text(api));
     entry(&mut out, "", "kind", &text(kind));
@@ -84,20 +92,23 @@ fn object(api: &str, kind: &str, name: &str, rest: Vec<(&str, Value)>) -> Object
     Object { file: format!("{}-{name}.yaml", kind.to_lowercase()), text: out }
 }
 
-fn labels(name: &str) -> Value {
+pub fn labels(name: &str) -> Value {
     map([("app.kubernetes.io/name", text(name))])
 }
 
-fn deployment(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Object {
-    let name = dns(unit.name);
+fn deployment(work: &mut Work<'_>, unit: Unit<'_>) -> Object {
     let replicas = if unit.spec.autostart { unit.replicas } else { 0 };
-    let pod = pod(work, unit, has_common, "Always");
+    let pod = pod_of(work, unit, "Always");
+    deployment_of(&dns(unit.name), replicas, pod)
+}
+
+pub fn deployment_of(name: &str, replicas: usize, pod: Value) -> Object {
     let spec = map([
         ("replicas", Value::word(replicas)),
-        ("selector", map([("matchLabels", labels(&name))])),
-        ("template", map([("metadata", map([("labels", labels(&name))])), ("spec", pod)])),
+        ("selector", map([("matchLabels", labels(name))])),
+        ("template", map([("metadata", map([("labels", labels(name))])), ("spec", pod)])),
     ]);
-    object("apps/v1", "Deployment", &name, vec![("spec", spec)])
+    object("apps/v1", "Deployment", name, vec![("spec", spec)])
 }
 
 /// Where others find it, if it is known where it listens.
@@ -108,20 +119,20 @@ fn service(unit: Unit<'_>) -> Option<Object> {
     Some(object("v1", "Service", &name, vec![("spec", map([("selector", labels(&name)), ("ports", ports)]))]))
 }
 
-fn port_of(spec: &ServiceSpec) -> Option<u16> {
+pub fn port_of(spec: &ServiceSpec) -> Option<u16> {
     let ready = spec.ready.as_ref().and_then(|ready| port(&ready.check));
     ready.or_else(|| spec.health.as_ref().and_then(|health| port(&health.check)))
 }
 
-fn job(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Object {
-    let mut spec = job_spec(work, unit, has_common);
+fn job(work: &mut Work<'_>, unit: Unit<'_>) -> Object {
+    let mut spec = job_spec(work, unit);
     if !unit.spec.autostart {
         spec.insert(0, ("suspend", Value::word(true)));
     }
     object("batch/v1", "Job", &dns(unit.name), vec![("spec", map(spec))])
 }
 
-fn job_spec(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Vec<(&'static str, Value)> {
+fn job_spec(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
     let options = unit.spec.schedule.as_ref().map(|schedule| schedule.options);
     let tries = match options {
         Some(options) if options.retry == Retry::Policy => unit.spec.restart.max_retries.max(1),
@@ -137,14 +148,11 @@ fn job_spec(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Vec<(&'sta
     if let Some(timeout) = options.and_then(|options| options.timeout) {
         spec.push(("activeDeadlineSeconds", Value::word(seconds(timeout))));
     }
-    spec.push((
-        "template",
-        map([("metadata", map([("labels", labels(&dns(unit.name)))])), ("spec", pod(work, unit, has_common, "Never"))]),
-    ));
+    spec.push(("template", map([("metadata", map([("labels", labels(&dns(unit.name)))])), ("spec", pod_of(work, unit, "Never"))])));
     spec
 }
 
-fn cron_jobs(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Vec<Object> {
+fn cron_jobs(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<Object> {
     let Some(schedule) = &unit.spec.schedule else { return Vec::new() };
     let texts: Vec<&str> = schedule.texts().collect();
     let mut objects = Vec::new();
@@ -189,7 +197,7 @@ fn cron_jobs(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Vec<Objec
         if options.on_start {
             work.remark(Some(unit.name), "schedule.on_start", format!("kubectl create job --from=cronjob/{} first", dns(unit.name)));
         }
-        let job = map(job_spec(work, unit, has_common));
+        let job = map(job_spec(work, unit));
         spec.push(("jobTemplate", map([("spec", job)])));
         let name = if texts.len() > 1 { format!("{}-{}", dns(unit.name), number + 1) } else { dns(unit.name) };
         objects.push(object("batch/v1", "CronJob", &name, vec![("spec", map(spec))]));
@@ -197,7 +205,7 @@ fn cron_jobs(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool) -> Vec<Objec
     objects
 }
 
-fn pod(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, restart: &str) -> Value {
+fn pod_of(work: &mut Work<'_>, unit: Unit<'_>, restart: &str) -> Value {
     let before = work.before(unit);
     for unit in before.iter().chain([&unit]) {
         for need in unit.spec.depends_on.iter().filter(|need| need.condition != Condition::Finished) {
@@ -206,7 +214,9 @@ fn pod(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, restart: &str) -> 
         }
     }
     let mut keys = Vec::new();
-    let first: Vec<Value> = before.into_iter().map(|before| container(work, before, has_common, false)).collect();
+    let first: Vec<Value> = before.into_iter().map(|before| map(container(work, before, false))).collect();
+    let last = container(work, unit, restart == "Always");
+    keys.extend(system_of(work, &[unit]));
     if restart != "Always" {
         keys.push(("restartPolicy", text(restart)));
     }
@@ -214,18 +224,24 @@ fn pod(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, restart: &str) -> 
     if !first.is_empty() {
         keys.push(("initContainers", Value::List(first)));
     }
-    keys.push(("containers", Value::List(vec![container(work, unit, has_common, restart == "Always")])));
+    keys.push(("containers", Value::List(vec![map(last)])));
     map(keys)
 }
 
-fn container(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, is_server: bool) -> Value {
+/// What a pod must say before a container of it may have a signal of its own.
+pub fn system_of(work: &Work<'_>, units: &[Unit<'_>]) -> Option<(&'static str, Value)> {
+    let has_own = |unit: &Unit<'_>| unit.role() == Role::Server && unit.spec.stop.signal != Signal::TERM;
+    (work.minor >= STOP_SIGNAL && units.iter().any(has_own)).then(|| ("os", map([("name", text("linux"))])))
+}
+
+pub fn container(work: &mut Work<'_>, unit: Unit<'_>, is_server: bool) -> Vec<(&'static str, Value)> {
     let spec = unit.spec;
     let words: Vec<String> = unit.words().map(|word| word.replace("$(", "$$(")).collect();
     let mut keys = vec![("name", text(dns(unit.name))), ("image", text(work.image_of())), ("command", Value::texts(words))];
     if let Some(folder) = spec.command.workdir.as_deref().and_then(|folder| work.plain(unit, "workdir", folder)) {
         keys.push(("workingDir", text(folder)));
     }
-    if has_common {
+    if work.has_common {
         keys.push(("envFrom", Value::List(vec![map([("configMapRef", map([("name", text(COMMON))]))])])));
     }
     let variables = work.variables(Some(unit.name), &spec.command.env, SECRETS);
@@ -257,7 +273,7 @@ fn container(work: &mut Work<'_>, unit: Unit<'_>, has_common: bool, is_server: b
     } else {
         remark_what_runs_once(work, unit);
     }
-    map(keys)
+    keys
 }
 
 /// What only means something for what runs on.
@@ -344,11 +360,11 @@ fn lifecycle(work: &mut Work<'_>, unit: Unit<'_>) -> Option<Value> {
         let instead = if *hook == Hook::PreStart { "make it a service that this one waits for" } else { "there is none" };
         work.remark(Some(unit.name), &format!("hooks.{}", hook.name()), instead);
     }
-    if unit.spec.stop.signal != Signal::TERM {
-        let message = format!(
-            "{} is sent from Kubernetes 1.33 on, with `lifecycle.stopSignal` and `os.name`; before, SIGTERM is",
-            unit.spec.stop.signal
-        );
+    let signal = unit.spec.stop.signal;
+    if signal != Signal::TERM && work.minor >= STOP_SIGNAL {
+        keys.push(("stopSignal", text(signal.to_string())));
+    } else if signal != Signal::TERM {
+        let message = format!("{signal} is sent from Kubernetes 1.33 on: say --kube-version 1.33; before, SIGTERM is");
         work.remark(Some(unit.name), "stop.signal", message);
     }
     (!keys.is_empty()).then(|| map(keys))

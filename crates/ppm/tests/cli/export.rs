@@ -36,6 +36,16 @@ fn every_configuration_becomes_what_was_looked_at() {
 }
 
 #[test]
+fn in_one_pod_what_others_need_comes_first_and_runs_on() {
+    for name in ["single", "group", "everything"] {
+        let words = format!("--format kubernetes --layout pod --kube-version 1.33 --image registry.example.com/shop:1.4.0 {name}.yml");
+        let (code, out, err) = export(&words, &folder());
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{words}");
+        snapbox::assert_data_eq!(&out, Data::read_from(&folder().join(format!("{name}.pod.yaml")), None).raw());
+    }
+}
+
+#[test]
 fn objects_are_files_in_a_folder_if_that_is_asked_for() {
     let target = tempfile::tempdir().unwrap();
     let below = target.path().join("a/b");
@@ -99,4 +109,60 @@ fn what_is_missing_or_wrong_is_told() {
     assert_eq!(code, Some(1));
     assert!(err.starts_with("error: cannot write /proc/nowhere: ") && err.contains("  hint: "), "{err}");
     assert_eq!(wrong("--format nomad twice.yml").0, Some(2));
+    fs::write(place.path().join("once.yml"), "services:\n  - {name: a, command: x, restart: never}\n").unwrap();
+    assert_eq!(
+        wrong("--format kubernetes --layout pod --kube-version v1.28 --image x once.yml"),
+        (
+            Some(2),
+            "error: Kubernetes 1.28 has no containers that run on and that others wait for\n  hint: --kube-version 1.29 or later, or \
+             --layout split\n"
+                .to_owned()
+        )
+    );
+    let (code, err) = wrong("--format kubernetes --kube-version 2 --image x once.yml");
+    assert_eq!(code, Some(2));
+    assert!(err.contains("a version of Kubernetes is wanted, such as 1.33"), "{err}");
+    assert_eq!(
+        wrong("--format kubernetes --layout pod --image x once.yml"),
+        (
+            Some(78),
+            "error: nothing of it runs on, so there is no pod to be kept\n  hint: leave --layout out: what runs once becomes a Job, what \
+             is planned a CronJob\n"
+                .to_owned()
+        )
+    );
+}
+
+/// What is needed only by one that runs once has nobody beside whom it could be the main container.
+#[test]
+fn a_pod_has_a_main_container_and_everything_in_its_order() {
+    let place = tempfile::tempdir().unwrap();
+    let config = "services:
+  - {name: migrate, command: x, restart: never, depends_on: {db: ready}}
+  - {name: db, command: x, ready: {tcp: 5432}, depends_on: [disk]}
+  - {name: disk, command: x, autostart: false}
+  - {name: never, command: x, autostart: false, depends_on: [migrate]}
+  - {name: nightly, command: x, schedule: '0 3 * * *', depends_on: [db]}
+";
+    let containers = |file: &str, config: &str| {
+        fs::write(place.path().join(file), config).unwrap();
+        let (code, out, err) = export(&format!("--format kubernetes --layout pod --image x {file}"), place.path());
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        let (first, then) = out.split_once("\n      containers:").unwrap();
+        let names = |text: &str| -> Vec<String> {
+            let containers = text.split("\n---").next().unwrap().split("name: ").skip(1);
+            containers.map(|rest| rest.split(|letter: char| !letter.is_alphanumeric()).next().unwrap().to_owned()).collect()
+        };
+        (names(first.split_once("initContainers:").map_or("", |(_, after)| after)), names(then), out)
+    };
+    let (first, then, out) = containers("few.yml", config);
+    assert_eq!((first, then), (vec!["disk".to_owned(), "migrate".to_owned()], vec!["db".to_owned()]));
+    assert!(out.contains("few.yml:3  db: starts last, as a pod must have a container"), "{out}");
+    assert!(out.contains("few.yml:5  never.autostart: was left out"), "{out}");
+    assert!(out.contains("\nkind: CronJob\n"), "{out}");
+    let (first, then, out) = containers("more.yml", &format!("{config}  - {{name: web, command: x}}\n"));
+    assert_eq!((first, then), (vec!["disk".to_owned(), "db".to_owned(), "migrate".to_owned()], vec!["web".to_owned()]));
+    // Whoever waits for a port as long as it takes is killed after a day here.
+    assert!(out.contains("\n            failureThreshold: 86400\n"), "{out}");
+    assert!(out.contains("migrate.restart: what runs on begins when this has ended well"), "{out}");
 }
