@@ -30,7 +30,7 @@ pub fn spoil_signals() -> io::Result<()> {
     let ignore = [SIG_IGN, 0, 0, 0];
     // SAFETY: sigaction(2) and sigprocmask(2) in their raw forms, which also take the signals that the library keeps.
     unsafe {
-        for signal in [libc::SIGQUIT, libc::SIGPIPE].into_iter().chain(32..=64) {
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE].into_iter().chain(32..=64) {
             libc::syscall(libc::SYS_rt_sigaction, signal, ignore.as_ptr(), std::ptr::null::<u64>(), 8);
         }
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const blocked, std::ptr::null::<u64>(), 8);
@@ -45,7 +45,7 @@ fn r1_services_begin_with_no_signal_blocked_and_none_ignored() {
     let control = unsafe { control.arg("/proc/self/status").pre_exec(spoil_signals) }.output().unwrap();
     let control = String::from_utf8(control.stdout).unwrap();
     assert_eq!(field(&control, "SigBlk"), "0000008000380200", "what the daemon inherits");
-    assert_eq!(field(&control, "SigIgn"), "ffffffff80001004", "what the daemon inherits");
+    assert_eq!(field(&control, "SigIgn"), "ffffffff80001006", "what the daemon inherits");
 
     let daemon = Setup::new().before_exec(spoil_signals).start();
     let status = daemon.output_of(&show_own("status"));
