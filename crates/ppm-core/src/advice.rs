@@ -30,7 +30,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
 }
 
 fn of_schedule(spec: &ServiceSpec) -> impl Iterator<Item = String> {
-    let warnings = spec.schedule.iter().map(AsRef::as_ref).flat_map(Schedule::warnings);
+    let warnings = spec.schedule.as_deref().into_iter().flat_map(Schedule::warnings);
     warnings.map(|warning| format!("`{}`: {warning}", spec.name))
 }
 

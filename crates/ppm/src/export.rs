@@ -21,7 +21,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use ppm_core::attributes::Who;
 use ppm_core::config::Config;
-use ppm_core::dependencies::Condition;
+use ppm_core::dependencies::{Condition, Need};
 use ppm_core::environment::EnvValue;
 use ppm_core::probe::Check;
 use ppm_core::spec::{RestartWhen, ServiceSpec};
@@ -377,19 +377,23 @@ impl<'a> Work<'a> {
 
     /// Those whose good end this one waits for, and those whose good end they wait for, first things first.
     fn before(&self, unit: Unit<'a>) -> Vec<Unit<'a>> {
-        fn add<'a>(work: &Work<'a>, unit: Unit<'a>, found: &mut Vec<Unit<'a>>) {
-            for need in unit.spec.depends_on.iter().filter(|need| need.condition == Condition::Finished) {
-                if let Some(other) = work.unit(&need.service)
-                    && !found.iter().any(|known| known.name == other.name)
-                {
-                    add(work, other, found);
-                    found.push(other);
-                }
+        let mut found = Vec::new();
+        self.add_in_order(unit, &|need, _| need.condition == Condition::Finished, &mut found);
+        found.pop(); // itself
+        found
+    }
+
+    /// Adds it after those that it needs, as far as these count, each once. Circles were refused when the configuration was read.
+    fn add_in_order(&self, unit: Unit<'a>, counts: &impl Fn(&Need, Unit<'a>) -> bool, found: &mut Vec<Unit<'a>>) {
+        if found.iter().any(|known| known.name == unit.name) {
+            return;
+        }
+        for need in &unit.spec.depends_on {
+            if let Some(other) = self.unit(&need.service).filter(|other| counts(need, *other)) {
+                self.add_in_order(other, counts, found);
             }
         }
-        let mut found = Vec::new();
-        add(self, unit, &mut found);
-        found
+        found.push(unit);
     }
 
     /// Whether somebody waits for its good end.

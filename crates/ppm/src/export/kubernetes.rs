@@ -4,6 +4,7 @@
 //! in one pod ([`super::pod`]).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ppm_core::dependencies::Condition;
 use ppm_core::hook::Hook;
@@ -27,7 +28,21 @@ pub const MARGIN: u64 = 2;
 /// The version of Kubernetes 1 from which on a container may say by which signal it is asked to end.
 const STOP_SIGNAL: u32 = 33;
 
+/// How long a sidecar may take to be ready, where the configuration knows no end of it: those after it wait for that alone.
+const PATIENCE: Duration = Duration::from_secs(86_400);
+
 const SECRETS: &str = "make it a Secret, with `valueFrom.secretKeyRef`";
+
+/// What a container is in its pod.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It runs on beside others like it.
+    Main,
+    /// It runs on, and those after it wait until it is ready.
+    Sidecar,
+    /// It runs once.
+    Once,
+}
 
 /// A file for each object.
 pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
@@ -103,20 +118,25 @@ fn deployment(work: &mut Work<'_>, unit: Unit<'_>) -> Object {
 }
 
 pub fn deployment_of(name: &str, replicas: usize, pod: Value) -> Object {
-    let spec = map([
-        ("replicas", Value::word(replicas)),
-        ("selector", map([("matchLabels", labels(name))])),
-        ("template", map([("metadata", map([("labels", labels(name))])), ("spec", pod)])),
-    ]);
+    let spec =
+        map([("replicas", Value::word(replicas)), ("selector", map([("matchLabels", labels(name))])), ("template", template(name, pod))]);
     object("apps/v1", "Deployment", name, vec![("spec", spec)])
+}
+
+/// What pods are made of.
+fn template(name: &str, pod: Value) -> Value {
+    map([("metadata", map([("labels", labels(name))])), ("spec", pod)])
 }
 
 /// Where others find it, if it is known where it listens.
 fn service(unit: Unit<'_>) -> Option<Object> {
-    let name = dns(unit.name);
     let port = port_of(unit.spec)?;
-    let ports = Value::List(vec![map([("port", Value::word(port)), ("targetPort", Value::word(port))])]);
-    Some(object("v1", "Service", &name, vec![("spec", map([("selector", labels(&name)), ("ports", ports)]))]))
+    let ports = vec![map([("port", Value::word(port)), ("targetPort", Value::word(port))])];
+    Some(service_of(&dns(unit.name), ports))
+}
+
+pub fn service_of(name: &str, ports: Vec<Value>) -> Object {
+    object("v1", "Service", name, vec![("spec", map([("selector", labels(name)), ("ports", Value::List(ports))]))])
 }
 
 pub fn port_of(spec: &ServiceSpec) -> Option<u16> {
@@ -148,7 +168,7 @@ fn job_spec(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
     if let Some(timeout) = options.and_then(|options| options.timeout) {
         spec.push(("activeDeadlineSeconds", Value::word(seconds(timeout))));
     }
-    spec.push(("template", map([("metadata", map([("labels", labels(&dns(unit.name)))])), ("spec", pod_of(work, unit, "Never"))])));
+    spec.push(("template", template(&dns(unit.name), pod_of(work, unit, "Never"))));
     spec
 }
 
@@ -214,8 +234,8 @@ fn pod_of(work: &mut Work<'_>, unit: Unit<'_>, restart: &str) -> Value {
         }
     }
     let mut keys = Vec::new();
-    let first: Vec<Value> = before.into_iter().map(|before| map(container(work, before, false))).collect();
-    let last = container(work, unit, restart == "Always");
+    let first: Vec<Value> = before.into_iter().map(|before| container(work, before, Part::Once)).collect();
+    let last = container(work, unit, if restart == "Always" { Part::Main } else { Part::Once });
     keys.extend(system_of(work, &[unit]));
     if restart != "Always" {
         keys.push(("restartPolicy", text(restart)));
@@ -224,20 +244,29 @@ fn pod_of(work: &mut Work<'_>, unit: Unit<'_>, restart: &str) -> Value {
     if !first.is_empty() {
         keys.push(("initContainers", Value::List(first)));
     }
-    keys.push(("containers", Value::List(vec![map(last)])));
+    keys.push(("containers", Value::List(vec![last])));
     map(keys)
 }
 
 /// What a pod must say before a container of it may have a signal of its own.
 pub fn system_of(work: &Work<'_>, units: &[Unit<'_>]) -> Option<(&'static str, Value)> {
-    let has_own = |unit: &Unit<'_>| unit.role() == Role::Server && unit.spec.stop.signal != Signal::TERM;
+    let has_own = |unit: &Unit<'_>| unit.role() == Role::Server && own_signal(*unit).is_some();
     (work.minor >= STOP_SIGNAL && units.iter().any(has_own)).then(|| ("os", map([("name", text("linux"))])))
 }
 
-pub fn container(work: &mut Work<'_>, unit: Unit<'_>, is_server: bool) -> Vec<(&'static str, Value)> {
+/// By which signal it is asked to end, if that is not the usual one.
+fn own_signal(unit: Unit<'_>) -> Option<Signal> {
+    Some(unit.spec.stop.signal).filter(|signal| *signal != Signal::TERM)
+}
+
+pub fn container(work: &mut Work<'_>, unit: Unit<'_>, part: Part) -> Value {
     let spec = unit.spec;
     let words: Vec<String> = unit.words().map(|word| word.replace("$(", "$$(")).collect();
-    let mut keys = vec![("name", text(dns(unit.name))), ("image", text(work.image_of())), ("command", Value::texts(words))];
+    let mut keys = vec![("name", text(dns(unit.name)))];
+    if part == Part::Sidecar {
+        keys.push(("restartPolicy", text("Always")));
+    }
+    keys.extend([("image", text(work.image_of())), ("command", Value::texts(words))]);
     if let Some(folder) = spec.command.workdir.as_deref().and_then(|folder| work.plain(unit, "workdir", folder)) {
         keys.push(("workingDir", text(folder)));
     }
@@ -249,7 +278,7 @@ pub fn container(work: &mut Work<'_>, unit: Unit<'_>, is_server: bool) -> Vec<(&
         let one = |(name, value): (String, String)| map([("name", text(name)), ("value", text(value.replace("$(", "$$(")))]);
         keys.push(("env", Value::List(variables.into_iter().map(one).collect())));
     }
-    if let Some(port) = port_of(spec).filter(|_| is_server) {
+    if let Some(port) = port_of(spec).filter(|_| part != Part::Once) {
         keys.push(("ports", Value::List(vec![map([("containerPort", Value::word(port))])])));
     }
     if let Some(bytes) = spec.max_memory {
@@ -267,13 +296,13 @@ pub fn container(work: &mut Work<'_>, unit: Unit<'_>, is_server: bool) -> Vec<(&
     if !security.is_empty() {
         keys.push(("securityContext", map(security)));
     }
-    if is_server {
-        keys.extend(probes(work, unit));
+    if part != Part::Once {
+        keys.extend(probes(work, unit, part));
         keys.extend(lifecycle(work, unit).map(|lifecycle| ("lifecycle", lifecycle)));
     } else {
         remark_what_runs_once(work, unit);
     }
-    keys
+    map(keys)
 }
 
 /// What only means something for what runs on.
@@ -288,7 +317,7 @@ fn remark_what_runs_once(work: &mut Work<'_>, unit: Unit<'_>) {
     }
 }
 
-fn probes(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
+fn probes(work: &mut Work<'_>, unit: Unit<'_>, part: Part) -> Vec<(&'static str, Value)> {
     let mut keys = Vec::new();
     if let Some(ready) = unit.spec.ready.as_deref()
         && let Some(question) = question(work, unit, "ready", &ready.check)
@@ -299,7 +328,8 @@ fn probes(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
             let timing = timing.into_iter().map(|(key, number)| (key.to_owned(), Value::word(number)));
             Value::Map(std::iter::once(question.clone()).chain(timing).collect())
         };
-        if let Some(timeout) = ready.timeout.filter(|timeout| !timeout.is_zero()) {
+        let timeout = ready.timeout.filter(|timeout| !timeout.is_zero());
+        if let Some(timeout) = timeout.or((part == Part::Sidecar).then_some(PATIENCE)) {
             keys.push(("startupProbe", probe(seconds(timeout).div_ceil(period).max(1))));
         }
         keys.push(("readinessProbe", probe(3)));
@@ -360,12 +390,13 @@ fn lifecycle(work: &mut Work<'_>, unit: Unit<'_>) -> Option<Value> {
         let instead = if *hook == Hook::PreStart { "make it a service that this one waits for" } else { "there is none" };
         work.remark(Some(unit.name), &format!("hooks.{}", hook.name()), instead);
     }
-    let signal = unit.spec.stop.signal;
-    if signal != Signal::TERM && work.minor >= STOP_SIGNAL {
-        keys.push(("stopSignal", text(signal.to_string())));
-    } else if signal != Signal::TERM {
-        let message = format!("{signal} is sent from Kubernetes 1.33 on: say --kube-version 1.33; before, SIGTERM is");
-        work.remark(Some(unit.name), "stop.signal", message);
+    match own_signal(unit) {
+        Some(signal) if work.minor >= STOP_SIGNAL => keys.push(("stopSignal", text(signal.to_string()))),
+        Some(signal) => {
+            let message = format!("{signal} is sent from Kubernetes 1.33 on: say --kube-version 1.33; before, SIGTERM is");
+            work.remark(Some(unit.name), "stop.signal", message);
+        }
+        None => {}
     }
     (!keys.is_empty()).then(|| map(keys))
 }

@@ -5,13 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use super::kubernetes::{MARGIN, container, deployment_of, dns, labels, object, port_of, system_of};
+use super::kubernetes::{MARGIN, Part, container, deployment_of, dns, port_of, service_of, system_of};
 use super::{Object, Role, SIDECARS, Unit, Work, map, seconds, text};
 use crate::failure::{Code, Failure};
 use crate::yaml::Value;
-
-/// How long a sidecar may take to be ready, where the configuration knows no end of it: in seconds, a day.
-const PATIENCE: u64 = 86_400;
 
 /// The services of a pod.
 struct Crew<'a> {
@@ -37,8 +34,9 @@ pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
             "there is one of it in a pod: scale the whole Deployment, or this one apart with --layout split",
         );
     }
-    let first: Vec<Value> = crew.first.iter().map(|unit| map(init_container(work, *unit))).collect();
-    let then: Vec<Value> = crew.then.iter().map(|unit| map(container(work, *unit, true))).collect();
+    let part = |unit: &Unit<'_>| if unit.role() == Role::Server { Part::Sidecar } else { Part::Once };
+    let first: Vec<Value> = crew.first.iter().map(|unit| container(work, *unit, part(unit))).collect();
+    let then: Vec<Value> = crew.then.iter().map(|unit| container(work, *unit, Part::Main)).collect();
     let mut pod = Vec::new();
     pod.extend(system_of(work, &all));
     pod.push(("terminationGracePeriodSeconds", Value::word(grace(&crew))));
@@ -64,7 +62,7 @@ fn crew<'a>(work: &mut Work<'a>) -> Result<Crew<'a>, Failure> {
             if !is_needed {
                 work.remark(Some(unit.name), "restart", "what runs on begins when this has ended well, at each start of the pod");
             }
-            add(work, unit, &mut crew.first);
+            work.add_in_order(unit, &|_, other| other.role() != Role::Planned, &mut crew.first);
         } else {
             crew.then.push(unit);
         }
@@ -97,35 +95,6 @@ fn needed<'a>(work: &Work<'a>, together: &[Unit<'a>]) -> BTreeSet<&'a str> {
     found
 }
 
-/// Adds it after those that it needs. Circles were refused when the configuration was read.
-fn add<'a>(work: &Work<'a>, unit: Unit<'a>, first: &mut Vec<Unit<'a>>) {
-    if first.iter().any(|known| known.name == unit.name) {
-        return;
-    }
-    let needs = unit.spec.depends_on.iter().filter_map(|need| work.unit(&need.service));
-    for other in needs.filter(|other| other.role() != Role::Planned) {
-        add(work, other, first);
-    }
-    first.push(unit);
-}
-
-fn init_container(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
-    let is_server = unit.role() == Role::Server;
-    let mut keys = container(work, unit, is_server);
-    if is_server {
-        keys.insert(1, ("restartPolicy", text("Always")));
-        let has_end = keys.iter().any(|(key, _)| *key == "startupProbe");
-        if let Some((_, Value::Map(probe))) = keys.iter().find(|(key, _)| *key == "readinessProbe").filter(|_| !has_end) {
-            let period = unit.spec.ready.as_ref().map_or(1, |ready| seconds(ready.interval).max(1));
-            let mut startup = probe.clone();
-            startup.retain(|(key, _)| key != "failureThreshold");
-            startup.push(("failureThreshold".to_owned(), Value::word(PATIENCE / period)));
-            keys.push(("startupProbe", Value::Map(startup)));
-        }
-    }
-    keys
-}
-
 /// How long the longest way to the end may take: those that run side by side, then the sidecars one after the other.
 fn grace(crew: &Crew<'_>) -> u64 {
     let time = |unit: &Unit<'_>| seconds(unit.spec.stop.timeout);
@@ -140,6 +109,5 @@ fn service(name: &str, all: &[Unit<'_>]) -> Option<Object> {
         Some(map([("name", text(dns(unit.name))), ("port", port.clone()), ("targetPort", port)]))
     };
     let ports: Vec<Value> = all.iter().filter_map(port).collect();
-    (!ports.is_empty())
-        .then(|| object("v1", "Service", name, vec![("spec", map([("selector", labels(name)), ("ports", Value::List(ports))]))]))
+    (!ports.is_empty()).then(|| service_of(name, ports))
 }
