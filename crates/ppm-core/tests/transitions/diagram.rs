@@ -1,13 +1,10 @@
-//! Draws the table of `transitions.txt` as a diagram in docs/architecture.md: which input leads from which kind of state to which.
+//! Draws the table as a diagram in docs/architecture.md: which input leads from which kind of state to which.
 //!
 //! `UPDATE=1 cargo test -p ppm-core` writes it anew.
-#![expect(clippy::disallowed_methods, reason = "what is decided without files is compared with what stands in them")]
-#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transitions.txt");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/architecture.md");
 
 /// In the order of a life.
@@ -36,11 +33,10 @@ const OVER: &str = "over";
 
 #[test]
 fn the_diagram_is_that_of_the_table() {
-    let table = std::fs::read_to_string(TABLE).unwrap();
     let page = std::fs::read_to_string(PAGE).unwrap();
     let (before, rest) = page.split_once("```mermaid\n").unwrap();
     let (shown, after) = rest.split_once("```\n").unwrap();
-    let drawn = diagram(&table);
+    let drawn = diagram(&crate::TABLE);
     if std::env::var_os("UPDATE").is_some() {
         return std::fs::write(PAGE, format!("{before}```mermaid\n{drawn}```\n{after}")).unwrap();
     }
