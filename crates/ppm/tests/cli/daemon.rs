@@ -99,7 +99,9 @@ impl Daemon {
 
     /// The same for tests that need its pipes.
     pub fn spawn(&self, args: &str) -> std::process::Command {
-        let mut command = std::process::Command::new(snapbox::cmd::cargo_bin!("ppm"));
+        let mut command = std::process::Command::new("/usr/bin/env");
+        // What a shell starts in the background ignores Ctrl-C, these tests too.
+        command.arg("--default-signal=INT").arg(snapbox::cmd::cargo_bin!("ppm"));
         command.env_clear().env("TZ", "UTC").env("PPM_SOCKET", self.socket()).args(words(args)).stdin(std::process::Stdio::null());
         command
     }

@@ -436,11 +436,7 @@ fn interrupted_it_dies_of_the_signal_which_shells_show_as_130() {
         client.write_all(format!("{}{first}", result(r#"{"events":[]}"#)).as_bytes()).unwrap();
         assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
     });
-    // What a shell starts in the background ignores it, these tests too.
-    let ppm = daemon.spawn("events -f");
-    let mut child = std::process::Command::new("env");
-    child.arg("--default-signal=INT").arg(ppm.get_program()).args(ppm.get_args()).env("PPM_SOCKET", daemon.socket());
-    let mut child = child.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = daemon.spawn("events -f").stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
