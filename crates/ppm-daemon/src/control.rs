@@ -28,7 +28,7 @@ use ppm_protocol::line::{Lines, MAX_LINE};
 use ppm_protocol::message::{Answer, Asked, Notification, Reply};
 use ppm_protocol::{End, ErrorCode, EventRow, Exit, Request, RpcError, RpcId, socket};
 use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, UCred};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -73,6 +73,9 @@ const QUEUE: i32 = 64;
 /// How long nobody new is accepted for whom one would have to go who has connected or spoken just now: what it says next may be
 /// on its way. So many connections as there may be pass in this time, however many come.
 const ON_ITS_WAY: Duration = Duration::from_millis(30);
+
+/// A process that has more connections than this, and says nothing on one of them, has no claim that this one is waited for.
+const CROWD: usize = 8;
 
 const READ_SIZE: usize = 16 * 1024;
 
@@ -262,17 +265,28 @@ struct Client {
     unread: Arc<AtomicUsize>,
     taken: Arc<Notify>,
     task: AbortHandle,
+    /// The process that has connected; None where the daemon's PID namespace has no number for it.
+    pid: Option<i32>,
     heard: Mono,
     has_spoken: bool,
     calls: usize,
 }
 
-impl Client {
-    /// The least first: who waits for nothing goes before who waits, and who has never said anything before who has; among
-    /// equals who has been silent longest.
-    fn missed(&self) -> (bool, bool, Mono) {
-        let waits = self.calls > 0 || self.unread.load(Ordering::Relaxed) > 0;
-        (waits, self.has_spoken, self.heard)
+/// How much a connection is missed, the least first: who waits for nothing goes before who waits, who has never said anything
+/// before who has, and one of many connections of a process before others; among equals who has been silent longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Missed {
+    waits: bool,
+    has_spoken: bool,
+    is_apart: bool,
+    heard: Mono,
+    id: ClientId,
+}
+
+impl Missed {
+    /// Until when its next words may be on their way to us; None if nobody has a claim that they are waited for.
+    fn is_awaited_until(&self) -> Option<Mono> {
+        (self.waits || self.has_spoken || self.is_apart).then(|| self.heard + ON_ITS_WAY)
     }
 }
 
@@ -296,8 +310,8 @@ impl Clients {
 
     /// Takes up a connection, if its peer is root or the daemon's own user; another may have to go for it.
     pub fn accept(&mut self, now: Mono, stream: UnixStream) -> Vec<Event> {
-        let uid = match permit(&stream) {
-            Ok(uid) => uid,
+        let (uid, pid) = match permit(&stream) {
+            Ok(peer) => (peer.uid(), peer.pid().filter(|pid| *pid > 0)),
             Err(error) => {
                 refuse(&stream, &error);
                 return Vec::new();
@@ -311,7 +325,7 @@ impl Clients {
         let (unread, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let ahead = Ahead { unread: unread.clone(), taken: taken.clone() };
         let task = tokio::spawn(talk(id, read, write, queue, ahead, self.inbox.clone())).abort_handle();
-        self.clients.insert(id, Client { outbox, unread, taken, task, heard: now, has_spoken: false, calls: 0 });
+        self.clients.insert(id, Client { outbox, unread, taken, task, pid, heard: now, has_spoken: false, calls: 0 });
         gone.into_iter().chain([Event::Connected { client: id, uid }]).collect()
     }
 
@@ -395,17 +409,33 @@ impl Clients {
     /// How long to wait before more are accepted, so that nobody has to go for them who may not have been heard yet.
     pub fn pause(&self, now: Mono) -> Duration {
         let Some(last) = (self.clients.len() + self.at_once).checked_sub(self.most + 1) else { return Duration::ZERO };
-        let mut all: Vec<_> = self.clients.values().map(Client::missed).collect();
-        all.sort_unstable();
-        let heard = all.get(last).or(all.last()).map(|(.., heard)| *heard);
-        heard.map_or(Duration::ZERO, |heard| (heard + ON_ITS_WAY).since(now))
+        let all = self.by_missed();
+        let until = all.get(last).or(all.last()).and_then(Missed::is_awaited_until);
+        until.map_or(Duration::ZERO, |until| until.since(now))
     }
 
     /// Lets the connection go that is missed least.
     pub fn make_room(&mut self) -> Option<Event> {
-        let client = self.clients.iter().min_by_key(|(_, client)| client.missed()).map(|(id, _)| *id)?;
+        let client = self.by_missed().first()?.id;
         self.clients.remove(&client)?.task.abort();
         Some(Event::Disconnected { client })
+    }
+
+    /// All, those first who are missed least.
+    fn by_missed(&self) -> Vec<Missed> {
+        let mut pids: Vec<_> = self.clients.values().filter_map(|client| client.pid).collect();
+        pids.sort_unstable();
+        let are_many = |pid| pids.partition_point(|other| *other <= pid) - pids.partition_point(|other| *other < pid) > CROWD;
+        let missed = |(id, client): (&ClientId, &Client)| Missed {
+            waits: client.calls > 0 || client.unread.load(Ordering::Relaxed) > 0,
+            has_spoken: client.has_spoken,
+            is_apart: !client.pid.is_some_and(are_many),
+            heard: client.heard,
+            id: *id,
+        };
+        let mut all: Vec<_> = self.clients.iter().map(missed).collect();
+        all.sort_unstable();
+        all
     }
 
     /// Lets every client read what is on its way, but not for longer than `patience`.
@@ -579,13 +609,13 @@ fn is_stream(request: &Request) -> bool {
 }
 
 /// Root and the daemon's own user may (R53).
-fn permit(stream: &UnixStream) -> Result<u32, RpcError> {
+fn permit(stream: &UnixStream) -> Result<UCred, RpcError> {
     let own = Uid::effective().as_raw();
-    match stream.peer_cred().map(|peer| peer.uid()) {
-        Ok(uid) if uid == 0 || uid == own => Ok(uid),
-        Ok(uid) => Err(RpcError {
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == 0 || peer.uid() == own => Ok(peer),
+        Ok(peer) => Err(RpcError {
             data: Some(serde_json::json!({ "permission": true })),
-            ..RpcError::new(ErrorCode::Refused, format!("not permitted: you are uid {uid}, the daemon belongs to uid {own}"))
+            ..RpcError::new(ErrorCode::Refused, format!("not permitted: you are uid {}, the daemon belongs to uid {own}", peer.uid()))
         }),
         Err(error) => Err(RpcError::new(ErrorCode::Refused, format!("not permitted: cannot tell who you are: {}", in_words(&error)))),
     }

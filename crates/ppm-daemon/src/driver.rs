@@ -38,7 +38,7 @@ const TOLD_AT_A_TIME: usize = 16;
 
 /// How much of what came from elsewhere is taken up after each turn, whatever else there is to do: so clients are heard
 /// beside services that crash without end, and cannot keep the loop from those (R35, R55).
-const FROM_ELSEWHERE: usize = 4;
+const FROM_ELSEWHERE: usize = 16;
 
 /// How long after the start or a reload it is over: services that it starts are started, and have begun what they do.
 const SETTLED: Duration = Duration::from_secs(5);
