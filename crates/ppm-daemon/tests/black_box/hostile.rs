@@ -1,15 +1,14 @@
 //! Clients and readers that do what they should not: none of it delays the others, and all of it is bounded.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -135,28 +134,20 @@ fn r55_of_too_many_connections_the_longest_idle_is_closed() {
     busy.reply(wait).unwrap();
 }
 
+/// Tells [`is_one_of_a_crowd`] where to connect, and how many connections to keep.
+const CROWDED: [&str; 2] = ["PPM_TEST_CROWDED_SOCKET", "PPM_TEST_CROWD_KEEPS"];
+
 /// Processes that connect without end and never say anything.
-struct Crowd(Vec<Pid>);
+struct Crowd(Vec<Child>);
 
 impl Crowd {
     /// So many processes, each of which keeps so many connections.
     fn of(processes: usize, connections: usize, daemon: &Daemon) -> Crowd {
-        let mut kept: Vec<Option<UnixStream>> = (0..connections).map(|_| None).collect();
+        let program = std::env::current_exe().unwrap();
         let connects = |_| {
-            // SAFETY: the child makes system calls only, allocates nothing, and goes with the thread that made it.
-            match unsafe { fork() }.unwrap() {
-                ForkResult::Parent { child } => child,
-                ForkResult::Child => {
-                    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
-                    // SAFETY: these are copies; other tests wait for the end of theirs.
-                    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
-                    let mut place = 0;
-                    loop {
-                        kept[place] = UnixStream::connect(&daemon.socket).ok();
-                        place = (place + 1) % connections;
-                    }
-                }
-            }
+            let mut command = Command::new(&program);
+            command.args(["--exact", "hostile::is_one_of_a_crowd"]).stdout(Stdio::null());
+            command.env(CROWDED[0], &daemon.socket).env(CROWDED[1], connections.to_string()).spawn().unwrap()
         };
         Crowd((0..processes).map(connects).collect())
     }
@@ -164,9 +155,22 @@ impl Crowd {
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        for pid in &self.0 {
-            let _ = kill(*pid, Signal::SIGKILL);
-            let _ = waitpid(*pid, None);
+        for process in &mut self.0 {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// What a process of a [`Crowd`] does, until it is killed or the daemon has gone; nothing where it is no such process.
+#[test]
+fn is_one_of_a_crowd() {
+    let [Ok(socket), Ok(connections)] = CROWDED.map(std::env::var) else { return };
+    let mut kept: VecDeque<UnixStream> = VecDeque::new();
+    while let Ok(stream) = UnixStream::connect(&socket) {
+        kept.push_back(stream);
+        if kept.len() > connections.parse().unwrap() {
+            kept.pop_front();
         }
     }
 }
