@@ -83,7 +83,7 @@ impl Finding {
 pub enum Configured {
     /// This one, by the name of its file.
     As(String, Box<Config>),
-    /// None: the daemon would start empty.
+    /// None is found: the daemon would start empty.
     Nothing,
     /// One that it would refuse, with the reason.
     Wrong(String),
@@ -92,7 +92,7 @@ pub enum Configured {
 /// What is made of a container, or of a machine, for this configuration. `grace` is how long the container is given to
 /// stop; `place` tells whether the daemon can make files in a folder, which it would make.
 pub fn examine(facts: &Facts, configured: &Configured, grace: Duration, place: impl Fn(&Path) -> Place) -> Vec<Finding> {
-    let mut findings = vec![process(facts), socket(facts), configuration(configured)];
+    let mut findings = vec![process(facts), socket(facts), configuration(facts, configured)];
     if let Configured::As(_, config) = configured {
         findings.extend(stopping(config, grace));
         findings.extend(users(facts, config));
@@ -148,7 +148,7 @@ fn socket(facts: &Facts) -> Finding {
     }
 }
 
-fn configuration(configured: &Configured) -> Finding {
+fn configuration(facts: &Facts, configured: &Configured) -> Finding {
     const ABOUT: &str = "configuration";
     match configured {
         Configured::As(name, config) => {
@@ -161,6 +161,9 @@ fn configuration(configured: &Configured) -> Finding {
                     Finding::warning(ABOUT, found).hint("see 'ppm check'")
                 }
             }
+        }
+        Configured::Nothing if matches!(facts.socket, Socket::Answers(_)) => {
+            Finding::ok(ABOUT, "none is found here; 'ppm show-configuration' shows what the daemon has")
         }
         Configured::Nothing => Finding::ok(ABOUT, "there is none; the daemon starts without services"),
         Configured::Wrong(why) => Finding::error(ABOUT, why).hint("see 'ppm check'"),
@@ -375,6 +378,15 @@ mod tests {
         assert_eq!(process(&runs), "the daemon 1.2.3 is process 1");
         let runs = Facts { socket: Socket::Answers(greeting(12)), ..below };
         assert_eq!(process(&runs), "the daemon 1.2.3 is process 12 below 'docker-init', which is as good as being process 1");
+    }
+
+    /// The daemon may have been given one that nobody finds from here, as that of a unit is.
+    #[test]
+    fn a_daemon_that_answers_is_not_said_to_have_no_configuration() {
+        let found = |facts: &Facts| all(facts, &Configured::Nothing)[2].found.clone();
+        assert_eq!(found(&usual()), "there is none; the daemon starts without services");
+        let runs = Facts { socket: Socket::Answers(Greeting { protocol: 1, version: "1.2.3".to_owned(), pid: 1 }), ..usual() };
+        assert_eq!(found(&runs), "none is found here; 'ppm show-configuration' shows what the daemon has");
     }
 
     #[test]
