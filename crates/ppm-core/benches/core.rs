@@ -18,6 +18,7 @@ use ppm_core::schedule::Schedule;
 use ppm_core::supervisor::{Boot, Supervisor};
 use ppm_core::time::{Mono, Now, Timestamp};
 use ppm_core::watch::pattern::{Pattern, What};
+use ppm_core::zone;
 use ppm_protocol::line::Lines;
 use ppm_protocol::message::Selection;
 use ppm_protocol::{Exit, Request, RpcId};
@@ -127,7 +128,7 @@ fn reading(bench: &mut Criterion) {
 }
 
 fn planning(bench: &mut Criterion) {
-    let zone = TimeZone::get("Europe/Berlin").unwrap();
+    let zone = zone::named("Europe/Berlin").unwrap();
     for expression in ["*/5 * * * *", "0 30 2 L * MON#1 *", "0 0 29 2 *"] {
         let schedule = Schedule::parse(expression).unwrap();
         bench.bench_function(&format!("the next run of `{expression}`"), |bench| {

@@ -12,10 +12,9 @@ use crate::spec::{InvalidSpec, shown};
 /// # Errors
 /// There is none; the hint names the nearest there is.
 pub fn named(name: &str) -> Result<TimeZone, InvalidSpec> {
-    let database = TimeZoneDatabase::bundled();
-    database.get(name).map_err(|_| {
+    TimeZoneDatabase::bundled().get(name).map_err(|_| {
         let invalid = InvalidSpec::new(format!("`{}` is not a time zone", shown(name)));
-        match nearest(&database, name) {
+        match nearest(name) {
             Some(near) => invalid.hint(format!("did you mean `{near}`?")),
             None => invalid.hint("write a name of the tz database, like `Europe/Paris`, `America/New_York` or `UTC`"),
         }
@@ -27,9 +26,16 @@ pub fn name_of(zone: &TimeZone) -> &str {
     zone.iana_name().unwrap_or_default()
 }
 
+/// All that [`named`] takes, in the order of the alphabet.
+pub fn all() -> Vec<String> {
+    let mut names: Vec<String> = TimeZoneDatabase::bundled().available().map(|zone| zone.as_str().to_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
 /// Most leave out the continent, or misspell the city.
-fn nearest(database: &TimeZoneDatabase, name: &str) -> Option<String> {
-    let all: Vec<String> = database.available().map(|zone| zone.as_str().to_owned()).collect();
+fn nearest(name: &str) -> Option<String> {
+    let all = all();
     let wanted = name.trim().replace(' ', "_").to_ascii_lowercase();
     let city = |zone: &String| zone.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     let cities: Vec<String> = all.iter().map(city).collect();

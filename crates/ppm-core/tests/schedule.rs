@@ -17,7 +17,7 @@ fn every_row_of_the_table_fires_when_it_says() {
     let mut wrong = String::new();
     for row in rows(include_str!("cases/cron_next.csv")) {
         let [expression, zone, from, wanted @ .., _source, _note] = row.as_slice() else { panic!("{row:?}") };
-        let (zone, schedule) = (TimeZone::get(zone).unwrap(), Schedule::parse(expression).unwrap());
+        let (zone, schedule) = (zone::named(zone).unwrap(), Schedule::parse(expression).unwrap());
         let mut after = instant(from);
         for wanted in wanted.iter().take_while(|wanted| !wanted.is_empty()) {
             match schedule.next(after, &zone) {
@@ -312,7 +312,7 @@ fn every_expression_fires_when_a_slow_reading_says() {
         let known = Known::any(&mut chance);
         let schedule = Schedule::parse(&known.text).unwrap_or_else(|error| panic!("{}: {error}", known.text));
         let (name, from) = zones[chance.below(zones.len())];
-        let zone = TimeZone::get(name).unwrap();
+        let zone = zone::named(name).unwrap();
         let mut after = Timestamp(instant(from).0 + i64::try_from(chance.below(2 * 86_400_000)).unwrap());
         for _ in 0..4 {
             compared += 1;
@@ -339,7 +339,7 @@ fn whatever_is_typed_nothing_panics_and_time_goes_forward() {
     let week = ["*", "?", "1", "MON-SUN", "5L", "1#5", "+SAT", "0,7", "*/2", "fri#l"];
     let year = ["", "", "", "*", "2030-2040/3", "1999"];
     let garbage = ["-", "/", ",", "#", "+", "L", "é", "99999999999", "\t", "\0", "*", " ", "@every 1s", "TZ=Asia/Tokyo ", "="];
-    let zones = ["UTC", "Europe/Paris", "Pacific/Apia", "America/New_York"].map(|zone| TimeZone::get(zone).unwrap());
+    let zones = ["UTC", "Europe/Paris", "Pacific/Apia", "America/New_York"].map(|zone| zone::named(zone).unwrap());
     let (mut read, tries) = (0, runs(10_000));
     for _ in 0..tries {
         let mut pick = |from: &[&'static str]| from[chance.below(from.len())];
@@ -368,7 +368,7 @@ fn whatever_is_typed_nothing_panics_and_time_goes_forward() {
 #[test]
 fn the_ends_of_time_are_no_trap() {
     let [schedule, fixed] = ["* * * * * *", "0 0 * * *"].map(|text| Schedule::parse(text).unwrap());
-    let zone = TimeZone::get("Europe/Paris").unwrap();
+    let zone = zone::named("Europe/Paris").unwrap();
     for after in [i64::MIN, i64::MAX, Timestamp::from_jiff(jiff::Timestamp::MAX).0, Timestamp::from_jiff(jiff::Timestamp::MIN).0 - 1001] {
         assert_eq!(schedule.next(Timestamp(after), &zone), None, "{after}");
         assert_eq!(fixed.next(Timestamp(after), &zone), None, "{after}");
@@ -447,7 +447,7 @@ fn schedules_are_told_in_words() {
 
 #[test]
 fn a_fire_that_a_gap_has_moved_is_noted() {
-    let zone = TimeZone::get("Europe/Paris").unwrap();
+    let zone = zone::named("Europe/Paris").unwrap();
     let note = |text: &str, from: &str| {
         let schedule = Schedule::parse(text).unwrap();
         let at = schedule.next(instant(from), &zone).unwrap();

@@ -43,6 +43,7 @@ use ppm_core::schedule::Missed;
 use ppm_core::spec::{InvalidSpec, ServiceSpec};
 use ppm_core::supervisor::{Boot, Main, Supervisor};
 use ppm_core::time::brief;
+use ppm_core::zone;
 use ppm_protocol::socket;
 use tokio::sync::mpsc;
 use tracing::Level;
@@ -250,12 +251,15 @@ fn wrong_config(why: NoConfig) -> Failure {
     Failure { message, code: EXIT_CONFIG }
 }
 
-/// The zone of `TZ`, else the system's; UTC where there is none. A misspelt one is told, not guessed.
+/// The zone of `TZ`, else the system's; UTC where there is none. A name that the system's database lacks may be built in: Debian 13 has
+/// older ones (`US/Eastern`) in a package of their own. A misspelt one is told, not guessed.
 fn zone() -> TimeZone {
     TimeZone::try_system().unwrap_or_else(|error| {
-        if std::env::var_os("TZ").is_some_and(|zone| !zone.is_empty()) {
+        let name = std::env::var("TZ").unwrap_or_default();
+        let built_in = zone::named(name.strip_prefix(':').unwrap_or(&name));
+        if built_in.is_err() && !name.is_empty() {
             tracing::warn!("schedules follow UTC: {error}");
         }
-        TimeZone::UTC
+        built_in.unwrap_or(TimeZone::UTC)
     })
 }

@@ -162,9 +162,7 @@ fn signals() -> Vec<CompletionCandidate> {
 }
 
 fn zones() -> Vec<CompletionCandidate> {
-    let mut names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-    names.sort();
-    names.into_iter().map(CompletionCandidate::new).collect()
+    ppm_core::zone::all().into_iter().map(CompletionCandidate::new).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod calendar;
 mod compose;
 mod fates;
+mod hints;
 mod kubernetes;
 mod pod;
 mod systemd;
@@ -35,6 +36,7 @@ use crate::import::tree::{self, Node};
 use crate::show::text::clean;
 use crate::yaml::Value;
 use fates::Fate;
+use hints::Hints;
 
 /// The version of Kubernetes 1 from which on an init container may run on beside those after it.
 const SIDECARS: u32 = 29;
@@ -139,6 +141,7 @@ struct Unit<'a> {
     name: &'a str,
     spec: &'a ServiceSpec,
     replicas: usize,
+    hints: &'a Hints,
 }
 
 /// What a service is for.
@@ -207,11 +210,13 @@ pub fn export(typed: &Export) -> Result<Exported, Stop> {
     let config = check::parse(&source).map_err(Wrong::into_failure)?;
     let tree = tree::read(source.text(), &source.name).map_err(|problems| check::wrong(problems).into_failure())?;
     let uids = typed.uid.iter().map(|one| uid(one)).collect::<Result<BTreeMap<_, _>, Failure>>()?;
-    if typed.image.is_none() && typed.format != Format::Systemd {
+    let (hints, left_out) = hints::read(&tree);
+    let units = units(&config, &hints);
+    let has_all = typed.image.is_some() || units.iter().all(|unit| unit.hints.image.is_some());
+    if !has_all && typed.format != Format::Systemd {
         let failure = Failure::new(Code::Usage, format!("--image is wanted: what the containers of {} are made from", source.name));
         return Err(failure.hint("ppm export --format compose --image registry.example.com/shop:1.4.0").into());
     }
-    let units = units(&config);
     let needs = config.services.iter().flat_map(|spec| &spec.depends_on);
     let mut work = Work {
         format: typed.format,
@@ -229,6 +234,9 @@ pub fn export(typed: &Export) -> Result<Exported, Stop> {
         remarks: BTreeSet::new(),
     };
     work.remark_keys();
+    for (service, key, why) in left_out {
+        work.remark(Some(&service), &key, why);
+    }
     let objects = match typed.format {
         Format::Compose => compose::write(&mut work),
         Format::Kubernetes => kubernetes::write(&mut work)?,
@@ -326,8 +334,8 @@ impl<'a> Work<'a> {
         self.remarks.insert(Remark { line, key, message: message.into() });
     }
 
-    fn image_of(&self) -> &'a str {
-        self.image.unwrap_or_default()
+    fn image_of(&self, unit: Unit<'a>) -> &'a str {
+        unit.hints.image.as_deref().or(self.image).unwrap_or_default()
     }
 
     /// Variables that are texts; others are remarked with what to do instead.
@@ -427,16 +435,17 @@ fn port(check: &Check) -> Option<u16> {
     }
 }
 
-/// The services, each once for all replicas, which follow one another.
-fn units(config: &Config) -> Vec<Unit<'_>> {
+/// The services, each once for all replicas, which follow one another; as many as `x-export` says.
+fn units<'a>(config: &'a Config, hints: &'a BTreeMap<String, Hints>) -> Vec<Unit<'a>> {
     let mut units: Vec<Unit<'_>> = Vec::new();
     for spec in &config.services {
         let name = spec.replica_of.as_deref().unwrap_or(&spec.name);
         match units.last_mut() {
             Some(unit) if unit.name == name => unit.replicas += 1,
-            _ => units.push(Unit { name, spec, replicas: 1 }),
+            _ => units.push(Unit { name, spec, replicas: 1, hints: hints.get(name).unwrap_or(&hints::NONE) }),
         }
     }
+    units.iter_mut().for_each(|unit| unit.replicas = unit.hints.replicas.unwrap_or(unit.replicas));
     units
 }
 

@@ -5,7 +5,7 @@
 
 mod command;
 mod crontab;
-mod draft;
+pub mod draft;
 mod pm2;
 mod process_compose;
 mod procfile;

@@ -1,11 +1,13 @@
 //! The local time zone, found without looking through the whole database of zones.
 //!
 //! As the C library does it: `TZ` is the name of a file of the database, a path, or a rule (`CET-1CEST`); without
-//! `TZ` it is `/etc/localtime`. What cannot be found is UTC (R74).
+//! `TZ` it is `/etc/localtime`. A name that the system does not know is looked up among the zones that are built in: Debian 13 keeps
+//! older names (`US/Eastern`) in a package of its own. What cannot be found is UTC (R74).
 
 use std::path::Path;
 
 use jiff::tz::TimeZone;
+use ppm_core::zone;
 
 /// Where the zones lie that `TZ` names.
 const DATABASE: &str = "/usr/share/zoneinfo";
@@ -21,7 +23,7 @@ pub fn find(tz: Option<&str>) -> Option<TimeZone> {
         return file(Path::new("/etc/localtime"));
     };
     // Joining a path that begins at the root gives that path.
-    file(&Path::new(DATABASE).join(name)).or_else(|| TimeZone::get(name).ok()).or_else(|| TimeZone::posix(name).ok())
+    file(&Path::new(DATABASE).join(name)).or_else(|| zone::named(name).ok()).or_else(|| TimeZone::posix(name).ok())
 }
 
 fn file(path: &Path) -> Option<TimeZone> {

@@ -1,5 +1,6 @@
 //! Services that start by the wall clock.
 
+use std::fs;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -131,7 +132,7 @@ fn r36_schedules_go_on_whatever_happens_to_the_clock() {
     let every_second = shell("svc", "exit 0", &json!({"schedule": EVERY_SECOND, "restart": "never", "inherit_env": false}));
     let setup = Setup::new().config(&json!({"clock_check_interval": "500ms", "services": [every_second]}));
     let offset = setup.path("offset");
-    std::fs::write(&offset, "+0\n").unwrap();
+    fs::write(&offset, "+0\n").unwrap();
     let fake = setup.env("LD_PRELOAD", FAKE_CLOCK).env("FAKETIME_TIMESTAMP_FILE", &offset);
     let daemon = fake.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_NO_CACHE", "1").start();
     let mut events = daemon.events();
@@ -139,8 +140,8 @@ fn r36_schedules_go_on_whatever_happens_to_the_clock() {
     let steps = [("+3600", "forward", true), ("+0", "back", false), ("+86400", "forward", true), ("+0", "back", false)];
     for (number, (set, direction, is_later)) in steps.into_iter().enumerate() {
         let new = daemon.path("offset.new");
-        std::fs::write(&new, format!("{set}\n")).unwrap();
-        std::fs::rename(new, &offset).unwrap(); // never read in parts
+        fs::write(&new, format!("{set}\n")).unwrap();
+        fs::rename(new, &offset).unwrap(); // never read in parts
         let told = until(direction, || daemon.stderr().split("the wall clock went ").nth(number + 1).map(str::to_owned));
         assert!(told.starts_with(direction), "{told}");
         events.until("svc", "started");
@@ -160,20 +161,20 @@ fn what_was_missed_while_the_daemon_was_not_there_is_made_up_for_once() {
         (setup.config_text(&config.to_string().replace("STATE", folder.to_str().unwrap())), folder.join("schedules.json"))
     };
     let (setup, file) = with_state(Setup::new());
-    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    fs::create_dir(file.parent().unwrap()).unwrap();
     let long_ago = r#"{"version":1,"services":{"svc":{"rule":"0 3 * * *","planned":"2026-01-02T03:00:00.000Z"}}}"#;
-    std::fs::write(&file, long_ago).unwrap();
+    fs::write(&file, long_ago).unwrap();
     let mut daemon = setup.start();
     daemon.wait("svc", "finished");
     assert_eq!(daemon.lines_in("reasons"), ["missed"]);
     daemon.signal(Signal::SIGTERM);
     daemon.end();
-    let kept = std::fs::read_to_string(&file).unwrap();
+    let kept = fs::read_to_string(&file).unwrap();
     assert!(!kept.contains("2026-01-02T03:00") && kept.contains("T03:00:00.000Z"), "{kept}");
 
     let (setup, again) = with_state(Setup::new());
-    std::fs::create_dir(again.parent().unwrap()).unwrap();
-    std::fs::write(&again, kept).unwrap();
+    fs::create_dir(again.parent().unwrap()).unwrap();
+    fs::write(&again, kept).unwrap();
     let daemon = setup.start();
     let runs = daemon.call("runs", &json!({"services": ["svc"]}));
     assert_eq!((&runs[0]["fired"], &daemon.row("svc")["status"]), (&json!(0), &json!("created")));
@@ -183,7 +184,7 @@ fn what_was_missed_while_the_daemon_was_not_there_is_made_up_for_once() {
 fn what_cannot_be_remembered_is_told_once_and_costs_no_run() {
     let setup = Setup::new();
     let folder = setup.path("state");
-    std::fs::write(&folder, "no folder").unwrap();
+    fs::write(&folder, "no folder").unwrap();
     let schedule = json!({"cron": "* * * * * *", "missed": "once"});
     let config = json!({"state_dir": folder, "services": [shell("svc", "echo x >> runs", &json!({"schedule": schedule}))]});
     let daemon = setup.config(&config).start();
@@ -230,6 +231,23 @@ fn a_time_zone_that_is_misspelt_is_told_and_utc_is_used() {
     let daemon = Setup::new().env("TZ", "Europe/Paris").start();
     let row = add(&daemon, "exit 0", NEW_YEAR);
     assert!(row["next_start"]["at"].as_str().unwrap().ends_with("-12-31T23:00:00.000Z"), "{row}");
+}
+
+/// Debian 13 has older names in a package of their own.
+#[test]
+fn a_time_zone_that_the_system_lacks_is_built_in() {
+    // tzfile(5), version 1: a header, one type (no seconds east, no summer time, first name), its name.
+    let counts: [u32; 6] = [0, 0, 0, 0, 1, 4];
+    let mut bytes = [b"TZif".as_slice(), &[0; 16]].concat();
+    bytes.extend(counts.iter().flat_map(|count| count.to_be_bytes()));
+    bytes.extend([0; 6]);
+    bytes.extend(b"XYZ\0");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("Here"), bytes).unwrap();
+    let daemon = Setup::new().env("TZDIR", folder.path()).env("TZ", "US/Eastern").start();
+    let row = add(&daemon, "exit 0", NEW_YEAR);
+    assert!(row["next_start"]["at"].as_str().unwrap().ends_with("-01-01T05:00:00.000Z"), "{row}");
+    assert!(!daemon.stderr().contains("schedules follow UTC"), "{}", daemon.stderr());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A compose.yaml: one project, each service from the same image.
 
+use std::collections::BTreeSet;
+
 use ppm_core::dependencies::Condition;
 use ppm_core::hook::Hook;
 use ppm_core::probe::Check;
@@ -7,6 +9,7 @@ use ppm_core::spec::RestartWhen;
 use ppm_core::target::Kind;
 use ppm_protocol::Signal;
 
+use super::hints::Port;
 use super::{Object, Role, Unit, Work, map, seconds, text};
 use crate::yaml::{Value, entry};
 
@@ -14,16 +17,28 @@ const SECRETS: &str = "make it a secret of Compose";
 
 /// The one file.
 pub fn write(work: &mut Work<'_>) -> Vec<Object> {
-    let services = work.units.clone().into_iter().map(|unit| (unit.name.to_owned(), escaped(&service(work, unit)))).collect();
+    let units = work.units.clone();
+    let services = units.iter().map(|unit| (unit.name.to_owned(), escaped(&service(work, *unit)))).collect();
     let mut out = String::new();
     entry(&mut out, "", "services", &Value::Map(services));
+    let named: BTreeSet<&str> = units.iter().flat_map(|unit| &unit.hints.volumes).filter_map(|volume| named(volume)).collect();
+    if !named.is_empty() {
+        let none = || Value::Map(Vec::new());
+        entry(&mut out, "", "volumes", &Value::Map(named.into_iter().map(|name| (name.to_owned(), none())).collect()));
+    }
     vec![Object { file: "compose.yaml".to_owned(), text: out }]
 }
 
-fn service(work: &mut Work<'_>, unit: Unit<'_>) -> Value {
+/// The name of a volume, where it is not a folder of the machine.
+fn named(volume: &str) -> Option<&str> {
+    let (source, _) = volume.split_once(':')?;
+    (!source.starts_with(['/', '.', '~'])).then_some(source)
+}
+
+fn service<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Value {
     let spec = unit.spec;
     let attributes = &spec.command.attributes;
-    let mut keys: Vec<(&str, Value)> = vec![("image", text(work.image_of())), ("entrypoint", Value::texts(unit.words()))];
+    let mut keys: Vec<(&str, Value)> = vec![("image", text(work.image_of(unit))), ("entrypoint", Value::texts(unit.words()))];
     if let Some(folder) = spec.command.workdir.as_deref().and_then(|folder| work.plain(unit, "workdir", folder)) {
         keys.push(("working_dir", text(folder)));
     }
@@ -41,6 +56,21 @@ fn service(work: &mut Work<'_>, unit: Unit<'_>) -> Value {
     if let Some(user) = &attributes.user {
         keys.push(("user", text(user.to_string())));
     }
+    let hints = unit.hints;
+    if !hints.ports.is_empty() {
+        let port = |port: &Port| map([("target", Value::word(port.own)), ("published", text(port.published.to_string()))]);
+        keys.push(("ports", Value::List(hints.ports.iter().map(port).collect())));
+        if unit.replicas > 1 {
+            let message = "one of them alone can have a port of the machine: put a proxy before them, and `expose` theirs";
+            work.remark(Some(unit.name), "x-export.ports", message);
+        }
+    }
+    if !hints.expose.is_empty() {
+        keys.push(("expose", Value::texts(hints.expose.iter().map(|port| port.own.to_string()))));
+    }
+    if !hints.volumes.is_empty() {
+        keys.push(("volumes", Value::texts(hints.volumes.clone())));
+    }
     keys.push(("restart", restart(unit)));
     if spec.stop.signal != Signal::TERM {
         keys.push(("stop_signal", text(spec.stop.signal.to_string())));
@@ -53,7 +83,7 @@ fn service(work: &mut Work<'_>, unit: Unit<'_>) -> Value {
     if let Some(check) = healthcheck(work, unit) {
         keys.push(("healthcheck", check));
     }
-    if unit.replicas > 1 {
+    if unit.replicas != 1 {
         keys.push(("deploy", map([("replicas", Value::word(unit.replicas))])));
     }
     if let Some(bytes) = spec.max_memory {

@@ -3,18 +3,18 @@
 //! Who waits for the good end of others has them as init containers; that something else is ready cannot be waited for there, but
 //! in one pod ([`super::pod`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ppm_core::dependencies::Condition;
 use ppm_core::hook::Hook;
 use ppm_core::probe::Check;
 use ppm_core::schedule::{Options, Overlap, Retry};
-use ppm_core::spec::ServiceSpec;
 use ppm_core::target::Kind;
 use ppm_protocol::Signal;
 
 use super::calendar::{Planned, five_fields, without_zone};
+use super::hints::Port;
 use super::{Layout, Object, Role, Unit, Work, map, pod, port, seconds, text, words};
 use crate::failure::{Code, Failure};
 use crate::yaml::{Value, entry};
@@ -63,7 +63,7 @@ pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
             (Layout::Pod, Role::Server | Role::Task) => {}
             (Layout::Split, Role::Server) => {
                 objects.push(deployment(work, unit));
-                objects.extend(service(unit));
+                objects.extend(service(work, unit));
             }
             // Those that others wait for run where they are waited for.
             (Layout::Split, Role::Task) if work.is_waited_for(unit) => {}
@@ -111,7 +111,7 @@ pub fn labels(name: &str) -> Value {
     map([("app.kubernetes.io/name", text(name))])
 }
 
-fn deployment(work: &mut Work<'_>, unit: Unit<'_>) -> Object {
+fn deployment<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Object {
     let replicas = if unit.spec.autostart { unit.replicas } else { 0 };
     let pod = pod_of(work, unit, "Always");
     deployment_of(&dns(unit.name), replicas, pod)
@@ -129,22 +129,52 @@ fn template(name: &str, pod: Value) -> Value {
 }
 
 /// Where others find it, if it is known where it listens.
-fn service(unit: Unit<'_>) -> Option<Object> {
-    let port = port_of(unit.spec)?;
-    let ports = vec![map([("port", Value::word(port)), ("targetPort", Value::word(port))])];
-    Some(service_of(&dns(unit.name), ports))
+fn service(work: &mut Work<'_>, unit: Unit<'_>) -> Option<Object> {
+    let all = ports_of(unit);
+    let is_only = all.len() == 1;
+    let mut known = BTreeMap::new();
+    let ports = all.into_iter().filter_map(|port| {
+        let name = (!is_only).then(|| format!("port-{}", port.published));
+        published(work, unit, port, name, &mut known)
+    });
+    let ports: Vec<Value> = ports.collect();
+    (!ports.is_empty()).then(|| service_of(&dns(unit.name), ports))
+}
+
+/// A port of a Service; none, and a remark, if another has its number there.
+pub fn published<'a>(
+    work: &mut Work<'_>,
+    unit: Unit<'a>,
+    port: Port,
+    name: Option<String>,
+    known: &mut BTreeMap<u16, &'a str>,
+) -> Option<Value> {
+    if let Some(other) = known.insert(port.published, unit.name) {
+        known.insert(port.published, other);
+        work.remark(Some(unit.name), "x-export.ports", format!("{} is that of {other} already; it was left out", port.published));
+        return None;
+    }
+    let mut keys: Vec<(&str, Value)> = name.map(|name| ("name", text(name))).into_iter().collect();
+    keys.extend([("port", Value::word(port.published)), ("targetPort", Value::word(port.own))]);
+    Some(map(keys))
 }
 
 pub fn service_of(name: &str, ports: Vec<Value>) -> Object {
     object("v1", "Service", name, vec![("spec", map([("selector", labels(name)), ("ports", Value::List(ports))]))])
 }
 
-pub fn port_of(spec: &ServiceSpec) -> Option<u16> {
-    let ready = spec.ready.as_ref().and_then(|ready| port(&ready.check));
-    ready.or_else(|| spec.health.as_ref().and_then(|health| port(&health.check)))
+/// Where it listens: as it is said, else as it is asked.
+pub fn ports_of(unit: Unit<'_>) -> Vec<Port> {
+    let said: Vec<Port> = unit.hints.ports.iter().chain(&unit.hints.expose).copied().collect();
+    if !said.is_empty() {
+        return said;
+    }
+    let (ready, health) = (unit.spec.ready.as_ref(), unit.spec.health.as_ref());
+    let asked = ready.and_then(|ready| port(&ready.check)).or_else(|| health.and_then(|health| port(&health.check)));
+    asked.map(Port::same).into_iter().collect()
 }
 
-fn job(work: &mut Work<'_>, unit: Unit<'_>) -> Object {
+fn job<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Object {
     let mut spec = job_spec(work, unit);
     if !unit.spec.autostart {
         spec.insert(0, ("suspend", Value::word(true)));
@@ -152,7 +182,7 @@ fn job(work: &mut Work<'_>, unit: Unit<'_>) -> Object {
     object("batch/v1", "Job", &dns(unit.name), vec![("spec", map(spec))])
 }
 
-fn job_spec(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
+fn job_spec<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Vec<(&'static str, Value)> {
     let options = unit.spec.schedule.as_ref().map(|schedule| schedule.options);
     let tries = match options {
         Some(options) if options.retry == Retry::Policy => unit.spec.restart.max_retries.max(1),
@@ -172,7 +202,7 @@ fn job_spec(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
     spec
 }
 
-fn cron_jobs(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<Object> {
+fn cron_jobs<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Vec<Object> {
     let Some(schedule) = &unit.spec.schedule else { return Vec::new() };
     let texts: Vec<&str> = schedule.texts().collect();
     let mut objects = Vec::new();
@@ -225,7 +255,7 @@ fn cron_jobs(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<Object> {
     objects
 }
 
-fn pod_of(work: &mut Work<'_>, unit: Unit<'_>, restart: &str) -> Value {
+fn pod_of<'a>(work: &mut Work<'a>, unit: Unit<'a>, restart: &str) -> Value {
     let before = work.before(unit);
     for unit in before.iter().chain([&unit]) {
         for need in unit.spec.depends_on.iter().filter(|need| need.condition != Condition::Finished) {
@@ -259,14 +289,14 @@ fn own_signal(unit: Unit<'_>) -> Option<Signal> {
     Some(unit.spec.stop.signal).filter(|signal| *signal != Signal::TERM)
 }
 
-pub fn container(work: &mut Work<'_>, unit: Unit<'_>, part: Part) -> Value {
+pub fn container<'a>(work: &mut Work<'a>, unit: Unit<'a>, part: Part) -> Value {
     let spec = unit.spec;
     let words: Vec<String> = unit.words().map(|word| word.replace("$(", "$$(")).collect();
     let mut keys = vec![("name", text(dns(unit.name)))];
     if part == Part::Sidecar {
         keys.push(("restartPolicy", text("Always")));
     }
-    keys.extend([("image", text(work.image_of())), ("command", Value::texts(words))]);
+    keys.extend([("image", text(work.image_of(unit))), ("command", Value::texts(words))]);
     if let Some(folder) = spec.command.workdir.as_deref().and_then(|folder| work.plain(unit, "workdir", folder)) {
         keys.push(("workingDir", text(folder)));
     }
@@ -278,8 +308,12 @@ pub fn container(work: &mut Work<'_>, unit: Unit<'_>, part: Part) -> Value {
         let one = |(name, value): (String, String)| map([("name", text(name)), ("value", text(value.replace("$(", "$$(")))]);
         keys.push(("env", Value::List(variables.into_iter().map(one).collect())));
     }
-    if let Some(port) = port_of(spec).filter(|_| part != Part::Once) {
-        keys.push(("ports", Value::List(vec![map([("containerPort", Value::word(port))])])));
+    let ports: BTreeSet<u16> = ports_of(unit).into_iter().filter(|_| part != Part::Once).map(|port| port.own).collect();
+    if !ports.is_empty() {
+        keys.push(("ports", Value::List(ports.into_iter().map(|port| map([("containerPort", Value::word(port))])).collect())));
+    }
+    if !unit.hints.volumes.is_empty() {
+        work.remark(Some(unit.name), "x-export.volumes", "make a claim for each, and say where it is mounted: `volumes`, `volumeMounts`");
     }
     if let Some(bytes) = spec.max_memory {
         keys.push(("resources", map([("limits", map([("memory", text(bytes.to_string()))]))])));

@@ -3,10 +3,10 @@
 //! What others need, and what runs once, are init containers in their order; of those the ones that run on are sidecars, which others
 //! after them wait for (`restartPolicy: Always`, `startupProbe`). The kubelet ends them last, in the reverse order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::kubernetes::{MARGIN, Part, container, deployment_of, dns, port_of, service_of, system_of};
-use super::{Object, Role, SIDECARS, Unit, Work, map, seconds, text};
+use super::kubernetes::{MARGIN, Part, container, deployment_of, dns, ports_of, published, service_of, system_of};
+use super::{Object, Role, SIDECARS, Unit, Work, map, seconds};
 use crate::failure::{Code, Failure};
 use crate::yaml::Value;
 
@@ -30,7 +30,7 @@ pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
     for unit in all.iter().filter(|unit| unit.replicas > 1) {
         work.remark(
             Some(unit.name),
-            "replicas",
+            if unit.hints.replicas.is_some() { "x-export.replicas" } else { "replicas" },
             "there is one of it in a pod: scale the whole Deployment, or this one apart with --layout split",
         );
     }
@@ -45,7 +45,7 @@ pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
     }
     pod.push(("containers", Value::List(then)));
     let mut objects = vec![deployment_of(&name, 1, map(pod))];
-    objects.extend(service(&name, &all));
+    objects.extend(service(work, &name, &all));
     Ok(objects)
 }
 
@@ -103,11 +103,16 @@ fn grace(crew: &Crew<'_>) -> u64 {
     sidecars.fold(together, u64::saturating_add).saturating_add(MARGIN)
 }
 
-fn service(name: &str, all: &[Unit<'_>]) -> Option<Object> {
-    let port = |unit: &Unit<'_>| {
-        let port = Value::word(port_of(unit.spec).filter(|_| unit.role() == Role::Server)?);
-        Some(map([("name", text(dns(unit.name))), ("port", port.clone()), ("targetPort", port)]))
-    };
-    let ports: Vec<Value> = all.iter().filter_map(port).collect();
+fn service(work: &mut Work<'_>, name: &str, all: &[Unit<'_>]) -> Option<Object> {
+    let mut known = BTreeMap::new();
+    let mut ports = Vec::new();
+    for unit in all.iter().filter(|unit| unit.role() == Role::Server) {
+        let (of_it, name) = (ports_of(*unit), dns(unit.name));
+        let is_only = of_it.len() == 1;
+        for port in of_it {
+            let name = if is_only { name.clone() } else { format!("{name}-{}", port.published) };
+            ports.extend(published(work, *unit, port, Some(name), &mut known));
+        }
+    }
     (!ports.is_empty()).then(|| service_of(name, ports))
 }

@@ -11,6 +11,7 @@ use ppm_core::spec::{Reach, RestartWhen, ServiceSpec};
 use ppm_protocol::Signal;
 
 use super::calendar::{calendar, without_zone};
+use super::hints;
 use super::{Object, Role, Unit, Work, seconds, words};
 use crate::failure::{Code, Failure};
 
@@ -37,7 +38,7 @@ pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
     let mut objects: Vec<Object> = Vec::new();
     let mut names = BTreeSet::new();
     for spec in &work.config.services {
-        let unit = Unit { name: spec.replica_of.as_deref().unwrap_or(&spec.name), spec, replicas: 1 };
+        let unit = Unit { name: spec.replica_of.as_deref().unwrap_or(&spec.name), spec, replicas: 1, hints: &hints::NONE };
         let name = name(&spec.name);
         if !names.insert(name.clone()) {
             let message = format!("two services would have the unit `{name}.service`");

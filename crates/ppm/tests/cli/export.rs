@@ -24,7 +24,7 @@ fn export(words: &str, from: &Path) -> (Option<i32>, String, String) {
 
 #[test]
 fn every_configuration_becomes_what_was_looked_at() {
-    for name in ["single", "group", "planned", "everything"] {
+    for name in ["single", "group", "planned", "everything", "hints"] {
         for (format, extension) in FORMATS {
             let words = format!("--format {format} --image registry.example.com/shop:1.4.0 --uid www-data=33:33 {name}.yml");
             let (code, out, err) = export(&words, &folder());
@@ -37,7 +37,7 @@ fn every_configuration_becomes_what_was_looked_at() {
 
 #[test]
 fn in_one_pod_what_others_need_comes_first_and_runs_on() {
-    for name in ["single", "group", "everything"] {
+    for name in ["single", "group", "everything", "hints"] {
         let words = format!("--format kubernetes --layout pod --kube-version 1.33 --image registry.example.com/shop:1.4.0 {name}.yml");
         let (code, out, err) = export(&words, &folder());
         assert_eq!((code, err.as_str()), (Some(0), ""), "{words}");
@@ -131,6 +131,41 @@ fn what_is_missing_or_wrong_is_told() {
                 .to_owned()
         )
     );
+}
+
+#[test]
+fn what_only_platforms_want_to_know_stands_below_x_export() {
+    let place = tempfile::tempdir().unwrap();
+    let make = |hints: &str, format: &str| {
+        let config = format!(
+            "services:\n  - name: a\n    command: x\n    x-export:{hints}\n  - {{name: b, command: x, x-export: {{image: b:1, ports: 80}}}}\n"
+        );
+        fs::write(place.path().join("a.yml"), config).unwrap();
+        export(&format!("--format {format} a.yml"), place.path())
+    };
+    // Where each says its image, nothing else is wanted; where one does not, --image is.
+    let (code, out, err) = make(" {image: a:1, replicas: 0}", "compose");
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("image: a:1") && out.contains("image: b:1") && out.contains("replicas: 0"), "{out}");
+    let (code, _, err) = make(" {replicas: 2}", "compose");
+    assert!(code == Some(2) && err.starts_with("error: --image is wanted"), "{err}");
+    // What is wrong is left out, and told with its line.
+    let rows = [
+        (" a:1", "a.yml:4  a.x-export: a map is wanted, a text was left out"),
+        ("\n      image: [a]", "a.yml:5  a.x-export.image: a text is wanted, a list was left out"),
+        ("\n      replicas: many", "a.yml:5  a.x-export.replicas: \"many\" is not a number; it was left out"),
+        ("\n      ports: [80, 80:0]", "a.yml:5  a.x-export.ports: \"0\" is not a port from 1 to 65535, or two as 80:8080; it was left out"),
+        ("\n      expose: 65536", "a.yml:5  a.x-export.expose: \"65536\" is not a port from 1 to 65535"),
+        ("\n      port: 80", "a.yml:5  a.x-export.port: there is no such key: image, replicas, ports, expose, volumes"),
+    ];
+    for (hints, told) in rows {
+        let (code, out, err) = make(hints, "kubernetes --image x");
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{hints}");
+        assert!(out.contains(told), "{hints}: {out}");
+    }
+    // In one pod two have one address.
+    let (_, out, _) = make("\n      ports: [80:8080]", "kubernetes --layout pod --image x");
+    assert!(out.contains("b.x-export.ports: 80 is that of a already; it was left out"), "{out}");
 }
 
 /// What is needed only by one that runs once has nobody beside whom it could be the main container.
