@@ -8,7 +8,6 @@ use crate::reference::{TABLES, default_in_words, in_words};
 use crate::{compare, repository};
 
 const INTRODUCTION: &str = "\
-.TH PPM.YML 5 \"\" \"PPM\"
 .SH NAME
 ppm.yml \\- the configuration of PPM
 .SH DESCRIPTION
@@ -32,7 +31,10 @@ fn the_page_of_the_manual_is_written_from_the_table_of_keys() {
 }
 
 fn page() -> String {
-    let mut out = INTRODUCTION.to_owned();
+    // As the pages of commands: the day of the release, so that the page is the same whenever it is written.
+    let heading = |line: &'static str| line.strip_prefix("## ")?.split_once(" - ");
+    let (version, date) = include_str!("../../../../CHANGELOG.md").lines().find_map(heading).expect("a version was released");
+    let mut out = format!(".TH PPM.YML 5 \"{date}\" \"PPM {version}\"\n{INTRODUCTION}");
     for (table, heading, _) in TABLES {
         writeln!(out, ".SH {}", plain(heading).to_uppercase()).unwrap();
         for key in table.keys {

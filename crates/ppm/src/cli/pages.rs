@@ -23,6 +23,9 @@ fn the_pages_of_the_manual_are_what_the_help_says() {
     for (name, page) in &pages {
         snapbox::assert_data_eq!(page, Data::read_from(&folder.join(name), None).raw());
     }
+    let by_hand = fs::read_to_string(folder.join("ppm-daemon.8")).unwrap();
+    assert!(by_hand.starts_with(&title_line("PPM\\-DAEMON", 8)), "{by_hand}");
+    assert_eq!(released().0, env!("CARGO_PKG_VERSION"), "CHANGELOG.md tells of another version than Cargo.toml");
     let there = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let there: Vec<String> = there.filter(|name| name.ends_with(".1")).collect();
     assert!(there.iter().all(|name| pages.contains_key(name)), "pages of commands that are no more: {there:?}");
@@ -65,9 +68,20 @@ fn page(command: &Command) -> String {
 }
 
 fn begin(title: &str, name: &str, about: &str) -> String {
-    let version = env!("CARGO_PKG_VERSION");
     let about = about.lines().next().unwrap_or_default();
-    format!(".TH {} 1 \"\" \"PPM {version}\"\n.SH NAME\n{} \\- {}\n", escaped(title), escaped(name), escaped(about))
+    format!("{}.SH NAME\n{} \\- {}\n", title_line(&escaped(title), 1), escaped(name), escaped(about))
+}
+
+/// With the version and the day of its release, so that a page is the same whenever it is written.
+fn title_line(title: &str, section: u8) -> String {
+    let (version, date) = released();
+    format!(".TH {title} {section} \"{date}\" \"PPM {version}\"\n")
+}
+
+/// The newest version in the list of changes, and its date.
+fn released() -> (&'static str, &'static str) {
+    let heading = |line: &'static str| line.strip_prefix("## ")?.split_once(" - ");
+    include_str!("../../../../CHANGELOG.md").lines().find_map(heading).expect("a version was released")
 }
 
 fn options<'a>(out: &mut String, args: impl Iterator<Item = &'a Arg>) {
