@@ -960,8 +960,10 @@ struct Incoming<T> {
 impl<T: DeserializeOwned> Heard<T> {
     /// Decodes a line from the daemon; the error says what about it is strange.
     pub fn read(line: &[u8]) -> Result<Heard<T>, String> {
+        // All of it at once, so that the parser need not look at each text of it again.
+        let text = str::from_utf8(line).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
         let incoming: Incoming<T> =
-            serde_json::from_slice(line).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
+            serde_json::from_str(text).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
         match incoming {
             Incoming { method: Some(method), params: Some(event), .. } if method == "event" => Ok(Heard::Event(event)),
             Incoming { method: Some(method), params: Some(line), .. } if method == "log" => Ok(Heard::Line(line)),

@@ -62,7 +62,8 @@ fn several_are_stopped_and_restarted_in_their_order() {
 
 #[test]
 fn replicas_know_their_numbers_and_are_restarted_one_after_the_other() {
-    let script = "trap 'echo - $PPM_REPLICA >> order; exit 0' TERM
+    // What makes it ready must not be left to the next process: that would be ready before it has said anything.
+    let script = "trap 'rm ready.$PPM_REPLICA; echo - $PPM_REPLICA >> order; exit 0' TERM
         echo + $PPM_REPLICA >> order; touch ready.$PPM_REPLICA; while :; do sleep 0.02; done";
     let ready = json!({"command": ["sh", "-c", "test -e ready.$PPM_REPLICA"], "interval": "10ms"});
     let web = shell("web", script, &json!({"replicas": 3, "ready": ready}));
