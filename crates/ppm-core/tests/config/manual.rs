@@ -33,7 +33,7 @@ fn the_page_of_the_manual_is_written_from_the_table_of_keys() {
 fn page() -> String {
     // As the pages of commands: the day of the release, so that the page is the same whenever it is written.
     let heading = |line: &'static str| line.strip_prefix("## ")?.split_once(" - ");
-    let (version, date) = include_str!("../../../../CHANGELOG.md").lines().find_map(heading).expect("a version was released");
+    let (version, date) = include_str!("../../../../CHANGELOG.md").lines().find_map(heading).unwrap();
     let mut out = format!(".TH PPM.YML 5 \"{date}\" \"PPM {version}\"\n{INTRODUCTION}");
     for (table, heading, _) in TABLES {
         writeln!(out, ".SH {}", plain(heading).to_uppercase()).unwrap();

@@ -81,7 +81,7 @@ fn title_line(title: &str, section: u8) -> String {
 /// The newest version in the list of changes, and its date.
 fn released() -> (&'static str, &'static str) {
     let heading = |line: &'static str| line.strip_prefix("## ")?.split_once(" - ");
-    include_str!("../../../../CHANGELOG.md").lines().find_map(heading).expect("a version was released")
+    include_str!("../../../../CHANGELOG.md").lines().find_map(heading).unwrap()
 }
 
 fn options<'a>(out: &mut String, args: impl Iterator<Item = &'a Arg>) {
