@@ -520,7 +520,7 @@ fn r9_a_service_that_stops_all_of_its_user_without_end_does_not_stop_the_daemon(
         return;
     }
     let uid = 20_000 + std::process::id() % 40_000;
-    let keys = json!({"user": format!("{uid}:{uid}"), "stop": {"timeout": "1s"}});
+    let keys = json!({"user": format!("{uid}:{uid}"), "stop": {"timeout": "200ms"}});
     let stopper = "trap '' CONT; while :; do kill -s STOP -- -1; done 2> /dev/null";
     let daemon = Setup::new().services(&[shell("stopper", stopper, &keys), shell("victim", "exec sleep 1000", &keys), healthy()]).start();
     until("the victim is stopped", || (daemon.row("victim")["status"] == "stopped").then_some(()));

@@ -165,7 +165,8 @@ pub fn service_of(name: &str, ports: Vec<Value>) -> Object {
 
 /// Where it listens: as it is said, else as it is asked.
 pub fn ports_of(unit: Unit<'_>) -> Vec<Port> {
-    let said: Vec<Port> = unit.hints.ports.iter().chain(&unit.hints.expose).copied().collect();
+    let (ports, expose) = (&unit.hints.ports, &unit.hints.expose);
+    let said: Vec<Port> = ports.iter().chain(expose.iter().filter(|port| !ports.contains(port))).copied().collect();
     if !said.is_empty() {
         return said;
     }

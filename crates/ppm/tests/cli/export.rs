@@ -163,6 +163,9 @@ fn what_only_platforms_want_to_know_stands_below_x_export() {
         assert_eq!((code, err.as_str()), (Some(0), ""), "{hints}");
         assert!(out.contains(told), "{hints}: {out}");
     }
+    // What is said twice is there once.
+    let (_, out, _) = make("\n      ports: 80\n      expose: 80", "kubernetes --image x");
+    assert!(out.contains("{app.kubernetes.io/name: a}, ports: [{port: 80, targetPort: 80}]}") && !out.contains("Not mapped"), "{out}");
     // In one pod two have one address.
     let (_, out, _) = make("\n      ports: [80:8080]", "kubernetes --layout pod --image x");
     assert!(out.contains("b.x-export.ports: 80 is that of a already; it was left out"), "{out}");
