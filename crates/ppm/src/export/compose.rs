@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ppm_core::config::quoted;
 use ppm_core::dependencies::Condition;
 use ppm_core::hook::Hook;
 use ppm_core::probe::Check;
@@ -29,10 +30,12 @@ pub fn write(work: &mut Work<'_>) -> Vec<Object> {
     vec![Object { file: "compose.yaml".to_owned(), text: out }]
 }
 
-/// The name of a volume, where it is not a folder of the machine.
+/// The name of a volume, where it is neither a folder of the machine nor in a variable of Compose.
 fn named(volume: &str) -> Option<&str> {
     let (source, _) = volume.split_once(':')?;
-    (!source.starts_with(['/', '.', '~'])).then_some(source)
+    let is_name = source.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+        && source.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
+    is_name.then_some(source)
 }
 
 fn service<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Value {
@@ -69,7 +72,8 @@ fn service<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Value {
         keys.push(("expose", Value::texts(hints.expose.iter().map(|port| port.own.to_string()))));
     }
     if !hints.volumes.is_empty() {
-        keys.push(("volumes", Value::texts(hints.volumes.clone())));
+        // Compose's own words, variables with them: nothing is escaped.
+        keys.push(("volumes", Value::List(hints.volumes.iter().map(|volume| Value::word(quoted(volume))).collect())));
     }
     keys.push(("restart", restart(unit)));
     if spec.stop.signal != Signal::TERM {

@@ -57,6 +57,7 @@ pub fn read(tree: &Node) -> (BTreeMap<String, Hints>, Vec<LeftOut>) {
                     }
                 }
             }
+            None if node.is_null() => {}
             None => leave_out("x-export", format!("a map is wanted, {} was left out", node.kind())),
         }
         found.insert(name.to_owned(), hints);

@@ -163,6 +163,11 @@ fn what_only_platforms_want_to_know_stands_below_x_export() {
         assert_eq!((code, err.as_str()), (Some(0), ""), "{hints}");
         assert!(out.contains(told), "{hints}: {out}");
     }
+    // Volumes are in the words of Compose, and those that have a name are declared.
+    let (code, out, _) = make("\n      volumes: [\"${DATA}:/a\", named:/b, ./c:/c, /d]", "compose --image x");
+    assert_eq!(code, Some(0));
+    assert!(out.contains("volumes: [\"${DATA}:/a\", named:/b, \"./c:/c\", /d]") && out.ends_with("\nvolumes: {named: {}}\n"), "{out}");
+    assert!(!make("", "compose --image x").1.contains("x-export"), "nothing is said");
     // What is said twice is there once.
     let (_, out, _) = make("\n      ports: 80\n      expose: 80", "kubernetes --image x");
     assert!(out.contains("{app.kubernetes.io/name: a}, ports: [{port: 80, targetPort: 80}]}") && !out.contains("Not mapped"), "{out}");
