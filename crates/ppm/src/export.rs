@@ -214,7 +214,13 @@ pub fn export(typed: &Export) -> Result<Exported, Stop> {
     let units = units(&config, &hints);
     let has_all = typed.image.is_some() || units.iter().all(|unit| unit.hints.image.is_some());
     if !has_all && typed.format != Format::Systemd {
-        let failure = Failure::new(Code::Usage, format!("--image is wanted: what the containers of {} are made from", source.name));
+        let mut message = format!("--image is wanted: what the containers of {} are made from", source.name);
+        if let Some(unit) = units.iter().find(|unit| unit.hints.image.is_none()).filter(|_| !hints.is_empty()) {
+            message.push_str(&format!("; {} has no image below x-export", clean(unit.name)));
+            let why = left_out.iter().find(|(service, key, _)| service == unit.name && key == "x-export.image");
+            message.extend(why.map(|(_, _, why)| format!(": {}", clean(why))));
+        }
+        let failure = Failure::new(Code::Usage, message);
         return Err(failure.hint("ppm export --format compose --image registry.example.com/shop:1.4.0").into());
     }
     let needs = config.services.iter().flat_map(|spec| &spec.depends_on);
@@ -332,6 +338,14 @@ impl<'a> Work<'a> {
             (None, key) => key.to_owned(),
         };
         self.remarks.insert(Remark { line, key, message: message.into() });
+    }
+
+    /// Remarks what becomes of how many there are, where that is not one.
+    fn remark_replicas(&mut self, unit: Unit<'_>, message: &str) {
+        if unit.replicas != 1 {
+            let key = if unit.hints.replicas.is_some() { "x-export.replicas" } else { "replicas" };
+            self.remark(Some(unit.name), key, message);
+        }
     }
 
     fn image_of(&self, unit: Unit<'a>) -> &'a str {

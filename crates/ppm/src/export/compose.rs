@@ -1,6 +1,6 @@
 //! A compose.yaml: one project, each service from the same image.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ppm_core::config::quoted;
 use ppm_core::dependencies::Condition;
@@ -10,7 +10,7 @@ use ppm_core::spec::RestartWhen;
 use ppm_core::target::Kind;
 use ppm_protocol::Signal;
 
-use super::hints::Port;
+use super::hints::{Port, source_of};
 use super::{Object, Role, Unit, Work, map, seconds, text};
 use crate::yaml::{Value, entry};
 
@@ -20,6 +20,7 @@ const SECRETS: &str = "make it a secret of Compose";
 pub fn write(work: &mut Work<'_>) -> Vec<Object> {
     let units = work.units.clone();
     let services = units.iter().map(|unit| (unit.name.to_owned(), escaped(&service(work, *unit)))).collect();
+    remark_shared_ports(work, &units);
     let mut out = String::new();
     entry(&mut out, "", "services", &Value::Map(services));
     let named: BTreeSet<&str> = units.iter().flat_map(|unit| &unit.hints.volumes).filter_map(|volume| named(volume)).collect();
@@ -32,16 +33,27 @@ pub fn write(work: &mut Work<'_>) -> Vec<Object> {
 
 /// The name of a volume, where it is neither a folder of the machine nor in a variable of Compose.
 fn named(volume: &str) -> Option<&str> {
-    let (source, _) = volume.split_once(':')?;
-    let is_name = source.starts_with(|letter: char| letter.is_ascii_alphanumeric())
-        && source.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
+    let (source, target) = source_of(volume);
+    target?;
+    let is_name = !source.starts_with('.') && source.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
     is_name.then_some(source)
+}
+
+/// A port of the machine can be that of one alone.
+fn remark_shared_ports(work: &mut Work<'_>, units: &[Unit<'_>]) {
+    let mut known = BTreeMap::new();
+    for (unit, port) in units.iter().flat_map(|unit| unit.hints.ports.iter().map(move |port| (unit, port))) {
+        if let Some(other) = known.insert(port.published, unit.name) {
+            let message = format!("{} is that of {other} already: only one of them can have it at a time", port.published);
+            work.remark(Some(unit.name), port.key, message);
+        }
+    }
 }
 
 fn service<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Value {
     let spec = unit.spec;
     let attributes = &spec.command.attributes;
-    let mut keys: Vec<(&str, Value)> = vec![("image", text(work.image_of(unit))), ("entrypoint", Value::texts(unit.words()))];
+    let mut keys: Vec<(&str, Value)> = vec![("image", image(work, unit)), ("entrypoint", Value::texts(unit.words()))];
     if let Some(folder) = spec.command.workdir.as_deref().and_then(|folder| work.plain(unit, "workdir", folder)) {
         keys.push(("working_dir", text(folder)));
     }
@@ -53,7 +65,7 @@ fn service<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Value {
         keys.push(("env_file", Value::texts(files)));
     }
     if !variables.is_empty() {
-        let last: std::collections::BTreeMap<String, String> = variables.into_iter().collect();
+        let last: BTreeMap<String, String> = variables.into_iter().collect();
         keys.push(("environment", Value::Map(last.into_iter().map(|(name, value)| (name, text(value))).collect())));
     }
     if let Some(user) = &attributes.user {
@@ -67,11 +79,20 @@ fn service<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Value {
             let message = "one of them alone can have a port of the machine: put a proxy before them, and `expose` theirs";
             work.remark(Some(unit.name), "x-export.ports", message);
         }
+        if unit.role() == Role::Planned {
+            work.remark(Some(unit.name), "x-export.ports", "`docker compose run` publishes them with --service-ports");
+        }
     }
     if !hints.expose.is_empty() {
         keys.push(("expose", Value::texts(hints.expose.iter().map(|port| port.own.to_string()))));
     }
     if !hints.volumes.is_empty() {
+        for volume in &hints.volumes {
+            let (source, target) = source_of(volume);
+            if target.is_some() && source.contains('$') && !source.starts_with(['/', '.', '~']) {
+                work.remark(Some(unit.name), "x-export.volumes", format!("if {source} comes to a name, declare it below `volumes`"));
+            }
+        }
         // Compose's own words, variables with them: nothing is escaped.
         keys.push(("volumes", Value::List(hints.volumes.iter().map(|volume| Value::word(quoted(volume))).collect())));
     }
@@ -117,6 +138,11 @@ fn service<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Value {
         work.remark(Some(unit.name), "hooks.pre_start", "make it a service that this one waits for");
     }
     map(keys)
+}
+
+/// What the service says is in Compose's own words, variables with them.
+fn image<'a>(work: &Work<'a>, unit: Unit<'a>) -> Value {
+    unit.hints.image.as_ref().map_or_else(|| text(work.image_of(unit)), |image| Value::word(quoted(image)))
 }
 
 fn restart(unit: Unit<'_>) -> Value {

@@ -27,12 +27,18 @@ pub struct Hints {
 pub struct Port {
     pub own: u16,
     pub published: u16,
+    /// The key that says so.
+    pub key: &'static str,
 }
 
 impl Port {
     /// Reached by its own number.
-    pub const fn same(own: u16) -> Port {
-        Port { own, published: own }
+    pub const fn same(own: u16, key: &'static str) -> Port {
+        Port { own, published: own, key }
+    }
+
+    fn is_like(self, other: Port) -> bool {
+        (self.own, self.published) == (other.own, other.published)
     }
 }
 
@@ -48,17 +54,15 @@ pub fn read(tree: &Node) -> (BTreeMap<String, Hints>, Vec<LeftOut>) {
     for service in tree.get("services").and_then(Node::items).unwrap_or_default() {
         let (Some(name), Some(node)) = (service.get("name").and_then(Node::scalar), service.get("x-export")) else { continue };
         let mut hints = Hints::default();
-        let mut leave_out = |key: &str, why: String| left_out.push((name.to_owned(), key.to_owned(), why));
         match node.entries() {
             Some(entries) => {
                 for (key, value) in entries {
-                    if let Err(why) = hints.take(&key.text, value) {
-                        leave_out(&format!("x-export.{}", key.text), why);
-                    }
+                    let reasons = hints.take(&key.text, value).into_iter();
+                    left_out.extend(reasons.map(|why| (name.to_owned(), format!("x-export.{}", key.text), why)));
                 }
             }
             None if node.is_null() => {}
-            None => leave_out("x-export", format!("a map is wanted, {} was left out", node.kind())),
+            None => left_out.push((name.to_owned(), "x-export".to_owned(), format!("a map is wanted, {} was left out", node.kind()))),
         }
         found.insert(name.to_owned(), hints);
     }
@@ -66,37 +70,102 @@ pub fn read(tree: &Node) -> (BTreeMap<String, Hints>, Vec<LeftOut>) {
 }
 
 impl Hints {
-    fn take(&mut self, key: &str, value: &Node) -> Result<(), String> {
+    /// Takes what is right of a value, and gives why the rest was left out. Nothing is no value: so a merged one is taken back.
+    fn take(&mut self, key: &str, value: &Node) -> Vec<String> {
+        let mut wrong = Vec::new();
         match key {
-            "image" => self.image = Some(tree::scalar(value)?.to_owned()),
-            "replicas" => {
-                let replicas = tree::number(value)?;
-                self.replicas = Some(usize::try_from(replicas).map_err(|error| error.to_string())?);
+            "image" | "replicas" | "ports" | "expose" | "volumes" if value.is_null() => {}
+            "image" => self.image = image(value).map_err(|why| wrong.push(why)).ok(),
+            "replicas" => self.replicas = replicas(value).map_err(|why| wrong.push(why)).ok(),
+            "ports" => {
+                self.ports = each(value, &mut wrong, port);
+                without_repeats(&mut self.ports, |port, other| port.is_like(*other));
             }
-            "ports" => self.ports = each(value, port)?,
-            "expose" => self.expose = each(value, |text| number(text).map(Port::same))?,
-            "volumes" => self.volumes = each(value, |text| Ok(text.to_owned()))?,
-            _ => return Err("there is no such key: image, replicas, ports, expose, volumes".to_owned()),
+            "expose" => {
+                self.expose = each(value, &mut wrong, exposed);
+                without_repeats(&mut self.expose, |port, other| port.is_like(*other));
+            }
+            "volumes" => {
+                self.volumes = each(value, &mut wrong, volume);
+                without_repeats(&mut self.volumes, |volume, other| volume == other);
+            }
+            _ => wrong.push("there is no such key: image, replicas, ports, expose, volumes".to_owned()),
         }
-        Ok(())
+        wrong
+    }
+
+    /// Where it is said to listen, each once.
+    pub fn all_ports(&self) -> Vec<Port> {
+        let mut all: Vec<Port> = self.ports.iter().chain(&self.expose).copied().collect();
+        without_repeats(&mut all, |port, other| port.is_like(*other));
+        all
     }
 }
 
-/// One or a list.
-fn each<T>(value: &Node, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
-    let one = |node| read(tree::scalar(node)?);
-    value.items().map_or_else(|| Ok(vec![one(value)?]), |items| items.iter().map(one).collect())
+/// One or a list; what is right of it.
+fn each<T>(value: &Node, wrong: &mut Vec<String>, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    let items = value.items().unwrap_or(std::slice::from_ref(value)).iter();
+    items.filter_map(|item| tree::scalar(item).and_then(&read).map_err(|why| wrong.push(why)).ok()).collect()
+}
+
+/// Keeps the first of those that are alike.
+fn without_repeats<T>(items: &mut Vec<T>, alike: impl Fn(&T, &T) -> bool) {
+    let mut kept: Vec<T> = Vec::new();
+    for item in items.drain(..) {
+        if !kept.iter().any(|other| alike(&item, other)) {
+            kept.push(item);
+        }
+    }
+    *items = kept;
+}
+
+fn image(value: &Node) -> Result<String, String> {
+    let text = tree::scalar(value)?;
+    let is_one = !text.is_empty() && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+    is_one.then(|| text.to_owned()).ok_or_else(|| format!("{} is not the name of an image; it was left out", shown(text)))
+}
+
+/// As many as Kubernetes can count.
+fn replicas(value: &Node) -> Result<usize, String> {
+    let number = i32::try_from(tree::number(value)?).ok().and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| format!("there are at most {}; it was left out", i32::MAX))
 }
 
 /// `8080`, or `80:8080`: the number by which it is reached, and its own.
 fn port(text: &str) -> Result<Port, String> {
-    match text.split_once(':') {
-        Some((published, own)) => Ok(Port { own: number(own)?, published: number(published)? }),
-        None => number(text).map(Port::same),
-    }
+    let (published, own) = text.split_once(':').unwrap_or((text, text));
+    let both = number(own).zip(number(published));
+    let port = both.map(|(own, published)| Port { own, published, key: "x-export.ports" });
+    port.ok_or_else(|| format!("{} is not a port from 1 to 65535, or two as 80:8080; it was left out", shown(text)))
 }
 
-fn number(text: &str) -> Result<u16, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| format!("{} is not a port from 1 to 65535, or two as 80:8080; it was left out", shown(text)))
+fn exposed(text: &str) -> Result<Port, String> {
+    let port = number(text).map(|own| Port::same(own, "x-export.expose"));
+    port.ok_or_else(|| format!("{} is not a port from 1 to 65535; it was left out", shown(text)))
+}
+
+fn number(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|number| *number > 0)
+}
+
+/// `data:/var/lib/data`, `./conf:/etc/app:ro`, or a folder of the container alone.
+fn volume(text: &str) -> Result<String, String> {
+    let (source, rest) = source_of(text);
+    let target = rest.unwrap_or(source);
+    let is_one = !source.is_empty() && target.starts_with(['/', '$']) && !text.contains(char::is_control);
+    is_one.then(|| text.to_owned()).ok_or_else(|| format!("{} is not a volume such as data:/var/lib/data; it was left out", shown(text)))
+}
+
+/// What stands before the first colon that is in no variable of Compose (`${DATA:-data}`), and what behind it.
+pub fn source_of(volume: &str) -> (&str, Option<&str>) {
+    let mut depth = 0_usize;
+    for (at, letter) in volume.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ':' if depth == 0 => return (&volume[..at], Some(&volume[at + 1..])),
+            _ => {}
+        }
+    }
+    (volume, None)
 }

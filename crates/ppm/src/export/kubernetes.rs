@@ -151,7 +151,7 @@ pub fn published<'a>(
 ) -> Option<Value> {
     if let Some(other) = known.insert(port.published, unit.name) {
         known.insert(port.published, other);
-        work.remark(Some(unit.name), "x-export.ports", format!("{} is that of {other} already; it was left out", port.published));
+        work.remark(Some(unit.name), port.key, format!("{} is that of {other} already; it was left out", port.published));
         return None;
     }
     let mut keys: Vec<(&str, Value)> = name.map(|name| ("name", text(name))).into_iter().collect();
@@ -165,19 +165,19 @@ pub fn service_of(name: &str, ports: Vec<Value>) -> Object {
 
 /// Where it listens: as it is said, else as it is asked.
 pub fn ports_of(unit: Unit<'_>) -> Vec<Port> {
-    let (ports, expose) = (&unit.hints.ports, &unit.hints.expose);
-    let said: Vec<Port> = ports.iter().chain(expose.iter().filter(|port| !ports.contains(port))).copied().collect();
+    let said = unit.hints.all_ports();
     if !said.is_empty() {
         return said;
     }
     let (ready, health) = (unit.spec.ready.as_ref(), unit.spec.health.as_ref());
-    let asked = ready.and_then(|ready| port(&ready.check)).or_else(|| health.and_then(|health| port(&health.check)));
-    asked.map(Port::same).into_iter().collect()
+    let asked = ready.and_then(|ready| port(&ready.check)).map(|port| Port::same(port, "ready"));
+    let asked = asked.or_else(|| health.and_then(|health| port(&health.check)).map(|port| Port::same(port, "health")));
+    asked.into_iter().collect()
 }
 
 fn job<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Object {
     let mut spec = job_spec(work, unit);
-    if !unit.spec.autostart {
+    if !unit.spec.autostart || unit.replicas == 0 {
         spec.insert(0, ("suspend", Value::word(true)));
     }
     object("batch/v1", "Job", &dns(unit.name), vec![("spec", map(spec))])
@@ -239,7 +239,7 @@ fn cron_jobs<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Vec<Object> {
         if options.history != Options::default().history {
             spec.push(("successfulJobsHistoryLimit", Value::word(options.history)));
         }
-        if !unit.spec.autostart {
+        if !unit.spec.autostart || unit.replicas == 0 {
             spec.push(("suspend", Value::word(true)));
         }
         if !options.jitter.is_zero() {
@@ -263,6 +263,9 @@ fn pod_of<'a>(work: &mut Work<'a>, unit: Unit<'a>, restart: &str) -> Value {
             let message = format!("nobody waits there: it must try again until {} answers", need.service);
             work.remark(Some(unit.name), "depends_on", message);
         }
+    }
+    for unit in &before {
+        work.remark_replicas(*unit, "it runs once before each that waits for it");
     }
     let mut keys = Vec::new();
     let first: Vec<Value> = before.into_iter().map(|before| container(work, before, Part::Once)).collect();
@@ -296,6 +299,9 @@ pub fn container<'a>(work: &mut Work<'a>, unit: Unit<'a>, part: Part) -> Value {
     let mut keys = vec![("name", text(dns(unit.name)))];
     if part == Part::Sidecar {
         keys.push(("restartPolicy", text("Always")));
+    }
+    if unit.hints.image.as_ref().is_some_and(|image| image.contains('$')) {
+        work.remark(Some(unit.name), "x-export.image", "Kubernetes knows no variables there: write what it comes to");
     }
     keys.extend([("image", text(work.image_of(unit))), ("command", Value::texts(words))]);
     if let Some(folder) = spec.command.workdir.as_deref().and_then(|folder| work.plain(unit, "workdir", folder)) {
@@ -346,6 +352,12 @@ fn remark_what_runs_once(work: &mut Work<'_>, unit: Unit<'_>) {
     let keys = [("hooks", !spec.hooks.is_empty()), ("ready", spec.ready.is_some()), ("health", spec.health.is_some())];
     for (key, _) in keys.into_iter().filter(|(_, is_there)| *is_there) {
         work.remark(Some(unit.name), key, "what runs once has none there: let the program do it");
+    }
+    let hints = unit.hints;
+    for (key, _) in
+        [("x-export.ports", &hints.ports), ("x-export.expose", &hints.expose)].into_iter().filter(|(_, ports)| !ports.is_empty())
+    {
+        work.remark(Some(unit.name), key, "nobody finds what runs once by a port there");
     }
     if spec.stop_command.is_some() {
         work.remark(Some(unit.name), "stop.command", "what runs once gets a signal alone there");

@@ -27,12 +27,8 @@ pub fn write(work: &mut Work<'_>) -> Result<Vec<Object>, Failure> {
     let crew = crew(work)?;
     let name = dns(&work.name);
     let all: Vec<Unit<'_>> = crew.first.iter().chain(&crew.then).copied().collect();
-    for unit in all.iter().filter(|unit| unit.replicas > 1) {
-        work.remark(
-            Some(unit.name),
-            if unit.hints.replicas.is_some() { "x-export.replicas" } else { "replicas" },
-            "there is one of it in a pod: scale the whole Deployment, or this one apart with --layout split",
-        );
+    for unit in &all {
+        work.remark_replicas(*unit, "there is one of it in a pod: scale the whole Deployment, or this one apart with --layout split");
     }
     let part = |unit: &Unit<'_>| if unit.role() == Role::Server { Part::Sidecar } else { Part::Once };
     let first: Vec<Value> = crew.first.iter().map(|unit| container(work, *unit, part(unit))).collect();
@@ -104,13 +100,16 @@ fn grace(crew: &Crew<'_>) -> u64 {
 }
 
 fn service(work: &mut Work<'_>, name: &str, all: &[Unit<'_>]) -> Option<Object> {
-    let mut known = BTreeMap::new();
+    let (mut known, mut names) = (BTreeMap::new(), BTreeSet::new());
     let mut ports = Vec::new();
     for unit in all.iter().filter(|unit| unit.role() == Role::Server) {
         let (of_it, name) = (ports_of(*unit), dns(unit.name));
         let is_only = of_it.len() == 1;
         for port in of_it {
             let name = if is_only { name.clone() } else { format!("{name}-{}", port.published) };
+            // `a` at 80 and `a-80` would have the same: numbers are different in any case.
+            let free = std::iter::once(name).chain((0..).map(|more| format!("port-{}-{more}", port.published)));
+            let Some(name) = free.into_iter().find(|name| names.insert(name.clone())) else { continue };
             ports.extend(published(work, *unit, port, Some(name), &mut known));
         }
     }

@@ -154,7 +154,18 @@ fn what_only_platforms_want_to_know_stands_below_x_export() {
         (" a:1", "a.yml:4  a.x-export: a map is wanted, a text was left out"),
         ("\n      image: [a]", "a.yml:5  a.x-export.image: a text is wanted, a list was left out"),
         ("\n      replicas: many", "a.yml:5  a.x-export.replicas: \"many\" is not a number; it was left out"),
-        ("\n      ports: [80, 80:0]", "a.yml:5  a.x-export.ports: \"0\" is not a port from 1 to 65535, or two as 80:8080; it was left out"),
+        (
+            "\n      ports: [80, 80:0]",
+            "a.yml:5  a.x-export.ports: \"80:0\" is not a port from 1 to 65535, or two as 80:8080; it was left out",
+        ),
+        ("\n      expose: 80:8080", "a.yml:5  a.x-export.expose: \"80:8080\" is not a port from 1 to 65535; it was left out"),
+        ("\n      replicas: 2147483648", "a.yml:5  a.x-export.replicas: there are at most 2147483647; it was left out"),
+        ("\n      image: ''", "a.yml:5  a.x-export.image: \"\" is not the name of an image; it was left out"),
+        ("\n      image: 'a b'", "a.yml:5  a.x-export.image: \"a b\" is not the name of an image; it was left out"),
+        ("\n      image: 'a:${TAG}'", "a.yml:5  a.x-export.image: Kubernetes knows no variables there: write what it comes to"),
+        ("\n      volumes: [data]", "a.yml:5  a.x-export.volumes: \"data\" is not a volume such as data:/var/lib/data; it was left out"),
+        ("\n      volumes: ['data:']", "a.yml:5  a.x-export.volumes: \"data:\" is not a volume"),
+        ("\n      volumes: [':/x']", "a.yml:5  a.x-export.volumes: \":/x\" is not a volume"),
         ("\n      expose: 65536", "a.yml:5  a.x-export.expose: \"65536\" is not a port from 1 to 65535"),
         ("\n      port: 80", "a.yml:5  a.x-export.port: there is no such key: image, replicas, ports, expose, volumes"),
     ];
@@ -163,6 +174,23 @@ fn what_only_platforms_want_to_know_stands_below_x_export() {
         assert_eq!((code, err.as_str()), (Some(0), ""), "{hints}");
         assert!(out.contains(told), "{hints}: {out}");
     }
+    // What is wrong in a list takes nothing else with it, and nothing takes back what was merged.
+    let (_, out, _) = make("\n      ports: [81, 8080/tcp, 82, x]", "kubernetes --image x");
+    assert!(out.contains("{name: port-81, port: 81, targetPort: 81}") && out.contains("{name: port-82, "), "{out}");
+    assert!(out.contains("\"8080/tcp\" is not") && out.contains("\"x\" is not"), "{out}");
+    let (_, out, _) = make("\n      <<: {ports: 81}\n      ports:\n      image: null", "kubernetes --image x");
+    assert!(!out.contains("81") && !out.contains("Not mapped"), "{out}");
+    // Which service has no image is said, and why.
+    let (code, _, err) = make(" {image: [a]}", "compose");
+    assert!(code == Some(2) && err.contains("; a has no image below x-export: a text is wanted, a list was left out\n"), "{err}");
+    // Compose has unique items, and two ports of the machine cannot be the same.
+    let (_, out, _) = make("\n      ports: [81, 81, '80:82']\n      expose: [9, 9]\n      volumes: [/d, /d]", "compose --image x");
+    let once = ["ports: [{target: 81, published: \"81\"}, {target: 82, published: \"80\"}]", "expose: [\"9\"]", "volumes: [/d]"];
+    assert!(once.iter().all(|text| out.contains(text)), "{out}");
+    assert!(out.contains("b.x-export.ports: 80 is that of a already: only one of them can have it at a time"), "{out}");
+    // An image's variables are Compose's.
+    let (_, out, _) = make(" {image: 'a:${TAG}'}", "compose");
+    assert!(out.contains("image: \"a:${TAG}\"") || out.contains("image: a:${TAG}"), "{out}");
     // Volumes are in the words of Compose, and those that have a name are declared.
     let (code, out, _) = make("\n      volumes: [\"${DATA}:/a\", named:/b, ./c:/c, /d]", "compose --image x");
     assert_eq!(code, Some(0));
@@ -171,9 +199,42 @@ fn what_only_platforms_want_to_know_stands_below_x_export() {
     // What is said twice is there once.
     let (_, out, _) = make("\n      ports: 80\n      expose: 80", "kubernetes --image x");
     assert!(out.contains("{app.kubernetes.io/name: a}, ports: [{port: 80, targetPort: 80}]}") && !out.contains("Not mapped"), "{out}");
+    let (_, out, _) = make("\n      volumes: [_a:/a, '${V:-v}:/v']", "compose --image x");
+    assert!(out.ends_with("\nvolumes: {_a: {}}\n") && out.contains("if ${V:-v} comes to a name, declare it"), "{out}");
     // In one pod two have one address.
     let (_, out, _) = make("\n      ports: [80:8080]", "kubernetes --layout pod --image x");
     assert!(out.contains("b.x-export.ports: 80 is that of a already; it was left out"), "{out}");
+}
+
+/// As it is not to be lost in silence.
+#[test]
+fn what_runs_once_has_no_ports_and_none_of_it_does_not_run() {
+    let place = tempfile::tempdir().unwrap();
+    let make = |services: &str, words: &str| {
+        fs::write(place.path().join("a.yml"), format!("services:\n{services}")).unwrap();
+        let (code, out, err) = export(&format!("--image x {words} a.yml"), place.path());
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        out
+    };
+    let once = "  - {name: t, command: x, restart: never, x-export: {ports: 80, expose: 81, replicas: 0}}
+  - {name: c, command: x, schedule: '0 3 * * *', x-export: {ports: 82, replicas: 0}}
+";
+    let out = make(once, "--format kubernetes");
+    for told in ["t.x-export.ports", "t.x-export.expose", "c.x-export.ports"] {
+        assert!(out.contains(&format!("{told}: nobody finds what runs once by a port there")), "{out}");
+    }
+    assert_eq!(out.matches("suspend: true").count(), 2, "{out}");
+    assert!(make(once, "--format compose").contains("c.x-export.ports: `docker compose run` publishes them with --service-ports"));
+    let waited =
+        "  - {name: t, command: x, restart: never, x-export: {replicas: 3}}\n  - {name: u, command: x, depends_on: {t: finished}}\n";
+    assert!(make(waited, "--format kubernetes").contains("t.x-export.replicas: it runs once before each that waits for it"));
+    // Ports of one pod have names of their own, and it is said which key has one too many.
+    let names = "  - {name: a, command: x, x-export: {ports: [80, 81]}}\n  - {name: a-80, command: x, x-export: {ports: 90}}\n";
+    let out = make(names, "--format kubernetes --layout pod");
+    assert!(out.contains("{name: a-80, port: 80,") && out.contains("{name: port-90-0, port: 90,"), "{out}");
+    let asked = "  - {name: a, command: x, ready: {tcp: 80}}\n  - {name: b, command: x, ready: {tcp: 80}, x-export: {replicas: 0}}\n";
+    let out = make(asked, "--format kubernetes --layout pod");
+    assert!(out.contains("b.ready: 80 is that of a already") && out.contains("b.x-export.replicas: there is one of it in a pod"), "{out}");
 }
 
 /// What is needed only by one that runs once has nobody beside whom it could be the main container.
