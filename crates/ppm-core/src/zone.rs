@@ -12,13 +12,18 @@ use crate::spec::{InvalidSpec, shown};
 /// # Errors
 /// There is none; the hint names the nearest there is.
 pub fn named(name: &str) -> Result<TimeZone, InvalidSpec> {
-    TimeZoneDatabase::bundled().get(name).map_err(|_| {
+    find(name).ok_or_else(|| {
         let invalid = InvalidSpec::new(format!("`{}` is not a time zone", shown(name)));
         match nearest(name) {
             Some(near) => invalid.hint(format!("did you mean `{near}`?")),
             None => invalid.hint("write a name of the tz database, like `Europe/Paris`, `America/New_York` or `UTC`"),
         }
     })
+}
+
+/// The same for those who have nobody to tell: without looking for the nearest.
+pub fn find(name: &str) -> Option<TimeZone> {
+    TimeZoneDatabase::bundled().get(name).ok()
 }
 
 /// As [`named`] takes it; empty for a zone that has none.

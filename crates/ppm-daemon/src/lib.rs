@@ -256,8 +256,8 @@ fn wrong_config(why: NoConfig) -> Failure {
 fn zone() -> TimeZone {
     TimeZone::try_system().unwrap_or_else(|error| {
         let name = std::env::var("TZ").unwrap_or_default();
-        let built_in = zone::named(name.strip_prefix(':').unwrap_or(&name));
-        if built_in.is_err() && !name.is_empty() {
+        let built_in = zone::find(name.strip_prefix(':').unwrap_or(&name));
+        if built_in.is_none() && !name.is_empty() {
             tracing::warn!("schedules follow UTC: {error}");
         }
         built_in.unwrap_or(TimeZone::UTC)

@@ -23,7 +23,7 @@ pub fn find(tz: Option<&str>) -> Option<TimeZone> {
         return file(Path::new("/etc/localtime"));
     };
     // Joining a path that begins at the root gives that path.
-    file(&Path::new(DATABASE).join(name)).or_else(|| zone::named(name).ok()).or_else(|| TimeZone::posix(name).ok())
+    file(&Path::new(DATABASE).join(name)).or_else(|| zone::find(name)).or_else(|| TimeZone::posix(name).ok())
 }
 
 fn file(path: &Path) -> Option<TimeZone> {
