@@ -957,13 +957,16 @@ struct Incoming<T> {
     params: Option<Box<RawValue>>,
 }
 
+fn not_understood(error: impl fmt::Display) -> String {
+    format!("the daemon's answer is not understood: {error}")
+}
+
 impl<T: DeserializeOwned> Heard<T> {
     /// Decodes a line from the daemon; the error says what about it is strange.
     pub fn read(line: &[u8]) -> Result<Heard<T>, String> {
         // All of it at once, so that the parser need not look at each text of it again.
-        let text = str::from_utf8(line).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
-        let incoming: Incoming<T> =
-            serde_json::from_str(text).map_err(|error| format!("the daemon's answer is not understood: {error}"))?;
+        let text = str::from_utf8(line).map_err(not_understood)?;
+        let incoming: Incoming<T> = serde_json::from_str(text).map_err(not_understood)?;
         match incoming {
             Incoming { method: Some(method), params: Some(event), .. } if method == "event" => Ok(Heard::Event(event)),
             Incoming { method: Some(method), params: Some(line), .. } if method == "log" => Ok(Heard::Line(line)),
