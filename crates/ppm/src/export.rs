@@ -164,6 +164,11 @@ impl Unit<'_> {
         }
     }
 
+    /// Whether nobody is to start it yet.
+    fn is_suspended(&self) -> bool {
+        !self.spec.autostart || self.replicas == 0
+    }
+
     fn words(&self) -> impl Iterator<Item = &str> {
         words(&self.spec.command.path, &self.spec.command.args)
     }
@@ -212,10 +217,10 @@ pub fn export(typed: &Export) -> Result<Exported, Stop> {
     let uids = typed.uid.iter().map(|one| uid(one)).collect::<Result<BTreeMap<_, _>, Failure>>()?;
     let (hints, left_out) = hints::read(&tree);
     let units = units(&config, &hints);
-    let has_all = typed.image.is_some() || units.iter().all(|unit| unit.hints.image.is_some());
-    if !has_all && typed.format != Format::Systemd {
+    let is_wanted = typed.image.is_none() && typed.format != Format::Systemd;
+    if let Some(unit) = units.iter().find(|unit| is_wanted && unit.hints.image.is_none()) {
         let mut message = format!("--image is wanted: what the containers of {} are made from", source.name);
-        if let Some(unit) = units.iter().find(|unit| unit.hints.image.is_none()).filter(|_| !hints.is_empty()) {
+        if !hints.is_empty() {
             message.push_str(&format!("; {} has no image below x-export", clean(unit.name)));
             let why = left_out.iter().find(|(service, key, _)| service == unit.name && key == "x-export.image");
             message.extend(why.map(|(_, _, why)| format!(": {}", clean(why))));
@@ -348,7 +353,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn image_of(&self, unit: Unit<'a>) -> &'a str {
+    fn image_of<'s>(&'s self, unit: Unit<'s>) -> &'s str {
         unit.hints.image.as_deref().or(self.image).unwrap_or_default()
     }
 

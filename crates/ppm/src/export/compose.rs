@@ -50,7 +50,7 @@ fn remark_shared_ports(work: &mut Work<'_>, units: &[Unit<'_>]) {
     }
 }
 
-fn service<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Value {
+fn service(work: &mut Work<'_>, unit: Unit<'_>) -> Value {
     let spec = unit.spec;
     let attributes = &spec.command.attributes;
     let mut keys: Vec<(&str, Value)> = vec![("image", image(work, unit)), ("entrypoint", Value::texts(unit.words()))];
@@ -71,31 +71,7 @@ fn service<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Value {
     if let Some(user) = &attributes.user {
         keys.push(("user", text(user.to_string())));
     }
-    let hints = unit.hints;
-    if !hints.ports.is_empty() {
-        let port = |port: &Port| map([("target", Value::word(port.own)), ("published", text(port.published.to_string()))]);
-        keys.push(("ports", Value::List(hints.ports.iter().map(port).collect())));
-        if unit.replicas > 1 {
-            let message = "one of them alone can have a port of the machine: put a proxy before them, and `expose` theirs";
-            work.remark(Some(unit.name), "x-export.ports", message);
-        }
-        if unit.role() == Role::Planned {
-            work.remark(Some(unit.name), "x-export.ports", "`docker compose run` publishes them with --service-ports");
-        }
-    }
-    if !hints.expose.is_empty() {
-        keys.push(("expose", Value::texts(hints.expose.iter().map(|port| port.own.to_string()))));
-    }
-    if !hints.volumes.is_empty() {
-        for volume in &hints.volumes {
-            let (source, target) = source_of(volume);
-            if target.is_some() && source.contains('$') && !source.starts_with(['/', '.', '~']) {
-                work.remark(Some(unit.name), "x-export.volumes", format!("if {source} comes to a name, declare it below `volumes`"));
-            }
-        }
-        // Compose's own words, variables with them: nothing is escaped.
-        keys.push(("volumes", Value::List(hints.volumes.iter().map(|volume| Value::word(quoted(volume))).collect())));
-    }
+    keys.extend(outside(work, unit));
     keys.push(("restart", restart(unit)));
     if spec.stop.signal != Signal::TERM {
         keys.push(("stop_signal", text(spec.stop.signal.to_string())));
@@ -140,8 +116,38 @@ fn service<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Value {
     map(keys)
 }
 
+/// How others reach it, and what lasts longer than it.
+fn outside(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
+    let (hints, mut keys) = (unit.hints, Vec::new());
+    if !hints.ports.is_empty() {
+        let port = |port: &Port| map([("target", Value::word(port.own)), ("published", text(port.published.to_string()))]);
+        keys.push(("ports", Value::List(hints.ports.iter().map(port).collect())));
+        if unit.replicas > 1 {
+            let message = "one of them alone can have a port of the machine: put a proxy before them, and `expose` theirs";
+            work.remark(Some(unit.name), "x-export.ports", message);
+        }
+        if unit.role() == Role::Planned {
+            work.remark(Some(unit.name), "x-export.ports", "`docker compose run` publishes them with --service-ports");
+        }
+    }
+    if !hints.expose.is_empty() {
+        keys.push(("expose", Value::texts(hints.expose.iter().map(|port| port.own.to_string()))));
+    }
+    if !hints.volumes.is_empty() {
+        for volume in &hints.volumes {
+            let (source, target) = source_of(volume);
+            if target.is_some() && source.contains('$') && !source.starts_with(['/', '.', '~']) {
+                work.remark(Some(unit.name), "x-export.volumes", format!("if {source} comes to a name, declare it below `volumes`"));
+            }
+        }
+        // Compose's own words, variables with them: nothing is escaped.
+        keys.push(("volumes", Value::List(hints.volumes.iter().map(|volume| Value::word(quoted(volume))).collect())));
+    }
+    keys
+}
+
 /// What the service says is in Compose's own words, variables with them.
-fn image<'a>(work: &Work<'a>, unit: Unit<'a>) -> Value {
+fn image(work: &Work<'_>, unit: Unit<'_>) -> Value {
     unit.hints.image.as_ref().map_or_else(|| text(work.image_of(unit)), |image| Value::word(quoted(image)))
 }
 

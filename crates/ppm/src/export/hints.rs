@@ -2,10 +2,13 @@
 //!
 //! Wrong values are left out and remarked with their line, as what does not map is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::import::draft::shown;
 use crate::import::tree::{self, Node};
+
+/// What may stand there.
+const KEYS: [&str; 5] = ["image", "replicas", "ports", "expose", "volumes"];
 
 /// What was said of one service.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub struct Hints {
 }
 
 /// A port, and by which number it is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
     pub own: u16,
     pub published: u16,
@@ -35,10 +38,6 @@ impl Port {
     /// Reached by its own number.
     pub const fn same(own: u16, key: &'static str) -> Port {
         Port { own, published: own, key }
-    }
-
-    fn is_like(self, other: Port) -> bool {
-        (self.own, self.published) == (other.own, other.published)
     }
 }
 
@@ -74,49 +73,30 @@ impl Hints {
     fn take(&mut self, key: &str, value: &Node) -> Vec<String> {
         let mut wrong = Vec::new();
         match key {
-            "image" | "replicas" | "ports" | "expose" | "volumes" if value.is_null() => {}
+            _ if value.is_null() && KEYS.contains(&key) => {}
             "image" => self.image = image(value).map_err(|why| wrong.push(why)).ok(),
             "replicas" => self.replicas = replicas(value).map_err(|why| wrong.push(why)).ok(),
-            "ports" => {
-                self.ports = each(value, &mut wrong, port);
-                without_repeats(&mut self.ports, |port, other| port.is_like(*other));
-            }
-            "expose" => {
-                self.expose = each(value, &mut wrong, exposed);
-                without_repeats(&mut self.expose, |port, other| port.is_like(*other));
-            }
-            "volumes" => {
-                self.volumes = each(value, &mut wrong, volume);
-                without_repeats(&mut self.volumes, |volume, other| volume == other);
-            }
-            _ => wrong.push("there is no such key: image, replicas, ports, expose, volumes".to_owned()),
+            "ports" => self.ports = each(value, &mut wrong, port),
+            "expose" => self.expose = each(value, &mut wrong, exposed),
+            "volumes" => self.volumes = each(value, &mut wrong, volume),
+            _ => wrong.push(format!("there is no such key: {}", KEYS.join(", "))),
         }
         wrong
     }
 
     /// Where it is said to listen, each once.
     pub fn all_ports(&self) -> Vec<Port> {
-        let mut all: Vec<Port> = self.ports.iter().chain(&self.expose).copied().collect();
-        without_repeats(&mut all, |port, other| port.is_like(*other));
-        all
+        let mut known = BTreeSet::new();
+        self.ports.iter().chain(&self.expose).copied().filter(|port| known.insert((port.own, port.published))).collect()
     }
 }
 
-/// One or a list; what is right of it.
-fn each<T>(value: &Node, wrong: &mut Vec<String>, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+/// One or a list; what is right of it, each once.
+fn each<T: Clone + Ord>(value: &Node, wrong: &mut Vec<String>, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
     let items = value.items().unwrap_or(std::slice::from_ref(value)).iter();
-    items.filter_map(|item| tree::scalar(item).and_then(&read).map_err(|why| wrong.push(why)).ok()).collect()
-}
-
-/// Keeps the first of those that are alike.
-fn without_repeats<T>(items: &mut Vec<T>, alike: impl Fn(&T, &T) -> bool) {
-    let mut kept: Vec<T> = Vec::new();
-    for item in items.drain(..) {
-        if !kept.iter().any(|other| alike(&item, other)) {
-            kept.push(item);
-        }
-    }
-    *items = kept;
+    let right = items.filter_map(|item| tree::scalar(item).and_then(&read).map_err(|why| wrong.push(why)).ok());
+    let mut known = BTreeSet::new();
+    right.filter(|item| known.insert(item.clone())).collect()
 }
 
 fn image(value: &Node) -> Result<String, String> {

@@ -111,8 +111,8 @@ pub fn labels(name: &str) -> Value {
     map([("app.kubernetes.io/name", text(name))])
 }
 
-fn deployment<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Object {
-    let replicas = if unit.spec.autostart { unit.replicas } else { 0 };
+fn deployment(work: &mut Work<'_>, unit: Unit<'_>) -> Object {
+    let replicas = if unit.is_suspended() { 0 } else { unit.replicas };
     let pod = pod_of(work, unit, "Always");
     deployment_of(&dns(unit.name), replicas, pod)
 }
@@ -128,39 +128,38 @@ fn template(name: &str, pod: Value) -> Value {
     map([("metadata", map([("labels", labels(name))])), ("spec", pod)])
 }
 
-/// Where others find it, if it is known where it listens.
+/// Where others find it, if it is known where it listens. Only several ports must have names.
 fn service(work: &mut Work<'_>, unit: Unit<'_>) -> Option<Object> {
-    let all = ports_of(unit);
-    let is_only = all.len() == 1;
-    let mut known = BTreeMap::new();
-    let ports = all.into_iter().filter_map(|port| {
-        let name = (!is_only).then(|| format!("port-{}", port.published));
-        published(work, unit, port, name, &mut known)
-    });
-    let ports: Vec<Value> = ports.collect();
-    (!ports.is_empty()).then(|| service_of(&dns(unit.name), ports))
+    service_of(work, &dns(unit.name), &[unit], |_, port, is_only| (!is_only).then(|| format!("port-{}", port.published)))
 }
 
-/// A port of a Service; none, and a remark, if another has its number there.
-pub fn published<'a>(
+/// Where others find these by one name. `named` gives each port its name there; it is told whether the service has no other.
+pub fn service_of<'a>(
     work: &mut Work<'_>,
-    unit: Unit<'a>,
-    port: Port,
-    name: Option<String>,
-    known: &mut BTreeMap<u16, &'a str>,
-) -> Option<Value> {
-    if let Some(other) = known.insert(port.published, unit.name) {
-        known.insert(port.published, other);
-        work.remark(Some(unit.name), port.key, format!("{} is that of {other} already; it was left out", port.published));
+    name: &str,
+    units: &[Unit<'a>],
+    mut named: impl FnMut(Unit<'a>, Port, bool) -> Option<String>,
+) -> Option<Object> {
+    let mut known = BTreeMap::new();
+    let mut list = Vec::new();
+    for unit in units {
+        let ports = ports_of(*unit);
+        for port in &ports {
+            let name = named(*unit, *port, ports.len() == 1);
+            if let Some(other) = known.get(&port.published) {
+                work.remark(Some(unit.name), port.key, format!("{} is that of {other} already; it was left out", port.published));
+                continue;
+            }
+            known.insert(port.published, unit.name);
+            let numbers = [("port", Value::word(port.published)), ("targetPort", Value::word(port.own))];
+            list.push(map(name.map(|name| ("name", text(name))).into_iter().chain(numbers)));
+        }
+    }
+    if list.is_empty() {
         return None;
     }
-    let mut keys: Vec<(&str, Value)> = name.map(|name| ("name", text(name))).into_iter().collect();
-    keys.extend([("port", Value::word(port.published)), ("targetPort", Value::word(port.own))]);
-    Some(map(keys))
-}
-
-pub fn service_of(name: &str, ports: Vec<Value>) -> Object {
-    object("v1", "Service", name, vec![("spec", map([("selector", labels(name)), ("ports", Value::List(ports))]))])
+    let spec = map([("selector", labels(name)), ("ports", Value::List(list))]);
+    Some(object("v1", "Service", name, vec![("spec", spec)]))
 }
 
 /// Where it listens: as it is said, else as it is asked.
@@ -175,15 +174,15 @@ pub fn ports_of(unit: Unit<'_>) -> Vec<Port> {
     asked.into_iter().collect()
 }
 
-fn job<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Object {
+fn job(work: &mut Work<'_>, unit: Unit<'_>) -> Object {
     let mut spec = job_spec(work, unit);
-    if !unit.spec.autostart || unit.replicas == 0 {
+    if unit.is_suspended() {
         spec.insert(0, ("suspend", Value::word(true)));
     }
     object("batch/v1", "Job", &dns(unit.name), vec![("spec", map(spec))])
 }
 
-fn job_spec<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Vec<(&'static str, Value)> {
+fn job_spec(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<(&'static str, Value)> {
     let options = unit.spec.schedule.as_ref().map(|schedule| schedule.options);
     let tries = match options {
         Some(options) if options.retry == Retry::Policy => unit.spec.restart.max_retries.max(1),
@@ -203,7 +202,7 @@ fn job_spec<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Vec<(&'static str, Value
     spec
 }
 
-fn cron_jobs<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Vec<Object> {
+fn cron_jobs(work: &mut Work<'_>, unit: Unit<'_>) -> Vec<Object> {
     let Some(schedule) = &unit.spec.schedule else { return Vec::new() };
     let texts: Vec<&str> = schedule.texts().collect();
     let mut objects = Vec::new();
@@ -239,7 +238,7 @@ fn cron_jobs<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Vec<Object> {
         if options.history != Options::default().history {
             spec.push(("successfulJobsHistoryLimit", Value::word(options.history)));
         }
-        if !unit.spec.autostart || unit.replicas == 0 {
+        if unit.is_suspended() {
             spec.push(("suspend", Value::word(true)));
         }
         if !options.jitter.is_zero() {
@@ -256,7 +255,7 @@ fn cron_jobs<'a>(work: &mut Work<'a>, unit: Unit<'a>) -> Vec<Object> {
     objects
 }
 
-fn pod_of<'a>(work: &mut Work<'a>, unit: Unit<'a>, restart: &str) -> Value {
+fn pod_of(work: &mut Work<'_>, unit: Unit<'_>, restart: &str) -> Value {
     let before = work.before(unit);
     for unit in before.iter().chain([&unit]) {
         for need in unit.spec.depends_on.iter().filter(|need| need.condition != Condition::Finished) {
@@ -293,7 +292,7 @@ fn own_signal(unit: Unit<'_>) -> Option<Signal> {
     Some(unit.spec.stop.signal).filter(|signal| *signal != Signal::TERM)
 }
 
-pub fn container<'a>(work: &mut Work<'a>, unit: Unit<'a>, part: Part) -> Value {
+pub fn container(work: &mut Work<'_>, unit: Unit<'_>, part: Part) -> Value {
     let spec = unit.spec;
     let words: Vec<String> = unit.words().map(|word| word.replace("$(", "$$(")).collect();
     let mut keys = vec![("name", text(dns(unit.name)))];
@@ -348,19 +347,19 @@ pub fn container<'a>(work: &mut Work<'a>, unit: Unit<'a>, part: Part) -> Value {
 
 /// What only means something for what runs on.
 fn remark_what_runs_once(work: &mut Work<'_>, unit: Unit<'_>) {
+    const BY_ITSELF: &str = "what runs once has none there: let the program do it";
+    const NOT_FOUND: &str = "nobody finds what runs once by a port there";
     let spec = unit.spec;
-    let keys = [("hooks", !spec.hooks.is_empty()), ("ready", spec.ready.is_some()), ("health", spec.health.is_some())];
-    for (key, _) in keys.into_iter().filter(|(_, is_there)| *is_there) {
-        work.remark(Some(unit.name), key, "what runs once has none there: let the program do it");
-    }
-    let hints = unit.hints;
-    for (key, _) in
-        [("x-export.ports", &hints.ports), ("x-export.expose", &hints.expose)].into_iter().filter(|(_, ports)| !ports.is_empty())
-    {
-        work.remark(Some(unit.name), key, "nobody finds what runs once by a port there");
-    }
-    if spec.stop_command.is_some() {
-        work.remark(Some(unit.name), "stop.command", "what runs once gets a signal alone there");
+    let keys = [
+        ("hooks", !spec.hooks.is_empty(), BY_ITSELF),
+        ("ready", spec.ready.is_some(), BY_ITSELF),
+        ("health", spec.health.is_some(), BY_ITSELF),
+        ("x-export.ports", !unit.hints.ports.is_empty(), NOT_FOUND),
+        ("x-export.expose", !unit.hints.expose.is_empty(), NOT_FOUND),
+        ("stop.command", spec.stop_command.is_some(), "what runs once gets a signal alone there"),
+    ];
+    for (key, _, message) in keys.into_iter().filter(|(_, is_there, _)| *is_there) {
+        work.remark(Some(unit.name), key, message);
     }
 }
 

@@ -3,9 +3,9 @@
 //! What others need, and what runs once, are init containers in their order; of those the ones that run on are sidecars, which others
 //! after them wait for (`restartPolicy: Always`, `startupProbe`). The kubelet ends them last, in the reverse order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::kubernetes::{MARGIN, Part, container, deployment_of, dns, ports_of, published, service_of, system_of};
+use super::kubernetes::{MARGIN, Part, container, deployment_of, dns, service_of, system_of};
 use super::{Object, Role, SIDECARS, Unit, Work, map, seconds};
 use crate::failure::{Code, Failure};
 use crate::yaml::Value;
@@ -100,18 +100,12 @@ fn grace(crew: &Crew<'_>) -> u64 {
 }
 
 fn service(work: &mut Work<'_>, name: &str, all: &[Unit<'_>]) -> Option<Object> {
-    let (mut known, mut names) = (BTreeMap::new(), BTreeSet::new());
-    let mut ports = Vec::new();
-    for unit in all.iter().filter(|unit| unit.role() == Role::Server) {
-        let (of_it, name) = (ports_of(*unit), dns(unit.name));
-        let is_only = of_it.len() == 1;
-        for port in of_it {
-            let name = if is_only { name.clone() } else { format!("{name}-{}", port.published) };
-            // `a` at 80 and `a-80` would have the same: numbers are different in any case.
-            let free = std::iter::once(name).chain((0..).map(|more| format!("port-{}-{more}", port.published)));
-            let Some(name) = free.into_iter().find(|name| names.insert(name.clone())) else { continue };
-            ports.extend(published(work, *unit, port, Some(name), &mut known));
-        }
-    }
-    (!ports.is_empty()).then(|| service_of(name, ports))
+    let servers: Vec<Unit<'_>> = all.iter().filter(|unit| unit.role() == Role::Server).copied().collect();
+    let mut names = BTreeSet::new();
+    service_of(work, name, &servers, |unit, port, is_only| {
+        let usual = if is_only { dns(unit.name) } else { format!("{}-{}", dns(unit.name), port.published) };
+        // `a` at 80 and `a-80` would have the same: numbers are different in any case.
+        let others = (0..).map(|more| format!("port-{}-{more}", port.published));
+        std::iter::once(usual).chain(others).find(|name| names.insert(name.clone()))
+    })
 }
